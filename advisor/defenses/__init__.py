@@ -1,0 +1,60 @@
+"""The defenses. One more member is one more file and one more entry here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from advisor.defenses.base import Defense
+from advisor.defenses.gaussian import GaussianNoise
+from advisor.defenses.none import NoDefense
+from advisor.defenses.quantize import Quantize8
+from advisor.errors import AdvisorError
+
+DEFENSES: dict[str, type[Defense]] = {kind.name: kind for kind in (NoDefense, GaussianNoise, Quantize8)}
+
+SETS: dict[str, tuple[str, ...]] = {"none": ("none",), "free": ("none", "gaussian", "int8")}
+"""Named sets for the search; `free` needs no training."""
+
+
+def defense_names(wanted: str) -> tuple[str, ...]:
+    """Expand a set's name or a comma-separated list of members.
+
+    Raises:
+        AdvisorError: on a name that is neither.
+    """
+    if wanted in SETS:
+        return SETS[wanted]
+    names = tuple(name.strip() for name in wanted.split(","))
+    unknown = [name for name in names if name not in DEFENSES]
+    if unknown:
+        known = ", ".join([*SETS, *DEFENSES])
+        raise AdvisorError(f"There is no defense {unknown[0]!r}.", f"Known: {known}.")
+    return names
+
+
+def defense_to_json(defense: Defense) -> dict[str, Any]:
+    """Plain JSON values: name and parameters."""
+    return {"name": defense.name, "parameters": defense.parameters}
+
+
+def defense_from_json(payload: Any) -> Defense:
+    """The inverse of `defense_to_json`; a `Defense` passes through."""
+    if isinstance(payload, Defense):
+        return payload
+    kind = DEFENSES.get(payload["name"])
+    if kind is None:
+        raise ValueError(f"unknown defense {payload['name']!r}")
+    return kind(**payload["parameters"])
+
+
+__all__ = [
+    "DEFENSES",
+    "SETS",
+    "Defense",
+    "GaussianNoise",
+    "NoDefense",
+    "Quantize8",
+    "defense_from_json",
+    "defense_names",
+    "defense_to_json",
+]

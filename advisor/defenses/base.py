@@ -1,0 +1,54 @@
+"""Defense: what happens to the crossing tensor before it leaves the edge."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from advisor.cuts import Cut
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+Wire = "Tensor | tuple[Tensor, ...]"
+
+
+class Defense(ABC):
+    """One way to change the tensor that crosses; members are frozen dataclasses of plain numbers.
+
+    `apply` runs on the edge and returns what is sent; `restore` runs in the cloud and returns a tensor
+    that the cloud half accepts.
+    """
+
+    name: ClassVar[str]
+    search_space: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """Free parameters for the search: name -> (low, high), searched on a log scale."""
+
+    @abstractmethod
+    def apply(self, z: Tensor, generator: Generator | None = None) -> Wire:
+        """What leaves the edge, for `z` of shape `[N, ...]`; randomness comes from `generator`, else from torch's."""
+
+    def restore(self, wire: Wire) -> Tensor:
+        """The tensor `[N, ...]` that the cloud half receives."""
+        return wire
+
+    def wire_bytes(self, cut: Cut) -> int:
+        """Bytes sent for one sample."""
+        return cut.bytes
+
+    def wire_step(self, z: Tensor) -> float:
+        """Rounding step of what is sent, in units of `z`; its square over 12 is the wire's own noise variance."""
+        from advisor.defenses.precision import rounding_step
+
+        return rounding_step(z)
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The numbers that define this member, by name."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    def __str__(self) -> str:
+        inside = ", ".join(f"{key}={value:.4g}" for key, value in self.parameters.items())
+        return f"{self.name}({inside})" if inside else self.name

@@ -1,0 +1,49 @@
+"""The one exception family: each error says what happened, what to do next, and which exit code the CLI gives."""
+
+from __future__ import annotations
+
+
+class AdvisorError(Exception):
+    """Bad input, said in one line with the next step (exit code 2).
+
+    Args:
+        problem: what is wrong, in one sentence.
+        next_step: what the user can do about it; may be empty.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problem: str, next_step: str = "") -> None:
+        super().__init__(f"{problem} {next_step}".strip())
+        self.problem = problem
+        self.next_step = next_step
+
+
+class TraceError(AdvisorError):
+    """The model could not be traced; the message names the line of the user's code where the tracer stopped."""
+
+
+class CutError(AdvisorError):
+    """No such cut, or a name that several cuts share."""
+
+
+class DataError(AdvisorError):
+    """Samples that the model or an estimator cannot use."""
+
+
+class BudgetError(AdvisorError):
+    """No plan meets the budgets (exit code 3)."""
+
+    exit_code = 3
+
+
+class UnsafeFileError(AdvisorError):
+    """A model file that would run code when loaded, and was not trusted (exit code 4)."""
+
+    exit_code = 4
+
+
+class GateError(AdvisorError):
+    """A release gate failed (exit code 5)."""
+
+    exit_code = 5

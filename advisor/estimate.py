@@ -1,0 +1,69 @@
+"""A number is never bare: value, spread, unit and source together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, PlainSerializer
+from pydantic.dataclasses import dataclass
+
+Source = Literal["measured", "estimated", "bounded"]
+NORMAL_90 = 1.6448536269514722  # the 95 % quantile of a standard normal: a two-sided 90 % interval
+
+
+def _number(value: object) -> float:
+    return math.nan if value is None else float(value)  # type: ignore[arg-type]
+
+
+def _json_number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+Number = Annotated[float, BeforeValidator(_number), PlainSerializer(_json_number)]
+"""A float whose NaN ("not measured") is `null` in JSON."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number with its spread.
+
+    Attributes:
+        value: the number, in `unit`; NaN where it could not be measured.
+        stderr: standard error, in `unit`; NaN when unknown.
+        low: lower end of the 90 % interval.
+        high: upper end of the 90 % interval.
+        unit: SI unit, or "1" for a ratio.
+        source: "measured", "estimated" or "bounded".
+        method: how it was obtained, in a few words.
+    """
+
+    value: Number
+    stderr: Number = math.nan
+    low: Number = math.nan
+    high: Number = math.nan
+    unit: str = "1"
+    source: Source = "measured"
+    method: str = ""
+
+    def __float__(self) -> float:
+        return self.value
+
+    @classmethod
+    def exact(cls, value: float, unit: str = "1", source: Source = "measured", method: str = "") -> Estimate:
+        """A number without spread, such as a count of bytes."""
+        return cls(float(value), 0.0, float(value), float(value), unit, source, method)
+
+    @classmethod
+    def of_mean(cls, samples: Sequence[float] | np.ndarray, unit: str = "1", method: str = "") -> Estimate:
+        """Mean over independent samples with its standard error and normal 90 % interval; one sample has no spread."""
+        array = np.asarray(samples, dtype=float)
+        array = array[np.isfinite(array)]
+        if array.size == 0:
+            return cls(math.nan, unit=unit, method=method)
+        mean = float(array.mean())
+        stderr = float(array.std(ddof=1) / math.sqrt(array.size)) if array.size > 1 else math.nan
+        half = NORMAL_90 * stderr
+        return cls(mean, stderr, mean - half, mean + half, unit, "measured", method)

@@ -1,0 +1,231 @@
+"""Plan and Advice: what the search answers. Nothing here needs torch to be read or shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from advisor.columns import SCHEMA_VERSION, Profile, check_version, first_problem, read_json
+from advisor.cuts import Cut
+from advisor.defenses import Defense, defense_from_json, defense_to_json
+from advisor.errors import AdvisorError
+from advisor.estimate import Estimate
+from advisor.files import sha256, write_atomically
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from advisor.graph import PartitionGraph
+
+AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What a plan must meet; None means no such budget.
+
+    Attributes:
+        max_latency: seconds, edge + link + cloud.
+        max_accuracy_drop: absolute; 0.02 is two percentage points.
+        max_ssim: highest structural similarity an attacker may reach, 0 to 1.
+        min_nmse: lowest normalised error an attacker must be left with, 0 to 1.
+        max_edge_memory: bytes.
+    """
+
+    max_latency: float | None = None
+    max_accuracy_drop: float | None = None
+    max_ssim: float | None = None
+    min_nmse: float | None = None
+    max_edge_memory: float | None = None
+
+    def excess(self, predicted: dict[str, Estimate]) -> dict[str, float]:
+        """How far a plan is over each cost budget: budget name -> excess in the budget's unit; NaN = not measured."""
+        limits = {
+            "max_latency": (self.max_latency, "latency"),
+            "max_accuracy_drop": (self.max_accuracy_drop, "accuracy_drop"),
+            "max_edge_memory": (self.max_edge_memory, "edge_memory"),
+        }
+        found = {}
+        for budget, (limit, quantity) in limits.items():
+            if limit is not None:
+                over = predicted[quantity].value - limit if quantity in predicted else math.nan
+                if not over <= 0:
+                    found[budget] = over
+        return found
+
+    @property
+    def has_leakage(self) -> bool:
+        """Whether the user stated a leakage budget."""
+        return self.max_ssim is not None or self.min_nmse is not None
+
+
+@dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
+class Plan:
+    """Cut(s) + defense + what they are predicted to cost and leak.
+
+    Attributes:
+        cuts: one cut, or head and tail of a U-shaped plan.
+        defense: what happens to the tensor before it leaves.
+        predicted: quantity -> Estimate; latency, edge_latency, link_latency, cloud_latency (s), bytes, edge_memory (B),
+            accuracy, accuracy_drop, score (NMSE left to a strong attack), score_ssim.
+        verified: quantity -> Estimate, from the attack that was run on this plan: nmse, mse, ssim, psnr; empty if none was.
+        excess: budgets this plan misses, and by how much (in the budget's unit; NaN where it could not be measured).
+        kind: "split", or the baselines "all-edge" and "all-cloud", which are priced but never chosen.
+    """
+
+    cuts: tuple[Cut, ...]
+    defense: AnyDefense
+    predicted: dict[str, Estimate]
+    verified: dict[str, Estimate] = dataclasses.field(default_factory=dict)
+    excess: dict[str, float] = dataclasses.field(default_factory=dict)
+    kind: Literal["split", "all-edge", "all-cloud"] = "split"
+    graph: Any = Field(default=None, exclude=True, repr=False)
+
+    @property
+    def cut(self) -> Cut:
+        """Where the edge stops."""
+        return self.cuts[0]
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every budget is met."""
+        return not self.excess
+
+    def leakage(self, quantity: Literal["score", "score_ssim"]) -> Estimate:
+        """Leakage of this plan: the attack's result where one was run and found more, else the prediction."""
+        predicted = self.predicted[quantity]
+        found = self.verified.get({"score": "nmse", "score_ssim": "ssim"}[quantity])
+        if found is None or math.isnan(found.value):
+            return predicted
+        if math.isnan(predicted.value):
+            return found
+        worse = found.value < predicted.value if quantity == "score" else found.value > predicted.value
+        return found if worse else predicted
+
+    def split(self, model: nn.Module | str | Path | None = None) -> tuple[nn.Module, nn.Module]:
+        """The two halves, the defense inside the edge half and its inverse inside the cloud half.
+
+        Args:
+            model: the model this advice is about; needed after `load_advice`, unless the recorded path still holds it.
+
+        Raises:
+            AdvisorError: when there is no model to split.
+        """
+        from advisor.halves import defended_halves
+
+        return defended_halves(self._graph_of(model), self.cut, self.defense)
+
+    def _graph_of(self, model: nn.Module | str | Path | None) -> PartitionGraph:
+        if model is None and self.graph is None:
+            raise AdvisorError("This plan was loaded without its model.", "Pass it: plan.split(model)")
+        if model is None:
+            graph: PartitionGraph = self.graph
+            return graph
+        from advisor.tracing import trace
+
+        return trace(model, None) if self.graph is None else self.graph.like(model)
+
+    def __str__(self) -> str:
+        return f"{self.cut.name} + {self.defense}"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures for the report: PNG data URIs, originals beside what the quick attack recovered at each cut."""
+
+    originals: tuple[str, ...] = ()
+    reconstructions: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
+class Advice:
+    """The answer.
+
+    Attributes:
+        headline: the first line of the answer.
+        best: the chosen plan; None when there is no split at all to choose.
+        feasible: whether `best` meets every budget.
+        reasons: why `best` was chosen, one sentence each.
+        zone: names of the cuts in the golden partition zone (ours); may be empty.
+        pareto: plans that no other plan beats in latency, leakage and accuracy.
+        nearest: where nothing is feasible, the plans that miss the budgets by least.
+        baselines: all-edge and all-cloud, priced, never chosen.
+        profile: cost and leakage of every cut.
+        budgets: what was asked.
+        unmeasured: what could not be measured, and why.
+        assumptions: what was assumed, one sentence each.
+        provenance: versions, seeds, data, device, wall times.
+    """
+
+    headline: str
+    best: Plan | None
+    feasible: bool
+    reasons: tuple[str, ...]
+    zone: tuple[str, ...]
+    pareto: tuple[Plan, ...]
+    nearest: tuple[Plan, ...]
+    baselines: tuple[Plan, ...]
+    profile: Profile
+    budgets: Budgets
+    unmeasured: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    gallery: Gallery = dataclasses.field(default_factory=Gallery)
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    schema_version: str = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        payload: dict[str, Any] = _ADVICE.dump_python(self, mode="json")
+        return payload
+
+    @classmethod
+    def from_json(cls, payload: Any) -> Advice:
+        """Validate plain JSON values.
+
+        Raises:
+            AdvisorError: when they are no advice, or of a newer major version.
+        """
+        check_version(payload, "advice file")
+        try:
+            return _ADVICE.validate_python(payload)
+        except (ValidationError, KeyError, TypeError) as error:
+            problem = first_problem(error) if isinstance(error, ValidationError) else repr(error)
+            raise AdvisorError(
+                f"This is not an advice file: {problem}.", "Write it with `advisor recommend --out`."
+            ) from None
+
+    def save(self, folder: str | Path) -> None:
+        """Write `advice.json` and `report.html` into a folder, each atomically."""
+        from advisor.reports import html
+
+        folder = Path(folder)
+        page = html.render(self)
+        write_atomically(folder / "advice.json", json.dumps(self.to_json(), indent=1) + "\n")
+        write_atomically(folder / "report.html", page)
+
+
+def load_advice(path: str | Path) -> Advice:
+    """Read `advice.json`, or the folder that holds it.
+
+    Raises:
+        AdvisorError: when the file is missing, truncated, of a newer version or no advice.
+    """
+    path = Path(path)
+    return Advice.from_json(read_json(path / "advice.json" if path.is_dir() else path))
+
+
+def check_model_file(advice: Advice, path: str | Path) -> None:
+    """Refuse a model file other than the one the advice is about (by SHA-256)."""
+    expected = advice.provenance.get("model", {}).get("sha256")
+    if expected and sha256(path) != expected:
+        raise AdvisorError(f"{path} is not the model of this advice (another SHA-256).", "Pass the right one with --model.")
+
+
+_ADVICE = TypeAdapter(Advice)

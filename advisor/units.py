@@ -1,0 +1,67 @@
+"""Durations, shares, sizes and rates as people write them, into SI."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from advisor.errors import AdvisorError
+
+DURATIONS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+SHARES = {"%": 0.01, "pp": 0.01, "": 1.0}
+SIZES = {
+    "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30,
+}  # fmt: skip
+RATES = {"bps": 1.0, "kbps": 1e3, "mbps": 1e6, "gbps": 1e9}
+
+_QUANTITY = re.compile(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Zµ%]*)\s*")
+
+
+def duration(text: str | float) -> float:
+    """Seconds from `50ms`, `0.05s`, `2min`; a bare number is seconds."""
+    return _parse(text, {**DURATIONS, "": 1.0}, "a duration such as 50ms or 0.2s")
+
+
+def share(text: str | float) -> float:
+    """A fraction from `2%` or `0.02`."""
+    return _parse(text, SHARES, "a share such as 2% or 0.02")
+
+
+def size(text: str | float) -> float:
+    """Bytes from `1GiB`, `500MB`; a bare number is bytes."""
+    return _parse(text, {**SIZES, "": 1.0}, "a size such as 1GiB or 500MB")
+
+
+def rate(text: str | float) -> float:
+    """Bits per second from `20Mbps`; a bare number is bits per second."""
+    return _parse(text, {**RATES, "": 1.0}, "a rate such as 20Mbps")
+
+
+def _parse(text: str | float, units: dict[str, float], expected: str) -> float:
+    match = _QUANTITY.fullmatch(str(text))
+    unit = match.group(2) if match else ""
+    factor = units.get(unit, units.get(unit.lower()))
+    if match is None or factor is None or float(match.group(1)) < 0 or not math.isfinite(float(match.group(1))):
+        raise AdvisorError(f"{text!r} is not {expected}.")
+    return float(match.group(1)) * factor
+
+
+def show_duration(seconds: float) -> str:
+    """`0.0123` as `12.3 ms`."""
+    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if abs(seconds) >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def show_size(count: float) -> str:
+    """`150528` as `147 KiB`."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if abs(count) >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def show_share(fraction: float) -> str:
+    """`0.0123` as `1.23 %`."""
+    return f"{100 * fraction:.3g} %"
