@@ -43,9 +43,20 @@ def plain_attention() -> Iterator[None]:
 
 
 @contextmanager
-def differentiable_kernels() -> Iterator[None]:
-    """Kernels that have forward-mode derivatives: math attention, recurrent layers without mkldnn."""
+def math_attention() -> Iterator[None]:
+    """Scaled dot-product attention by its formula: the fused kernels have no forward-mode derivative."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=torch.backends.mkldnn.enabled):
+    with sdpa_kernel(SDPBackend.MATH):
         yield
+
+
+@contextmanager
+def without_mkldnn() -> Iterator[None]:
+    """Recurrent layers by torch's own kernels: those of mkldnn have no forward-mode derivative."""
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)

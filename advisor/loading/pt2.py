@@ -10,38 +10,40 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import math
 import re
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
 from advisor.loading.archives import Archive
 from advisor.loading.pickles import Trust, foreign, permit
+from advisor.loading.quiet import quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
-OPERATOR = re.compile(
-    r"torch\.ops\.(aten|prims|prim|torchvision|quantized|quantized_decomposed|torchao|higher_order)(\.[A-Za-z_]\w*){1,2}"
-    r"|torch\._?sym_\w+|_operator\.(?!attrgetter|methodcaller|itemgetter|call|setitem|delitem)\w+|math\.\w+"
-    r"|torch\._higher_order_ops\.\w+\.\w+"
+ATTRIBUTE = re.compile(r"[\w.\-:/]*")
+PLAIN_CALL = re.compile(
+    r"_operator\.(getitem|add|sub|mul|truediv|floordiv|mod|pow|neg|pos|abs|lt|le|eq|ne|ge|gt|and_|or_|not_|xor|lshift|rshift|trunc)"
+    r"|torch\._?sym_\w+|math\.(trunc|ceil|floor|sqrt|pow|log|log2|exp)"
     r"|torch\._C\._set_grad_enabled|torch\.amp\.autocast_mode\._(enter|exit)_autocast"
 )
-WRITES_FILES = re.compile(r"\.(from_file|save)(\.|$)|triton|call_torchbind|call_delegate|print")
-SYMBOL = re.compile(r"[A-Za-z]\w*")
-EXPRESSION = re.compile(r"[\w\s+\-*/%(),.<>=!&|~]*")
+NAMESPACES = frozenset({"aten", "prims", "torchvision", "quantized", "quantized_decomposed", "torchao"})
+HIGHER_ORDER = frozenset(
+    "cond switch map_impl while_loop scan associative_scan flex_attention invoke_subgraph strict_mode out_dtype "
+    "wrap_with_set_grad_enabled wrap_with_autocast".split()
+)
+EXPRESSION = re.compile(r"[\w\s+\-*/%(),.<>=!&|~]{1,10000}")
+NO_EXPRESSION = re.compile(r"\.\s*[A-Za-z_]|__|\)\s*\(|!(?!=)|\d{21}|\*\*(?!\s*\(?-?\d\b)|(\*\*.*){5}")
 FUNCTIONS = frozenset(
     "FloorDiv ModularIndexing Where PythonMod Mod CleanDiv CeilToInt FloorToInt CeilDiv LShift RShift PowByNatural FloatPow "
     "FloatTrueDiv IntTrueDiv IsNonOverlappingAndDenseIndicator TruncToFloat TruncToInt RoundToInt RoundDecimal ToFloat Identity "
     "Max Min Abs Eq Ne Lt Le Gt Ge And Or Not floor ceiling sqrt Piecewise True False oo int_oo zoo nan".split()
 )
 VARIABLE = re.compile(r"[a-z]{1,6}\d+")
-TREE_TYPES = frozenset({None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", "torch.Size"})
+REFUSED_TREES = frozenset({"collections.defaultdict", "NO_SERIALIZED_TYPE_NAME_FOUND"})
 COMPILED = ("data/aotinductor/", "data/executorch/", "data/mtia/")
 CONFIGS = {"data/weights/": "_weights_config.json", "data/constants/": "_constants_config.json"}
 
@@ -67,7 +69,7 @@ def load_program(archive: Archive, trust: Trust) -> ExportedProgram:
     if reasons:
         permit(archive.path, reasons[0], trust)
     try:
-        with open(archive.path, "rb") as file, _quiet():
+        with open(archive.path, "rb") as file, quiet():
             program = torch.export.load(io.BytesIO(file.read()))
     except Exception as error:  # noqa: BLE001 - torch raises any kind here; the cause is kept
         line = str(error).strip().split("\n")[0][:200] or type(error).__name__
@@ -168,9 +170,11 @@ def _string_danger(key: str, value: str) -> str:
         return f"an operation of it would call {shown}"
     if key == "expr_str" and not plain_expression(value):
         return f"a size in it is the code {shown}"
-    if key in ("name", "as_name", "forward_arg_names") and not IDENTIFIER.fullmatch(value):
+    if key in ("name", "as_name", "forward_arg_names", "user_input_name") and not IDENTIFIER.fullmatch(value):
         return f"a name in it is the code {shown}"
-    if key in ("in_spec", "out_spec") and not plain_tree(value):
+    if key in ("parameter_name", "buffer_name", "tensor_constant_name", "fqn") and not ATTRIBUTE.fullmatch(value):
+        return f"a name in it is the code {shown}"
+    if key in ("in_spec", "out_spec") and not plain_tree(value, inputs=key == "in_spec"):
         return f"its inputs or outputs have the type {shown}"
     if key in ("class_fqn", "custom_obj_name"):
         return f"it holds an object of class {shown}"
@@ -179,44 +183,42 @@ def _string_danger(key: str, value: str) -> str:
 
 def plain_operator(target: str) -> bool:
     """Whether a node's target is an operator of torch's own that touches no file."""
-    return bool(OPERATOR.fullmatch(target)) and not WRITES_FILES.search(target)
+    import torch
+
+    parts = target.split(".")
+    if parts[:2] != ["torch", "ops"]:
+        return bool(PLAIN_CALL.fullmatch(target))
+    if parts[2:3] == ["higher_order"]:
+        return len(parts) == 4 and parts[3] in HIGHER_ORDER
+    if len(parts) != 5 or parts[2] not in NAMESPACES:
+        return False
+    overloads = getattr(getattr(torch.ops, parts[2]), parts[3], None)
+    operator = getattr(overloads, parts[4], None)
+    if not isinstance(operator, torch._ops.OpOverload):
+        return False
+    return all(argument.name not in ("filename", "path") for argument in operator._schema.arguments)
 
 
 def plain_expression(text: str) -> bool:
     """Whether a symbolic size is arithmetic over size variables (`s0`, `u1`) and torch's own functions."""
-    if len(text) > 10_000 or not EXPRESSION.fullmatch(text) or re.search(r"\.\s*[A-Za-z_]|__|\)\s*\(", text):
+    if not EXPRESSION.fullmatch(text) or NO_EXPRESSION.search(text):
         return False
     return all(w in FUNCTIONS or VARIABLE.fullmatch(w) for w in re.findall(r"[A-Za-z_]\w*", text))
 
 
-def plain_tree(text: str) -> bool:
-    """Whether a tree spec holds plain containers, or types that this process has registered."""
+def plain_tree(text: str, inputs: bool) -> bool:
+    """Whether a tree spec holds only types that this process has registered, and keywords that are names."""
     from torch.utils import _pytree as pytree
 
+    known = {None, *pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE} - REFUSED_TREES
     try:
-        stack = [json.loads(text)[1]]
-    except (ValueError, RecursionError, IndexError, TypeError, KeyError):
+        root = json.loads(text)[1]
+        stack, keywords = [root], json.loads(root["children_spec"][1]["context"] or "[]") if inputs else []
+        while stack:
+            node = stack.pop()
+            if node["type"] not in known or "__enum__" in str(node["context"]):
+                return False
+            stack.extend(node["children_spec"])
+    except (ValueError, RecursionError, LookupError, TypeError):
         return False
-    known = TREE_TYPES | (set(pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE) - {"collections.defaultdict"})
-    while stack:
-        node = stack.pop()
-        if not isinstance(node, dict) or node.get("type") not in known or "__enum__" in str(node.get("context")):
-            return False
-        stack.extend(node.get("children_spec", ()))
-    return True
-
-
-class _quiet:  # noqa: N801 - reads as a verb at its use
-    """torch.export.load logs its own doubts; what matters is raised as one line."""
-
-    def __enter__(self) -> None:
-        self.logger = logging.getLogger("torch")
-        self.level = self.logger.level
-        self.warnings = warnings.catch_warnings()
-        self.warnings.__enter__()
-        warnings.simplefilter("ignore")
-        self.logger.setLevel(logging.CRITICAL)
-
-    def __exit__(self, *error: Any) -> None:
-        self.logger.setLevel(self.level)
-        self.warnings.__exit__(*error)
+    return all(isinstance(k, str) and IDENTIFIER.fullmatch(k) for k in keywords)

@@ -1,0 +1,166 @@
+"""Models that are named rather than stored: torchvision's, and `package.module:factory`."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advisor.errors import AdvisorError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TORCHVISION = "torchvision:"
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def build(arch: str) -> nn.Module:
+    """The model that `package.module:factory`, `file.py:factory` or `torchvision:name` makes, in eval mode.
+
+    Raises:
+        AdvisorError: when it cannot be found, fails, or gives no nn.Module.
+    """
+    from torch import nn
+
+    if arch.startswith(TORCHVISION):
+        return random_torchvision(arch.removeprefix(TORCHVISION).removesuffix("@random"))
+    with _current_directory():
+        factory = _factory(arch)
+        try:
+            model = factory()
+        except Exception as error:
+            raise AdvisorError(
+                f"--arch {arch} failed: {type(error).__name__}: {error}.", "It must build the model without arguments."
+            ) from error
+    if not isinstance(model, nn.Module):
+        raise AdvisorError(f"--arch {arch} gave a {type(model).__name__}, not an nn.Module.", "Name a function that returns one.")
+    return model.eval()
+
+
+def _factory(arch: str) -> Callable[[], Any]:
+    place, _, name = arch.rpartition(":")
+    if not place or not name:
+        raise AdvisorError(f"--arch {arch!r} is not of the form package.module:factory.", "For example resnet20:resnet20.")
+    try:
+        module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except Exception as error:
+        raise AdvisorError(
+            f"--arch {arch}: cannot import {place!r} ({type(error).__name__}: {error}).",
+            "Run from the folder that holds it, or install its package.",
+        ) from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        near = difflib.get_close_matches(name, [k for k, v in vars(module).items() if callable(v)], n=3)
+        hint = f"Did you mean {', '.join(near)}?" if near else "Check the name after the colon."
+        raise AdvisorError(f"--arch {arch}: {getattr(module, '__file__', place)} has no function {name!r}.", hint)
+    return factory  # type: ignore[no-any-return]
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def _current_directory() -> Iterator[None]:
+    """Search the current directory too, first, as `python -m` does; the search path is left as found."""
+    before = list(sys.path)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def random_torchvision(name: str, seed: int = 0) -> nn.Module:
+    """A torchvision architecture with random weights: the same at every call; the global generator is left as found."""
+    import torch
+
+    _known(name)
+    state = torch.get_rng_state()
+    try:
+        torch.default_generator.manual_seed(seed)
+        return _get_model(name, None).eval()
+    finally:
+        torch.set_rng_state(state)
+
+
+def pretrained_torchvision(name: str) -> tuple[nn.Module, Any, Path] | None:
+    """The model with weights that are already cached, the weights' entry and file; None when none are.
+
+    Nothing is downloaded, and the file is read by torch's restricted reader before torchvision loads it.
+    """
+    import torch
+
+    for weights in available_weights(name):
+        path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+        if not path.is_file():
+            continue
+        try:
+            torch.load(path, weights_only=True, map_location="cpu", mmap=False)
+            return _get_model(name, weights).eval(), weights, path
+        except Exception as error:
+            raise AdvisorError(
+                f"The cached weights {path} cannot be loaded: {str(error).splitlines()[0][:200]}.", "Delete the file."
+            ) from error
+    return None
+
+
+def available_weights(name: str) -> list[Any]:
+    """All published weights of a torchvision architecture, the default first."""
+    from torchvision.models import get_model_weights
+
+    _known(name)
+    entries = list(get_model_weights(name))
+    default = getattr(get_model_weights(name), "DEFAULT", None)
+    return sorted(entries, key=lambda w: w is not default)
+
+
+def transform_facts(weights: Any) -> tuple[tuple[int, ...] | None, Normalization | None]:
+    """Input shape of one sample and normalisation that belong to torchvision weights, where they state them."""
+    transform = weights.transforms()
+    mean, std = getattr(transform, "mean", None), getattr(transform, "std", None)
+    crop = list(getattr(transform, "crop_size", None) or [])
+    shape = (3, *(crop * 2 if len(crop) == 1 else crop)) if crop and not _is_video(weights) else None
+    return shape, (tuple(mean), tuple(std)) if mean is not None and std is not None else None
+
+
+def _is_video(weights: Any) -> bool:
+    return "Video" in type(weights.transforms()).__name__
+
+
+def _get_model(name: str, weights: Any) -> nn.Module:
+    from torchvision.models import get_model, get_model_builder
+
+    parameters = inspect.signature(get_model_builder(name)).parameters
+    # detection and segmentation would otherwise download a backbone
+    backbone = {"weights_backbone": None} if "weights_backbone" in parameters else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return get_model(name, weights=weights, **backbone)  # type: ignore[no-any-return]
+
+
+def _known(name: str) -> None:
+    from torchvision.models import list_models
+
+    if name in list_models():
+        return
+    near = difflib.get_close_matches(name, list_models(), n=3)
+    raise AdvisorError(
+        f"torchvision has no model {name!r}.", f"Did you mean {', '.join(near)}?" if near else "See torchvision.models.list_models()."
+    )

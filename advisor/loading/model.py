@@ -1,0 +1,237 @@
+"""`load_model`: whatever people have, as a model that can be traced, without running code from a file unasked."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from advisor.errors import AdvisorError
+from advisor.files import sha256
+from advisor.loading import architectures
+from advisor.loading.archives import Archive, inspect_archive
+from advisor.loading.pickles import Trust, foreign, permit
+from advisor.loading.sniff import SAVE_AGAIN, sniff
+from advisor.loading.weights import check_finite, check_sizes, load_into, state_dict_in
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
+
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and what is known about it.
+
+    Attributes:
+        model: an nn.Module in eval mode, or a torch.export program (also for TorchScript, which is converted).
+        kind: "export", "torchscript", "module", "state_dict", "safetensors" or "torchvision".
+        path: the file, or None for a model that was only named.
+        sha256: of the file's bytes, "" without a file.
+        example_inputs: tensors `[N, ...]` by position, from the file or from known weights; None where nothing tells.
+        weights: "file", "pretrained" (torchvision's, cached) or "random": leakage and accuracy then mean nothing.
+        normalization: (mean, std) per channel that belongs to the weights, or None.
+        input_shape: one sample's shape without batch, where known or stated.
+        notes: what was assumed, one sentence each, for people.
+    """
+
+    model: nn.Module | ExportedProgram
+    kind: Literal["export", "torchscript", "module", "state_dict", "safetensors", "torchvision"]
+    path: Path | None
+    sha256: str
+    example_inputs: tuple[Any, ...] | None = None
+    weights: Literal["file", "pretrained", "random"] = "file"
+    normalization: Normalization | None = None
+    input_shape: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def load_model(
+    source: str | Path, *, arch: str | None = None, trust: Trust = False, input_shape: tuple[int, ...] | None = None
+) -> LoadedModel:
+    """Load a model file, or build `torchvision:name` (`@random` for random weights).
+
+    Args:
+        source: a `.pt2`, TorchScript, pickled module, state dict or safetensors file, told apart by its bytes.
+        arch: for a state dict, `package.module:factory`, `file.py:factory` or `torchvision:name`.
+        trust: run code from the file; or a question to the user, asked with what the file would do.
+        input_shape: one sample's shape without batch, when the user states it.
+
+    Raises:
+        UnsafeFileError: when the file would run code and is not trusted.
+        AdvisorError: when it cannot be read, is no model, or does not fit; one line with the next step.
+    """
+    if str(source).startswith(architectures.TORCHVISION):
+        loaded = _torchvision(str(source).removeprefix(architectures.TORCHVISION))
+    else:
+        loaded = _from_file(Path(source), arch, trust, input_shape)
+    return _with_shape(loaded, input_shape)
+
+
+def _with_shape(loaded: LoadedModel, input_shape: tuple[int, ...] | None) -> LoadedModel:
+    import torch
+
+    if input_shape is None or loaded.kind in ("export", "torchscript"):
+        return loaded
+    if not all(size > 0 for size in input_shape):
+        raise AdvisorError(f"The input shape {input_shape} has a size below 1.", "State it as --input-shape 3,224,224.")
+    return dataclasses.replace(loaded, input_shape=input_shape, example_inputs=(torch.zeros(2, *input_shape),))
+
+
+def _torchvision(name: str) -> LoadedModel:
+    import torch
+
+    plain, random = name.removesuffix("@random"), name.endswith("@random")
+    entries = architectures.available_weights(plain)
+    found = None if random else architectures.pretrained_torchvision(plain)
+    notes: tuple[str, ...] = ()
+    if found is not None:
+        model, weights, path = found
+        shape, normalization = architectures.transform_facts(weights)
+        known = {"weights": "pretrained", "path": path, "sha256": sha256(path), "normalization": normalization}
+        notes = (f"Pretrained weights {weights} from {path}.",)
+    else:
+        model = architectures.random_torchvision(plain)
+        shape = architectures.transform_facts(entries[0])[0] if entries else None
+        known = {"weights": "random", "path": None, "sha256": ""}
+        if not random and entries:
+            notes = (
+                f"No pretrained weights of {plain} are cached, so these are random; to get them: "
+                f"python -c \"import torchvision; torchvision.models.get_model('{plain}', weights='DEFAULT')\"",
+            )
+    example = None if shape is None else (torch.zeros(2, *shape),)
+    return LoadedModel(model, "torchvision", example_inputs=example, input_shape=shape, notes=notes, **known)
+
+
+def _from_file(path: Path, arch: str | None, trust: Trust, input_shape: tuple[int, ...] | None) -> LoadedModel:
+    kind = sniff(path)
+    if kind == "safetensors":
+        return _with_arch(_safetensors(path), "safetensors", path, arch)
+    if kind == "pickle":
+        return _from_pickle(path, path.read_bytes(), arch, trust)
+    archive = inspect_archive(path)
+    if archive.root and "archive_format" in archive:
+        return _exported(archive, trust)
+    if archive.root and "constants.pkl" in archive and archive.below("code/"):
+        return _script(archive, trust, input_shape)
+    if archive.root and "data.pkl" in archive:
+        return _from_pickle(path, archive.read("data.pkl"), arch, trust)
+    raise _unknown_zip(archive)
+
+
+def _unknown_zip(archive: Archive) -> AdvisorError:
+    if "serialized_exported_program.json" in archive:
+        return AdvisorError(f"{archive.path} was saved by a torch before 2.8.", "Load it there and save it with this torch.")
+    if archive.sizes and all(name.endswith(".npy") for name in archive.sizes):
+        return AdvisorError(f"{archive.path} is an .npz of arrays, not a model.", "Arrays are data: pass it with --data.")
+    if "model.weights.h5" in archive:
+        return AdvisorError(f"{archive.path} is a Keras model.", SAVE_AGAIN)
+    return AdvisorError(f"{archive.path} is a zip archive, but no torch model.", SAVE_AGAIN)
+
+
+def _exported(archive: Archive, trust: Trust) -> LoadedModel:
+    from advisor.loading.pt2 import load_program
+
+    program = load_program(archive, trust)
+    check_finite({**program.state_dict, **program.constants}, archive.path.name)
+    example = program.example_inputs
+    args = (*example[0], *example[1].values()) if example else None
+    shape = tuple(args[0].shape[1:]) if args and hasattr(args[0], "shape") else None
+    return LoadedModel(program, "export", archive.path, sha256(archive.path), example_inputs=args, input_shape=shape)
+
+
+def _script(archive: Archive, trust: Trust, input_shape: tuple[int, ...] | None) -> LoadedModel:
+    import torch
+
+    from advisor.loading.shapes import infer_example
+    from advisor.loading.torchscript import convert, load_script, traced_shape
+
+    script = load_script(archive, trust)
+    check_finite({**dict(script.named_buffers()), **dict(script.named_parameters())}, archive.path.name)
+    shape, notes = input_shape or traced_shape(archive), ["TorchScript loses module paths: cuts are named by the nearest weights."]
+    if shape is None:
+        example, note = infer_example(script)
+        notes.append(note)
+    else:
+        example = torch.zeros(2, *shape)
+    program = convert(script, (example,))
+    return LoadedModel(
+        program, "torchscript", archive.path, sha256(archive.path),
+        example_inputs=(example,), input_shape=tuple(example.shape[1:]), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _from_pickle(path: Path, pickled: bytes, arch: str | None, trust: Trust) -> LoadedModel:
+    """A state dict by torch's restricted reader; a pickled module only with trust."""
+    import torch
+    from torch import nn
+
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        named = foreign(pickled)
+        if not named:
+            line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            raise AdvisorError(f"{path} is damaged or no model: {line}", "Download or save the model again.") from error
+        permit(path, f"it is a pickle that would import {', '.join(named[:3])}, that is, run code when loaded", trust)
+        content = _trusted(path)
+    if isinstance(content, nn.Module):
+        check_finite({**dict(content.named_buffers()), **dict(content.named_parameters())}, path.name)
+        return LoadedModel(content.eval(), "module", path, sha256(path))
+    weights, notes = state_dict_in(content, path)
+    return _with_arch(weights, "state_dict", path, arch, notes)
+
+
+def _trusted(path: Path) -> Any:
+    import torch
+
+    try:
+        with _modules_here():
+            return torch.load(path, weights_only=False, map_location="cpu")
+    except Exception as error:
+        raise AdvisorError(
+            f"{path} cannot be loaded: {type(error).__name__}: {error}.",
+            "Run from the folder that holds its classes, or save a .pt2.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _modules_here() -> Iterator[None]:
+    """A pickled module names its classes; they may lie in the current directory."""
+    before = list(sys.path)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)  # type: ignore[no-any-return]
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise AdvisorError(f"{path} is a damaged safetensors file: {error}.", "Download it again.") from error
+
+
+def _with_arch(
+    weights: dict[str, Any], kind: Literal["state_dict", "safetensors"], path: Path, arch: str | None, notes: tuple[str, ...] = ()
+) -> LoadedModel:
+    if arch is None:
+        raise AdvisorError(
+            f"{path} holds weights only ({len(weights)} tensors, the first {next(iter(weights))!r}).",
+            "Name the function that builds the model, as --arch package.module:factory.",
+        )
+    check_sizes(weights, path)
+    check_finite(weights, path.name)
+    model = architectures.build(arch)
+    load_into(model, weights, path, arch)
+    return LoadedModel(model, kind, path, sha256(path), notes=notes)

@@ -1,0 +1,109 @@
+"""State dicts: finding one in a checkpoint, matching it to an architecture, checking its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advisor.errors import AdvisorError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "params", "ema")
+
+
+def state_dict_in(content: Any, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The state dict in what a file held, and notes on what was taken.
+
+    Raises:
+        AdvisorError: when there is none.
+    """
+    import torch
+
+    notes: list[str] = []
+    for _ in range(2):  # a checkpoint may nest one more level
+        if not isinstance(content, Mapping):
+            break
+        tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
+        inner = next((k for k in CHECKPOINT_KEYS if isinstance(content.get(k), Mapping)), None)
+        if inner is not None and len(tensors) < len(content[inner]):
+            notes.append(f"Took {inner!r} from the checkpoint.")
+            content = content[inner]
+            continue
+        if tensors:
+            return _without_wrapper(tensors, notes), tuple(notes)
+        break
+    raise AdvisorError(
+        f"{path} holds no weights but a {type(content).__name__}.", "Save model.state_dict() or torch.export.save(...)."
+    )
+
+
+def _without_wrapper(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
+    for prefix in ("module.", "_orig_mod."):
+        if all(key.startswith(prefix) for key in tensors):
+            notes.append(f"Took the prefix {prefix!r} off every weight's name.")
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
+
+
+def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch: str) -> None:
+    """Put the weights into the model, all of them and nothing else.
+
+    Raises:
+        AdvisorError: when names or shapes differ; up to three of each are listed.
+    """
+    own = model.state_dict()
+    missing = [k for k in own if k not in weights and not k.endswith("num_batches_tracked")]
+    foreign = [k for k in weights if k not in own]
+    other = [
+        f"{k} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}"
+        for k in own
+        if k in weights and weights[k].shape != own[k].shape
+    ]
+    faults = [
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for what, keys in (("missing", missing), ("unknown", foreign), ("of another shape", other))
+        if keys
+    ]
+    if faults:
+        raise AdvisorError(
+            f"The weights in {path} do not fit --arch {arch}: {'; '.join(faults)}.", "Name the architecture they were saved from."
+        )
+    model.load_state_dict(weights, strict=False)
+
+
+def check_finite(named: Mapping[str, Any], what: str) -> None:
+    """Refuse weights with NaN or infinity; an infinite buffer is allowed, since attention masks hold them.
+
+    Raises:
+        AdvisorError: naming the first such tensor.
+    """
+    import torch
+
+    for name, value in named.items():
+        if not isinstance(value, torch.Tensor) or not (value.is_floating_point() or value.is_complex()) or value.is_meta:
+            continue
+        mask = not isinstance(value, torch.nn.Parameter) and not name.endswith(("running_mean", "running_var", "weight", "bias"))
+        bad = torch.isnan(value) if mask else ~torch.isfinite(value)
+        if bool(bad.any()):
+            raise AdvisorError(
+                f"The weight {name!r} of {what} holds NaN or infinity ({int(bad.sum())} of {value.numel()} values).",
+                "The training diverged or the file is damaged; take an earlier checkpoint.",
+            )
+
+
+def check_sizes(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors larger than their file: expanded from a few bytes, they would fill all memory.
+
+    Raises:
+        AdvisorError: naming the tensor.
+    """
+    limit = path.stat().st_size
+    for name, value in weights.items():
+        if value.numel() > limit:
+            raise AdvisorError(
+                f"{path} is refused: {name!r} declares {value.numel():,} elements, the file has {limit:,} bytes.",
+                "It was not written by torch; get the model from its source.",
+            )

@@ -1,0 +1,233 @@
+"""One walk over the samples; at each cut a view of what crosses is handed to every estimator, then let go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from advisor.columns import Column
+from advisor.cuts import Cut
+from advisor.errors import AdvisorError
+from advisor.estimate import Estimate, Source
+from advisor.graph import PartitionGraph
+from advisor.preserve import left_as_found, plain_attention
+from advisor.tangents import TangentEnergy
+
+Progress = Callable[[float, str], None]
+"""Called with the fraction done, 0 to 1, and what is being worked on."""
+
+PANEL_BYTES = 512 * 2**20
+"""Memory for the largest tensor of the walk, all samples together."""
+
+PANEL_SAMPLES = 1500
+HELD_OUT = 0.25
+
+
+class NotMeasurableError(AdvisorError):
+    """An estimator cannot measure at this cut; the message becomes the NaN's reason."""
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """What an estimator says of a column before it measures: name, unit, good direction, source, method."""
+
+    name: str
+    unit: str
+    better: str
+    source: Source
+    method: str
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What an attacker wants back, and who plays which role.
+
+    Attributes:
+        pixels: `[n, ...]`, the private input, images at a stated reduced size, else as given; in input units.
+        images: whether `pixels` are images `[n, c, h, w]`.
+        labels: `[n]` int64: true ones, else the model's own predictions.
+        labels_are_true: which of the two.
+        train, test: indices of what the attacker may learn from, and of what it is scored on.
+        classes: number of classes.
+        note: how pixels were made from the input.
+    """
+
+    pixels: Tensor
+    images: bool
+    labels: Tensor
+    labels_are_true: bool
+    train: Tensor
+    test: Tensor
+    classes: int
+    note: str = ""
+
+    @property
+    def elements(self) -> int:
+        """Elements of one target."""
+        return math.prod(self.pixels.shape[1:])
+
+    @cached_property
+    def ceiling(self) -> Tensor:
+        """`[test]` squared error per element of predicting the attacker's mean: what NMSE divides by, averaged."""
+        mean = self.pixels[self.train].mean(0)
+        return (self.pixels[self.test] - mean).square().flatten(1).mean(1)
+
+
+@dataclass(frozen=True, eq=False)
+class CutView:
+    """What an estimator sees at one cut, all samples at once.
+
+    Attributes:
+        cut: where.
+        tensors: what crosses, each `[n, ...]`, as the cloud receives it.
+        targets: what an attacker wants.
+        wire_step: rounding step of what is sent, in units of z.
+        seed: for estimators that draw.
+        energy: squared length of forward-mode tangents at this cut, or None where no tangents were asked for.
+    """
+
+    cut: Cut
+    tensors: tuple[Tensor, ...]
+    targets: Targets
+    wire_step: float
+    seed: int
+    energy: TangentEnergy | None = None
+
+    @cached_property
+    def z(self) -> Tensor:
+        """All that crosses as one matrix `[n, D]`, float32.
+
+        Raises:
+            NotMeasurableError: when it holds NaN or infinities.
+        """
+        z = torch.cat([t.detach().flatten(1).float() for t in self.tensors], 1)
+        if not torch.isfinite(z).all():
+            raise NotMeasurableError("the crossing tensor holds NaN or infinities")
+        return z
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """Inner products of the centred samples, `[n, n]` float64."""
+        centred = self.z - self.z.mean(0)
+        return (centred @ centred.T).double()
+
+    @cached_property
+    def distances(self) -> Tensor:
+        """Euclidean distances between samples, `[n, n]` float64."""
+        square = self.gram.diagonal()
+        return (square[:, None] + square[None, :] - 2 * self.gram).clamp_min(0).sqrt()
+
+
+class Estimator(Protocol):
+    """One leakage estimator: declares its columns and measures them at one cut."""
+
+    columns: tuple[ColumnSpec, ...]
+
+    def at(self, view: CutView) -> dict[str, Estimate]:
+        """Measure every declared column at one cut.
+
+        Raises:
+            NotMeasurableError: when this cut cannot be measured; the message says why.
+        """
+
+
+@dataclass
+class Sheet:
+    """Collects estimates cut by cut and turns them into columns."""
+
+    cuts: Sequence[Cut]
+    specs: Sequence[ColumnSpec]
+    rows: dict[str, list[Estimate]] = field(default_factory=dict)
+    why: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, estimator: Estimator, view: CutView) -> None:
+        """Measure one estimator at one cut; what it cannot measure is recorded with its reason."""
+        try:
+            found, reason = estimator.at(view), "not measured at this cut"
+        except NotMeasurableError as error:
+            found, reason = {}, str(error)
+        for spec in estimator.columns:
+            estimate = found.get(spec.name, Estimate(math.nan))
+            missing = math.isnan(estimate.value)
+            self.rows.setdefault(spec.name, []).append(estimate)
+            self.why.setdefault(spec.name, []).append((estimate.method or reason) if missing else "")
+
+    def columns(self) -> dict[str, Column]:
+        """One column a spec, in order."""
+        return {spec.name: self._column(spec) for spec in self.specs}
+
+    def _column(self, spec: ColumnSpec) -> Column:
+        rows = self.rows[spec.name]
+        parts: dict[str, Any] = {
+            part: np.array([getattr(e, part) for e in rows]) for part in ("value", "stderr", "low", "high")
+        }
+        return Column.of(
+            spec.name, spec.unit, spec.better, parts["value"], spec.source,  # type: ignore[arg-type]
+            stderr=parts["stderr"], low=parts["low"], high=parts["high"],
+            method=spec.method, why=self.why[spec.name],
+        )  # fmt: skip
+
+
+def panel_size(graph: PartitionGraph, available: int) -> int:
+    """How many samples one walk takes at once: bounded by memory and by what the estimators can use."""
+    largest = max(graph.value_bytes(node) for node in graph.data_nodes) or 1
+    return max(2, min(available, PANEL_SAMPLES, int(PANEL_BYTES / largest)))
+
+
+def sweep(
+    graph: PartitionGraph,
+    inputs: tuple[Tensor, ...],
+    targets: Targets,
+    estimators: Sequence[Estimator],
+    *,
+    energies: dict[int, TangentEnergy] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Column]:
+    """Walk the model once over all samples and measure every estimator at every cut.
+
+    Args:
+        graph: the traced model.
+        inputs: flat tensors `[n, ...]`; `n` should come from `panel_size`.
+        targets: what the attacker wants; same `n`.
+        estimators: what to measure.
+        energies: tangent energies by cut index, for estimators that use derivatives.
+        seed: handed to estimators that draw.
+        progress: called after each cut.
+
+    Returns:
+        The measured columns by name, aligned with `graph.cuts`.
+    """
+    from advisor.defenses.precision import rounding_step
+
+    sheet = Sheet(graph.cuts, [spec for e in estimators for spec in e.columns])
+    waiting = {nodes[-1]: index for index, nodes in enumerate(graph.crossings)}
+    held: dict[fx.Node, Any] = {}
+
+    def at_node(node: fx.Node, value: Any) -> None:
+        held[node] = value
+        for index in [i for last, i in waiting.items() if last is node]:
+            crossing = tuple(held[n] for n in graph.crossings[index])
+            view = CutView(
+                graph.cuts[index], crossing, targets, max(rounding_step(t) for t in crossing), seed,
+                (energies or {}).get(index),
+            )  # fmt: skip
+            for number, estimator in enumerate(estimators):
+                sheet.add(estimator, view)
+                if progress:
+                    done = (index + (number + 1) / len(estimators)) / len(graph.cuts)
+                    progress(done, graph.cuts[index].name)
+        if node not in keep:
+            del held[node]
+
+    keep = {n for nodes in (graph.crossings[0], graph.crossings[-1]) for n in nodes if len(nodes) > 1}
+    with left_as_found(graph.module), plain_attention(), torch.no_grad():
+        graph.run(inputs, at_node)
+    return sheet.columns()
