@@ -1,0 +1,141 @@
+"""Cost of every cut: one profiler a file, all listed here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advisor.profilers.catalog import LOCAL, Device, device, devices
+from advisor.profilers.network import Link, link, links
+from advisor.profilers.transfer import transfer_time
+
+if TYPE_CHECKING:
+    from advisor.columns import Column, Profile
+    from advisor.estimate import Estimate
+    from advisor.graph import PartitionGraph
+    from advisor.profilers.setting import Setting
+
+DEFAULT_DEVICE, DEFAULT_LINK, DEFAULT_CLOUD = "jetson", "wifi", "t4"
+
+Profiler = Callable[["Setting"], "tuple[Column, ...]"]
+
+
+def profilers() -> dict[str, Profiler]:
+    """Every profiler by name; each gives one or more columns. One more is one more file and one more line here."""
+    from advisor.profilers import energy, latency, macs, memory
+
+    return {"macs": macs.columns, "memory": memory.columns, "latency": latency.columns, "energy": energy.columns}
+
+
+def profile(
+    graph: PartitionGraph,
+    device: str | Device = DEFAULT_DEVICE,
+    link: str | Link = DEFAULT_LINK,
+    cloud: str | Device = DEFAULT_CLOUD,
+    *,
+    extra: str | Path | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Profile:
+    """All cost columns of every cut, for one sample.
+
+    `macs`, `params`, `edge_memory`, `edge_latency` and `edge_energy` are of the edge half up to the cut,
+    `cloud_latency` of the rest, `bytes` and `link_latency` of what crosses; `latency` is edge + link + cloud.
+
+    Args:
+        graph: the traced model.
+        device: key `name[:runtime[:precision[@mode]]]`, an alias, or `local` (measured on this computer).
+        link: preset, or `bandwidth=20Mbps,rtt=15ms[,down=…,jitter=…]`.
+        cloud: as `device`.
+        extra: the user's own TOML with further devices and links.
+        progress: told the share that is done, 0 to 1.
+
+    Raises:
+        AdvisorError: on an unknown device or link, or one that no published figure supports.
+    """
+    from advisor.columns import Profile
+    from advisor.profilers.setting import Setting
+
+    setting = Setting(graph, _device(device, extra), _link(link, extra), _device(cloud, extra), progress)
+    members = profilers()
+    found: dict[str, Column] = {}
+    for done, columns in enumerate(members.values(), start=1):
+        found.update({column.name: column for column in columns(setting)})
+        if progress:
+            progress(done / len(members))
+    return Profile(graph.cuts, found, _provenance(setting, found))
+
+
+def estimate(graph: PartitionGraph, key: str | Device, extra: str | Path | None = None) -> Estimate:
+    """Latency of the whole model on one machine for one sample, in seconds; `local` is measured.
+
+    Raises:
+        AdvisorError: on an unknown device, or one that no published latency supports.
+    """
+    from advisor.profilers.setting import Setting
+
+    machine = _device(key, extra)
+    return Setting(graph, machine, _link("bandwidth=1bps,rtt=0ms", None), machine).on_device.whole
+
+
+def _device(wanted: str | Device, extra: str | Path | None) -> Device:
+    from advisor.profilers import catalog
+
+    return wanted if isinstance(wanted, Device) else catalog.device(wanted, extra)
+
+
+def _link(wanted: str | Link, extra: str | Path | None) -> Link:
+    from advisor.profilers import network
+
+    return wanted if isinstance(wanted, Link) else network.link(wanted, extra)
+
+
+def _provenance(setting: Setting, found: dict[str, Column]) -> dict[str, Any]:
+    notes = [
+        *setting.on_device.notes,
+        *setting.on_cloud.notes,
+        *(f"{setting.link.name}: {a}" for a in setting.link.assumed),
+    ]
+    memory = setting.device.memory
+    too_large = [
+        cut.name for cut, need in zip(setting.graph.cuts, found["edge_memory"].values, strict=True) if need > memory
+    ]
+    if too_large:
+        notes.append(
+            f"{setting.device.key} has {memory / 1e9:.3g} GB: the edge half does not fit at {', '.join(too_large)}"
+        )
+    return {
+        "device": _plain(setting.device),
+        "link": _plain(setting.link),
+        "cloud": _plain(setting.cloud),
+        "cost": {"notes": list(dict.fromkeys(notes)), "macs_not_counted": setting.counted.unsupported},
+    }
+
+
+def _plain(noun: Device | Link) -> dict[str, Any]:
+    """A row for JSON, where an unknown figure is null."""
+    row = {"key": noun.key if isinstance(noun, Device) else noun.name, **dataclasses.asdict(noun)}
+    return {
+        k: None if isinstance(v, float) and not math.isfinite(v) else list(v) if isinstance(v, tuple) else v
+        for k, v in row.items()
+    }
+
+
+__all__ = [
+    "DEFAULT_CLOUD",
+    "DEFAULT_DEVICE",
+    "DEFAULT_LINK",
+    "LOCAL",
+    "Device",
+    "Link",
+    "device",
+    "devices",
+    "estimate",
+    "link",
+    "links",
+    "profile",
+    "profilers",
+    "transfer_time",
+]

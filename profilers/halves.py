@@ -1,0 +1,42 @@
+"""Halves: how long the edge half and the cloud half of every cut take, however that was learnt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from advisor.estimate import Estimate, Source
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Times for one sample, in seconds; at each cut edge + cloud of the same machine is `whole`.
+
+    Attributes:
+        edge: `[cuts]`, from the input to the cut.
+        cloud: `[cuts]`, from the cut to the output.
+        notes: what they rest on, one sentence each.
+        why: why they are NaN, or "".
+    """
+
+    edge: tuple[Estimate, ...]
+    cloud: tuple[Estimate, ...]
+    notes: tuple[str, ...] = ()
+    why: str = ""
+
+    @property
+    def whole(self) -> Estimate:
+        """The whole model."""
+        return self.edge[-1]
+
+
+def total(parts: Sequence[Estimate]) -> Estimate:
+    """Sum of independent estimates: the half intervals add in quadrature, each side on its own."""
+    value = math.fsum(p.value for p in parts)
+    below = math.hypot(*(p.value - p.low for p in parts))
+    above = math.hypot(*(p.high - p.value for p in parts))
+    source: Source = "measured" if all(p.source == "measured" for p in parts) else "estimated"
+    return Estimate(
+        value, math.hypot(*(p.stderr for p in parts)), max(0.0, value - below), value + above, parts[0].unit, source
+    )

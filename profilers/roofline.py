@@ -1,0 +1,38 @@
+"""Estimated time on a catalog device: overhead per operation, compute and memory traffic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from advisor.estimate import Estimate
+from advisor.profilers.catalog import Device
+from advisor.profilers.features import Work, cloud_work, edge_work
+from advisor.profilers.fits import Fit, fit_for
+from advisor.profilers.halves import Halves
+
+PARTS_NOTE = "the interval was learnt on whole networks: a part of one may deviate more"
+
+
+def halves(pieces: Sequence[Work], device: Device) -> Halves:
+    """Estimated times of both halves at every cut.
+
+    Args:
+        pieces: work between neighbouring cuts, as `features.piece_work`.
+        device: a catalog device.
+
+    Raises:
+        AdvisorError: when no published latency, of this device or of its kin, supports an estimate.
+    """
+    fit = fit_for(device)
+    edge = tuple(seconds(work, fit) for work in edge_work(pieces))
+    cloud = tuple(seconds(work, fit) for work in cloud_work(pieces))
+    why = "the multiply-adds could not be counted" if math.isnan(edge[-1].value) else ""
+    return Halves(edge, cloud, (f"{device.key}: {fit.basis}; {PARTS_NOTE}",), why)
+
+
+def seconds(work: Work, fit: Fit) -> Estimate:
+    """Estimated seconds for one sample, with the interval of networks left out of the fit."""
+    value = fit.seconds(work)
+    low, high = fit.interval(value)
+    return Estimate(value, value * fit.log_sd, low, high, "s", "estimated", fit.basis)

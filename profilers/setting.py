@@ -1,0 +1,60 @@
+"""Setting: one model on one device, link and cloud; what several profilers need is computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from advisor.profilers import macs, measured, roofline
+from advisor.profilers.catalog import LOCAL, Device
+from advisor.profilers.features import Work, piece_work
+from advisor.profilers.halves import Halves
+from advisor.profilers.measured import Progress
+from advisor.profilers.network import Link
+
+if TYPE_CHECKING:
+    from advisor.graph import PartitionGraph
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What is profiled, and where.
+
+    Attributes:
+        graph: the traced model.
+        device, link, cloud: where its halves run and what lies between.
+        progress: told the share that is done while something is measured.
+    """
+
+    graph: PartitionGraph
+    device: Device
+    link: Link
+    cloud: Device
+    progress: Progress | None = None
+
+    @cached_property
+    def counted(self) -> macs.MacCount:
+        """Multiply-adds of every piece."""
+        return macs.count(self.graph)
+
+    @cached_property
+    def pieces(self) -> tuple[Work, ...]:
+        """Work between neighbouring cuts."""
+        return piece_work(self.graph, self.counted.pieces)
+
+    @cached_property
+    def on_device(self) -> Halves:
+        """Times of both halves on the edge device."""
+        return self.times(self.device)
+
+    @cached_property
+    def on_cloud(self) -> Halves:
+        """Times of both halves on the cloud machine."""
+        return self.on_device if self.cloud == self.device else self.times(self.cloud)
+
+    def times(self, device: Device) -> Halves:
+        """Measured on this computer, estimated for a catalog device."""
+        if device.name == LOCAL:
+            return measured.halves(self.graph, self.progress)
+        return roofline.halves(self.pieces, device)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from advisor.graph import PartitionGraph
+from advisor.profilers import energy
+from advisor.profilers.catalog import device
+from advisor.profilers.network import link
+from advisor.profilers.setting import Setting
+
+
+def setting(graph: PartitionGraph, device_key: str, link_text: str) -> Setting:
+    return Setting(graph, device(device_key), link(link_text), device("t4"))
+
+
+def test_compute_plus_radio_in_closed_form(graph: PartitionGraph) -> None:
+    where = setting(graph, "jetson-nano", "wifi-jointdnn")
+    (column,) = energy.columns(where)
+    edge = where.on_device.edge[1].value
+    sent, answer = 8 * graph.cuts[1].bytes, 8 * graph.cuts[-1].bytes
+    tx, rx = (283.17 * 18.88 + 132.86) * 1e-3, (137.01 * 54.97 + 132.86) * 1e-3
+    assert column.values[1] == pytest.approx(10 * edge + tx * sent / 18.88e6 + rx * answer / 54.97e6)
+    assert column.low[1] < column.values[1] < column.high[1]
+    assert column.unit == "J"
+    assert "unverified" in column.method
+
+
+def test_all_on_the_edge_needs_no_radio(graph: PartitionGraph) -> None:
+    where = setting(graph, "jetson-nano", "wpt-lte")
+    (column,) = energy.columns(where)
+    assert column.values[-1] == pytest.approx(10 * where.on_device.whole.value)
+    assert math.isnan(column.values[1])
+    assert column.why[1] == "no sourced radio power of wpt-lte"
+    assert column.why[-1] == ""
+
+
+def test_unknown_power_is_not_a_number_with_a_reason(graph: PartitionGraph) -> None:
+    (column,) = energy.columns(setting(graph, "snapdragon-8-gen-3", "wifi"))
+    assert math.isnan(column.values[-1])
+    assert "no sourced active power of snapdragon-8-gen-3" in column.why[-1]
+    assert column.values[0] > 0  # raw input: the radio alone

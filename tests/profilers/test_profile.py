@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from advisor import profilers
+from advisor.columns import Profile
+from advisor.errors import AdvisorError
+from advisor.graph import PartitionGraph
+from advisor.profilers.setting import Setting
+from advisor.tracing import trace
+
+COLUMNS = {
+    "macs": "1",
+    "params": "1",
+    "bytes": "B",
+    "edge_memory": "B",
+    "edge_latency": "s",
+    "link_latency": "s",
+    "cloud_latency": "s",
+    "latency": "s",
+    "edge_energy": "J",
+}
+
+
+@pytest.fixture(scope="module")
+def found(graph: PartitionGraph) -> Profile:
+    return profilers.profile(graph)
+
+
+@pytest.mark.parametrize("name", list(profilers.profilers()))
+class TestEveryProfiler:
+    """What every member of the family keeps to."""
+
+    def columns(self, name: str, graph: PartitionGraph) -> tuple[object, ...]:
+        where = Setting(graph, profilers.device("jetson"), profilers.link("wifi"), profilers.device("t4"))
+        return profilers.profilers()[name](where)
+
+    def test_columns_describe_themselves(self, name: str, graph: PartitionGraph) -> None:
+        for column in self.columns(name, graph):
+            assert len(column) == len(graph.cuts)
+            assert column.unit == COLUMNS[column.name]
+            assert column.better == "low"
+            assert column.method
+            known = ~np.isnan(column.values)
+            assert (column.low[known] <= column.values[known]).all()
+            assert (column.values[known] <= column.high[known]).all()
+
+    def test_the_model_is_left_as_found(self, name: str, residual: nn.Module, graph: PartitionGraph) -> None:
+        before = {k: v.clone() for k, v in residual.state_dict().items()}
+        self.columns(name, graph)
+        assert all(torch.equal(v, before[k]) for k, v in residual.state_dict().items())
+        assert not residual.training
+        assert all(p.grad is None for p in residual.parameters())
+
+
+def test_all_columns_and_their_order(found: Profile) -> None:
+    assert set(found.columns) == set(COLUMNS)
+
+
+def test_latency_is_the_sum_of_its_parts(found: Profile) -> None:
+    parts = sum(found[name].values for name in ("edge_latency", "link_latency", "cloud_latency"))
+    assert found["latency"].values == pytest.approx(parts)
+    spread = sum((found[n].high - found[n].values) ** 2 for n in ("edge_latency", "link_latency", "cloud_latency"))
+    assert found["latency"].high - found["latency"].values == pytest.approx(np.sqrt(spread))
+
+
+def test_ends(found: Profile, graph: PartitionGraph) -> None:
+    """Cut 0 sends the input and computes nothing on the edge; the last cut sends nothing."""
+    assert found["edge_latency"].values[0] == found["macs"].values[0] == found["params"].values[0] == 0
+    assert found["link_latency"].values[-1] == found["cloud_latency"].values[-1] == 0
+    assert found["edge_latency"].values[-1] == float(profilers.estimate(graph, "jetson"))
+    assert found["cloud_latency"].values[0] == float(profilers.estimate(graph, "t4"))
+
+
+def test_edge_work_never_falls_with_depth(found: Profile) -> None:
+    for name in ("macs", "params", "edge_memory", "edge_latency"):
+        assert (np.diff(found[name].values) >= 0).all(), name
+
+
+def test_provenance_says_what_was_assumed(found: Profile) -> None:
+    assert found.provenance["device"]["key"] == "jetson-orin-nano-super:tensorrt:fp16"
+    assert found.provenance["device"]["loads"] == ["onnx"]
+    assert found.provenance["device"]["idle_power"] is None
+    notes = " ".join(found.provenance["cost"]["notes"])
+    assert "borrowed from kin" in notes
+    assert "5 ms assumed" in notes
+    assert found["latency"].source == "estimated"
+
+
+def test_survives_json(found: Profile) -> None:
+    text = json.dumps(found.to_json(), allow_nan=False)
+    again = Profile.from_json(json.loads(text))
+    assert again["latency"].values == pytest.approx(found["latency"].values)
+    assert again.provenance == found.provenance
+
+
+def test_a_half_that_does_not_fit_is_named(graph: PartitionGraph, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[devices.tiny]\nunit = "gpu"\ndefault = "tensorrt:fp16"\n'
+        "fp16_tflops = 1\nbandwidth_gbs = 10\nmemory_gb = 8e-6\n"
+    )
+    notes = profilers.profile(graph, device="tiny", extra=path).provenance["cost"]["notes"]
+    assert any("does not fit at" in note and "output" in note for note in notes)
+
+
+def test_local_is_measured(graph: PartitionGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advisor.profilers.measured.TIME_LIMIT", 0.5)
+    shares: list[float] = []
+    found = profilers.profile(graph, device="local", progress=shares.append)
+    assert found["edge_latency"].source == "measured"
+    assert found["latency"].source == "estimated"
+    assert shares[-1] == 1.0
+    assert "measured in eager PyTorch" in " ".join(found.provenance["cost"]["notes"])
+    assert "no sourced active power of local" in found["edge_energy"].why[-1]
+
+
+def test_unknown_names(graph: PartitionGraph) -> None:
+    with pytest.raises(AdvisorError, match=r"no device 'jetsn'.*jetson"):
+        profilers.profile(graph, device="jetsn")
+    with pytest.raises(AdvisorError, match=r"no link 'wify'.*wifi"):
+        profilers.profile(graph, link="wify")
+
+
+def test_two_inputs_both_cross_at_the_start() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Linear(4, 3), nn.Linear(2, 3)
+
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.left(a) + self.right(b))
+
+    found = profilers.profile(trace(Two().eval(), (torch.zeros(2, 4), torch.zeros(2, 2))))
+    assert found["bytes"].values[0] == 24
+    assert found["macs"].values[-1] == 18
+    assert found["params"].values[-1] == 24
+
+
+def test_calling_twice_and_importing_modules_keeps_the_functions(graph: PartitionGraph) -> None:
+    for name in ("catalog", "energy", "measured", "network", "transfer"):
+        importlib.import_module(f"advisor.profilers.{name}")
+    for _ in range(2):
+        assert profilers.estimate(graph, "t4").value > 0
+        assert profilers.link("wifi").name == "wifi-jointdnn"
+        assert len(profilers.links()) > 40
+        assert len(profilers.devices()) > 40
+
+
+def test_the_catalog_needs_no_torch() -> None:
+    code = (
+        "import sys, advisor.profilers as p; p.device('jetson'); p.link('wifi');"
+        "print('torch' in sys.modules, 'scipy' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "False"]

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from advisor.graph import PartitionGraph
+from advisor.profilers import macs
+from advisor.profilers.catalog import device
+from advisor.profilers.features import Work, cloud_work, edge_work, piece_work
+from advisor.profilers.fits import Fit
+from advisor.profilers.roofline import halves, seconds
+
+PIECES = (Work(), Work(2, 100, 10, 5), Work(3, 50, 0, 7), Work(1, 20, 30, 1))
+
+
+def test_work_in_closed_form(graph: PartitionGraph) -> None:
+    pieces = piece_work(graph, macs.count(graph).pieces)
+    whole = edge_work(pieces)[-1]
+    weights = (3 * 9 * 4 + 4) + (4 * 9 * 4 + 4) + 4 * 4 + (256 * 5 + 5)
+    assert whole.ops == 7  # conv, relu, conv, norm, sum, relu, linear; the flatten is a view
+    assert whole.activations == 6 * 256 + 5
+    assert whole.weights == weights
+    assert whole.traffic(2, fused=False) == 2 * (weights + 2 * (6 * 256 + 5))
+    assert whole.traffic(1, fused=True, batch=3) == pytest.approx(weights + 3 * 2 * 0.4 * (6 * 256 + 5))
+
+
+def test_time_in_closed_form() -> None:
+    fit = Fit(1e-3, 1e-6, 1e-9, 4, False, half_width=math.log(2), log_sd=0.4, basis="test")
+    found = seconds(Work(2, 100, 10, 5), fit)
+    assert found.value == pytest.approx(2e-3 + 1e-4 + 80e-9)
+    assert (found.low, found.high, found.stderr) == pytest.approx((found.value / 2, found.value * 2, found.value * 0.4))
+
+
+@pytest.mark.parametrize("key", ["jetson", "jetson-nano:pytorch-eager:fp16", "t4", "raspberry-pi-5"])
+def test_prefix_and_suffix_sum_to_the_whole(key: str) -> None:
+    found = halves(PIECES, device(key))
+    assert found.edge[0].value == 0
+    assert found.cloud[-1].value == 0
+    for edge, cloud in zip(found.edge, found.cloud, strict=True):
+        assert edge.value + cloud.value == pytest.approx(found.whole.value)
+        assert edge.low <= edge.value <= edge.high
+
+
+def test_work_adds_up() -> None:
+    for edge, cloud in zip(edge_work(PIECES), cloud_work(PIECES), strict=True):
+        assert edge + cloud == Work(6, 170, 40, 13)
+
+
+def test_uncounted_macs_make_no_time() -> None:
+    found = halves((Work(), Work(1, math.nan, 1, 1)), device("jetson"))
+    assert math.isnan(found.whole.value)
+    assert found.why == "the multiply-adds could not be counted"
