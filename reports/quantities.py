@@ -1,0 +1,154 @@
+"""How a quantity is called and written: three significant digits, its unit, its 90 % interval, or "not measured"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from advisor.estimate import Estimate
+from advisor.units import show_duration, show_share, show_size
+
+NOT_MEASURED = "not measured"
+UNKNOWN_SPREAD = "±?"
+Kind = Literal["plain", "ratio", "count", "share", "points", "flag"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Words for one column or one entry of `Plan.predicted`.
+
+    Attributes:
+        label: for headers; short.
+        meaning: one sentence for footnotes and captions.
+        kind: how its numbers are written when the unit alone does not tell.
+    """
+
+    label: str
+    meaning: str = ""
+    kind: Kind = "plain"
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "macs": Quantity("MACs", "multiply-accumulates on the edge for one input", "count"),
+    "params": Quantity("parameters", "parameters held by the edge half", "count"),
+    "bytes": Quantity("sent", "bytes that cross for one input, before any defense"),
+    "edge_memory": Quantity("edge memory", "peak memory of the edge half: weights and live activations"),
+    "edge_latency": Quantity("edge", "time of the edge half"),
+    "link_latency": Quantity("link", "time on the network, there and back"),
+    "cloud_latency": Quantity("cloud", "time of the cloud half"),
+    "latency": Quantity("latency", "edge + link + cloud"),
+    "edge_energy": Quantity("edge energy", "energy the edge spends on one input, radio included"),
+    "accuracy": Quantity("accuracy", "share of inputs answered correctly", "share"),
+    "accuracy_drop": Quantity("accuracy drop", "accuracy lost to the plan, in percentage points", "points"),
+    "fisher": Quantity("Fisher", "Tr(JᵀJ)/d: sensitivity of what crosses to the input"),
+    "fisher_snr": Quantity("Fisher SNR", "Tr(JᵀJ)/‖z‖²: the same, free of the scale of z; lower is more private"),
+    "mse_bound": Quantity("MSE bound", "no attacker's error per element is below this; 0 guarantees nothing"),
+    "rc2": Quantity("R_c²", "scatter of what crosses around its class mean"),
+    "rc2_per_dim": Quantity("R_c²/D", "class scatter per element that crosses"),
+    "rc2_ratio": Quantity(
+        "R_c² ratio", "class scatter over total variance; lower means inputs of a class look alike", "ratio"
+    ),
+    "rc2_drop": Quantity("R_c² drop", "relative fall of R_c² from the cut before: the published criterion", "ratio"),
+    "entropy_bound": Quantity("H(X|Z) bound", "lower bound on what stays unknown of the input"),
+    "rate": Quantity("rate", "information the wire can carry at its own rounding"),
+    "dcor": Quantity("dCor", "distance correlation of input and what crosses; 0 is independent", "ratio"),
+    "linear_nmse": Quantity(
+        "linear NMSE", "error left to the best linear inversion; 1 is no better than the mean input", "ratio"
+    ),
+    "ka_mse": Quantity("quick MSE", "per-element squared error of the quick inversion attack"),
+    "ka_nmse": Quantity(
+        "quick NMSE", "error left to the quick inversion attack; 1 is no better than the mean input", "ratio"
+    ),
+    "ka_ssim": Quantity("quick SSIM", "likeness of the quick attack's reconstructions; 1 is the original", "ratio"),
+    "label_leak": Quantity("label leak", "accuracy of guessing the label from what crosses", "share"),
+    "score": Quantity(
+        "score",
+        "predicted NMSE left to a strong inversion attack: 0 gives the input away, 1 means it learnt nothing",
+        "ratio",
+    ),
+    "score_ssim": Quantity(
+        "SSIM", "predicted likeness of a strong attack's reconstructions; lower is more private", "ratio"
+    ),
+    "nmse": Quantity("NMSE", "error left to the attack that was run; 1 is no better than the mean input", "ratio"),
+    "mse": Quantity("MSE", "per-element squared error of the attack that was run"),
+    "ssim": Quantity("SSIM", "likeness of that attack's reconstructions; 1 is the original", "ratio"),
+    "psnr": Quantity("PSNR", "peak signal-to-noise ratio of that attack's reconstructions"),
+    "in_zone": Quantity("zone", "in the golden partition zone", "flag"),
+    "in_gpz": Quantity("published", "in the zone of the published criterion", "flag"),
+}
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def quantity(name: str) -> Quantity:
+    """Words for a column; one that this file does not know goes by its own name."""
+    return QUANTITIES.get(name, Quantity(name))
+
+
+def digits(value: float) -> str:
+    """Three significant digits: 0.0712, 1.50, 1230, 4.56e-07."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.2e}")
+    power = math.floor(math.log10(abs(rounded)))
+    if not -4 <= power < 6:
+        return f"{value:.2e}"
+    return f"{rounded:.{max(0, 2 - power)}f}"
+
+
+def show_ratio(value: float) -> str:
+    """A number on a scale of 0 to 1: three significant digits, but no more than three decimals unless that hides it."""
+    return f"{value:.3f}" if 5e-4 <= abs(value) < 0.1 else digits(value)
+
+
+def show_count(value: float) -> str:
+    """`1820000000` as `1.82 G`; below a thousand the plain number."""
+    for factor, prefix in _PREFIXES:
+        if abs(value) >= factor:
+            return f"{digits(value / factor)} {prefix}"
+    return f"{value:.0f}"
+
+
+def show(value: float, unit: str, name: str = "") -> str:
+    """One number with its unit; NaN is "not measured"."""
+    if not math.isfinite(value):
+        return NOT_MEASURED
+    kind = quantity(name).kind
+    if kind == "flag":
+        return "yes" if value else "no"
+    if kind == "points":
+        return f"{digits(100 * value)} pp"
+    if kind == "share":
+        return show_share(value)
+    if kind in {"count", "ratio"}:
+        return show_count(value) if kind == "count" else show_ratio(value)
+    by_unit = {"s": show_duration, "B": show_size}
+    if unit in by_unit:
+        return by_unit[unit](value)
+    return digits(value) if unit in {"", "1"} else f"{digits(value)} {unit}"
+
+
+def show_interval(estimate: Estimate, name: str = "") -> str:
+    """The 90 % interval such as `11.2–14.0 ms`; "" for an exact number, "±?" where the spread is not known."""
+    if not math.isfinite(estimate.value) or (estimate.stderr == 0 and estimate.low == estimate.high):
+        return ""
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)) or estimate.low == estimate.high:
+        return UNKNOWN_SPREAD
+    low, high = show(estimate.low, estimate.unit, name), show(estimate.high, estimate.unit, name)
+    shared = low.rpartition(" ")[2] if " " in low else ""
+    if shared and high.endswith(f" {shared}"):
+        low = low[: -len(shared) - 1]
+    return f"{low} to {high}" if "-" in low + high else f"{low}–{high}"
+
+
+def show_estimate(estimate: Estimate | None, name: str = "") -> str:
+    """Value and interval: `12.3 ms (11.2–14.0 ms)`; an absent or NaN estimate is "not measured"."""
+    if estimate is None:
+        return NOT_MEASURED
+    interval = show_interval(estimate, name)
+    value = show(estimate.value, estimate.unit, name)
+    if interval == UNKNOWN_SPREAD:
+        return f"{value} {interval}"
+    return f"{value} ({interval})" if interval else value

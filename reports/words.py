@@ -1,0 +1,141 @@
+"""An advice in plain words, as plain strings: each report escapes and lays them out in its own way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from advisor.plans import Advice, Plan
+from advisor.reports.quantities import NOT_MEASURED, digits, quantity, show, show_estimate
+from advisor.reports.text import clean, shorten
+from advisor.units import show_duration
+
+NAME_LENGTH = 60
+
+
+def section(advice: Advice, key: str) -> Mapping[str, Any]:
+    """One part of the provenance; absent parts are empty, a bare value counts as its `key`."""
+    found = advice.provenance.get(key, {})
+    return found if isinstance(found, Mapping) else {"key": found}
+
+
+def place(advice: Advice, key: Literal["device", "link", "cloud"]) -> str:
+    """What the advice calls its device, link or cloud."""
+    row = section(advice, key)
+    default = {"device": "the edge device", "link": "the link", "cloud": "the cloud"}[key]
+    name, stands_for = row.get("key"), row.get("stands_for")
+    if not name:
+        return clean(stands_for or default)
+    return clean(f"{name} ({stands_for})" if stands_for and stands_for != name else name)
+
+
+def plan_name(plan: Plan) -> str:
+    """Cut(s) and defense in one phrase."""
+    if plan.kind != "split":
+        return {"all-edge": "everything on the edge", "all-cloud": "everything in the cloud"}[plan.kind]
+    where = " … ".join(shorten(cut.name, NAME_LENGTH) for cut in plan.cuts)
+    return where if plan.defense.name == "none" else f"{where} + {plan.defense}"
+
+
+def plan_lines(advice: Advice) -> tuple[str, ...]:
+    """The recommended plan in three lines: what to run where, what it costs, what it hides."""
+    plan = advice.best
+    return () if plan is None else (_what(advice, plan), _costs(plan), _hides(plan))
+
+
+def predicted(plan: Plan, name: str) -> str:
+    """A predicted quantity with its interval; one that is absent or NaN is "not measured"."""
+    return show_estimate(plan.predicted.get(name), name)
+
+
+def evidence(plan: Plan) -> tuple[tuple[str, str, str, str], ...]:
+    """What the attack found beside what was predicted: (quantity, predicted, found, how)."""
+    twins = {"nmse": "score", "ssim": "score_ssim"}
+    return tuple(
+        (
+            quantity(name).label,
+            predicted(plan, twins[name]) if name in twins else "",
+            show_estimate(found, name),
+            clean(found.method or found.source),
+        )
+        for name, found in plan.verified.items()
+    )
+
+
+def zone_words(advice: Advice) -> str:
+    """Where our zone lies and what set its edge."""
+    thresholds = section(advice, "zone").get("thresholds")
+    rule = f" (thresholds: {_inline(thresholds)})" if thresholds else ""
+    if not advice.zone:
+        return f"No cut of this model is in the golden partition zone{rule}."
+    first, last = shorten(advice.zone[0], NAME_LENGTH), shorten(advice.zone[-1], NAME_LENGTH)
+    where = first if len(advice.zone) == 1 else f"{first} to {last}"
+    plural = "cut" if len(advice.zone) == 1 else "cuts"
+    return f"Golden partition zone: {where}, {len(advice.zone)} {plural}{rule}."
+
+
+def loads(advice: Advice) -> str:
+    """Which file the chosen device can load; "" when the advice does not say."""
+    found = section(advice, "device").get("loads")
+    files = ", ".join(map(str, found)) if isinstance(found, (list, tuple)) else found
+    return f"{place(advice, 'device')} loads: {files}" if files else ""
+
+
+def facts(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Provenance, flattened to (dotted name, text)."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from facts(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(values, (list, tuple)):
+        yield prefix, ", ".join(_inline(value) for value in values)
+    else:
+        seconds = prefix.startswith("stages.") or prefix.endswith("_s")
+        is_number = isinstance(values, (int, float)) and not isinstance(values, bool)
+        yield prefix, show_duration(values) if seconds and is_number and math.isfinite(values) else _inline(values)
+
+
+def _what(advice: Advice, plan: Plan) -> str:
+    names = [shorten(cut.name, NAME_LENGTH) for cut in plan.cuts]
+    sent = predicted(plan, "bytes")
+    size = "what crosses" if sent == NOT_MEASURED else f"{sent} an input"
+    how = "undefended" if plan.defense.name == "none" else f"defended by {plan.defense}"
+    rest = f"run up to {names[1]} there, and finish on the edge" if len(names) > 1 else "finish there"
+    edge, link, cloud = place(advice, "device"), place(advice, "link"), place(advice, "cloud")
+    return f"Run the model up to {names[0]} on {edge}, send {size}, {how}, over {link} to {cloud}, and {rest}."
+
+
+def _costs(plan: Plan) -> str:
+    parts = " + ".join(
+        f"{_short(plan, name)} {quantity(name).label}" for name in ("edge_latency", "link_latency", "cloud_latency")
+    )
+    drop = plan.predicted.get("accuracy_drop")
+    method = f", {clean(drop.method)}" if drop is not None and drop.method else ""
+    return (
+        f"Latency {predicted(plan, 'latency')} = {parts}; edge memory {predicted(plan, 'edge_memory')}; "
+        f"accuracy drop {predicted(plan, 'accuracy_drop')}{method}."
+    )
+
+
+def _hides(plan: Plan) -> str:
+    line = (
+        f"A strong attacker is predicted to be left with NMSE {predicted(plan, 'score')} "
+        f"(0 gives the input away, 1 is no better than the mean input) and SSIM {predicted(plan, 'score_ssim')}"
+    )
+    if not plan.verified:
+        return f"{line}; no attack was run on this plan."
+    found = ", ".join(f"{quantity(name).label} {show_estimate(e, name)}" for name, e in plan.verified.items())
+    return f"{line}; the attack that was run found {found}."
+
+
+def _short(plan: Plan, name: str) -> str:
+    found = plan.predicted.get(name)
+    return NOT_MEASURED if found is None else show(found.value, found.unit, name)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_inline(inner)}" for key, inner in value.items())
+    if isinstance(value, float):
+        return digits(value) if math.isfinite(value) else NOT_MEASURED
+    return "not stated" if value is None else str(value)
