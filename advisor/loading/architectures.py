@@ -41,14 +41,18 @@ def build(arch: str) -> nn.Module:
                 f"--arch {arch} failed: {type(error).__name__}: {error}.", "It must build the model without arguments."
             ) from error
     if not isinstance(model, nn.Module):
-        raise AdvisorError(f"--arch {arch} gave a {type(model).__name__}, not an nn.Module.", "Name a function that returns one.")
+        raise AdvisorError(
+            f"--arch {arch} gave a {type(model).__name__}, not an nn.Module.", "Name a function that returns one."
+        )
     return model.eval()
 
 
 def _factory(arch: str) -> Callable[[], Any]:
     place, _, name = arch.rpartition(":")
     if not place or not name:
-        raise AdvisorError(f"--arch {arch!r} is not of the form package.module:factory.", "For example resnet20:resnet20.")
+        raise AdvisorError(
+            f"--arch {arch!r} is not of the form package.module:factory.", "For example resnet20:resnet20."
+        )
     try:
         module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except Exception as error:
@@ -162,5 +166,6 @@ def _known(name: str) -> None:
         return
     near = difflib.get_close_matches(name, list_models(), n=3)
     raise AdvisorError(
-        f"torchvision has no model {name!r}.", f"Did you mean {', '.join(near)}?" if near else "See torchvision.models.list_models()."
+        f"torchvision has no model {name!r}.",
+        f"Did you mean {', '.join(near)}?" if near else "See torchvision.models.list_models().",
     )

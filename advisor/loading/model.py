@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,8 +11,9 @@ from advisor.errors import AdvisorError
 from advisor.files import sha256
 from advisor.loading import architectures
 from advisor.loading.archives import Archive, inspect_archive
-from advisor.loading.pickles import Trust, foreign, permit
+from advisor.loading.pickles import Trust
 from advisor.loading.sniff import SAVE_AGAIN, sniff
+from advisor.loading.tensors import read_safetensors, read_tensors
 from advisor.loading.weights import check_finite, check_sizes, load_into, state_dict_in
 
 if TYPE_CHECKING:
@@ -75,44 +73,42 @@ def load_model(
 
 
 def _with_shape(loaded: LoadedModel, input_shape: tuple[int, ...] | None) -> LoadedModel:
-    import torch
-
     if input_shape is None or loaded.kind in ("export", "torchscript"):
         return loaded
     if not all(size > 0 for size in input_shape):
         raise AdvisorError(f"The input shape {input_shape} has a size below 1.", "State it as --input-shape 3,224,224.")
-    return dataclasses.replace(loaded, input_shape=input_shape, example_inputs=(torch.zeros(2, *input_shape),))
+    return dataclasses.replace(loaded, input_shape=input_shape, example_inputs=_zeros(input_shape))
 
 
 def _torchvision(name: str) -> LoadedModel:
-    import torch
-
     plain, random = name.removesuffix("@random"), name.endswith("@random")
     entries = architectures.available_weights(plain)
     found = None if random else architectures.pretrained_torchvision(plain)
-    notes: tuple[str, ...] = ()
     if found is not None:
         model, weights, path = found
         shape, normalization = architectures.transform_facts(weights)
-        known = {"weights": "pretrained", "path": path, "sha256": sha256(path), "normalization": normalization}
-        notes = (f"Pretrained weights {weights} from {path}.",)
-    else:
-        model = architectures.random_torchvision(plain)
-        shape = architectures.transform_facts(entries[0])[0] if entries else None
-        known = {"weights": "random", "path": None, "sha256": ""}
-        if not random and entries:
-            notes = (
-                f"No pretrained weights of {plain} are cached, so these are random; to get them: "
-                f"python -c \"import torchvision; torchvision.models.get_model('{plain}', weights='DEFAULT')\"",
-            )
-    example = None if shape is None else (torch.zeros(2, *shape),)
-    return LoadedModel(model, "torchvision", example_inputs=example, input_shape=shape, notes=notes, **known)
+        note = f"Pretrained weights {weights} from {path}."
+        return LoadedModel(
+            model, "torchvision", path, sha256(path), _zeros(shape), "pretrained", normalization, shape, (note,)
+        )
+    shape = architectures.transform_facts(entries[0])[0] if entries else None
+    get = f"python -c \"import torchvision; torchvision.models.get_model('{plain}', weights='DEFAULT')\""
+    note = f"No pretrained weights of {plain} are cached, so these are random; to get them: {get}"
+    notes = () if random or not entries else (note,)
+    model = architectures.random_torchvision(plain)
+    return LoadedModel(model, "torchvision", None, "", _zeros(shape), "random", None, shape, notes)
+
+
+def _zeros(shape: tuple[int, ...] | None) -> tuple[Any, ...] | None:
+    import torch
+
+    return None if shape is None else (torch.zeros(2, *shape),)
 
 
 def _from_file(path: Path, arch: str | None, trust: Trust, input_shape: tuple[int, ...] | None) -> LoadedModel:
     kind = sniff(path)
     if kind == "safetensors":
-        return _with_arch(_safetensors(path), "safetensors", path, arch)
+        return _with_arch(read_safetensors(path), "safetensors", path, arch)
     if kind == "pickle":
         return _from_pickle(path, path.read_bytes(), arch, trust)
     archive = inspect_archive(path)
@@ -127,9 +123,13 @@ def _from_file(path: Path, arch: str | None, trust: Trust, input_shape: tuple[in
 
 def _unknown_zip(archive: Archive) -> AdvisorError:
     if "serialized_exported_program.json" in archive:
-        return AdvisorError(f"{archive.path} was saved by a torch before 2.8.", "Load it there and save it with this torch.")
+        return AdvisorError(
+            f"{archive.path} was saved by a torch before 2.8.", "Load it there and save it with this torch."
+        )
     if archive.sizes and all(name.endswith(".npy") for name in archive.sizes):
-        return AdvisorError(f"{archive.path} is an .npz of arrays, not a model.", "Arrays are data: pass it with --data.")
+        return AdvisorError(
+            f"{archive.path} is an .npz of arrays, not a model.", "Arrays are data: pass it with --data."
+        )
     if "model.weights.h5" in archive:
         return AdvisorError(f"{archive.path} is a Keras model.", SAVE_AGAIN)
     return AdvisorError(f"{archive.path} is a zip archive, but no torch model.", SAVE_AGAIN)
@@ -154,7 +154,10 @@ def _script(archive: Archive, trust: Trust, input_shape: tuple[int, ...] | None)
 
     script = load_script(archive, trust)
     check_finite({**dict(script.named_buffers()), **dict(script.named_parameters())}, archive.path.name)
-    shape, notes = input_shape or traced_shape(archive), ["TorchScript loses module paths: cuts are named by the nearest weights."]
+    shape, notes = (
+        input_shape or traced_shape(archive),
+        ["TorchScript loses module paths: cuts are named by the nearest weights."],
+    )
     if shape is None:
         example, note = infer_example(script)
         notes.append(note)
@@ -169,18 +172,9 @@ def _script(archive: Archive, trust: Trust, input_shape: tuple[int, ...] | None)
 
 def _from_pickle(path: Path, pickled: bytes, arch: str | None, trust: Trust) -> LoadedModel:
     """A state dict by torch's restricted reader; a pickled module only with trust."""
-    import torch
     from torch import nn
 
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:
-        named = foreign(pickled)
-        if not named:
-            line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise AdvisorError(f"{path} is damaged or no model: {line}", "Download or save the model again.") from error
-        permit(path, f"it is a pickle that would import {', '.join(named[:3])}, that is, run code when loaded", trust)
-        content = _trusted(path)
+    content = read_tensors(path, pickled, trust)
     if isinstance(content, nn.Module):
         check_finite({**dict(content.named_buffers()), **dict(content.named_parameters())}, path.name)
         return LoadedModel(content.eval(), "module", path, sha256(path))
@@ -188,42 +182,12 @@ def _from_pickle(path: Path, pickled: bytes, arch: str | None, trust: Trust) -> 
     return _with_arch(weights, "state_dict", path, arch, notes)
 
 
-def _trusted(path: Path) -> Any:
-    import torch
-
-    try:
-        with _modules_here():
-            return torch.load(path, weights_only=False, map_location="cpu")
-    except Exception as error:
-        raise AdvisorError(
-            f"{path} cannot be loaded: {type(error).__name__}: {error}.",
-            "Run from the folder that holds its classes, or save a .pt2.",
-        ) from error
-
-
-@contextlib.contextmanager
-def _modules_here() -> Iterator[None]:
-    """A pickled module names its classes; they may lie in the current directory."""
-    before = list(sys.path)
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
-
-
-def _safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)  # type: ignore[no-any-return]
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise AdvisorError(f"{path} is a damaged safetensors file: {error}.", "Download it again.") from error
-
-
 def _with_arch(
-    weights: dict[str, Any], kind: Literal["state_dict", "safetensors"], path: Path, arch: str | None, notes: tuple[str, ...] = ()
+    weights: dict[str, Any],
+    kind: Literal["state_dict", "safetensors"],
+    path: Path,
+    arch: str | None,
+    notes: tuple[str, ...] = (),
 ) -> LoadedModel:
     if arch is None:
         raise AdvisorError(

@@ -1,4 +1,4 @@
-"""Pickles looked over without running them: what they would import, and whether torch's restricted reader takes them."""
+"""Pickles looked over without running them: what they would import, and the question whether to go on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Trust = bool | Callable[[str], bool]
 HARMLESS = re.compile(
     r"collections\.(OrderedDict|Counter|defaultdict)|torch\.(\w+Storage|Size|device|\w*int\w*|\w*float\w*|bool|Tensor)"
     r"|torch\._utils\._rebuild\w*|torch\._tensor\._rebuild\w*|torch\.nn\.parameter\.(Parameter|Buffer|UninitializedParameter)"
-    r"|torch\.storage\.\w+|torch\.serialization\._get_layout|_codecs\.encode|builtins\.(set|bytearray|complex|getattr)"
+    r"|torch\.storage\.\w+|torch\.serialization\._get_layout|_codecs\.encode|(builtins|__builtin__)\.(set|bytearray|complex)"
 )
 STRINGS = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "SHORT_BINSTRING", "BINSTRING", "STRING")
 
@@ -45,8 +45,8 @@ def imports(data: bytes) -> list[str]:
 
 
 def foreign(data: bytes) -> list[str]:
-    """The imports that no file of plain tensors needs."""
-    return [name for name in imports(data) if not HARMLESS.fullmatch(name)]
+    """The imports that no file of plain tensors needs; those from outside torch first."""
+    return sorted((n for n in imports(data) if not HARMLESS.fullmatch(n)), key=lambda n: n.startswith("torch."))
 
 
 def permit(path: Path, reason: str, trust: Trust) -> None:

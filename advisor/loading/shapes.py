@@ -48,7 +48,8 @@ def infer_example(model: nn.Module) -> tuple[Tensor, str]:
         tried.append("×".join(map(str, candidate[0])))
     listed = f" (tried {', '.join(tried[:8])}{', …' if len(tried) > 8 else ''})" if tried else ""
     raise AdvisorError(
-        f"The input shape of this model cannot be inferred{listed}.", "State it without the batch, as --input-shape 3,224,224."
+        f"The input shape of this model cannot be inferred{listed}.",
+        "State it without the batch, as --input-shape 3,224,224.",
     )
 
 
@@ -72,7 +73,7 @@ def _by_layers(model: nn.Module) -> Iterator[Candidate]:
     for name, weight in model.named_parameters():
         if "weight" not in name.rpartition(".")[2] or weight.dim() < 2:
             continue
-        token = id(weight) in embeddings or "embed" in name and weight.dim() == 2
+        token = id(weight) in embeddings or ("embed" in name and weight.dim() == 2)
         rank = 0 if token else weight.dim()
         if rank in ranks:
             continue

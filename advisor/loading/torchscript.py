@@ -88,8 +88,10 @@ def convert(script: torch.jit.ScriptModule, example_inputs: tuple[Any, ...]) -> 
     try:
         with quiet(), torch.no_grad():
             module = _graph_module(script, example_inputs)
-            shapes = tuple({0: torch.export.Dim.AUTO} if isinstance(x, torch.Tensor) and x.dim() else None for x in example_inputs)
-            program = torch.export.export(module, example_inputs, dynamic_shapes=(shapes,), strict=False)
+            shapes = tuple(
+                {0: torch.export.Dim.AUTO} if isinstance(x, torch.Tensor) and x.dim() else None for x in example_inputs
+            )
+            program = torch.export.export(module, example_inputs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise AdvisorError(f"torch's TorchScript converter refuses this model: {line}.", f"{THREE_LINES}.") from error
@@ -107,7 +109,7 @@ def _graph_module(script: torch.jit.ScriptModule, inputs: tuple[Any, ...]) -> fx
     class Taken(Exception):  # noqa: N818 - not an error
         pass
 
-    class Converter(TS2EPConverter):  # type: ignore[misc]
+    class Converter(TS2EPConverter):
         def retrace_as_exported_program(self, gm: fx.GraphModule, name_to_constant: dict[str, Any]) -> Any:
             taken.append(gm)
             raise Taken
@@ -132,20 +134,25 @@ def name_by_owner(program: ExportedProgram) -> None:
     """Write `nn_module_stack` on every operation, from the names of the weights it reads."""
     signature = program.graph_signature
     lifted = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    nearest: dict[fx.Node, tuple[int, str]] = {}
+    scopes: dict[fx.Node, tuple[int, str]] = {}  # where an operation without weights that follows would be
     for position, node in enumerate(program.graph.nodes):
         if node.op != "call_function":
             continue
         owners = [lifted[s.name].rpartition(".")[0] for s in node.all_input_nodes if s.name in lifted]
-        before = [nearest[s] for s in node.all_input_nodes if s in nearest]
         if owners:
             path = max(owners, key=len)
-            nearest[node] = (position, path)
+            scopes[node] = (position, path.rpartition(".")[0])
         else:
-            last = max(before, default=(0, ""))
-            nearest[node] = last
-            path = last[1].rpartition(".")[0]
+            scopes[node] = _latest([scopes[s] for s in node.all_input_nodes if s in scopes])
+            path = scopes[node][1]
         node.meta["nn_module_stack"] = _stack(path)
+
+
+def _latest(scopes: list[tuple[int, str]]) -> tuple[int, str]:
+    """The latest scope, or the one around it that another operand ends in: a sum closes the block, not its shortcut."""
+    position, latest = max(scopes, default=(0, ""))
+    around = [path for _, path in scopes if path and f"{latest}.".startswith(f"{path}.")]
+    return position, min(around, key=len, default="")
 
 
 def _stack(path: str) -> dict[str, tuple[str, str]]:

@@ -69,7 +69,8 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch:
     ]
     if faults:
         raise AdvisorError(
-            f"The weights in {path} do not fit --arch {arch}: {'; '.join(faults)}.", "Name the architecture they were saved from."
+            f"The weights in {path} do not fit --arch {arch}: {'; '.join(faults)}.",
+            "Name the architecture they were saved from.",
         )
     model.load_state_dict(weights, strict=False)
 
@@ -83,9 +84,15 @@ def check_finite(named: Mapping[str, Any], what: str) -> None:
     import torch
 
     for name, value in named.items():
-        if not isinstance(value, torch.Tensor) or not (value.is_floating_point() or value.is_complex()) or value.is_meta:
+        if (
+            not isinstance(value, torch.Tensor)
+            or not (value.is_floating_point() or value.is_complex())
+            or value.is_meta
+        ):
             continue
-        mask = not isinstance(value, torch.nn.Parameter) and not name.endswith(("running_mean", "running_var", "weight", "bias"))
+        mask = not isinstance(value, torch.nn.Parameter) and not name.endswith(
+            ("running_mean", "running_var", "weight", "bias")
+        )
         bad = torch.isnan(value) if mask else ~torch.isfinite(value)
         if bool(bad.any()):
             raise AdvisorError(
