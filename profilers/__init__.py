@@ -77,7 +77,7 @@ def estimate(graph: PartitionGraph, key: str | Device, extra: str | Path | None 
     from advisor.profilers.setting import Setting
 
     machine = _device(key, extra)
-    return Setting(graph, machine, _link("bandwidth=1bps,rtt=0ms", None), machine).on_device.whole
+    return Setting(graph, machine, _link(DEFAULT_LINK, None), machine).on_device.whole
 
 
 def _device(wanted: str | Device, extra: str | Path | None) -> Device:
