@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ITEM_SIZE = {"fp32": 4, "fp16": 2, "int8": 1}
 FUSED_SHARE = 0.4
-"""Share of the activation traffic a fusing runtime is left with: the left-out error is least, and flat, from 0.2 to 0.4."""
+"""Share of activation traffic that fusing leaves: the left-out error is least, and flat, from 0.2 to 0.4."""
 
 
 @dataclass(frozen=True)
