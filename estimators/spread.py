@@ -1,0 +1,37 @@
+"""Spread of an estimate over samples: jackknife and binomial proportion."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from advisor.estimate import NORMAL_90, Estimate
+
+
+def jackknife(value: float, without: Tensor, unit: str, method: str, floor: float = -math.inf) -> Estimate:
+    """An estimate with its delete-one jackknife spread (Efron 1982, eq. 3.5) and a normal 90 % interval.
+
+    Args:
+        value: the statistic on all samples.
+        without: `[n]`, the statistic on all samples but one; any that is not finite leaves the spread unknown.
+        unit: of the statistic.
+        method: how it was obtained.
+        floor: smallest value that the statistic can take; the interval stops there.
+    """
+    n = without.shape[0]
+    stderr = float(((without - without.mean()).square().sum() * ((n - 1) / n)).sqrt()) if n > 1 else math.nan
+    stderr = stderr if math.isfinite(stderr) else math.nan
+    half = NORMAL_90 * stderr
+    low = max(floor, value - half) if math.isfinite(half) else math.nan
+    return Estimate(value, stderr, low, value + half, unit, "estimated", method)
+
+
+def proportion(hits: Tensor, method: str) -> Estimate:
+    """Share of `hits` (`[m]` bool) with the 90 % score interval of Wilson (1927)."""
+    m = hits.shape[0]
+    share, slack = float(hits.double().mean()), NORMAL_90**2 / m
+    middle = (share + slack / 2) / (1 + slack)
+    half = NORMAL_90 * math.sqrt(share * (1 - share) / m + slack / (4 * m)) / (1 + slack)
+    stderr = math.sqrt(share * (1 - share) / m)
+    return Estimate(share, stderr, max(0.0, middle - half), min(1.0, middle + half), "1", "measured", method)
