@@ -217,7 +217,9 @@ class Profile:
         try:
             return _PROFILE.validate_python(payload)
         except ValidationError as error:
-            raise AdvisorError(f"This is not a profile: {first_problem(error)}.", "Write it with `advisor profile`.") from None
+            raise AdvisorError(
+                f"This is not a profile: {first_problem(error)}.", "Write it with `advisor profile`."
+            ) from None
 
     def save(self, path: str | Path) -> None:
         """Write `profile.json` atomically."""

@@ -152,7 +152,9 @@ class PartitionGraph:
         last = self.crossings[-1][-1]
         if last.op == "call_function":
             own[self.names[last]] = self.cuts[-1]
-        found = [cut for name, cut in own.items() if name == path or name.startswith((f"{path}.", f"{path}/", f"{path}#"))]
+        found = [
+            cut for name, cut in own.items() if name == path or name.startswith((f"{path}.", f"{path}/", f"{path}#"))
+        ]
         if len(found) == 1:
             return found[0]
         if found:
@@ -301,9 +303,7 @@ class PartitionGraph:
                 left[source] -= 1
                 if not left[source]:
                     del values[source]
-        return tuple(
-            self._ungrouped(r, values[r], rows) if isinstance(r, fx.Node) else r for r in self.results
-        )
+        return tuple(self._ungrouped(r, values[r], rows) if isinstance(r, fx.Node) else r for r in self.results)
 
     @cached_property
     def _schedule(self) -> tuple[fx.Node, ...]:

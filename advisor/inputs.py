@@ -76,7 +76,9 @@ def paired(example: Any) -> Any:
         raise DataError("The example inputs are empty.", "Pass at least one sample.")
 
     def repeat(leaf: Any) -> Any:
-        return leaf.repeat(2, *(1,) * (leaf.dim() - 1)) if isinstance(leaf, torch.Tensor) and leaf.shape[0] == 1 else leaf
+        return (
+            leaf.repeat(2, *(1,) * (leaf.dim() - 1)) if isinstance(leaf, torch.Tensor) and leaf.shape[0] == 1 else leaf
+        )
 
     return pytree.tree_map(repeat, example)
 

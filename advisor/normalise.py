@@ -49,7 +49,9 @@ def _drop_checks(graph: fx.Graph) -> None:
 
 def _free_factories(graph: fx.Graph) -> None:
     """`new_zeros(x, …)` reads only x's dtype and device: make it a plain factory, so that x need not cross for it."""
-    batch = next((n for n in graph.nodes if n.op == "placeholder" and isinstance(n.meta.get("val"), torch.Tensor)), None)
+    batch = next(
+        (n for n in graph.nodes if n.op == "placeholder" and isinstance(n.meta.get("val"), torch.Tensor)), None
+    )
     for node in list(graph.nodes):
         value = node.meta.get("val")
         if node.target not in _FACTORIES or not isinstance(value, torch.Tensor) or batch is None:

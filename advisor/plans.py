@@ -225,7 +225,9 @@ def check_model_file(advice: Advice, path: str | Path) -> None:
     """Refuse a model file other than the one the advice is about (by SHA-256)."""
     expected = advice.provenance.get("model", {}).get("sha256")
     if expected and sha256(path) != expected:
-        raise AdvisorError(f"{path} is not the model of this advice (another SHA-256).", "Pass the right one with --model.")
+        raise AdvisorError(
+            f"{path} is not the model of this advice (another SHA-256).", "Pass the right one with --model."
+        )
 
 
 _ADVICE = TypeAdapter(Advice)

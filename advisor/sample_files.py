@@ -87,8 +87,11 @@ def _array(path: Path, content: bytes) -> Any:
 def _torch_file(path: Path) -> dict[str, Any]:
     import torch
 
+    from advisor.loading.quiet import quiet
+
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        with open(path, "rb") as file, quiet():
+            content = torch.load(file, weights_only=True, map_location="cpu")
     except Exception as error:
         raise DataError(
             f"{path} holds more than tensors, and is not loaded.", "Save a dict or tuple of tensors with torch.save."

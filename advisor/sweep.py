@@ -147,6 +147,12 @@ class Sheet:
     rows: dict[str, list[Estimate]] = field(default_factory=dict)
     why: dict[str, list[str]] = field(default_factory=dict)
 
+    def repeat(self) -> None:
+        """The same numbers cross as at the cut before (a reshape): so does everything measured."""
+        for name, rows in self.rows.items():
+            rows.append(rows[-1])
+            self.why[name].append(self.why[name][-1])
+
     def add(self, estimator: Estimator, view: CutView) -> None:
         """Measure one estimator at one cut; what it cannot measure is recorded with its reason."""
         try:
@@ -171,7 +177,8 @@ class Sheet:
         return Column.of(
             spec.name, spec.unit, spec.better, parts["value"], spec.source,  # type: ignore[arg-type]
             stderr=parts["stderr"], low=parts["low"], high=parts["high"],
-            method=spec.method, why=self.why[spec.name],
+            method=next((e.method for e in rows if e.method and not math.isnan(e.value)), spec.method),
+            why=self.why[spec.name],
         )  # fmt: skip
 
 
@@ -210,6 +217,7 @@ def sweep(
     sheet = Sheet(graph.cuts, [spec for e in estimators for spec in e.columns])
     waiting = {nodes[-1]: index for index, nodes in enumerate(graph.crossings)}
     held: dict[fx.Node, Any] = {}
+    previous: list[Tensor] = []
 
     def at_node(node: fx.Node, value: Any) -> None:
         held[node] = value
@@ -219,6 +227,10 @@ def sweep(
                 graph.cuts[index], crossing, targets, max(rounding_step(t) for t in crossing), seed,
                 (energies or {}).get(index),
             )  # fmt: skip
+            if index and _same_numbers(previous, crossing):
+                sheet.repeat()
+                continue
+            previous[:] = crossing
             for number, estimator in enumerate(estimators):
                 sheet.add(estimator, view)
                 if progress:
@@ -231,3 +243,12 @@ def sweep(
     with left_as_found(graph.module), plain_attention(), torch.no_grad():
         graph.run(inputs, at_node)
     return sheet.columns()
+
+
+def _same_numbers(before: Sequence[Tensor], here: Sequence[Tensor]) -> bool:
+    """Whether one contiguous tensor crosses both times, reshaped at most."""
+    if len(before) != 1 or len(here) != 1:
+        return False
+    old, new = before[0], here[0]
+    same = old.data_ptr() == new.data_ptr() and old.numel() == new.numel()
+    return same and old.is_contiguous() and new.is_contiguous()

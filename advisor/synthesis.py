@@ -33,8 +33,8 @@ BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training", "native_bat
 def synthesise(graph: PartitionGraph, n: int = 64, seed: int = 0, progress: Progress | None = None) -> Samples:
     """Samples for a model without data; the description says what they are.
 
-    One image: natural-image prior, refined to the model's BatchNorm statistics where it has any. Token ids: uniform over
-    the vocabulary. Other numbers: uniform noise in [0, 1]. The model and torch's global state are left as found.
+    One image: natural-image prior, refined to the model's BatchNorm statistics, where it has any. Token ids: uniform
+    over the vocabulary. Other numbers: uniform noise in [0, 1]. The model and torch's global state are left as found.
 
     Args:
         graph: the traced model.
@@ -164,8 +164,8 @@ def mismatch(value: Tensor, statistics: Statistics) -> Tensor:
     value = value.float()
     axes = [d for d in range(value.dim()) if d != 1]
     variance, mean = torch.var_mean(value, dim=axes, correction=0)
-    norm = torch.linalg.vector_norm
-    return norm(mean - statistics[0]) + norm(variance - statistics[1])
+    distance: Tensor = torch.linalg.vector_norm(mean - statistics[0])
+    return distance + torch.linalg.vector_norm(variance - statistics[1])
 
 
 def from_batchnorm_statistics(

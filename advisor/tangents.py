@@ -196,7 +196,9 @@ def push(node: fx.Node, args: Any, kwargs: Any, tangents: dict[fx.Node, Any], pr
         scale = torch.rsqrt(args[4] + args[7]) * (1 if args[1] is None else args[1])
         return tangents[moving[0]] * scale.view(1, 1, -1, *(1,) * (primal.dim() - 2))
     if name in _POINTWISE and lone:
-        slope = torch.func.jvp(lambda x: node.target(x, *args[1:], **kwargs), (args[0],), (torch.ones_like(args[0]),))[1]
+        slope = torch.func.jvp(lambda x: node.target(x, *args[1:], **kwargs), (args[0],), (torch.ones_like(args[0]),))[
+            1
+        ]
         return tangents[moving[0]] * slope
     if name in _LINEAR and not _integer_division(name, kwargs):
         return _linear(node, args, kwargs, tangents, zero_constants=True)
@@ -220,9 +222,13 @@ def _folded(operator: Any, tangent: Tensor, *rest: Any) -> Tensor:
     return operator(tangent.flatten(0, 1), *rest).unflatten(0, tangent.shape[:2])  # type: ignore[no-any-return]
 
 
-def _call_with(node: fx.Node, args: Any, kwargs: Any, sources: list[fx.Node], zero_constants: bool) -> Callable[..., Any]:
+def _call_with(
+    node: fx.Node, args: Any, kwargs: Any, sources: list[fx.Node], zero_constants: bool
+) -> Callable[..., Any]:
     flat_nodes, structure = pytree.tree_flatten((node.args, node.kwargs))
-    flat_values = [v if isinstance(n, fx.Node) else n for n, v in zip(flat_nodes, _leaves(args, kwargs, structure), strict=True)]
+    flat_values = [
+        v if isinstance(n, fx.Node) else n for n, v in zip(flat_nodes, _leaves(args, kwargs, structure), strict=True)
+    ]
 
     def call(*moved: Any) -> Any:
         merged = []

@@ -82,9 +82,7 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
     shapes = pytree.tree_map(leading, (args, kwargs))
     try:
-        return torch.export.export(
-            model, args, kwargs, dynamic_shapes=_by_argument(model, *shapes), strict=False
-        )
+        return torch.export.export(model, args, kwargs, dynamic_shapes=_by_argument(model, *shapes), strict=False)
     except AdvisorError:
         raise
     except Exception as error:
@@ -102,7 +100,9 @@ def _by_argument(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _explained(model: nn.Module, error: Exception) -> TraceError:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename and f.name == "forward"]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename and f.name == "forward"
+    ]
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno} ({frames[-1].line})" if frames else ""
     reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
     return TraceError(
@@ -152,7 +152,9 @@ def _dtype(node: fx.Node) -> str:
 
 def _keywords(info: Any) -> tuple[str, ...]:
     args, kwargs = info.in_spec.children()
-    by_name = [key for key, child in zip(kwargs.context or [], kwargs.children(), strict=True) for _ in range(child.num_leaves)]
+    by_name = [
+        key for key, child in zip(kwargs.context or [], kwargs.children(), strict=True) for _ in range(child.num_leaves)
+    ]
     return ("",) * args.num_leaves + tuple(by_name)
 
 
@@ -161,7 +163,9 @@ def _insert_normalization(module: fx.GraphModule, x: fx.Node, normalization: Nor
     view = (1, -1, *(1,) * (value.dim() - 2))
     channels = len(normalization[0])
     if value.dim() < 2 or channels not in (1, value.shape[1]):
-        raise DataError(f"The normalisation has {channels} channels, the input {tuple(value.shape[1:])}.", "See --normalize.")
+        raise DataError(
+            f"The normalisation has {channels} channels, the input {tuple(value.shape[1:])}.", "See --normalize."
+        )
     for name, numbers in zip(("mean", "std"), normalization, strict=True):
         module.register_buffer(f"normalize_{name}", torch.tensor(numbers, dtype=value.dtype).view(view))
     stack = {"L__self__": ("", "torch.nn.Module"), "normalize": ("normalize", "torch.nn.Module")}

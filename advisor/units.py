@@ -48,18 +48,22 @@ def _parse(text: str | float, units: dict[str, float], expected: str) -> float:
 
 def show_duration(seconds: float) -> str:
     """`0.0123` as `12.3 ms`."""
-    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if abs(seconds) >= factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
+    return _shown(seconds, (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)), 100.0)
 
 
 def show_size(count: float) -> str:
     """`150528` as `147 KiB`."""
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if abs(count) >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count:.0f} B"
+    return _shown(count, (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0)), 1.0)
+
+
+def _shown(value: float, units: tuple[tuple[str, float], ...], sixties: float) -> str:
+    """In the largest unit of which there is at least one after rounding to three digits; minutes only past `sixties` s."""
+    rounded = abs(float(f"{value:.3g}"))
+    for unit, factor in units:
+        if rounded >= factor and not (unit in ("min", "h") and rounded < max(sixties, factor)):
+            break
+    number = value / factor
+    return f"{number:.0f} {unit}" if abs(number) >= 100 else f"{number:.3g} {unit}"
 
 
 def show_share(fraction: float) -> str:

@@ -20,7 +20,7 @@ HIGHER_ORDER = re.compile(
     r"|wrap_with_set_grad_enabled|wrap_with_autocast"
 )
 EXPRESSION = re.compile(r"[\w\s+\-*/%(),.<>=!&|~]{1,10000}")
-NO_EXPRESSION = re.compile(r"\.\s*[A-Za-z_]|__|\)\s*\(|!(?!=)|\d{21}")
+NO_EXPRESSION = re.compile(r"\.\s*[A-Za-z_]|__|\)\s*\(|!(?!=)|\d{21}|\b[a-z]{1,6}\d+\s*\(")
 POWER = re.compile(r"\*\*|\w*Pow\w*")
 QUOTED = re.compile(
     r"Symbol\('([A-Za-z]\w*)'(?:, *[a-z]+=(?:True|False))*\)|Float\('([\d.e+-]+)'(?:, *precision=\d{1,3})?\)"

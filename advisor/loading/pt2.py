@@ -115,7 +115,8 @@ def _pickle_dangers(archive: Archive, name: str) -> Iterator[str]:
     if not data:
         return
     try:
-        torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        with quiet():
+            torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # noqa: BLE001 - whatever the restricted reader refuses is refused
         named = foreign(_inner_pickle(data))
         line = str(error).strip().split("\n")[0][:120]

@@ -52,12 +52,12 @@ def sniff(path: Path) -> Kind:
 
 
 def _size(path: Path) -> int:
+    if not str(path).isprintable():
+        raise AdvisorError(f"{str(path)!r} is not a path.", "Check the path of the model.")
     try:
         status = path.stat()
     except OSError as error:
         raise AdvisorError(f"Cannot read {path}: {error.strerror}.", "Check the path of the model.") from None
-    except ValueError:
-        raise AdvisorError(f"{str(path)!r} is not a path.", "Check the path of the model.") from None
     if stat.S_ISDIR(status.st_mode):
         raise AdvisorError(f"{path} is a folder.", "Pass the model file in it.")
     if not stat.S_ISREG(status.st_mode):

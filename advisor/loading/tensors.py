@@ -10,6 +10,7 @@ from typing import Any
 
 from advisor.errors import AdvisorError
 from advisor.loading.pickles import Trust, foreign, permit
+from advisor.loading.quiet import quiet
 
 
 def read_tensors(path: Path, pickled: bytes, trust: Trust) -> Any:
@@ -27,7 +28,8 @@ def read_tensors(path: Path, pickled: bytes, trust: Trust) -> Any:
     import torch
 
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
+        with open(path, "rb") as file, quiet():  # given a path, torch goes by its name
+            return torch.load(file, weights_only=True, map_location="cpu")
     except Exception as error:
         named = foreign(pickled)
         if not named:
@@ -41,8 +43,8 @@ def _read_trusted(path: Path) -> Any:
     import torch
 
     try:
-        with _modules_here():
-            return torch.load(path, weights_only=False, map_location="cpu")
+        with open(path, "rb") as file, _modules_here():
+            return torch.load(file, weights_only=False, map_location="cpu")
     except Exception as error:
         raise AdvisorError(
             f"{path} cannot be loaded: {type(error).__name__}: {error}.",

@@ -1,0 +1,76 @@
+"""Diagonal Fisher information of what crosses (Maeng et al. 2022, section 3), from one forward-mode walk."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from advisor.estimate import NORMAL_90, Estimate
+from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
+from advisor.tangents import TangentEnergy
+
+PRIOR_SMOOTHING = 0.1
+"""Standard deviation, in input units, of the smoothing under which the prior's information is at most 1/s² an element."""
+
+
+def fisher_information(tangents: TangentEnergy) -> Estimate:
+    """Tr(JᵀJ)/d averaged over samples, by Hutchinson probes; dFIL at noise σ is this over σ².
+
+    The standard error over samples includes that of the probes, as each sample has its own.
+    """
+    per_sample = tangents.energy.mean(0) / tangents.elements
+    return Estimate.of_mean(per_sample.numpy(), "z²/x²")
+
+
+def signal_normalised(tangents: TangentEnergy) -> Estimate:
+    """Tr(JᵀJ)/‖z‖² averaged over samples: what the SNR loss of ReFIL makes small (Maeng et al. 2022, section 4)."""
+    alive = tangents.signal > 0
+    if not bool(alive.any()):
+        return Estimate(math.nan, unit="1/x²", method="the crossing tensor is zero for every sample")
+    return Estimate.of_mean((tangents.energy.mean(0) / tangents.signal)[alive].numpy(), "1/x²")
+
+
+def van_trees_bound(fisher: Estimate, noise_variance: float, prior_information: float) -> Estimate:
+    """Lower bound on any attacker's mean squared error per element: 1 / (E[dFIL] + Tr(S)/d).
+
+    Args:
+        fisher: Tr(JᵀJ)/d.
+        noise_variance: σ² of Gaussian noise on z; 0 gives no guarantee, so 0.
+        prior_information: Tr(S)/d of the prior of x.
+    """
+    if noise_variance <= 0:
+        return Estimate.exact(0.0, "x²")
+
+    def bound(value: float) -> float:
+        return 1 / (max(value, 0.0) / noise_variance + prior_information)
+
+    low, high = bound(fisher.high), bound(fisher.low)
+    return Estimate(bound(fisher.value), (high - low) / (2 * NORMAL_90), low, high, "x²")
+
+
+class Fisher:
+    """Columns `fisher`, `fisher_snr`, `mse_bound`."""
+
+    columns = (
+        ColumnSpec("fisher", "z²/x²", "low", "estimated", "Tr(JᵀJ)/d, Hutchinson probes in forward mode"),
+        ColumnSpec("fisher_snr", "1/x²", "low", "estimated", "Tr(JᵀJ)/‖z‖², Hutchinson probes in forward mode"),
+        ColumnSpec(
+            "mse_bound", "x²", "high", "estimated",
+            "van Trees at the wire's own rounding, modelled as Gaussian noise of variance step²/12, for inputs smoothed "
+            f"by N(0, {PRIOR_SMOOTHING}²)",
+        ),
+    )  # fmt: skip
+
+    def at(self, view: CutView) -> dict[str, Estimate]:
+        """Reduce the tangents that crossed this cut."""
+        tangents = view.energy
+        if tangents is None:
+            raise NotMeasurableError("the inputs are discrete: they have no derivatives")
+        if tangents.problem:
+            raise NotMeasurableError(tangents.problem)
+        if not torch.isfinite(tangents.energy).all():
+            raise NotMeasurableError("the derivatives hold NaN or infinities")
+        fisher = fisher_information(tangents)
+        bound = van_trees_bound(fisher, view.wire_step**2 / 12, 1 / PRIOR_SMOOTHING**2)
+        return {"fisher": fisher, "fisher_snr": signal_normalised(tangents), "mse_bound": bound}

@@ -1,0 +1,57 @@
+"""Image quality of reconstructions, per image, by torchmetrics: SSIM with a 7×7 uniform window, data range 1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from advisor.sweep import NotMeasurableError
+
+SSIM_WINDOW = 7
+PICTURE_SIDE = 32
+"""Pixels: images larger than this are reconstructed, and their SSIM taken, at this size."""
+
+
+def mse(reconstruction: Tensor, original: Tensor) -> Tensor:
+    """Mean squared error per element, `[n]`, for inputs `[n, ...]`."""
+    return (reconstruction - original).square().flatten(1).mean(1)
+
+
+def psnr(reconstruction: Tensor, original: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, `[n]`, data range 1."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    dims = tuple(range(1, original.dim()))
+    value = peak_signal_noise_ratio(reconstruction, original, data_range=1.0, dim=dims, reduction="none")
+    return value  # type: ignore[no-any-return]
+
+
+def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:
+    """Structural similarity (Wang et al. 2004), `[n]`, for images `[n, c, h, w]` in [0, 1].
+
+    Raises:
+        NotMeasurableError: when the images are smaller than the window.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    if min(original.shape[-2:]) < SSIM_WINDOW:
+        raise NotMeasurableError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side")
+    value = structural_similarity_index_measure(
+        reconstruction, original, gaussian_kernel=False, kernel_size=SSIM_WINDOW, data_range=1.0, reduction="none"
+    )
+    return torch.as_tensor(value).reshape(len(original))
+
+
+def pictures(x: Tensor, side: int = PICTURE_SIDE) -> Tensor:
+    """Images `[n, c, h, w]` reduced to at most `side` pixels, aspect kept, anti-aliased, in [0, 1]."""
+    longest = max(x.shape[-2:])
+    if longest <= side:
+        return x.float()
+    size = [max(1, round(side * length / longest)) for length in x.shape[-2:]]
+    return F.interpolate(x.float(), size=size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def is_image_batch(x: Tensor) -> bool:
+    """Whether `[n, c, h, w]` floats with 1, 3 or 4 channels."""
+    return x.dim() == 4 and x.shape[1] in (1, 3, 4) and x.dtype.is_floating_point

@@ -1,0 +1,96 @@
+"""Leakage score: NMSE and SSIM that the strong attack is predicted to reach, from the cheap attacks at every cut.
+
+The best cheap attack is carried on to the strong attack's number of samples along the learning curve a + b·n^(-1/2),
+whose slope is measured by halving the samples of the linear attack. An attacker can run the rest of the model on what
+it got, so a cut leaks at least what any later cut leaks: the score never falls with depth. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from advisor.columns import Column, Profile
+from advisor.estimate import NORMAL_90
+
+STRONG_SAMPLES = 8000
+ATTACKS = ("ka_nmse", "linear_nmse", "kernel_nmse")
+
+
+def score_columns(profile: Profile, learnt_from: int) -> dict[str, Column]:
+    """`score` and `score_ssim`.
+
+    Args:
+        profile: with the columns of at least one attack.
+        learnt_from: samples those attacks learnt from.
+    """
+    columns = {}
+    attacks = [profile[name] for name in ATTACKS if name in profile]
+    if attacks:
+        columns["score"] = _score(profile, attacks, learnt_from)
+    if "ka_ssim" in profile:
+        columns["score_ssim"] = _similarity(profile, columns.get("score"))
+    return columns
+
+
+def remaining_gain(learnt_from: int) -> float:
+    """Gain from here to the strong attack's samples, in units of the gain of the last doubling."""
+    if learnt_from >= STRONG_SAMPLES:
+        return 0.0
+    return (1 - math.sqrt(learnt_from / STRONG_SAMPLES)) / (math.sqrt(2) - 1)
+
+
+def _score(profile: Profile, attacks: list[Column], learnt_from: int) -> Column:
+    values = np.vstack([a.values for a in attacks])
+    measured = ~np.isnan(values).all(0)
+    filled = np.where(np.isnan(values), np.inf, values)
+    winner = filled.argmin(0)
+    best = filled.min(0)
+    error = np.vstack([np.nan_to_num(a.stderr) for a in attacks])[winner, np.arange(len(best))]
+    gain = _relative_gain(profile) * remaining_gain(learnt_from) * best
+    value = np.clip(best - gain, 0, 1)
+    low = np.clip(best - 2 * gain - NORMAL_90 * error, 0, 1)
+    high = np.clip(best + NORMAL_90 * error, 0, 1)
+    value, low, high = (_never_falling(np.where(measured, v, np.nan)) for v in (value, low, high))
+    why = [_reason(attacks, i) if not measured[i] else "" for i in range(len(best))]
+    return Column.of(
+        "score", "1", "high", value, "estimated", stderr=(high - low) / (2 * NORMAL_90), low=low, high=high,
+        method=f"predicted NMSE of the strong attack ({STRONG_SAMPLES:,} samples) from {', '.join(a.name for a in attacks)}"
+        f" with {learnt_from:,} samples, along the learning curve",
+        why=why,
+    )  # fmt: skip
+
+
+def _relative_gain(profile: Profile) -> np.ndarray:
+    """The last doubling's gain as a share of linear NMSE; 0 where it was not measured."""
+    if "linear_gain" not in profile:
+        return np.zeros(len(profile.cuts))
+    share = profile["linear_gain"].values / np.maximum(profile["linear_nmse"].values, 1e-9)
+    return np.clip(np.nan_to_num(share), 0, 0.5)
+
+
+def _similarity(profile: Profile, score: Column | None) -> Column:
+    """SSIM of the quick attack, raised by what the strong one explains more; never rising with depth."""
+    quick = profile["ka_ssim"]
+    lift = np.zeros(len(quick))
+    if score is not None and "ka_nmse" in profile:
+        lift = np.clip(np.nan_to_num(profile["ka_nmse"].values - score.values), 0, 1)
+    value = np.clip(quick.values + lift, -1, 1)
+    high = np.clip(quick.high + 2 * lift, -1, 1)
+    value, low, high = (-_never_falling(-v) for v in (value, quick.low, high))
+    return Column.of(
+        "score_ssim", "1", "low", value, "estimated", stderr=(high - low) / (2 * NORMAL_90), low=low, high=high,
+        method="predicted SSIM of the strong attack from the quick one", why=quick.why,
+    )  # fmt: skip
+
+
+def _never_falling(values: np.ndarray) -> np.ndarray:
+    """Each value replaced by the lowest at or behind it; NaN stays NaN and is passed over."""
+    filled = np.where(np.isnan(values), np.inf, values)
+    lowest = np.minimum.accumulate(filled[::-1])[::-1]
+    return np.where(np.isnan(values), np.nan, lowest)
+
+
+def _reason(attacks: list[Column], index: int) -> str:
+    return next((a.why[index] for a in attacks if a.why[index]), "no attack was run")

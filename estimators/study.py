@@ -1,0 +1,210 @@
+"""The leakage study of one model: derivatives, one walk for every estimator, then score and zone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from advisor.columns import Column, Profile
+from advisor.errors import AdvisorError, DataError
+from advisor.estimators.alignment import QuickAlignment
+from advisor.estimators.images import PICTURE_SIDE, is_image_batch, pictures, ssim
+from advisor.estimators.noise import NoiseCurve, NoiseCurves
+from advisor.estimators.score import score_columns
+from advisor.estimators.zone import Zone, ZoneThresholds, find_zone
+from advisor.graph import PartitionGraph
+from advisor.samples import split_holdout
+from advisor.sweep import Estimator, NotMeasurableError, Progress, Targets, panel_size, sweep
+from advisor.tangents import TangentEnergy, tangent_energies
+
+PROBES = 4
+TANGENT_SAMPLES = 64
+TANGENT_ELEMENTS = 64 * 3 * 64 * 64
+"""Input elements differentiated in all: fewer samples where they are large (224×224: 5)."""
+
+FEWEST_TANGENT_SAMPLES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class LeakageStudy:
+    """What the walk found.
+
+    Attributes:
+        profile: the leakage columns.
+        zone: both zones.
+        targets: what the attacker wanted.
+        curves: NMSE under noise, by cut index.
+        reconstructions: first held-out reconstructions of the quick attack, by cut index.
+        baseline_ssim: SSIM of the mean image with the held-out ones; NaN where inputs are no images.
+        rows: which of the given samples were used, in the order of `targets`.
+    """
+
+    profile: Profile
+    zone: Zone
+    targets: Targets
+    curves: dict[int, NoiseCurve]
+    reconstructions: dict[int, Tensor]
+    baseline_ssim: float
+    rows: Tensor
+
+
+def study(
+    graph: PartitionGraph,
+    x: Any,
+    y: Tensor | None = None,
+    *,
+    only: Sequence[str] | None = None,
+    thresholds: ZoneThresholds | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LeakageStudy:
+    """Measure every leakage column at every cut.
+
+    Args:
+        graph: the traced model.
+        x: a tensor `[N, ...]`, or a tuple or dict of them; images in [0, 1].
+        y: `[N]` labels, or None for the model's own predictions.
+        only: names of columns to measure; None measures all.
+        thresholds: what counts as private enough for the zone.
+        seed: same seed, same answer.
+        progress: called with the fraction done and the cut.
+
+    Raises:
+        DataError: when the samples do not fit the model or are too few.
+    """
+    from advisor.estimators import estimators
+
+    inputs = graph.flat(x)
+    rows = _panel(graph, inputs, seed)
+    inputs = tuple(t[rows] for t in inputs)
+    targets = targets_for(graph, inputs, None if y is None else torch.as_tensor(y)[rows], seed)
+    members = _wanted([*estimators(), curves := NoiseCurves(), quick := QuickAlignment()], only)
+    report = progress or (lambda share, what: None)
+    energies = _energies(graph, inputs, members, seed, lambda share, what: report(0.1 * share, what))
+    columns = sweep(
+        graph, inputs, targets, members, energies=energies, seed=seed,
+        progress=lambda share, what: report(0.1 + 0.9 * share, what),
+    )  # fmt: skip
+    profile = Profile(graph.cuts, columns)
+    profile = profile.joined(Profile(graph.cuts, score_columns(profile, len(targets.train))))
+    baseline = mean_image_ssim(targets)
+    zone, zone_columns = find_zone(profile, baseline, thresholds)
+    if only is None:
+        profile = profile.joined(Profile(graph.cuts, zone_columns))
+    profile = Profile(graph.cuts, _selected(profile.columns, only), {"leakage": _provenance(targets, rows, seed)})
+    return LeakageStudy(profile, zone, targets, curves.curves, quick.reconstructions, baseline, rows)
+
+
+def targets_for(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None, seed: int) -> Targets:
+    """What an attacker wants of these inputs, and who learns from which sample."""
+    floats = [t for t in inputs if t.dtype.is_floating_point]
+    images = len(inputs) == 1 and is_image_batch(inputs[0])
+    note = "inputs as given"
+    if images:
+        pixels = pictures(inputs[0])
+        if pixels.shape != inputs[0].shape:
+            note = f"images reconstructed at {tuple(pixels.shape[-2:])} pixels (at most {PICTURE_SIDE} a side)"
+    elif floats:
+        pixels = torch.cat([t.flatten(1).float() for t in floats], 1)
+    else:
+        pixels, note = torch.zeros(len(inputs[0]), 1), "the inputs are discrete: there are no pixels to reconstruct"
+    labels, classes = _labels(graph, inputs, y)
+    train, test = split_holdout(len(pixels), seed)
+    return Targets(pixels, images, labels, y is not None, train, test, classes, note)
+
+
+def mean_image_ssim(targets: Targets) -> float:
+    """SSIM of the attacker's mean image with the held-out ones; NaN where inputs are no images."""
+    if not targets.images:
+        return math.nan
+    original = targets.pixels[targets.test]
+    mean = targets.pixels[targets.train].mean(0).expand_as(original)
+    try:
+        return float(ssim(mean.contiguous(), original).mean())
+    except NotMeasurableError:
+        return math.nan
+
+
+def _panel(graph: PartitionGraph, inputs: tuple[Tensor, ...], seed: int) -> Tensor:
+    available = len(inputs[0])
+    if available < 2:
+        raise DataError(f"Leakage needs at least 2 samples, got {available}.", "Pass more data.")
+    size = panel_size(graph, available)
+    order = torch.randperm(available, generator=torch.Generator().manual_seed(seed))
+    return order[:size].sort().values
+
+
+def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None) -> tuple[Tensor, int]:
+    """True labels, else the model's predictions; one class where it is no classifier."""
+    output = first_output(graph, inputs)
+    classes = int(output.shape[1]) if output is not None and output.dim() == 2 else 1
+    if y is not None:
+        return y.long(), max(classes, int(y.max()) + 1)
+    if output is None or output.dim() != 2 or classes < 2:
+        return torch.zeros(len(inputs[0]), dtype=torch.long), 1
+    return output.argmax(1), classes
+
+
+def first_output(graph: PartitionGraph, inputs: tuple[Tensor, ...], batch: int = 256) -> Tensor | None:
+    """The model's first floating-point output for all samples, None where it has none."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(inputs[0]), batch):
+            flat = graph.run(tuple(t[start : start + batch] for t in inputs))
+            found = [t for t in pytree.tree_leaves(flat) if isinstance(t, Tensor) and t.dtype.is_floating_point]
+            if not found:
+                return None
+            parts.append(found[0].float())
+    return torch.cat(parts)
+
+
+def _energies(
+    graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int, progress: Progress
+) -> dict[int, TangentEnergy] | None:
+    wanted = any(spec.name.startswith(("fisher", "mse_bound")) for m in members for spec in m.columns)
+    if not wanted or not all(t.dtype.is_floating_point for t in inputs):
+        return None
+    elements = sum(t[0].numel() for t in inputs)
+    count = min(TANGENT_SAMPLES, max(FEWEST_TANGENT_SAMPLES, TANGENT_ELEMENTS // elements), len(inputs[0]))
+    return tangent_energies(graph, [t[:count] for t in inputs], PROBES, seed, progress)
+
+
+def _wanted(members: list[Any], only: Sequence[str] | None) -> list[Any]:
+    if only is None:
+        return members
+    derived = {"score", "score_ssim", "in_zone"} & set(only)
+    known = {spec.name for m in members for spec in m.columns} | {
+        "score",
+        "score_ssim",
+        "rc2_drop",
+        "in_gpz",
+        "in_zone",
+    }
+    unknown = [name for name in only if name not in known]
+    if unknown:
+        raise AdvisorError(f"There is no leakage column {unknown[0]!r}.", f"Known: {', '.join(sorted(known))}.")
+    needed = set(only) | ({"ka_nmse", "linear_nmse", "linear_gain"} if derived else set())
+    needed |= {"rc2"} if {"rc2_drop", "in_gpz"} & set(only) else set()
+    return [m for m in members if needed & {spec.name for spec in m.columns}]
+
+
+def _selected(columns: dict[str, Column], only: Sequence[str] | None) -> dict[str, Column]:
+    return columns if only is None else {name: column for name, column in columns.items() if name in set(only)}
+
+
+def _provenance(targets: Targets, rows: Tensor, seed: int) -> dict[str, Any]:
+    return {
+        "samples": len(rows),
+        "learnt_from": len(targets.train),
+        "scored_on": len(targets.test),
+        "labels": "true labels" if targets.labels_are_true else "the model's own predictions",
+        "targets": targets.note,
+        "probes": PROBES,
+        "seed": seed,
+    }

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from advisor.errors import AdvisorError, UnsafeFileError
+from advisor.loading import load_model
+from advisor.loading.pickles import imports
+from advisor.loading.program_checks import plain_expression, plain_operator
+from tests import hostile
+
+
+def attempt(path: Path) -> AdvisorError:
+    with pytest.raises(AdvisorError) as caught:
+        load_model(path, arch="tests.hostile:net")
+    return caught.value
+
+
+@pytest.mark.parametrize("name", hostile.RUNS_CODE)
+def test_a_file_that_would_run_code_is_refused_unrun(name: str, tmp_path: Path) -> None:
+    mark, folder = tmp_path / "mark", tmp_path / "files"
+    folder.mkdir()
+    path = hostile.RUNS_CODE[name](folder, mark)
+    error = attempt(path)
+    assert isinstance(error, UnsafeFileError), error
+    assert error.exit_code == 4
+    assert str(error).endswith(f"advisor recommend {path} --trust")
+    assert "\n" not in str(error)
+    assert not mark.exists()
+    assert list(folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", hostile.BROKEN)
+def test_a_broken_file_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    mark, folder = tmp_path / "mark", tmp_path / "files"
+    folder.mkdir()
+    before = set(tmp_path.rglob("*"))
+    path = hostile.BROKEN[name](folder, mark)
+    error = attempt(path)
+    assert error.exit_code == 2, error
+    assert "\n" not in str(error)
+    assert error.next_step
+    assert not mark.exists()
+    assert set(tmp_path.rglob("*")) - before <= {path}
+
+
+def test_guards_of_a_program_never_become_code(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    change = hostile.program(lambda content, m: content.update(guards_code=[hostile.expression(m)]))
+    loaded = load_model(change(tmp_path, mark))
+    loaded.model.module()(torch.rand(2, 3, 8, 8))  # type: ignore[operator]
+    assert not mark.exists()
+
+
+def test_the_payload_is_real(tmp_path: Path) -> None:
+    """The canary does sing: what the other tests check for happens once the file is trusted."""
+    mark = tmp_path / "mark"
+    with pytest.raises(AdvisorError, match="holds no weights"):
+        load_model(hostile.RUNS_CODE["pickle in zip"](tmp_path, mark), trust=True)
+    assert mark.exists()
+
+
+def test_trust_is_asked_for_with_what_the_file_would_do(tmp_path: Path) -> None:
+    asked: list[str] = []
+    path = hostile.RUNS_CODE["pickle in zip"](tmp_path, tmp_path / "mark")
+    with pytest.raises(UnsafeFileError, match=r"would import (builtins|__builtin__)\.exec"):
+        load_model(path, trust=lambda reason: bool(asked.append(reason)))
+    assert len(asked) == 1
+    assert "exec" in asked[0]
+
+
+def test_the_command_that_goes_on_quotes_the_path(tmp_path: Path) -> None:
+    path = tmp_path / "my model.pt"
+    path.write_bytes(hostile.honest("module"))
+    with pytest.raises(UnsafeFileError, match=r"advisor recommend '.*my model\.pt' --trust$"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_imports_are_named_without_running(protocol: int, tmp_path: Path) -> None:
+    data = pickle.dumps([torch.Size([1]), hostile.Payload(tmp_path / "mark")], protocol=protocol)
+    named = imports(data)
+    assert any(name.endswith(".exec") for name in named)
+    assert "torch.Size" in named
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["s0", "Symbol('s31', positive=True, integer=True)", "2*s0 + 1", "(s0 + 3)//4", "Max(1, u0)", "s0**2", "-int_oo"]
+)
+def test_sizes_that_torch_writes_pass(text: str) -> None:
+    assert plain_expression(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "s0.a", "f(s0)", "s0;s1", "'a'", "[s0]", "{s0}", "s0:=1", "Symbol('a b')", "__s0", "9**9**9**9", "1" * 30]
+)
+def test_other_sizes_do_not(text: str) -> None:
+    assert not plain_expression(text)
+
+
+def test_operators_are_those_that_exist() -> None:
+    assert plain_operator("torch.ops.aten.conv2d.default")
+    assert plain_operator("_operator.getitem")
+    assert not plain_operator("torch.ops.aten.conv2d")
+    assert not plain_operator("torch.ops.aten.no_such_operator.default")
+    assert not plain_operator("torch.ops.aten.save.default")
