@@ -47,3 +47,18 @@ class GateError(AdvisorError):
     """A release gate failed (exit code 5)."""
 
     exit_code = 5
+
+
+class InterruptedRunError(AdvisorError):
+    """The user interrupted before there was anything to recommend (exit code 130).
+
+    Attributes:
+        profile: what was measured of the cuts until then, a `Profile`, or None.
+    """
+
+    exit_code = 130
+
+    def __init__(self, stage: str, profile: object = None) -> None:
+        super().__init__(f"Interrupted during {stage}.", "Run the same command again.")
+        self.stage = stage
+        self.profile = profile

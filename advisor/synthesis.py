@@ -165,7 +165,8 @@ def mismatch(value: Tensor, statistics: Statistics) -> Tensor:
     axes = [d for d in range(value.dim()) if d != 1]
     variance, mean = torch.var_mean(value, dim=axes, correction=0)
     distance: Tensor = torch.linalg.vector_norm(mean - statistics[0])
-    return distance + torch.linalg.vector_norm(variance - statistics[1])
+    distance += torch.linalg.vector_norm(variance - statistics[1])
+    return distance
 
 
 def from_batchnorm_statistics(

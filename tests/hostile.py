@@ -55,7 +55,9 @@ def honest(kind: str) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if kind == "pt2":
-            program = torch.export.export(model, (torch.rand(2, 3, 8, 8),), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+            program = torch.export.export(
+                model, (torch.rand(2, 3, 8, 8),), dynamic_shapes=({0: torch.export.Dim.AUTO},)
+            )
             torch.export.save(program, buffer)
         elif kind == "torchscript":
             torch.jit.save(torch.jit.trace(model, torch.rand(2, 3, 8, 8)), buffer)
@@ -68,7 +70,9 @@ def honest(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def rewritten(content: bytes, changes: dict[str, bytes | None], path: Path, extra: dict[str, bytes] | None = None) -> Path:
+def rewritten(
+    content: bytes, changes: dict[str, bytes | None], path: Path, extra: dict[str, bytes] | None = None
+) -> Path:
     """The archive with members replaced (below its top folder), dropped (None) or added."""
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(path, "w") as new:
         root = old.namelist()[0].split("/")[0]
@@ -290,7 +294,9 @@ def _script(line: str) -> Make:
             names = [n.split("/", 1)[1] for n in file.namelist()]
         name = next(n for n in names if n.endswith(".py") and "container" in n)
         text = member(content, name).decode().replace("    input", f"    {line.format(mark=mark)}\n    input", 1)
-        return rewritten(content, {name: text.replace("def forward", f"# {line}\n  def forward", 1).encode()}, folder / "m.pt")
+        return rewritten(
+            content, {name: text.replace("def forward", f"# {line}\n  def forward", 1).encode()}, folder / "m.pt"
+        )
 
     return make
 
@@ -321,7 +327,8 @@ RUNS_CODE: dict[str, Make] = {
     "keyword is code": _spec("in_spec", _keywords),
     "input type imports": _spec("in_spec", lambda tree, mark: {**tree, "type": "collections.defaultdict"}),
     "output type imports": _spec(
-        "out_spec", lambda tree, mark: {**tree, "type": "builtins.list", "context": '{"__enum__": true, "fqn": "this:x"}'}
+        "out_spec",
+        lambda tree, mark: {**tree, "type": "builtins.list", "context": '{"__enum__": true, "fqn": "this:x"}'},
     ),
     "output type unknown": _spec("out_spec", lambda tree, mark: {**tree, "type": "evil.Class"}),
     "custom object argument": program(_custom),
@@ -351,7 +358,10 @@ RUNS_CODE: dict[str, Make] = {
 
 BROKEN: dict[str, Make] = {
     "guarded root": lambda folder, mark: rewritten(
-        honest("pt2"), {"models/model.json": b"{}"}, folder / "m.pt2", {"version": b"8.1", "serialized_constants.pt": _payload(mark)}
+        honest("pt2"),
+        {"models/model.json": b"{}"},
+        folder / "m.pt2",
+        {"version": b"8.1", "serialized_constants.pt": _payload(mark)},
     ),
     "compiled library": _member("data/aotinductor/model/x.so", lambda m: b"\x7fELF"),
     "weight larger than its record": _config(WEIGHTS, _huge, weight_0=lambda m: b""),
@@ -386,7 +396,8 @@ BROKEN: dict[str, Make] = {
         lambda m: _header({"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}), "m.safetensors"
     ),
     "shape unlike offsets": _bytes(
-        lambda m: _header({"w": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4]}}, b"\0" * 4), "m.safetensors"
+        lambda m: _header({"w": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4]}}, b"\0" * 4),
+        "m.safetensors",
     ),
     "header is no json": _bytes(lambda m: struct.pack("<Q", 4) + b"{{{{", "m.safetensors"),
     "truncated safetensors": _bytes(lambda m: honest("safetensors")[:-10], "m.safetensors"),

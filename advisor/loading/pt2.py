@@ -50,7 +50,7 @@ def load_program(archive: Archive, trust: Trust) -> ExportedProgram:
         permit(archive.path, reasons[0], trust)
     try:
         with open(archive.path, "rb") as file, quiet():
-            program = torch.export.load(io.BytesIO(file.read()))
+            program = torch.export.load(file)
     except Exception as error:
         line = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise AdvisorError(

@@ -100,7 +100,8 @@ def test_mismatching_weights_are_listed_shortly(tmp_path: Path) -> None:
     weights["0.weight"] = weights["0.weight"][:2]
     weights["new"] = weights.pop("4.bias")
     torch.save(weights, tmp_path / "m")
-    match = r"1 missing \(4\.bias\); 1 unknown \(new\); 1 of another shape \(0\.weight \(2, 3, 3, 3\) instead of \(4, 3, 3, 3\)"
+    shapes = r"0\.weight \(2, 3, 3, 3\) instead of \(4, 3, 3, 3\)"
+    match = rf"1 missing \(4\.bias\); 1 unknown \(new\); 1 of another shape \({shapes}"
     with pytest.raises(AdvisorError, match=match):
         load_model(tmp_path / "m", arch=ARCH)
 
@@ -120,7 +121,9 @@ def test_weights_that_are_not_finite_are_refused(kind: str, bad: float, tmp_path
             torch.jit.save(torch.jit.script(model), path)
         else:
             torch.save(model if kind == "module" else model.state_dict(), path)
-    with pytest.raises(AdvisorError, match=r"The weight '0\.weight' of m\.pt2 holds NaN or infinity \(1 of 108 values\)"):
+    with pytest.raises(
+        AdvisorError, match=r"The weight '0\.weight' of m\.pt2 holds NaN or infinity \(1 of 108 values\)"
+    ):
         load_model(path, arch=ARCH, trust=True)
 
 
@@ -189,7 +192,8 @@ def test_random_torchvision_weights_repeat_and_leave_the_generator(monkeypatch: 
     state = torch.get_rng_state()
     first, second = (load_model("torchvision:squeezenet1_1@random") for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
-    assert isinstance(first.model, nn.Module) and isinstance(second.model, nn.Module)
+    assert isinstance(first.model, nn.Module)
+    assert isinstance(second.model, nn.Module)
     for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(a, b)
     assert (first.weights, first.input_shape, first.normalization, first.notes) == ("random", (3, 224, 224), None, ())
@@ -229,7 +233,7 @@ def test_transform_facts_are_torchvisions_own() -> None:
 
 
 def test_an_unknown_torchvision_name_suggests_the_nearest() -> None:
-    with pytest.raises(AdvisorError, match="no model 'resnet81'. Did you mean .*resnet18"):
+    with pytest.raises(AdvisorError, match=r"no model 'resnet81'\. Did you mean .*resnet18"):
         load_model("torchvision:resnet81")
 
 

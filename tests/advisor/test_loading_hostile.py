@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import pickle
 from pathlib import Path
 
@@ -55,11 +56,12 @@ def test_guards_of_a_program_never_become_code(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def test_the_payload_is_real(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["pickle in zip", "legacy pickle", "pickled sample inputs", "size is code"])
+def test_the_payload_is_real(name: str, tmp_path: Path) -> None:
     """The canary does sing: what the other tests check for happens once the file is trusted."""
     mark = tmp_path / "mark"
-    with pytest.raises(AdvisorError, match="holds no weights"):
-        load_model(hostile.RUNS_CODE["pickle in zip"](tmp_path, mark), trust=True)
+    with contextlib.suppress(AdvisorError):
+        load_model(hostile.RUNS_CODE[name](tmp_path, mark), arch="tests.hostile:net", trust=True)
     assert mark.exists()
 
 
@@ -89,14 +91,30 @@ def test_imports_are_named_without_running(protocol: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["s0", "Symbol('s31', positive=True, integer=True)", "2*s0 + 1", "(s0 + 3)//4", "Max(1, u0)", "s0**2", "-int_oo"]
+    "text",
+    ["s0", "Symbol('s31', positive=True, integer=True)", "2*s0 + 1", "(s0 + 3)//4", "Max(1, u0)", "s0**2", "-int_oo"],
 )
 def test_sizes_that_torch_writes_pass(text: str) -> None:
     assert plain_expression(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "s0.a", "f(s0)", "s0;s1", "'a'", "[s0]", "{s0}", "s0:=1", "Symbol('a b')", "__s0", "9**9**9**9", "1" * 30]
+    "text",
+    [
+        "",
+        "x",
+        "s0.a",
+        "f(s0)",
+        "s0;s1",
+        "'a'",
+        "[s0]",
+        "{s0}",
+        "s0:=1",
+        "Symbol('a b')",
+        "__s0",
+        "9**9**9**9",
+        "1" * 30,
+    ],
 )
 def test_other_sizes_do_not(text: str) -> None:
     assert not plain_expression(text)

@@ -40,7 +40,9 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[nn.Module, Pa
     model = Net().eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = torch.jit.script(model) if request.param == "script" else torch.jit.trace(model, torch.rand(1, 3, 16, 16))
+        made = (
+            torch.jit.script(model) if request.param == "script" else torch.jit.trace(model, torch.rand(1, 3, 16, 16))
+        )
         torch.jit.save(made, tmp_path / "m.pt")
     return model, tmp_path / "m.pt"
 
@@ -84,6 +86,8 @@ def test_what_the_converter_refuses_comes_with_the_lines_that_save_a_pt2() -> No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         script = torch.jit.script(Looping())
-    with pytest.raises(AdvisorError, match=r"converter refuses this model.*torch\.export\.save\(program, 'model\.pt2'\)") as caught:
+    with pytest.raises(
+        AdvisorError, match=r"converter refuses this model.*torch\.export\.save\(program, 'model\.pt2'\)"
+    ) as caught:
         convert(script, (torch.rand(2, 3),))
     assert "\n" not in str(caught.value)

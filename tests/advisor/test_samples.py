@@ -27,7 +27,8 @@ Y = torch.arange(20) % 5
 def test_a_tuple_is_taken_as_it_is() -> None:
     samples = load_samples((X, Y))
     assert torch.equal(samples.x, X)
-    assert samples.y is not None and torch.equal(samples.y, Y)
+    assert samples.y is not None
+    assert torch.equal(samples.y, Y)
     assert len(samples) == 20
     assert samples.fingerprint == fingerprint(X, Y)
     assert load_samples((X, None)).y is None
@@ -101,15 +102,18 @@ def test_token_ids_stay_integers() -> None:
 
 def test_several_inputs_stay_a_tuple_or_dict() -> None:
     pair = load_samples(((X, Y.float()[:, None]), Y))
-    assert isinstance(pair.x, tuple) and len(pair) == 20
+    assert isinstance(pair.x, tuple)
+    assert len(pair) == 20
     named = load_samples(({"image": X, "age": Y.float()[:, None]}, Y), limit=7)
-    assert named.x["image"].shape == (7, 3, 8, 8) and named.x["age"].shape == (7, 1)
+    assert named.x["image"].shape == (7, 3, 8, 8)
+    assert named.x["age"].shape == (7, 1)
 
 
 @pytest.mark.parametrize("labels", [Y[:, None], F.one_hot(Y), Y.double(), Y.to(torch.uint8)])
 def test_labels_come_in_many_forms(labels: torch.Tensor) -> None:
     samples = load_samples((X, labels))
-    assert samples.y is not None and torch.equal(samples.y, Y)
+    assert samples.y is not None
+    assert torch.equal(samples.y, Y)
 
 
 def test_out_of_range_images_are_said() -> None:
@@ -122,7 +126,8 @@ def test_out_of_range_images_are_said() -> None:
 def test_a_limit_draws_at_random_and_repeats() -> None:
     x, y = torch.arange(1000.0)[:, None], torch.arange(1000) // 100  # sorted by class
     first, second, other = (load_samples((x, y), limit=200, seed=s) for s in (0, 0, 1))
-    assert torch.equal(first.x, second.x) and first.fingerprint == second.fingerprint
+    assert torch.equal(first.x, second.x)
+    assert first.fingerprint == second.fingerprint
     assert not torch.equal(first.x, other.x)
     assert first.y is not None
     assert torch.equal(first.y, first.x[:, 0].long() // 100)
@@ -136,7 +141,8 @@ def test_holdout_divides_without_overlap(n: int) -> None:
     assert sorted([*rest.tolist(), *held.tolist()]) == list(range(n))
     assert len(held) == min(max(round(n / 4), 1), n - 1)
     again = split_holdout(n, seed=3)
-    assert torch.equal(again[0], rest) and torch.equal(again[1], held)
+    assert torch.equal(again[0], rest)
+    assert torch.equal(again[1], held)
     if n > 50:
         assert not torch.equal(split_holdout(n, seed=4)[1], held)
 
@@ -162,7 +168,7 @@ def test_resize_matches_torchvision() -> None:
     x = torch.rand(2, 3, 40, 61, generator=GENERATOR)
     oracle = v2.Compose([v2.Resize(24, antialias=True), v2.CenterCrop(24)])(x)
     assert resized(x, 24).shape == (2, 3, 24, 24)
-    assert float((resized(x, 24) - oracle).abs().mean()) < 0.02  # torchvision truncates the longer side, we round it
+    torch.testing.assert_close(resized(x, 24), oracle)
     assert resized(x, (20, 30)).shape == (2, 3, 20, 30)
     assert load_samples((x, [0, 1]), resize=16).notes == ("Resized from 40×61 to 16×16.",)
 
@@ -189,7 +195,8 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_of_class_folders(folder: Path) -> None:
     samples = load_samples(folder)
     assert samples.x.shape == (15, 3, 20, 30)
-    assert samples.y is not None and samples.y.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    assert samples.y is not None
+    assert samples.y.tolist() == [0] * 5 + [1] * 5 + [2] * 5
     assert samples.classes == 3
     with Image.open(folder / "cat" / "0.png") as image:
         np.testing.assert_allclose(samples.x[0].permute(1, 2, 0) * 255, np.array(image), atol=1e-4)
@@ -207,15 +214,17 @@ def test_only_the_images_drawn_are_opened(folder: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Image, "open", lambda path, *a: opened.append(path) or real(path, *a))
     samples = load_samples(folder, limit=6, seed=1)
     assert len(opened) == 6
-    assert samples.y is not None and len(set(samples.y.tolist())) > 1
+    assert samples.y is not None
+    assert len(set(samples.y.tolist())) > 1
 
 
 def test_bad_folders_are_explained(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="no folder of class folders"):
         load_samples(tmp_path / "none")
+    (tmp_path / "none").rmdir()
     with pytest.raises(DataError, match="holds one class, 'images'"):
-        load_samples(tmp_path / "none" / "..", limit=4) if not (tmp_path / "none").rmdir() else None
+        load_samples(tmp_path)
     Image.new("RGB", (9, 9)).save(folder / "cat" / "small.png")
     with pytest.raises(DataError, match=r"several sizes.*--resize"):
         load_samples(folder)

