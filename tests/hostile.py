@@ -60,13 +60,13 @@ def honest(kind: str) -> bytes:
             )
             torch.export.save(program, buffer)
         elif kind == "torchscript":
-            torch.jit.save(torch.jit.trace(model, torch.rand(2, 3, 8, 8)), buffer)
+            torch.jit.save(torch.jit.trace(model, torch.rand(2, 3, 8, 8)), buffer)  # type: ignore[no-untyped-call]
         elif kind == "module":
             torch.save(model, buffer)
         elif kind == "state_dict":
             torch.save(model.state_dict(), buffer)
         elif kind == "safetensors":
-            return safetensors_bytes(dict(model.state_dict()))
+            return bytes(safetensors_bytes(dict(model.state_dict())))
     return buffer.getvalue()
 
 

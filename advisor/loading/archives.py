@@ -51,7 +51,7 @@ class Archive:
         try:
             with zipfile.ZipFile(self.path) as file:
                 return file.read(f"{self.root}/{name}" if self.root else name)
-        except (KeyError, zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+        except (KeyError, ValueError, RuntimeError, zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
             raise AdvisorError(f"{self.path} is damaged: member {name!r} cannot be read ({error}).", BROKEN) from None
 
     def json(self, name: str) -> Any:

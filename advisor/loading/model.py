@@ -140,10 +140,20 @@ def _exported(archive: Archive, trust: Trust) -> LoadedModel:
 
     program = load_program(archive, trust)
     check_finite({**program.state_dict, **program.constants}, archive.path.name)
-    example = program.example_inputs
-    args = (*example[0], *example[1].values()) if example else None
-    shape = tuple(args[0].shape[1:]) if args and hasattr(args[0], "shape") else None
+    args = _example(program)
+    shape = tuple(args[0].shape[1:]) if args else None
     return LoadedModel(program, "export", archive.path, sha256(archive.path), example_inputs=args, input_shape=shape)
+
+
+def _example(program: ExportedProgram) -> tuple[Any, ...] | None:
+    """Tensors that the program was exported with; None where the file holds none, or something else."""
+    import torch
+
+    match program.example_inputs:
+        case (tuple(args), dict(keywords)):
+            values = (*args, *keywords.values())
+            return values if values and all(isinstance(v, torch.Tensor) and v.dim() for v in values) else None
+    return None
 
 
 def _script(archive: Archive, trust: Trust, input_shape: tuple[int, ...] | None) -> LoadedModel:

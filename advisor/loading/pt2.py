@@ -91,13 +91,16 @@ def _payload_dangers(archive: Archive, folder: str, config: Any) -> Iterator[str
         elif entry.get("use_pickle"):
             yield from _pickle_dangers(archive, member)
         else:
-            _check_size(archive, key, member, entry.get("tensor_meta") or {})
+            _check_size(archive, key, member, entry.get("tensor_meta"))
             yield from program_dangers(entry)
 
 
-def _check_size(archive: Archive, key: str, member: str, meta: dict[str, Any]) -> None:
+def _check_size(archive: Archive, key: str, member: str, meta: Any) -> None:
     """An empty record is filled with zeros of the declared size: a few bytes could ask for all memory."""
-    sizes = [s.get("as_int") for s in meta.get("sizes", ()) if isinstance(s, dict)]
+    declared = meta.get("sizes") if isinstance(meta, dict) else None
+    if not isinstance(declared, list) or not all(isinstance(size, dict) for size in declared):
+        raise AdvisorError(f"{archive.path} is damaged: {key!r} has no shape.", "Save the model again.")
+    sizes = [size.get("as_int") for size in declared]
     whole = all(isinstance(s, int) and s >= 0 for s in sizes)
     held = archive.sizes[member]
     if not whole or math.prod(int(s or 0) for s in sizes) > held:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ X = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 def outputs(loaded: LoadedModel) -> torch.Tensor:
     model = loaded.model.module() if isinstance(loaded.model, torch.export.ExportedProgram) else loaded.model
     with torch.no_grad():
-        return model(X)  # type: ignore[no-any-return, operator]
+        return model(X)  # type: ignore[no-any-return]
 
 
 def expected() -> torch.Tensor:
@@ -133,6 +134,8 @@ def test_an_infinite_mask_is_no_fault(tmp_path: Path) -> None:
             super().__init__(4, 4)
             self.register_buffer("mask", torch.full((4, 4), float("-inf")).triu(1))
 
+        mask: torch.Tensor
+
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return (super().forward(x)[:, None] + self.mask).softmax(-1)
 
@@ -152,7 +155,7 @@ def takes(n): return nn.Linear(n, 2)
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "some_nets.py").write_text(SOURCE)
     monkeypatch.chdir(tmp_path)
     yield tmp_path

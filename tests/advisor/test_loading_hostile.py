@@ -67,9 +67,14 @@ def test_the_payload_is_real(name: str, tmp_path: Path) -> None:
 
 def test_trust_is_asked_for_with_what_the_file_would_do(tmp_path: Path) -> None:
     asked: list[str] = []
+
+    def no(reason: str) -> bool:
+        asked.append(reason)
+        return False
+
     path = hostile.RUNS_CODE["pickle in zip"](tmp_path, tmp_path / "mark")
     with pytest.raises(UnsafeFileError, match=r"would import (builtins|__builtin__)\.exec"):
-        load_model(path, trust=lambda reason: bool(asked.append(reason)))
+        load_model(path, trust=no)
     assert len(asked) == 1
     assert "exec" in asked[0]
 

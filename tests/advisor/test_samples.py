@@ -47,7 +47,7 @@ def test_digits_are_scikit_learns_in_the_unit_interval() -> None:
 
 def _save(path: Path, form: str, arrays: dict[str, torch.Tensor]) -> Path:
     if form == "npz":
-        np.savez(path, **{k: v.numpy() for k, v in arrays.items()})
+        np.savez(path, **{k: v.numpy() for k, v in arrays.items()})  # type: ignore[arg-type]
         return path.with_name(path.name + ".npz")
     torch.save(arrays, path)
     return path
@@ -211,7 +211,12 @@ def test_a_folder_is_brought_to_the_models_size(folder: Path) -> None:
 def test_only_the_images_drawn_are_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Any] = []
     real = Image.open
-    monkeypatch.setattr(Image, "open", lambda path, *a: opened.append(path) or real(path, *a))
+
+    def counted(path: Any) -> Any:
+        opened.append(path)
+        return real(path)
+
+    monkeypatch.setattr(Image, "open", counted)
     samples = load_samples(folder, limit=6, seed=1)
     assert len(opened) == 6
     assert samples.y is not None

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from advisor.batchnorm import from_batchnorm_statistics, mismatch
 from advisor.cuts import TensorSpec
 from advisor.natural import dead_leaves, natural_images, pink_noise
-from advisor.synthesis import batchnorm_statistics, from_batchnorm_statistics, is_image, mismatch, synthesise
+from advisor.synthesis import batchnorm_statistics, is_image, synthesise
 from advisor.tracing import trace
 
 
@@ -102,8 +103,8 @@ def test_only_trained_statistics_count() -> None:
     model = convolutional(True)
     found = list(batchnorm_statistics(trace(model, x)).values())
     assert len(found) == 2
-    assert torch.equal(found[0][0], model[1].running_mean)  # type: ignore[index, arg-type]
-    assert torch.equal(found[1][1], model[4].running_var)  # type: ignore[index, arg-type]
+    assert torch.equal(found[0][0], model[1].running_mean)  # type: ignore[index]
+    assert torch.equal(found[1][1], model[4].running_var)  # type: ignore[index]
 
 
 def test_refinement_reaches_statistics_that_can_be_reached() -> None:
