@@ -1,1 +1,62 @@
-"""Partition-point advisor: where to split a network between edge and cloud, and what to send."""
+"""Partition-point advisor: where to split a network between edge and cloud, and what to do to the tensor that is sent.
+
+Names are loaded when they are first used, so that `import advisor` stays fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from advisor.columns import Column as Column
+    from advisor.columns import Profile as Profile
+    from advisor.cuts import Cut as Cut
+    from advisor.cuts import TensorSpec as TensorSpec
+    from advisor.defenses import Defense as Defense
+    from advisor.errors import AdvisorError as AdvisorError
+    from advisor.estimate import Estimate as Estimate
+    from advisor.estimators.attacking import attack as attack
+    from advisor.graph import PartitionGraph as PartitionGraph
+    from advisor.measuring import leakage as leakage
+    from advisor.measuring import profile as profile
+    from advisor.plans import Advice as Advice
+    from advisor.plans import Budgets as Budgets
+    from advisor.plans import Plan as Plan
+    from advisor.plans import load_advice as load_advice
+    from advisor.recommending import recommend as recommend
+    from advisor.tracing import trace as trace
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Advice": "advisor.plans",
+    "AdvisorError": "advisor.errors",
+    "Budgets": "advisor.plans",
+    "Column": "advisor.columns",
+    "Cut": "advisor.cuts",
+    "Defense": "advisor.defenses",
+    "Estimate": "advisor.estimate",
+    "PartitionGraph": "advisor.graph",
+    "Plan": "advisor.plans",
+    "Profile": "advisor.columns",
+    "TensorSpec": "advisor.cuts",
+    "attack": "advisor.estimators.attacking",
+    "leakage": "advisor.measuring",
+    "load_advice": "advisor.plans",
+    "profile": "advisor.measuring",
+    "recommend": "advisor.recommending",
+    "trace": "advisor.tracing",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'advisor' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -17,6 +17,7 @@ from advisor.defenses import Defense, defense_from_json, defense_to_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.files import sha256, write_atomically
+from advisor.inputs import InputSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,6 +78,7 @@ class Plan:
         verified: quantity -> Estimate, from the attack that was run on this plan: nmse, mse, ssim, psnr; empty if none was.
         excess: budgets this plan misses, and by how much (in the budget's unit; NaN where it could not be measured).
         kind: "split", or the baselines "all-edge" and "all-cloud", which are priced but never chosen.
+        inputs: recorded shapes of the model's inputs, so that it can be traced and split again after `load_advice`.
     """
 
     cuts: tuple[Cut, ...]
@@ -85,6 +87,7 @@ class Plan:
     verified: dict[str, Estimate] = dataclasses.field(default_factory=dict)
     excess: dict[str, float] = dataclasses.field(default_factory=dict)
     kind: Literal["split", "all-edge", "all-cloud"] = "split"
+    inputs: InputSpec | None = None
     graph: Any = Field(default=None, exclude=True, repr=False)
 
     @property
@@ -129,7 +132,7 @@ class Plan:
             return graph
         from advisor.tracing import trace
 
-        return trace(model, None) if self.graph is None else self.graph.like(model)
+        return trace(model, self.inputs)
 
     def __str__(self) -> str:
         return f"{self.cut.name} + {self.defense}"

@@ -1,0 +1,213 @@
+"""What a plan costs and leaks: cut × defense, priced from the profile, the leakage study and the cloud half itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from advisor.columns import Profile
+from advisor.cuts import Cut
+from advisor.defenses import Defense, GaussianNoise, NoDefense
+from advisor.estimate import NORMAL_90, Estimate
+from advisor.estimators.attacking import AttackResult, attack, crossing
+from advisor.estimators.noise import NoiseCurve
+from advisor.estimators.study import LeakageStudy, first_output
+from advisor.graph import PartitionGraph
+from advisor.plans import Plan
+from advisor.preserve import left_as_found, plain_attention
+from advisor.profilers import Device, Link, transfer_time
+from advisor.profilers.halves import total
+
+EVALUATION_SAMPLES = 1000
+_COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "bytes")
+
+
+@dataclass(frozen=True, eq=False)
+class Pricer:
+    """Prices plans.
+
+    Attributes:
+        graph: the traced model.
+        profile: cost and leakage columns.
+        study: the leakage study, for what noise does to an attack.
+        inputs: all flat samples `[N, ...]`; accuracy is measured on a random part of them.
+        labels: `[N]` true labels, or None: accuracy is then agreement with the undefended model.
+        device, link: to price what a defense sends.
+        seed: of the defenses' noise.
+    """
+
+    graph: PartitionGraph
+    profile: Profile
+    study: LeakageStudy
+    inputs: tuple[Tensor, ...]
+    labels: Tensor | None
+    device: Device
+    link: Link
+    seed: int
+
+    def price(self, cut: Cut, defense: Defense) -> Plan:
+        """A split plan with everything predicted."""
+        predicted = self.costs(cut, defense)
+        sigma = self.noise_of(cut, defense)
+        predicted |= self.leakage(cut, sigma)
+        predicted |= self.accuracy(cut, defense)
+        return Plan((cut,), defense, predicted, inputs=self.graph.inputs, graph=self.graph)
+
+    def baselines(self) -> tuple[Plan, Plan]:
+        """All-edge and all-cloud: nothing sent but nothing hidden from the device's owner; everything sent as it is."""
+        ends = []
+        for kind, cut, score, similar in (("all-edge", self.graph.cuts[-1], 1.0, 0.0), ("all-cloud", self.graph.cuts[0], 0.0, 1.0)):
+            predicted = self.costs(cut, NoDefense()) | self.accuracy(cut, NoDefense())
+            why = "nothing is sent" if kind == "all-edge" else "the input itself is sent"
+            predicted |= {"score": _exact(score, why), "score_ssim": _exact(similar, why)}
+            if kind == "all-edge":
+                predicted["bytes"] = Estimate.exact(0, "B", "measured", why)
+            ends.append(Plan((cut,), NoDefense(), predicted, kind=kind, inputs=self.graph.inputs, graph=self.graph))  # type: ignore[arg-type]
+        return ends[0], ends[1]
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Which samples accuracy is measured on."""
+        order = torch.randperm(len(self.inputs[0]), generator=torch.Generator().manual_seed(self.seed))
+        return order[:EVALUATION_SAMPLES].sort().values
+
+    @cached_property
+    def evaluation(self) -> tuple[Tensor, ...]:
+        """The samples accuracy is measured on."""
+        return tuple(t[self.rows] for t in self.inputs)
+
+    # ---- cost ----------------------------------------------------------------------------------------------------
+
+    def costs(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
+        """Latencies (s), bytes and edge memory (B) of one sample; a defense's own arithmetic is not counted."""
+        found = {name: self.profile[name].at(cut) for name in _COSTS}
+        if defense.wire_bytes(cut) != cut.bytes:
+            sent = defense.wire_bytes(cut)
+            answer = self.graph.cuts[-1].bytes
+            found["bytes"] = Estimate.exact(sent, "B", "measured", f"as sent by {defense.name}")
+            found["link_latency"] = transfer_time(self.link, sent, answer, self.device.copy_rate)
+        found["latency"] = total([found["edge_latency"], found["link_latency"], found["cloud_latency"]])
+        return found
+
+    # ---- leakage -------------------------------------------------------------------------------------------------
+
+    def curve(self, cut: Cut) -> NoiseCurve | None:
+        """How linear inversion at this cut suffers from noise; None where it could not be measured."""
+        return self.study.curves.get(cut.index)
+
+    def noise_of(self, cut: Cut, defense: Defense) -> float:
+        """Standard deviation of what the defense adds to z; rounding counts as uniform noise, step/√12."""
+        if isinstance(defense, NoDefense):
+            return 0.0
+        if isinstance(defense, GaussianNoise):
+            return defense.sigma
+        z = crossing(self.graph, cut, tuple(t[:64] for t in self.inputs), NoDefense(), self.seed)
+        return max(defense.wire_step(t) for t in z) / math.sqrt(12)
+
+    def leakage(self, cut: Cut, sigma: float) -> dict[str, Estimate]:
+        """`score` and `score_ssim` under noise: the share of what the bare attack explains that linear inversion keeps."""
+        score, similar = (self._bare(name, cut) for name in ("score", "score_ssim"))
+        if sigma == 0:
+            return {"score": score, "score_ssim": similar}
+        curve = self.curve(cut)
+        if curve is None:
+            missing = Estimate(math.nan, source="estimated", method="noise could not be priced at this cut")
+            return {"score": missing, "score_ssim": missing}
+        kept, floor = curve.kept(sigma), self.study.baseline_ssim
+        method = f"{score.method}; of what the bare attack explains, {kept:.0%} survives the defense's noise"
+        return {
+            "score": _mapped(score, lambda v: 1 - (1 - v) * kept, method),
+            "score_ssim": _mapped(similar, lambda v: floor + max(v - floor, 0.0) * kept, method),
+        }
+
+    def _bare(self, name: str, cut: Cut) -> Estimate:
+        if name not in self.profile:
+            return Estimate(math.nan, source="estimated", method="not measured")
+        column = self.profile[name]
+        estimate = column.at(cut)
+        if math.isnan(estimate.value):
+            return Estimate(math.nan, source="estimated", method=column.why[cut.index])
+        return estimate
+
+    # ---- accuracy ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def bare_outputs(self) -> Tensor | None:
+        """`[N, classes]` scores of the undefended model, None where it gives none."""
+        output = first_output(self.graph, self.evaluation)
+        return output if output is not None and output.dim() == 2 and output.shape[1] > 1 else None
+
+    def accuracy(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
+        """`accuracy` and `accuracy_drop` (absolute) by running the cloud half on what is really sent."""
+        bare = self.bare_outputs
+        if bare is None:
+            missing = Estimate(math.nan, method="the model's output is no vector of class scores")
+            return {"accuracy": missing, "accuracy_drop": missing}
+        goal = bare.argmax(1) if self.labels is None else self.labels[self.rows]
+        method = self._accuracy_method()
+        right_bare = (bare.argmax(1) == goal).double()
+        if isinstance(defense, NoDefense):
+            drop = Estimate.exact(0.0, "1", "measured", f"{method}; an undefended split is exact")
+            return {"accuracy": Estimate.of_mean(right_bare.numpy(), "1", method), "accuracy_drop": drop}
+        right = (self.defended_outputs(cut, defense).argmax(1) == goal).double()
+        return {
+            "accuracy": Estimate.of_mean(right.numpy(), "1", method),
+            "accuracy_drop": Estimate.of_mean((right_bare - right).numpy(), "1", f"{method}; paired over the samples"),
+        }
+
+    def _accuracy_method(self) -> str:
+        kind = "agreement with the undefended model" if self.labels is None else "accuracy against true labels"
+        return f"{kind} on {len(self.rows):,} samples"
+
+    def defended_outputs(self, cut: Cut, defense: Defense, batch: int = 256) -> Tensor:
+        """`[N, classes]` scores of the cloud half on defended tensors."""
+        cloud = self._cloud(cut.index)
+        sent = crossing(self.graph, cut, self.evaluation, defense, self.seed)
+        parts = []
+        with left_as_found(), plain_attention(), torch.no_grad():
+            for start in range(0, len(sent[0]), batch):
+                outputs: Any = cloud(*(t[start : start + batch] for t in sent))
+                found = [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor) and t.dtype.is_floating_point]
+                parts.append(found[0].float())
+        return torch.cat(parts)
+
+    @lru_cache(maxsize=256)  # noqa: B019  the pricer lives for one recommendation
+    def _cloud(self, index: int) -> torch.nn.Module:
+        return self.graph.split(index)[1]
+
+    # ---- verification --------------------------------------------------------------------------------------------
+
+    def attack(self, plan: Plan, budget: str) -> AttackResult:
+        """Run the inversion attack on what a plan really sends: it learns from the study's training part."""
+        targets = self.study.targets
+        samples = tuple(t[self.study.rows] for t in self.inputs)
+        learn, private = (tuple(t[i] for t in samples) for i in (targets.train, targets.test))
+        return attack(
+            self.graph, plan.cut, _pack(self.graph, private), _pack(self.graph, learn),
+            defense=plan.defense, budget=budget, seed=self.seed,
+        )  # fmt: skip
+
+
+def _pack(graph: PartitionGraph, flat: tuple[Tensor, ...]) -> Any:
+    """Flat tensors as user inputs."""
+    keywords = graph.inputs.keywords
+    if any(keywords):
+        return dict(zip(keywords, flat, strict=True))
+    return flat[0] if len(flat) == 1 else flat
+
+
+def _mapped(estimate: Estimate, function: Any, method: str) -> Estimate:
+    """An estimate through a monotone function."""
+    ends = sorted((function(estimate.low), function(estimate.high)))
+    spread = (ends[1] - ends[0]) / (2 * NORMAL_90)
+    return Estimate(function(estimate.value), spread, ends[0], ends[1], estimate.unit, "estimated", method)
+
+
+def _exact(value: float, method: str) -> Estimate:
+    return Estimate.exact(value, "1", "measured", method)

@@ -1,0 +1,231 @@
+"""The search over cut × defense with Optuna, its only home. A study on a storage can be killed and resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from advisor.choosing import LeakageLimits, with_excess
+from advisor.cuts import Cut
+from advisor.defenses import DEFENSES, Defense, GaussianNoise, NoDefense, defense_from_json, defense_to_json
+from advisor.errors import AdvisorError
+from advisor.estimate import Estimate
+from advisor.plans import Budgets, Plan
+from advisor.pricing import Pricer
+
+SEEDED_SHARE = 0.6
+"""Share of the trials that start from what the noise curves suggest; the sampler has the rest."""
+
+MARGIN = 0.9
+"""Suggested noise leaves this share of what the limit allows an attacker to explain."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Every plan that was priced, and whether the user stopped the search."""
+
+    plans: tuple[Plan, ...]
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to search.
+
+    Attributes:
+        pricer: prices plans.
+        budgets, limits: what a plan must meet.
+        defenses: names of the defenses to try.
+        trials: defended plans to price; undefended ones are all priced and not counted.
+        timeout: seconds after which no new trial starts, or None.
+        storage: Optuna storage URL, or None to keep the study in memory.
+        identity: what the study is about; a study on a storage is resumed only for the same.
+        seed: of the sampler.
+    """
+
+    pricer: Pricer
+    budgets: Budgets
+    limits: LeakageLimits
+    defenses: tuple[str, ...]
+    trials: int
+    timeout: float | None
+    storage: str | None
+    identity: dict[str, Any]
+    seed: int
+
+    def run(self, progress: Callable[[float, str], None] | None = None) -> SearchResult:
+        """Price every undefended cut, then spend the trials on defended ones."""
+        bare = [self._priced(cut, NoDefense()) for cut in self.pricer.graph.cuts[1:-1]]
+        if not bare:
+            return SearchResult(())
+        names = [name for name in self.defenses if name != NoDefense.name]
+        if not names or self.trials < 1:
+            return SearchResult(tuple(bare))
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = self._study()
+        plans = {trial.number: plan for trial in study.trials if (plan := self._restored(trial)) is not None}
+        self._tell_bare(study, bare, names)
+        if not plans:
+            for parameters in self._suggestions(bare, names):
+                study.enqueue_trial(parameters)
+        done = len(plans)
+
+        def objective(trial: Trial) -> tuple[float, float, float]:
+            plan = self._tried(trial, names)
+            plans[trial.number] = plan
+            if progress:
+                progress(min(1.0, (len(plans)) / self.trials), str(plan))
+            return _objectives(plan)
+
+        interrupted = False
+        try:
+            study.optimize(objective, n_trials=max(0, self.trials - done), timeout=self.timeout)
+        except KeyboardInterrupt:
+            interrupted = True
+        return SearchResult((*bare, *plans.values()), interrupted)
+
+    # ---- plans ---------------------------------------------------------------------------------------------------
+
+    def _priced(self, cut: Cut, defense: Defense) -> Plan:
+        return with_excess(self.pricer.price(cut, defense), self.budgets, self.limits)
+
+    def _tried(self, trial: Trial, names: Sequence[str]) -> Plan:
+        cuts = {cut.name: cut for cut in self.pricer.graph.cuts[1:-1]}
+        cut = cuts[trial.suggest_categorical("cut", list(cuts))]
+        name = trial.suggest_categorical("defense", list(names))
+        space = DEFENSES[name].search_space
+        values = {key: trial.suggest_float(f"{name}.{key}", low, high, log=True) for key, (low, high) in space.items()}
+        plan = self._priced(cut, self.defense(cut, name, values))
+        predicted = {key: _plain(value) for key, value in plan.predicted.items()}
+        trial.set_user_attr("plan", {"cut": cut.name, "defense": defense_to_json(plan.defense), "predicted": predicted})
+        trial.set_user_attr("constraints", _constraints(plan, self.limits))
+        return plan
+
+    def defense(self, cut: Cut, name: str, values: dict[str, float]) -> Defense:
+        """The defense at one cut from its searched parameters; noise at a wanted dFIL needs the cut's Fisher trace."""
+        if name != GaussianNoise.name:
+            return DEFENSES[name](**values)
+        fisher = self.pricer.profile["fisher"].at(cut).value if "fisher" in self.pricer.profile else math.nan
+        if math.isnan(fisher):
+            return NoDefense()
+        return GaussianNoise.for_dfil(fisher, values["dfil"])
+
+    def _restored(self, trial: FrozenTrial) -> Plan | None:
+        record = trial.user_attrs.get("plan")
+        if trial.state is not TrialState.COMPLETE or record is None:
+            return None
+        graph = self.pricer.graph
+        predicted = {key: Estimate(**value) for key, value in record["predicted"].items()}
+        plan = Plan(
+            (graph.cut(record["cut"]),), defense_from_json(record["defense"]), predicted, inputs=graph.inputs, graph=graph
+        )  # fmt: skip
+        return with_excess(plan, self.budgets, self.limits)
+
+    # ---- what to try first ---------------------------------------------------------------------------------------
+
+    def _suggestions(self, bare: Sequence[Plan], names: Sequence[str]) -> list[dict[str, Any]]:
+        """At each promising cut the least noise that the noise curve finds enough, and the parameterless defenses."""
+        cheap = [plan for plan in bare if not self.budgets.excess(plan.predicted)] or list(bare)
+        cheap.sort(key=lambda plan: plan.predicted["latency"].value)
+        found = []
+        for plan in cheap:
+            if GaussianNoise.name in names and (dfil := self.enough_noise(plan.cut)) is not None:
+                found.append({"cut": plan.cut.name, "defense": GaussianNoise.name, "gaussian.dfil": dfil})
+            plain = [name for name in names if not DEFENSES[name].search_space]
+            found += [{"cut": plan.cut.name, "defense": name} for name in plain if plan.cut.block]
+        room = max(1, int(SEEDED_SHARE * self.trials))
+        if len(found) <= room:
+            return found
+        return [found[round(i * (len(found) - 1) / max(1, room - 1))] for i in range(room)]
+
+    def enough_noise(self, cut: Cut) -> float | None:
+        """The dFIL at which the predicted attack just meets the limits; None where no noise in range does, or none is needed."""
+        curve, profile = self.pricer.curve(cut), self.pricer.profile
+        if curve is None or "fisher" not in profile or self.limits.min_nmse is None or "score" not in profile:
+            return None
+        fisher, score = profile["fisher"].at(cut).value, profile["score"].at(cut)
+        if math.isnan(fisher) or math.isnan(score.value) or score.low >= self.limits.min_nmse or fisher <= 0:
+            return None
+        allowed = MARGIN * (1 - self.limits.min_nmse) / max(1e-9, 1 - score.low)
+        sigma = curve.sigma_for(min(1.0, allowed))
+        low, high = GaussianNoise.search_space["dfil"]
+        dfil = fisher / sigma**2 if sigma > 0 else math.inf
+        return dfil if low <= dfil <= high else None
+
+    # ---- the study -----------------------------------------------------------------------------------------------
+
+    def _study(self) -> Study:
+        text = json.dumps(self.identity, sort_keys=True, default=str)
+        name = f"advisor-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        try:
+            study = optuna.create_study(
+                storage=self.storage, study_name=name, load_if_exists=True,
+                directions=["minimize", "maximize", "minimize"],
+            )  # fmt: skip
+        except Exception as error:
+            if self.storage is None:
+                raise
+            line = str(error).splitlines()[0][:160]
+            raise AdvisorError(
+                f"The storage {self.storage!r} cannot be opened: {line}.", "Use for example --storage sqlite:///search.db"
+            ) from None
+        study.sampler = optuna.samplers.TPESampler(
+            seed=self.seed + len(study.trials), n_startup_trials=5, constraints_func=_stored_constraints
+        )
+        return study
+
+    def _tell_bare(self, study: Study, bare: Sequence[Plan], names: Sequence[str]) -> None:
+        """Undefended plans are known exactly; the sampler learns from them as from its own trials."""
+        if any(trial.user_attrs.get("bare") for trial in study.trials):
+            return
+        cuts: BaseDistribution = CategoricalDistribution([plan.cut.name for plan in bare])
+        least = {f"{name}.{key}": (high, FloatDistribution(low, high, log=True))
+                 for name in names for key, (low, high) in DEFENSES[name].search_space.items()}  # fmt: skip
+        if GaussianNoise.name not in names:
+            return
+        for plan in bare:
+            constraints = _constraints(plan, self.limits)
+            study.add_trial(create_trial(
+                params={"cut": plan.cut.name, "defense": GaussianNoise.name, **{k: v for k, (v, _) in least.items()}},
+                distributions={"cut": cuts, "defense": CategoricalDistribution(list(names)), **{k: d for k, (_, d) in least.items()}},
+                values=_objectives(plan), user_attrs={"bare": True, "constraints": constraints},
+                system_attrs={"constraints": constraints},
+            ))  # fmt: skip
+
+
+def _objectives(plan: Plan) -> tuple[float, float, float]:
+    """Latency (s, low), score (high), accuracy drop (low); what was not measured counts as the worst."""
+    latency, score, drop = (plan.predicted[key].value for key in ("latency", "score", "accuracy_drop"))
+    return (
+        1e6 if math.isnan(latency) else latency,
+        0.0 if math.isnan(score) else score,
+        1.0 if math.isnan(drop) else drop,
+    )
+
+
+def _constraints(plan: Plan, limits: LeakageLimits) -> list[float]:
+    """Positive where a budget or a leakage limit is missed."""
+    missed = {**plan.excess, **limits.shortfall(plan)}
+    names = ("max_latency", "max_accuracy_drop", "max_edge_memory", "min_nmse", "max_ssim")
+    return [1.0 if math.isnan(missed.get(name, 0.0)) else missed.get(name, 0.0) for name in names]
+
+
+def _stored_constraints(trial: FrozenTrial) -> Sequence[float]:
+    constraints: Sequence[float] = trial.user_attrs.get("constraints", [1.0] * 5)
+    return constraints
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "value": estimate.value, "stderr": estimate.stderr, "low": estimate.low, "high": estimate.high,
+        "unit": estimate.unit, "source": estimate.source, "method": estimate.method,
+    }  # fmt: skip
