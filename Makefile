@@ -1,0 +1,49 @@
+# Python 3.11 or newer and make are all it takes: `make demo`, `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= out
+BIN := $(VENV)/bin
+TREE := build/tree
+
+.PHONY: help demo test format lint types unit clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.installed ## Train a small CNN on digits and advise where to split it.
+	$(BIN)/python examples/01_digits_cnn.py --out $(OUT)/model.pt
+	$(BIN)/advisor recommend $(OUT)/model.pt --device jetson --data digits --max-accuracy-drop 2% --out $(OUT)
+
+test: format lint types unit ## Formatting, lint, types, tests.
+
+format: $(VENV)/.tested
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check .
+
+types: $(VENV)/.tested  # no checker follows package-dir in the checkout, so the built tree is checked
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --no-deps --target $(TREE) .
+	cd $(TREE) && "$(abspath $(BIN))/mypy" --config-file "$(CURDIR)/pyproject.toml" advisor
+
+unit: $(VENV)/.tested
+	$(BIN)/python -m pytest
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "This needs Python 3.11 or newer; name yours: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --editable .
+	@touch $@
+
+$(VENV)/.tested: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+clean: ## Remove the environment and everything built.
+	rm -rf $(VENV) build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

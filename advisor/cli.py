@@ -1,0 +1,55 @@
+"""The command line. Each command is one file in `advisor/commands`; exit codes are in `docs/exit-codes.md`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from advisor.commands.attack import attack
+from advisor.commands.catalog import devices, links
+from advisor.commands.measure import leakage, profile
+from advisor.commands.recommend import recommend
+
+app = typer.Typer(
+    name="advisor",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (recommend, profile, leakage, attack, devices, links):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from advisor import __version__
+
+        typer.echo(f"advisor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Where to split a neural network between edge and cloud, and what to do to the tensor before it leaves."""
+
+
+def main() -> None:
+    """Entry point of the `advisor` script."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without σ or × still gets the answer
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # of libraries; the user of a command can act on none of them
+    app()
+
+
+if __name__ == "__main__":
+    main()

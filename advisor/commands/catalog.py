@@ -1,0 +1,100 @@
+"""`advisor devices` and `advisor links`: what the catalog knows, and from where."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from advisor.commands import options as given
+from advisor.commands.exits import exit_codes
+from advisor.commands.outputs import screen
+
+if TYPE_CHECKING:
+    from advisor.profilers import Device, Link
+
+Full = Annotated[bool, typer.Option("--full", help="Every figure, with its source.")]
+
+
+def devices(extra: given.Extra = None, full: Full = False, as_json: given.Json = False) -> None:
+    """List the devices that --device and --cloud know."""
+    with exit_codes():
+        from advisor.profilers import devices as catalog
+
+        names, rows = _names("devices", extra), catalog(extra)
+        if as_json:
+            _print_json(names, rows)
+        else:
+            _print_table(("name", "kind", "runtime", "memory", "loads", "stands for"), _device, names, rows, full)
+
+
+def links(extra: given.Extra = None, full: Full = False, as_json: given.Json = False) -> None:
+    """List the links that --link knows."""
+    with exit_codes():
+        from advisor.profilers import links as catalog
+
+        names, rows = _names("links", extra), catalog(extra)
+        if as_json:
+            _print_json(names, rows)
+        else:
+            _print_table(("name", "up", "down", "round trip", "stands for"), _link, names, rows, full)
+
+
+def _names(noun: str, extra: Path | None) -> tuple[str, ...]:
+    """What to type for each row, in the catalog's order: aliases first."""
+    from advisor.profilers.catalog import tables
+
+    rows, aliases = tables(f"{noun}.toml", noun, extra)
+    return (*aliases, *rows)
+
+
+def _device(row: Device) -> tuple[str, ...]:
+    from advisor.reports.quantities import digits
+
+    memory = "unknown" if math.isnan(row.memory) else f"{digits(row.memory / 1e9)} GB"
+    return row.kind, f"{row.runtime} {row.precision}", memory, ", ".join(row.loads), row.stands_for
+
+
+def _link(row: Link) -> tuple[str, ...]:
+    from advisor.reports.quantities import digits
+    from advisor.units import show_duration
+
+    assumed = " (assumed)" if any("round trip" in note for note in row.assumed) else ""
+    rates = (f"{digits(rate / 1e6)} Mbps" for rate in (row.up, row.down))
+    return (*rates, show_duration(row.rtt) + assumed, row.stands_for)
+
+
+def _print_table(
+    header: Sequence[str],
+    cells: Callable[[Any], tuple[str, ...]],
+    names: Sequence[str],
+    rows: Sequence[Device | Link],
+    full: bool,
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from advisor.reports.text import clean
+
+    table = Table(box=None, padding=(0, 1), header_style="bold", show_edge=False)
+    for title in (*header, "source") if full else header:
+        table.add_column(title, overflow="fold", no_wrap=title == header[0])
+    for name, row in zip(names, rows, strict=True):
+        sources = (f"{row.source} {row.note}".strip(),) if full else ()
+        table.add_row(*(Text(clean(text)) for text in (name, *cells(row), *sources)))
+    screen().print(table)
+
+
+def _print_json(names: Sequence[str], rows: Sequence[Device | Link]) -> None:
+    """One object a row, `name` being what to type; an unknown or unlimited figure is null."""
+    known = []
+    for name, row in zip(names, rows, strict=True):
+        plain = {"row": row.name, **dataclasses.asdict(row), "name": name, "means": str(row)}
+        known.append({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()})
+    sys.stdout.write(json.dumps(known, indent=1) + "\n")

@@ -1,0 +1,99 @@
+"""`advisor profile` and `advisor leakage`: one half of the picture, cut by cut."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from advisor.commands import options as given
+from advisor.commands.exits import exit_codes, say
+from advisor.commands.outputs import answer_only, screen
+from advisor.commands.prepared import Wanted, result_file
+from advisor.progress import StageProgress
+
+if TYPE_CHECKING:
+    from advisor.columns import Profile
+
+
+def profile(
+    model: given.Model,
+    device: given.Device = "jetson",
+    link: given.Link = "wifi",
+    cloud: given.Cloud = "t4",
+    extra: given.Extra = None,
+    input_shape: given.Shape = None,
+    arch: given.Arch = None,
+    trusted: given.Trust = False,
+    out: given.Out = Path("out"),
+    as_json: given.Json = False,
+) -> None:
+    """Cost of every cut of MODEL: MACs, bytes, memory, latency, energy. Writes profile.json."""
+    with exit_codes():
+        import advisor
+        from advisor import profilers
+
+        path = result_file(out, "profile.json")
+        profilers.device(device, extra), profilers.link(link, extra), profilers.device(cloud, extra)
+        with StageProgress() as progress, answer_only():
+            graph = Wanted(model, arch, trusted, input_shape, "none").graph(progress)
+            found = advisor.profile(
+                graph, device, link, cloud, extra=extra, progress=lambda share, what: progress("cost", share, what)
+            )
+        say(progress.summary())
+        _finish(found, path, as_json)
+
+
+def leakage(
+    model: given.Model,
+    data: given.Data = None,
+    input_shape: given.Shape = None,
+    arch: given.Arch = None,
+    trusted: given.Trust = False,
+    normalize: given.Normalize = "auto",
+    resize: given.Resize = None,
+    only: Annotated[
+        str | None, typer.Option(help="Columns to measure: score,rc2,fisher.", rich_help_panel=given.SEARCH)
+    ] = None,
+    seed: given.Seed = 0,
+    out: given.Out = Path("out"),
+    as_json: given.Json = False,
+) -> None:
+    """What every cut of MODEL leaks of its input. Writes leakage.json."""
+    with exit_codes():
+        import advisor
+
+        path = result_file(out, "leakage.json")
+        columns = None if only is None else [name.strip() for name in only.split(",")]
+        wanted = Wanted(model, arch, trusted, input_shape, normalize, data, resize, seed)
+        with StageProgress() as progress, answer_only():
+            graph, samples = wanted.graph_and_samples(progress)
+            found = advisor.leakage(
+                graph, samples.x, samples.y, columns, seed,
+                progress=lambda share, what: progress("leakage", share, what),
+            )  # fmt: skip
+        say(progress.summary())
+        _finish(found, path, as_json)
+
+
+def _finish(found: Profile, path: Path, as_json: bool) -> None:
+    found.save(path)
+    say(f"Wrote {path}.")
+    if as_json:
+        sys.stdout.write(json.dumps(found.to_json(), indent=1) + "\n")
+        return
+    from advisor.reports.console import print_profile
+
+    print_profile(dataclasses.replace(found, provenance=_short(found.provenance)), screen())
+
+
+def _short(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each machine and link its name and what that stands for; the file has the rest."""
+    rows = {key: provenance[key] for key in ("device", "link", "cloud") if key in provenance}
+    named = {key: f"{row['key']}: {row['stands_for']}" for key, row in rows.items()}
+    return named | {key: value for key, value in provenance.items() if key not in rows}

@@ -1,0 +1,116 @@
+"""Options that several commands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from advisor.errors import AdvisorError
+
+WHERE, WHAT, BUDGETS, SEARCH, OUTPUT = "Where it runs", "Model and data", "Budgets", "Search", "Output"
+T = TypeVar("T")
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A .pt2 (torch.export), TorchScript, state-dict, .safetensors or pickled file; or torchvision:resnet18.",
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="Edge device: a name of `advisor devices`, or local.", rich_help_panel=WHERE)
+]
+Link = Annotated[
+    str,
+    typer.Option("--link", help="A name of `advisor links`, or bandwidth=20Mbps,rtt=15ms.", rich_help_panel=WHERE),
+]
+Cloud = Annotated[str, typer.Option("--cloud", help="Cloud machine: as --device.", rich_help_panel=WHERE)]
+Shape = Annotated[
+    str | None,
+    typer.Option("--input-shape", help="One input without the batch: 3,224,224.", rich_help_panel=WHAT),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data", help="A folder of class folders, an .npz/.npy/.pt with x and y, or digits.", rich_help_panel=WHAT
+    ),
+]
+Arch = Annotated[
+    str | None,
+    typer.Option("--arch", help="Builds the model of a state dict: package.module:factory.", rich_help_panel=WHAT),
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the code that the model file contains.", rich_help_panel=WHAT)
+]
+Normalize = Annotated[
+    str,
+    typer.Option("--normalize", help="auto, none, imagenet, or mean=0.5,std=0.25.", rich_help_panel=WHAT),
+]
+Resize = Annotated[str | None, typer.Option("--resize", help="Resize images: 224, or 224,160.", rich_help_panel=WHAT)]
+Extra = Annotated[
+    Path | None,
+    typer.Option("--extra", help="Your own TOML of devices and links, in the catalog's form.", rich_help_panel=WHERE),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same answer.", rich_help_panel=SEARCH)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=OUTPUT)]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the files.", rich_help_panel=OUTPUT)]
+
+
+def sizes(text: str | None, option: str) -> tuple[int, ...] | None:
+    """`3,224,224` or `3x224x224` as numbers, all above zero.
+
+    Raises:
+        AdvisorError: on anything else; the message names the option.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.lower().replace("×", ",").replace("x", ",").split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise AdvisorError(f"{option} {text!r} is no list of sizes.", f"Write {option} 3,224,224.")
+    return tuple(int(part) for part in parts)
+
+
+def resize(text: str | None) -> int | tuple[int, int] | None:
+    """`224` (shorter side, then a square crop) or `224,160` (height, width).
+
+    Raises:
+        AdvisorError: on anything else.
+    """
+    match sizes(text, "--resize"):
+        case None:
+            return None
+        case (side,):
+            return side
+        case (height, width):
+            return height, width
+    raise AdvisorError(f"--resize {text!r} has too many sizes.", "Write --resize 224 or --resize 224,160.")
+
+
+def optional(parse: Callable[[str], T], text: str | None, option: str) -> T | None:
+    """A value that may be absent; an error names the option.
+
+    Raises:
+        AdvisorError: when `parse` refuses the text.
+    """
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except AdvisorError as error:
+        raise AdvisorError(f"{option}: {error.problem}", error.next_step) from None
+
+
+def reproduce(context: typer.Context) -> str:
+    """The command line that gives the same answer: every argument, every option that was set, and the seed."""
+    words = ["advisor", str(context.info_name)]
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if parameter.param_type_name == "argument":
+            words.append(str(value))
+        elif parameter.name == "seed" or (value is not None and value != parameter.get_default(context)):
+            words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
+    return shlex.join(words)

@@ -1,0 +1,50 @@
+"""Where results go: standard output for the answer, a folder for the files, checked before the work begins."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from advisor.files import unwritable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def writable(folder: Path, names: Sequence[str]) -> Path:
+    """Make sure that these files can be written into a folder, and leave no trace of the test.
+
+    Raises:
+        AdvisorError: when they cannot.
+    """
+    present = folder
+    while not present.exists() and present != present.parent:
+        present = present.parent
+    try:
+        with tempfile.TemporaryFile(dir=present):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    for path in (folder / name for name in names):
+        if path.is_dir():
+            raise unwritable(path, IsADirectoryError(0, "a folder of that name is there"))
+    return folder
+
+
+@contextmanager
+def answer_only() -> Iterator[None]:
+    """Send whatever libraries or the model print to standard error: standard output is for the answer."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def screen() -> Console:
+    """Standard output as a console; wide where it is no terminal, so that a table in a file keeps its columns."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 110))

@@ -1,0 +1,86 @@
+"""A model file and its data as a traced graph and samples, for the commands that measure one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from advisor.commands import options as given
+from advisor.commands.exits import say
+from advisor.commands.outputs import writable
+from advisor.commands.trusting import trust
+from advisor.progress import StageProgress
+
+if TYPE_CHECKING:
+    from advisor.graph import PartitionGraph
+    from advisor.recommending import _Run
+    from advisor.samples import Samples
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user said of the model and its data, as text.
+
+    Attributes:
+        model: file or name.
+        arch, input_shape, normalize, resize, data: as the options of those names.
+        trusted: whether --trust was given.
+        seed: of the draw of samples.
+    """
+
+    model: str
+    arch: str | None = None
+    trusted: bool = False
+    input_shape: str | None = None
+    normalize: str = "auto"
+    data: str | None = None
+    resize: str | None = None
+    seed: int = 0
+
+    def graph(self, progress: StageProgress) -> PartitionGraph:
+        """The traced model; what was assumed is printed.
+
+        Raises:
+            AdvisorError: when it cannot be loaded or traced.
+        """
+        graph, _, run = self._traced(progress)
+        _print(run)
+        return graph
+
+    def graph_and_samples(self, progress: StageProgress) -> tuple[PartitionGraph, Samples]:
+        """The traced model and its samples, synthetic ones where no data was given; what was assumed is printed.
+
+        Raises:
+            AdvisorError: when either cannot be used.
+        """
+        from advisor.recommending import _samples
+
+        graph, samples, run = self._traced(progress)
+        samples = _samples(run, graph, samples, self.seed)
+        _print(run)
+        return graph, samples
+
+    def _traced(self, progress: StageProgress) -> tuple[PartitionGraph, Samples | None, _Run]:
+        from advisor.recommending import _load, _Run, _trace
+
+        shape, size = given.sizes(self.input_shape, "--input-shape"), given.resize(self.resize)
+        run, permission = _Run(progress), trust(self.trusted, progress)
+        loaded, samples = _load(run, self.model, None, self.data, self.arch, permission, shape, size, self.seed)
+        return _trace(run, loaded, self.model, None, samples, self.normalize), samples, run
+
+
+def result_file(out: Path, name: str) -> Path:
+    """Where a result goes: `--out` itself when it names a .json file, else a file in that folder; surely writable.
+
+    Raises:
+        AdvisorError: when it cannot be written.
+    """
+    path = out if out.suffix == ".json" else out / name
+    writable(path.parent, (path.name,))
+    return path
+
+
+def _print(run: _Run) -> None:
+    for note in dict.fromkeys(run.assumptions):
+        say(f"Note: {note}")
