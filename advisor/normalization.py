@@ -1,0 +1,50 @@
+"""`--normalize`: what the user says of the model's own input normalisation."""
+
+from __future__ import annotations
+
+import re
+
+from advisor.errors import AdvisorError
+
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+IMAGENET: Normalization = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_EXPECTED = "Use auto, none, imagenet or mean=0.5/0.5/0.5,std=0.2/0.2/0.2."
+
+
+def chosen_normalization(wanted: str, known: Normalization | None) -> tuple[Normalization | None, str]:
+    """The normalisation to insert, and a sentence that says which.
+
+    Args:
+        wanted: "auto" (what comes with known weights, else none), "none", "imagenet" or "mean=…,std=…" with numbers
+            separated by slashes or spaces.
+        known: what comes with the model's weights.
+
+    Raises:
+        AdvisorError: on anything else.
+    """
+    if wanted == "auto":
+        if known is None:
+            return None, "No normalisation is inserted: the model is taken to accept inputs in [0, 1] as they are."
+        return known, f"Inputs are normalised as the weights expect: mean {_shown(known[0])}, std {_shown(known[1])}."
+    if wanted == "none":
+        return None, "No normalisation is inserted, as asked."
+    if wanted == "imagenet":
+        return IMAGENET, f"Inputs are normalised by ImageNet's mean {_shown(IMAGENET[0])} and std {_shown(IMAGENET[1])}."
+    match = re.fullmatch(r"\s*mean=([^a-z]+?)[,;\s]*std=([^a-z]+)", wanted)
+    if match is None:
+        raise AdvisorError(f"{wanted!r} is no normalisation.", _EXPECTED)
+    mean, std = (_numbers(part) for part in match.groups())
+    if len(mean) != len(std) or any(s <= 0 for s in std):
+        raise AdvisorError(f"{wanted!r} needs as many positive std as mean values.", _EXPECTED)
+    return (mean, std), f"Inputs are normalised by mean {_shown(mean)} and std {_shown(std)}, as asked."
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in re.split(r"[/,;\s]+", text.strip(" ,;/")))
+    except ValueError:
+        raise AdvisorError(f"{text!r} holds something that is no number.", _EXPECTED) from None
+
+
+def _shown(values: tuple[float, ...]) -> str:
+    return "/".join(f"{value:g}" for value in values)

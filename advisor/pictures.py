@@ -1,0 +1,41 @@
+"""Reconstructions as PNG data URIs, for the report."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+from torch import Tensor
+
+from advisor.estimators.study import LeakageStudy
+from advisor.plans import Gallery
+
+SHOWN = 6
+MOST_CUTS = 40
+
+
+def gallery(study: LeakageStudy, budget: str) -> Gallery:
+    """Held-out originals beside what the quick attack recovered at each cut; empty where inputs are no images."""
+    targets, cuts = study.targets, study.profile.cuts
+    if not targets.images or not study.reconstructions:
+        return Gallery(note="The inputs are no images, so there is nothing to show.")
+    shown = [cut for cut in cuts if cut.index in study.reconstructions]
+    if len(shown) > MOST_CUTS:
+        shown = [cut for cut in shown if cut.block or cut.index in (0, len(cuts) - 1)]
+    note = f"{budget} attack, held-out samples the attacker did not see; {targets.note}"
+    return Gallery(
+        tuple(data_uri(x) for x in targets.pixels[targets.test][:SHOWN]),
+        {cut.name: tuple(data_uri(x) for x in study.reconstructions[cut.index][:SHOWN]) for cut in shown},
+        note,
+    )
+
+
+def data_uri(image: Tensor) -> str:
+    """An image `[c, h, w]` in [0, 1], 1, 3 or 4 channels, as a PNG data URI."""
+    from PIL import Image
+
+    pixels = (image.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
