@@ -90,7 +90,8 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
         )
     else:
         private = [plan for plan in feasible if not limits.shortfall(plan)]
-        said.append(f"It is the fastest of {len(private)} plans that hide the input well enough ({_limits(limits)}).")
+        rank = "the only plan" if len(private) == 1 else f"the fastest of {len(private)} plans"
+        said.append(f"It is {rank} inside the budgets to hide the input well enough ({_limits(limits)}).")
     if not math.isnan(score.value):
         said.append(
             f"A strong inversion attack is left with a normalised error of {score.value:.2f} "
@@ -113,7 +114,11 @@ def describe_excess(name: str, over: float) -> str:
     """One budget that is missed, in words."""
     shown = {"max_latency": show_duration, "max_accuracy_drop": show_share, "max_edge_memory": show_size}
     option = "--" + name.replace("_", "-")
-    return f"{option} could not be measured" if math.isnan(over) else f"{option} by {shown.get(name, '{:.2f}'.format)(over)}"
+    return (
+        f"{option} could not be measured"
+        if math.isnan(over)
+        else f"{option} by {shown.get(name, '{:.2f}'.format)(over)}"
+    )
 
 
 def _limits(limits: LeakageLimits) -> str:

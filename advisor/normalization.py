@@ -29,7 +29,10 @@ def chosen_normalization(wanted: str, known: Normalization | None) -> tuple[Norm
     if wanted == "none":
         return None, "No normalisation is inserted, as asked."
     if wanted == "imagenet":
-        return IMAGENET, f"Inputs are normalised by ImageNet's mean {_shown(IMAGENET[0])} and std {_shown(IMAGENET[1])}."
+        return (
+            IMAGENET,
+            f"Inputs are normalised by ImageNet's mean {_shown(IMAGENET[0])} and std {_shown(IMAGENET[1])}.",
+        )
     match = re.fullmatch(r"\s*mean=([^a-z]+?)[,;\s]*std=([^a-z]+)", wanted)
     if match is None:
         raise AdvisorError(f"{wanted!r} is no normalisation.", _EXPECTED)

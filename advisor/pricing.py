@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -25,7 +26,25 @@ from advisor.profilers import Device, Link, transfer_time
 from advisor.profilers.halves import total
 
 EVALUATION_SAMPLES = 1000
+CACHE_BYTES = 256 * 2**20
 _COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "bytes")
+
+
+class Crossings:
+    """What crosses each cut for fixed samples, kept while memory allows; the least recently used goes first."""
+
+    def __init__(self, graph: PartitionGraph, inputs: tuple[Tensor, ...]) -> None:
+        self._graph, self._inputs = graph, inputs
+        self._kept: OrderedDict[int, tuple[Tensor, ...]] = OrderedDict()
+
+    def at(self, cut: Cut) -> tuple[Tensor, ...]:
+        """Undefended tensors, each `[N, ...]`."""
+        if cut.index not in self._kept:
+            self._kept[cut.index] = crossing(self._graph, cut, self._inputs, NoDefense(), 0)
+        self._kept.move_to_end(cut.index)
+        while len(self._kept) > 1 and sum(t.nbytes for z in self._kept.values() for t in z) > CACHE_BYTES:
+            self._kept.popitem(last=False)
+        return self._kept[cut.index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +81,10 @@ class Pricer:
     def baselines(self) -> tuple[Plan, Plan]:
         """All-edge and all-cloud: nothing sent but nothing hidden from the device's owner; everything sent as it is."""
         ends = []
-        for kind, cut, score, similar in (("all-edge", self.graph.cuts[-1], 1.0, 0.0), ("all-cloud", self.graph.cuts[0], 0.0, 1.0)):
+        for kind, cut, score, similar in (
+            ("all-edge", self.graph.cuts[-1], 1.0, 0.0),
+            ("all-cloud", self.graph.cuts[0], 0.0, 1.0),
+        ):
             predicted = self.costs(cut, NoDefense()) | self.accuracy(cut, NoDefense())
             why = "nothing is sent" if kind == "all-edge" else "the input itself is sent"
             predicted |= {"score": _exact(score, why), "score_ssim": _exact(similar, why)}
@@ -107,11 +129,10 @@ class Pricer:
             return 0.0
         if isinstance(defense, GaussianNoise):
             return defense.sigma
-        z = crossing(self.graph, cut, tuple(t[:64] for t in self.inputs), NoDefense(), self.seed)
-        return max(defense.wire_step(t) for t in z) / math.sqrt(12)
+        return max(defense.wire_step(t) for t in self.crossings.at(cut)) / math.sqrt(12)
 
     def leakage(self, cut: Cut, sigma: float) -> dict[str, Estimate]:
-        """`score` and `score_ssim` under noise: the share of what the bare attack explains that linear inversion keeps."""
+        """`score` and `score_ssim` under noise: of what the bare attack explains, the share linear inversion keeps."""
         score, similar = (self._bare(name, cut) for name in ("score", "score_ssim"))
         if sigma == 0:
             return {"score": score, "score_ssim": similar}
@@ -168,7 +189,8 @@ class Pricer:
     def defended_outputs(self, cut: Cut, defense: Defense, batch: int = 256) -> Tensor:
         """`[N, classes]` scores of the cloud half on defended tensors."""
         cloud = self._cloud(cut.index)
-        sent = crossing(self.graph, cut, self.evaluation, defense, self.seed)
+        generator = torch.Generator().manual_seed(self.seed)
+        sent = [defense.restore(defense.apply(z, generator)) for z in self.crossings.at(cut)]
         parts = []
         with left_as_found(), plain_attention(), torch.no_grad():
             for start in range(0, len(sent[0]), batch):
@@ -176,6 +198,11 @@ class Pricer:
                 found = [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor) and t.dtype.is_floating_point]
                 parts.append(found[0].float())
         return torch.cat(parts)
+
+    @cached_property
+    def crossings(self) -> Crossings:
+        """Undefended tensors of the evaluation samples."""
+        return Crossings(self.graph, self.evaluation)
 
     @lru_cache(maxsize=256)  # noqa: B019  the pricer lives for one recommendation
     def _cloud(self, index: int) -> torch.nn.Module:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from advisor.choosing import LeakageLimits, with_excess
 from advisor.cuts import Cut
@@ -70,10 +70,15 @@ class Search:
         names = [name for name in self.defenses if name != NoDefense.name]
         if not names or self.trials < 1:
             return SearchResult(tuple(bare))
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with _quiet():
+            found, interrupted = self._tried_all(bare, names, progress)
+        return SearchResult((*bare, *found), interrupted)
+
+    def _tried_all(
+        self, bare: Sequence[Plan], names: Sequence[str], progress: Callable[[float, str], None] | None
+    ) -> tuple[list[Plan], bool]:
         study = self._study()
         plans = {trial.number: plan for trial in study.trials if (plan := self._restored(trial)) is not None}
-        self._tell_bare(study, bare, names)
         if not plans:
             for parameters in self._suggestions(bare, names):
                 study.enqueue_trial(parameters)
@@ -86,12 +91,11 @@ class Search:
                 progress(min(1.0, (len(plans)) / self.trials), str(plan))
             return _objectives(plan)
 
-        interrupted = False
         try:
             study.optimize(objective, n_trials=max(0, self.trials - done), timeout=self.timeout)
         except KeyboardInterrupt:
-            interrupted = True
-        return SearchResult((*bare, *plans.values()), interrupted)
+            return list(plans.values()), True
+        return list(plans.values()), False
 
     # ---- plans ---------------------------------------------------------------------------------------------------
 
@@ -125,9 +129,8 @@ class Search:
             return None
         graph = self.pricer.graph
         predicted = {key: Estimate(**value) for key, value in record["predicted"].items()}
-        plan = Plan(
-            (graph.cut(record["cut"]),), defense_from_json(record["defense"]), predicted, inputs=graph.inputs, graph=graph
-        )  # fmt: skip
+        cut, defense = graph.cut(record["cut"]), defense_from_json(record["defense"])
+        plan = Plan((cut,), defense, predicted, inputs=graph.inputs, graph=graph)
         return with_excess(plan, self.budgets, self.limits)
 
     # ---- what to try first ---------------------------------------------------------------------------------------
@@ -148,7 +151,7 @@ class Search:
         return [found[round(i * (len(found) - 1) / max(1, room - 1))] for i in range(room)]
 
     def enough_noise(self, cut: Cut) -> float | None:
-        """The dFIL at which the predicted attack just meets the limits; None where no noise in range does, or none is needed."""
+        """The dFIL at which the predicted attack meets the limits; None where no noise in range does, or none is needed."""
         curve, profile = self.pricer.curve(cut), self.pricer.profile
         if curve is None or "fisher" not in profile or self.limits.min_nmse is None or "score" not in profile:
             return None
@@ -176,30 +179,24 @@ class Search:
                 raise
             line = str(error).splitlines()[0][:160]
             raise AdvisorError(
-                f"The storage {self.storage!r} cannot be opened: {line}.", "Use for example --storage sqlite:///search.db"
+                f"The storage {self.storage!r} cannot be opened: {line}.",
+                "Use for example --storage sqlite:///search.db",
             ) from None
         study.sampler = optuna.samplers.TPESampler(
             seed=self.seed + len(study.trials), n_startup_trials=5, constraints_func=_stored_constraints
         )
         return study
 
-    def _tell_bare(self, study: Study, bare: Sequence[Plan], names: Sequence[str]) -> None:
-        """Undefended plans are known exactly; the sampler learns from them as from its own trials."""
-        if any(trial.user_attrs.get("bare") for trial in study.trials):
-            return
-        cuts: BaseDistribution = CategoricalDistribution([plan.cut.name for plan in bare])
-        least = {f"{name}.{key}": (high, FloatDistribution(low, high, log=True))
-                 for name in names for key, (low, high) in DEFENSES[name].search_space.items()}  # fmt: skip
-        if GaussianNoise.name not in names:
-            return
-        for plan in bare:
-            constraints = _constraints(plan, self.limits)
-            study.add_trial(create_trial(
-                params={"cut": plan.cut.name, "defense": GaussianNoise.name, **{k: v for k, (v, _) in least.items()}},
-                distributions={"cut": cuts, "defense": CategoricalDistribution(list(names)), **{k: d for k, (_, d) in least.items()}},
-                values=_objectives(plan), user_attrs={"bare": True, "constraints": constraints},
-                system_attrs={"constraints": constraints},
-            ))  # fmt: skip
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna logs each trial; the progress bar says it better."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
 
 
 def _objectives(plan: Plan) -> tuple[float, float, float]:

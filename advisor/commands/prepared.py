@@ -14,8 +14,8 @@ from advisor.progress import StageProgress
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
-    from advisor.recommending import _Run
     from advisor.samples import Samples
+    from advisor.stages import Run
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,20 @@ class Wanted:
         Raises:
             AdvisorError: when either cannot be used.
         """
-        from advisor.recommending import _samples
+        from advisor.stages import check_or_make_samples
 
         graph, samples, run = self._traced(progress)
-        samples = _samples(run, graph, samples, self.seed)
+        samples = check_or_make_samples(run, graph, samples, self.seed)
         _print(run)
         return graph, samples
 
-    def _traced(self, progress: StageProgress) -> tuple[PartitionGraph, Samples | None, _Run]:
-        from advisor.recommending import _load, _Run, _trace
+    def _traced(self, progress: StageProgress) -> tuple[PartitionGraph, Samples | None, Run]:
+        from advisor.stages import Run, load_inputs, trace_model
 
         shape, size = given.sizes(self.input_shape, "--input-shape"), given.resize(self.resize)
-        run, permission = _Run(progress), trust(self.trusted, progress)
-        loaded, samples = _load(run, self.model, None, self.data, self.arch, permission, shape, size, self.seed)
-        return _trace(run, loaded, self.model, None, samples, self.normalize), samples, run
+        run, permission = Run(progress), trust(self.trusted, progress)
+        loaded, samples = load_inputs(run, self.model, None, self.data, self.arch, permission, shape, size, self.seed)
+        return trace_model(run, loaded, self.model, None, samples, self.normalize), samples, run
 
 
 def result_file(out: Path, name: str) -> Path:
@@ -81,6 +81,6 @@ def result_file(out: Path, name: str) -> Path:
     return path
 
 
-def _print(run: _Run) -> None:
+def _print(run: Run) -> None:
     for note in dict.fromkeys(run.assumptions):
         say(f"Note: {note}")

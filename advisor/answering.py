@@ -1,0 +1,143 @@
+"""The answer: headline, reasons, what was not measured, provenance."""
+
+from __future__ import annotations
+
+import math
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+
+from advisor.choosing import LeakageLimits, nearest, pareto, reasons, with_excess
+from advisor.columns import Profile
+from advisor.estimators.study import LeakageStudy
+from advisor.graph import PartitionGraph
+from advisor.loading import LoadedModel
+from advisor.pictures import gallery
+from advisor.plans import Advice, Budgets, Plan
+from advisor.pricing import Pricer
+from advisor.samples import Samples
+from advisor.stages import Run
+from advisor.studies import SearchResult
+
+RANDOM_WEIGHTS = "The weights are random: leakage and accuracy mean nothing here, only cost does."
+
+
+def assemble(
+    run: Run, pricer: Pricer, result: SearchResult, best: Plan | None, budgets: Budgets, limits: LeakageLimits,
+    loaded: LoadedModel, provenance: dict[str, Any],
+) -> Advice:  # fmt: skip
+    """Everything that was found, as one Advice."""
+    plans = result.plans
+    baselines = tuple(with_excess(plan, budgets, limits) for plan in pricer.baselines())
+    feasible = [plan for plan in plans if plan.feasible]
+    close = () if feasible else nearest(plans, budgets)
+    shown = best if best is not None else next(iter(close), None)
+    found = pricer.study
+    return Advice(
+        headline=_headline(best, shown, baselines, limits, loaded, provenance),
+        best=shown,
+        feasible=best is not None,
+        reasons=reasons(best, plans, limits),
+        zone=found.zone.cuts,
+        pareto=pareto(feasible or plans),
+        nearest=close,
+        baselines=baselines,
+        profile=pricer.profile,
+        budgets=budgets,
+        unmeasured=_unmeasured(pricer.profile),
+        assumptions=tuple(dict.fromkeys(run.assumptions)),
+        gallery=gallery(found, "quick"),
+        provenance=provenance | {"zone": _zone(found)},
+    )
+
+
+def _headline(
+    best: Plan | None, shown: Plan | None, baselines: tuple[Plan, ...], limits: LeakageLimits, loaded: LoadedModel,
+    provenance: dict[str, Any],
+) -> str:  # fmt: skip
+    parts = [RANDOM_WEIGHTS] if loaded.weights == "random" else []
+    if provenance.get("interrupted"):
+        parts.append(f"Interrupted during {provenance['interrupted']}: this is the best so far.")
+    all_edge = baselines[0]
+    latency = all_edge.predicted["latency"].value
+    if all_edge.feasible and (best is None or latency <= best.predicted["latency"].value):
+        parts.append(
+            "Do not split: running everything on the edge beats every split, is within the budgets and sends nothing."
+        )
+    if best is None:
+        parts.append("No plan meets the budgets." if shown else "This model has no cut between input and output.")
+    elif limits.shortfall(best):
+        parts.append("No plan inside the budgets is private by the zone's thresholds; this is the most private:")
+        parts.append(f"cut at {best.cut.name}, defense: {best.defense}.")
+    else:
+        parts.append(f"Cut at {best.cut.name}, defense: {best.defense}.")
+    return " ".join(parts)
+
+
+def _unmeasured(profile: Profile) -> tuple[str, ...]:
+    """What could not be measured, and why, one sentence a column and reason."""
+    said = []
+    for column in profile:
+        if column.name in ("rc2_drop",):  # defined between cuts that close a block only
+            continue
+        groups: dict[str, list[str]] = {}
+        for cut, value, why in zip(profile.cuts, column.values, column.why, strict=True):
+            if np.isnan(value):
+                groups.setdefault(why, []).append(cut.name)
+        for why, cuts in groups.items():
+            where = (
+                "any cut" if len(cuts) == len(profile.cuts) else ", ".join(cuts[:6]) + (" …" if len(cuts) > 6 else "")
+            )
+            said.append(f"{column.name} at {where}: {why}")
+    missed = profile.provenance.get("cost", {}).get("macs_not_counted") or {}
+    if missed:
+        said.append("MACs do not count these operators: " + ", ".join(sorted(missed)))
+    return tuple(said)
+
+
+def _zone(found: LeakageStudy) -> dict[str, Any]:
+    zone = found.zone
+    return {
+        "edge": zone.edge,
+        "edge_low": zone.edge_low,
+        "edge_high": zone.edge_high,
+        "published": list(zone.published),
+        "sentences": list(zone.sentences),
+        "mean_image_ssim": None if math.isnan(found.baseline_ssim) else found.baseline_ssim,
+    }
+
+
+def provenance_of(
+    run: Run, loaded: LoadedModel, samples: Samples, graph: PartitionGraph, pricer: Pricer, seed: int, command: str
+) -> dict[str, Any]:
+    """What the answer was made from: versions, seed, model, data, machines, wall time of each stage (s)."""
+    labels = "true labels" if samples.y is not None else "none; the model's own predictions"
+    return {
+        **pricer.profile.provenance,
+        "command": command,
+        "versions": _versions(),
+        "seed": seed,
+        "model": {
+            "path": None if loaded.path is None else str(loaded.path),
+            "sha256": loaded.sha256,
+            "kind": loaded.kind,
+            "weights": loaded.weights,
+            "inputs": [list(spec.shape) for spec in graph.inputs.tensors],
+            "cuts": len(graph.cuts),
+        },
+        "data": {
+            "description": samples.description, "samples": len(samples), "labels": labels,
+            "fingerprint": samples.fingerprint,
+        },
+        "host": {"system": platform.platform(), "threads": torch.get_num_threads()},
+        "stages": {name: round(seconds, 3) for name, seconds in run.stages.items()},
+    }  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("partition-advisor", "torch", "torchvision", "numpy", "optuna", "fvcore")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,0 +1,143 @@
+"""The stages before the search, each timed: load, trace, data, cost, leakage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from advisor import profilers
+from advisor.columns import Profile
+from advisor.estimators.study import LeakageStudy, study
+from advisor.estimators.zone import ZoneThresholds
+from advisor.graph import PartitionGraph
+from advisor.loading import LoadedModel, load_model
+from advisor.loading.shapes import infer_example
+from advisor.normalization import chosen_normalization
+from advisor.samples import Samples, check_against, load_samples
+from advisor.sweep import panel_size
+from advisor.synthesis import synthesise
+from advisor.tracing import trace
+
+Progress = Callable[[str, float, str], None]
+"""Called with the stage, the fraction of it that is done, and what is being worked on."""
+
+SYNTHETIC_SMALL, SYNTHETIC_LARGE, LARGE_SIDE = 256, 64, 64
+
+
+@dataclass
+class Run:
+    """One recommendation under way: what was assumed, how long each stage took, where it is."""
+
+    progress: Progress | None
+    assumptions: list[str] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
+    stage: str = "load"
+    cost: Profile | None = None
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[Callable[[float, str], None]]:
+        """Time a stage; yields its progress function."""
+        self.stage, started = stage, time.perf_counter()
+        self.tell(0.0, "")
+        try:
+            yield self.tell
+            self.tell(1.0, "")
+        finally:
+            self.stages[stage] = self.stages.get(stage, 0.0) + time.perf_counter() - started
+
+    def tell(self, share: float, what: str) -> None:
+        """Report progress of the current stage."""
+        if self.progress:
+            self.progress(self.stage, share, what)
+
+
+def load_inputs(
+    run: Run, model: Any, example_inputs: Any, data: Any, arch: str | None, trust: Any,
+    input_shape: tuple[int, ...] | None, resize: int | None, seed: int,
+) -> tuple[LoadedModel, Samples | None]:  # fmt: skip
+    """The model and, where given, the samples: either may tell the shape the other needs."""
+    with run.timed("load") as tell:
+        samples = None
+        is_folder = isinstance(data, str | Path) and Path(data).is_dir()
+        if data is not None and not is_folder:
+            samples = load_samples(data, resize=resize, seed=seed)
+            if isinstance(samples.x, Tensor) and input_shape is None and example_inputs is None:
+                input_shape = tuple(samples.x.shape[1:])
+        tell(0.5, "model")
+        if isinstance(model, str | Path):
+            loaded = load_model(model, arch=arch, trust=trust, input_shape=input_shape)
+        else:
+            example = None if input_shape is None else (torch.zeros(2, *input_shape),)
+            loaded = LoadedModel(model, "module", None, "", example)
+        if is_folder:
+            samples = load_samples(data, resize=resize, seed=seed, shape=loaded.input_shape or input_shape)
+        run.assumptions += [*loaded.notes, *(samples.notes if samples else ())]
+    return loaded, samples
+
+
+def trace_model(
+    run: Run, loaded: LoadedModel, given: Any, example_inputs: Any, samples: Samples | None, normalize: str
+) -> PartitionGraph:
+    """The graph, normalisation inserted; the example comes from the user, the file, the data or the layers."""
+    with run.timed("trace"):
+        if isinstance(given, PartitionGraph):
+            return given
+        normalization, sentence = chosen_normalization(normalize, loaded.normalization)
+        run.assumptions.append(sentence)
+        example = example_inputs if example_inputs is not None else loaded.example_inputs
+        if example is None and samples is not None and not isinstance(loaded.model, ExportedProgram):
+            example = samples.take(torch.arange(2)).x
+        if example is None and isinstance(loaded.model, nn.Module):
+            example, note = infer_example(loaded.model)
+            run.assumptions.append(note)
+        graph = trace(loaded.model, example, normalization=normalization)
+        run.assumptions += graph.notes
+    return graph
+
+
+def check_or_make_samples(run: Run, graph: PartitionGraph, samples: Samples | None, seed: int) -> Samples:
+    """The given samples, checked against the model; else synthetic ones."""
+    with run.timed("data") as tell:
+        if samples is not None:
+            shape = graph.inputs.tensors[0].shape if len(graph.inputs.tensors) == 1 else None
+            output = graph.cuts[-1].tensors
+            classes = output[0].shape[0] if len(output) == 1 and len(output[0].shape) == 1 else None
+            checked = check_against(samples, classes, shape)
+            run.assumptions += [note for note in checked.notes if note not in run.assumptions]
+            return checked
+        sides = max(max(spec.shape[-2:], default=1) for spec in graph.inputs.tensors)
+        wanted = SYNTHETIC_SMALL if sides <= LARGE_SIDE else SYNTHETIC_LARGE
+        made = synthesise(graph, panel_size(graph, wanted), seed, lambda done, of: tell(done / of, "synthesis"))
+        run.assumptions.append(f"Leakage and accuracy were measured on {made.description}.")
+    return made
+
+
+def measure_cost(run: Run, graph: PartitionGraph, edge: Any, wire: Any, server: Any, given: Any) -> Profile:
+    """The cost columns; those of a given profile win."""
+    with run.timed("cost") as tell:
+        cost = profilers.profile(graph, edge, wire, server, progress=lambda share: tell(share, "cost"))
+        if given is not None:
+            measured = given if isinstance(given, Profile) else Profile.load(given)
+            cost = cost.joined(measured)
+            run.assumptions.append("Cost columns were taken from the given profile.")
+        run.assumptions += cost.provenance.get("cost", {}).get("notes", [])
+    return cost
+
+
+def measure_leakage(
+    run: Run, graph: PartitionGraph, samples: Samples, thresholds: ZoneThresholds | None, seed: int
+) -> LeakageStudy:
+    """The leakage study, with what it assumed said."""
+    with run.timed("leakage") as tell:
+        found = study(graph, samples.x, samples.y, thresholds=thresholds, seed=seed, progress=tell)
+        if found.targets.note != "inputs as given":
+            run.assumptions.append(f"Reconstruction: {found.targets.note}.")
+    return found
