@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from advisor.cuts import Cut
 from advisor.errors import AdvisorError
-from advisor.estimate import NORMAL_90, Estimate, Source
+from advisor.estimate import NORMAL_90, Estimate, Source, json_number
 from advisor.files import write_atomically
 
 if TYPE_CHECKING:
@@ -30,12 +30,25 @@ def _array(values: Any) -> np.ndarray:
     return array
 
 
-def _json_list(values: np.ndarray) -> list[float | None]:
-    return [float(v) if math.isfinite(v) else None for v in values]
+def _json_list(values: np.ndarray) -> list[float | str | None]:
+    return [json_number(v) for v in values]
 
 
 Vector = Annotated[np.ndarray, BeforeValidator(_array), PlainSerializer(_json_list)]
 """A read-only float array, one value a cut; NaN ("not measured") is `null` in JSON."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return json_number(value) if isinstance(value, float) else value
+
+
+Provenance = Annotated[dict[str, Any], PlainSerializer(_plain)]
+"""Where something came from, as plain JSON values: a NaN in it would make a file that other programs refuse."""
 
 
 @dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
@@ -151,7 +164,7 @@ class Profile:
 
     cuts: tuple[Cut, ...]
     columns: dict[str, Column]
-    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Provenance = dataclasses.field(default_factory=dict)
     schema_version: str = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

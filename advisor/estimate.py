@@ -18,11 +18,14 @@ def _number(value: object) -> float:
     return math.nan if value is None else float(value)  # type: ignore[arg-type]
 
 
-def _json_number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def json_number(value: float) -> float | str | None:
+    """A float as JSON can hold it: NaN ("not measured") is null, infinities are "inf" and "-inf"."""
+    if math.isnan(value):
+        return None
+    return float(value) if math.isfinite(value) else str(float(value))
 
 
-Number = Annotated[float, BeforeValidator(_number), PlainSerializer(_json_number)]
+Number = Annotated[float, BeforeValidator(_number), PlainSerializer(json_number)]
 """A float whose NaN ("not measured") is `null` in JSON."""
 
 

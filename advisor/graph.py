@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,9 +17,11 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from advisor.cuts import Cut, TensorSpec
-from advisor.errors import CutError, DataError, TraceError
-from advisor.halves import Grouped, group, subgraph, with_structure
-from advisor.inputs import InputSpec, arguments, leaves
+from advisor.dag import bottlenecks, data_nodes, flat_results, levels
+from advisor.errors import CutError, TraceError
+from advisor.grouping import Batching, Grouped, not_by_row
+from advisor.halves import subgraph, with_structure
+from advisor.inputs import InputSpec, checked, flattened
 from advisor.naming import Names
 from advisor.normalise import is_view
 from advisor.symbols import expression, is_symbolic
@@ -56,22 +60,12 @@ class PartitionGraph:
     @cached_property
     def results(self) -> tuple[Any, ...]:
         """Flat outputs: nodes, or constants."""
-        return tuple(self.module.graph.output_node().args[0])
+        return flat_results(self.module.graph)
 
     @cached_property
     def data_nodes(self) -> tuple[fx.Node, ...]:
         """Nodes whose value depends on the input's values and that some output needs, in execution order."""
-        ahead: set[fx.Node] = set()
-        for node in self.module.graph.nodes:
-            if node.op == "placeholder" or (
-                node.op == "call_function" and not is_symbolic(node) and any(s in ahead for s in node.all_input_nodes)
-            ):
-                ahead.add(node)
-        live: set[fx.Node] = {r for r in self.results if isinstance(r, fx.Node)}
-        for node in reversed(self.module.graph.nodes):
-            if node in live and not is_symbolic(node):
-                live.update(node.all_input_nodes)
-        return tuple(n for n in self.module.graph.nodes if n in ahead and n in live)
+        return data_nodes(self.module.graph, self.results)
 
     @cached_property
     def batch(self) -> int:
@@ -90,26 +84,23 @@ class PartitionGraph:
     @cached_property
     def crossings(self) -> tuple[tuple[fx.Node, ...], ...]:
         """For each cut, the nodes whose values cross it."""
-        inner = [(n,) for n in self._bottlenecks() if self.spec(n) is not None]
-        sent = tuple(dict.fromkeys(r for r in self.results if r in set(self.data_nodes)))
+        sent = tuple(dict.fromkeys(r for r in self.results if r in self._data))
         if not sent:
             raise TraceError("No output of this model depends on its input.", "There is nothing to split.")
-        first = tuple(p for p in self.placeholders if p in set(self.data_nodes))
+        first = tuple(p for p in self.placeholders if p in self._data)
+        found = bottlenecks(self.data_nodes, self.results)
+        inner = [(n,) for n in found if self.spec(n) is not None and n not in self.mixed]
         return (first, *(c for c in inner if c not in (first, sent)), sent)
 
-    def _bottlenecks(self) -> list[fx.Node]:
-        """Nodes on every path from input to output: no edge of the DAG jumps over them in topological order."""
-        nodes = self.data_nodes
-        position = {node: i for i, node in enumerate(nodes)}
-        results = {r for r in self.results if isinstance(r, fx.Node)}
-        reach = max((position[p] for p in self.placeholders if p in position), default=-1)
-        found = []
-        for i, node in enumerate(nodes):
-            if reach <= i:
-                found.append(node)
-            last = max((position[u] for u in node.users if u in position), default=i)
-            reach = max(reach, len(nodes) if node in results else last)
-        return found
+    @cached_property
+    def mixed(self) -> frozenset[fx.Node]:
+        """In a program of frozen batch, nodes whose first dimension has the batch's size but is not the batch.
+
+        Where the batch is dynamic, its symbol tells; a group of one sample is a sample, whatever leads.
+        """
+        if self.fixed_batch in (None, 1):
+            return frozenset()
+        return not_by_row(self, bottlenecks(self.data_nodes, self.results))
 
     @cached_property
     def names(self) -> Names:
@@ -138,10 +129,11 @@ class PartitionGraph:
         """
         if isinstance(wanted, Cut):
             wanted = wanted.name
-        if isinstance(wanted, int):
-            if not -len(self.cuts) <= wanted < len(self.cuts):
-                raise CutError(f"There is no cut {wanted}.", f"Cuts are numbered 0 to {len(self.cuts) - 1}.")
-            return self.cuts[wanted]
+        if not isinstance(wanted, str):
+            number = operator.index(wanted)
+            if not -len(self.cuts) <= number < len(self.cuts):
+                raise CutError(f"There is no cut {number}.", f"Cuts are numbered 0 to {len(self.cuts) - 1}.")
+            return self.cuts[number]
         for cut in self.cuts:
             if cut.name == wanted:
                 return cut
@@ -176,8 +168,7 @@ class PartitionGraph:
         value = node.meta.get("val")
         if not isinstance(value, Tensor):
             return None
-        rows = self._rows()
-        leading = value.dim() > 0 and bool(expression(value.shape[0]) == rows)
+        leading = value.dim() > 0 and expression(value.shape[0]) in self._rows
         if strict and not leading:
             return None
         shape = value.shape[1:] if leading else value.shape
@@ -190,8 +181,10 @@ class PartitionGraph:
         leaves_ = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, Tensor)]
         return sum(math.prod(self._concrete(s) for s in v.shape) * v.element_size() for v in leaves_) / self.batch
 
-    def _rows(self) -> Any:
-        return expression(self.placeholders[0].meta["val"].shape[0])
+    @cached_property
+    def _rows(self) -> frozenset[Any]:
+        """The batch size as the inputs name it: inputs that never meet have a symbol each."""
+        return frozenset(expression(p.meta["val"].shape[0]) for p in self.placeholders)
 
     def _concrete(self, size: Any) -> int:
         value = expression(size)
@@ -201,44 +194,45 @@ class PartitionGraph:
 
     def edge_nodes(self, cut: Cut | int | str) -> tuple[fx.Node, ...]:
         """Operations the edge runs when cutting there, in execution order."""
-        return tuple(n for n in self.module.graph.nodes if n in self._ancestors(self.cut(cut).index))
+        index = self.cut(cut).index
+        return tuple(n for n in self._schedule if n.op == "call_function" and self._levels.get(n, index + 1) <= index)
 
     def piece_nodes(self, index: int) -> tuple[fx.Node, ...]:
         """Operations between cut `index - 1` and cut `index`."""
-        before = self._ancestors(index - 1)
-        return tuple(n for n in self.edge_nodes(index) if n not in before)
-
-    def _ancestors(self, index: int) -> set[fx.Node]:
-        return self._ancestor_sets[index]
+        return self._pieces[index]
 
     @cached_property
-    def _ancestor_sets(self) -> list[set[fx.Node]]:
-        sets: list[set[fx.Node]] = []
-        known: set[fx.Node] = set()
-        for nodes in self.crossings:
-            stack, known = list(nodes), set(known)
-            while stack:
-                node = stack.pop()
-                if node not in known:
-                    known.add(node)
-                    stack.extend(node.all_input_nodes)
-            sets.append({n for n in known})
-        return [{n for n in s if n.op == "call_function"} for s in sets]
+    def _levels(self) -> dict[fx.Node, int]:
+        return levels(self.crossings)
+
+    @cached_property
+    def _pieces(self) -> list[tuple[fx.Node, ...]]:
+        pieces: list[list[fx.Node]] = [[] for _ in self.crossings]
+        for node in self._schedule:
+            if node.op == "call_function" and node in self._levels:
+                pieces[self._levels[node]].append(node)
+        return [tuple(nodes) for nodes in pieces]
 
     def edge_parameters(self, cut: Cut | int | str) -> dict[str, Tensor]:
-        """Parameters and buffers the edge half holds; shared ones once."""
-        used = {source for n in self.edge_nodes(cut) for source in n.all_input_nodes if source.op == "get_attr"}
-        unique: dict[int, tuple[str, Tensor]] = {}
-        for node in used:
-            value = self.constant(node)
-            unique.setdefault(id(value), (str(node.target), value))
-        return dict(sorted(unique.values()))
+        """Parameters and buffers the edge half holds; shared ones once, under the first name the model has for them."""
+        index = self.cut(cut).index
+        return {name: value for name, value, level in self._holdings if level <= index}
+
+    @cached_property
+    def _holdings(self) -> list[tuple[str, Tensor, int]]:
+        """(name, value, first cut whose edge half needs it) of each parameter and buffer that is used."""
+        unique: dict[int, tuple[str, Tensor, int]] = {}
+        for node in self._schedule:
+            value = self.constant(node) if node.op == "get_attr" and node in self._levels else None
+            if isinstance(value, Tensor):
+                name, _, level = unique.get(id(value), (str(node.target), value, len(self.crossings)))
+                unique[id(value)] = (name, value, min(level, self._levels[node]))
+        return list(unique.values())
 
     def piece(self, index: int) -> nn.Module:
         """The model between cut `index - 1` and cut `index`: flat crossing tensors in, crossing tensors out."""
         inputs, outputs = self.crossings[index - 1], self.crossings[index]
-        names = [n.name for n in inputs]
-        return self._runnable(with_structure(subgraph(self.module, inputs, outputs), names, None, None))
+        return self._runnable(with_structure(subgraph(self.module, inputs, outputs), [n.name for n in inputs]))
 
     def split(self, cut: Cut | int | str, tail: Cut | int | str | None = None) -> tuple[nn.Module, ...]:
         """Two modules, `cloud(edge(x)) == model(x)`; with `tail`, three: edge head, cloud body, edge tail.
@@ -253,11 +247,12 @@ class PartitionGraph:
             raise CutError(f"The tail {self.cuts[indices[1]].name!r} does not lie behind the head.", "Swap them.")
         ends = [self.placeholders, *(self.crossings[i] for i in indices), self.results]
         parts = []
-        for i, (start, stop) in enumerate(zip(ends, ends[1:], strict=False)):
-            first, final = i == 0, i == len(ends) - 2
-            body = subgraph(self.module, start, stop)
-            spec_in, spec_out = (self.in_spec if first else None), (self.out_spec if final else None)
-            parts.append(self._runnable(with_structure(body, [n.name for n in start], spec_in, spec_out)))
+        for i, (start, stop) in enumerate(pairwise(ends)):
+            names, spec_in = [n.name for n in start], None
+            if i == 0:
+                names, spec_in = self.argument_names, self.in_spec
+            spec_out = self.out_spec if i == len(ends) - 2 else None
+            parts.append(self._runnable(with_structure(subgraph(self.module, start, stop), names, spec_in, spec_out)))
         return tuple(parts)
 
     def _runnable(self, body: fx.GraphModule) -> nn.Module:
@@ -265,19 +260,19 @@ class PartitionGraph:
 
     # ---- the walk ------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def argument_names(self) -> list[str]:
+        """Names of the model's own arguments, nested ones once."""
+        codegen: Any = self.module.graph._codegen
+        return list(codegen.pytree_info.orig_args)
+
     def flat(self, x: Any) -> tuple[Tensor, ...]:
         """The user's inputs as flat tensors, checked against the traced shapes.
 
         Raises:
-            DataError: on another number of inputs, shape or kind of number.
+            DataError: on another number or nesting of inputs, another shape or kind of number.
         """
-        args, kwargs = arguments(x)
-        tensors = leaves(args, {k: kwargs[k] for k in self.inputs.keywords if k in kwargs} or kwargs)
-        if len(tensors) != len(self.inputs.tensors):
-            raise DataError(f"The model takes {len(self.inputs.tensors)} inputs, the data has {len(tensors)}.")
-        for tensor, spec in zip(tensors, self.inputs.tensors, strict=True):
-            _check_against(tensor, spec)
-        return tuple(t.to(getattr(torch, s.dtype)) for t, s in zip(tensors, self.inputs.tensors, strict=True))
+        return checked(flattened(x, self.in_spec, self.argument_names), self.inputs)
 
     def run(self, inputs: Sequence[Tensor], at_node: AtNode | None = None) -> tuple[Any, ...]:
         """Run the model node by node, handing each computed value to `at_node`, and free what is no longer needed.
@@ -288,22 +283,48 @@ class PartitionGraph:
 
         Returns:
             The flat outputs.
+
+        Raises:
+            DataError: when a program of frozen batch gets other than that, and an output does not lead with the batch.
         """
-        rows, values = inputs[0].shape[0], {}
-        for node, value in zip(self.placeholders, inputs, strict=True):
-            values[node] = value if self.fixed_batch is None else group(value, self.fixed_batch)
+        batching = self.batching(inputs[0].shape[0])
+
+        def listen(node: fx.Node, value: Any) -> None:
             if at_node:
-                at_node(node, value)
+                at_node(node, batching.leave(node, value))
+
+        flat = self.interpret(inputs, batching, listen)
+        return tuple(
+            batching.leave(r, v, strict=True) if isinstance(r, fx.Node) else v
+            for r, v in zip(self.results, flat, strict=True)
+        )
+
+    def batching(self, rows: int, always_group: bool = False) -> Batching:
+        """How a run of `rows` samples goes through the operations."""
+        return Batching(self.fixed_batch, rows, self._data, always_group)
+
+    def interpret(self, inputs: Sequence[Tensor], batching: Batching, at_node: AtNode) -> tuple[Any, ...]:
+        """`run` in the layout of `batching`: values are handed over and returned as the operations see them."""
+        values: dict[fx.Node, Any] = {}
+        for node, value in zip(self.placeholders, inputs, strict=True):
+            values[node] = batching.enter(value)
+            at_node(node, values[node])
         left = dict(self._uses)
         for node in self._schedule:
-            values[node] = self._evaluate(node, values)
-            if at_node and node.op == "call_function":
-                at_node(node, self._ungrouped(node, values[node], rows))
+            values[node] = self._evaluate(node, values, batching)
+            if node.op == "call_function":
+                at_node(node, values[node])
             for source in node.all_input_nodes:
                 left[source] -= 1
                 if not left[source]:
                     del values[source]
-        return tuple(self._ungrouped(r, values[r], rows) if isinstance(r, fx.Node) else r for r in self.results)
+        return tuple(values[r] if isinstance(r, fx.Node) else r for r in self.results)
+
+    def _evaluate(self, node: fx.Node, values: dict[fx.Node, Any], batching: Batching) -> Any:
+        if node.op == "get_attr":
+            return self.constant(node)
+        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: values[n])
+        return batching.call(node, args, kwargs)
 
     @cached_property
     def _schedule(self) -> tuple[fx.Node, ...]:
@@ -319,19 +340,6 @@ class PartitionGraph:
     def _data(self) -> frozenset[fx.Node]:
         return frozenset(self.data_nodes)
 
-    def _evaluate(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
-        if node.op == "get_attr":
-            return self.constant(node)
-        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: values[n])
-        if self.fixed_batch is None or node not in self._data:
-            return node.target(*args, **kwargs)  # type: ignore[operator]
-        return grouped_call(node, args, kwargs, self._data)
-
-    def _ungrouped(self, node: fx.Node, value: Any, rows: int) -> Any:
-        if self.fixed_batch is None or node not in self._data:
-            return value
-        return pytree.tree_map_only(Tensor, lambda t: t.flatten(0, 1)[:rows], value)
-
     def __call__(self, x: Any) -> Any:
         """The model's own output for user inputs `x`, without gradients."""
         with torch.no_grad():
@@ -343,31 +351,3 @@ class PartitionGraph:
         from advisor.tracing import trace
 
         return trace(model, self.inputs)
-
-
-def grouped_call(node: fx.Node, args: Any, kwargs: Any, data: frozenset[fx.Node]) -> Any:
-    """One operation under vmap over groups: data arguments carry a leading group dimension, constants do not."""
-    flat_nodes, structure = pytree.tree_flatten((node.args, node.kwargs))
-    flat_values = pytree.tree_leaves((args, kwargs), is_leaf=lambda leaf: isinstance(leaf, Tensor))
-    values = [v if isinstance(n, fx.Node) else n for n, v in zip(flat_nodes, flat_values, strict=True)]
-    moving = [i for i, n in enumerate(flat_nodes) if isinstance(n, fx.Node) and n in data]
-
-    def call(*moved: Tensor) -> Any:
-        merged = list(values)
-        for i, value in zip(moving, moved, strict=True):
-            merged[i] = value
-        inner_args, inner_kwargs = pytree.tree_unflatten(merged, structure)
-        return node.target(*inner_args, **inner_kwargs)  # type: ignore[operator]
-
-    return torch.vmap(call)(*(values[i] for i in moving))
-
-
-def _check_against(tensor: Tensor, spec: TensorSpec) -> None:
-    expected = getattr(torch, spec.dtype)
-    if tuple(tensor.shape[1:]) != spec.shape:
-        raise DataError(
-            f"The data has shape {tuple(tensor.shape[1:])} a sample, the model takes {spec.shape}.",
-            "Resize it (--resize), or pass data of the model's shape.",
-        )
-    if expected.is_floating_point != tensor.dtype.is_floating_point:
-        raise DataError(f"The data is {tensor.dtype}, the model takes {expected}.", "Convert the data first.")

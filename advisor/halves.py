@@ -10,8 +10,12 @@ from torch import Tensor, fx, nn
 from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
 from torch.utils import _pytree as pytree
 
+from advisor.dag import flat_results
 from advisor.errors import CutError
+from advisor.grouping import Grouped
 from advisor.symbols import emit, expression, is_symbolic
+
+__all__ = ["Grouped", "defended_halves", "subgraph", "with_structure"]
 
 if TYPE_CHECKING:
     from advisor.cuts import Cut
@@ -35,7 +39,7 @@ def subgraph(root: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[
 
     def size_of(node: fx.Node) -> Any:
         if not rows:
-            rows.append(graph.call_function(torch.ops.aten.sym_size.int, (copied[inputs[0]], 0)))
+            rows.append(graph.call_function(torch.ops.aten.sym_size.int, (copied[leading_input(inputs)], 0)))
         return emit(graph, expression(node.meta["val"]), rows[0])
 
     needed = _needed(inputs, [o for o in outputs if isinstance(o, fx.Node)])
@@ -52,6 +56,19 @@ def subgraph(root: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[
     return fx.GraphModule(root, graph)
 
 
+def leading_input(inputs: Sequence[fx.Node]) -> fx.Node:
+    """The first input whose first dimension is the batch, as a symbol of its own.
+
+    Raises:
+        CutError: when there is none.
+    """
+    for node in inputs:
+        value = node.meta.get("val")
+        if isinstance(value, Tensor) and value.dim() and getattr(expression(value.shape[0]), "is_Symbol", False):
+            return node
+    raise CutError("A size that is needed behind this cut cannot be told from what crosses.", "Cut elsewhere.")
+
+
 def _needed(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> set[fx.Node]:
     found, stack, stop = set(), list(outputs), set(inputs)
     while stack:
@@ -64,44 +81,29 @@ def _needed(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> set[fx.Nod
 
 
 def with_structure(
-    module: fx.GraphModule, names: Sequence[str], in_spec: pytree.TreeSpec | None, out_spec: pytree.TreeSpec | None
+    module: fx.GraphModule,
+    names: Sequence[str],
+    in_spec: pytree.TreeSpec | None = None,
+    out_spec: pytree.TreeSpec | None = None,
 ) -> fx.GraphModule:
-    """Give a flat sub-graph the calling convention and output structure of the user's model."""
-    flat = pytree.tree_structure(((tuple(range(len(names)))), {}))
+    """Give a flat sub-graph the calling convention and output structure of the user's model; flat where none is given.
+
+    Args:
+        module: takes and returns flat tensors.
+        names: of the arguments.
+        in_spec, out_spec: structure of (args, kwargs), and of what is returned; one flat output comes bare.
+    """
+    flat = pytree.tree_structure((tuple(range(len(names))), {}))
     if out_spec is None:
-        count = len(module.graph.output_node().args[0])
+        count = len(flat_results(module.graph))
         out_spec = pytree.tree_structure(0 if count == 1 else tuple(range(count)))
     module.graph.set_codegen(_PyTreeCodeGen(_PyTreeInfo(list(names), in_spec or flat, out_spec)))
     module.recompile()
     return module
 
 
-class Grouped(nn.Module):
-    """Runs a program of fixed batch size on any batch, in groups, under `vmap`."""
-
-    def __init__(self, body: nn.Module, size: int) -> None:
-        super().__init__()
-        self.body = body
-        self.size = size
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Same inputs and outputs as the body, any batch size."""
-        rows = next(t.shape[0] for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor))
-        grouped = pytree.tree_map_only(Tensor, lambda t: group(t, self.size), (args, kwargs))
-        result = torch.vmap(lambda a, k: self.body(*a, **k))(*grouped)
-        return pytree.tree_map_only(Tensor, lambda t: t.flatten(0, 1)[:rows], result)
-
-
-def group(value: Tensor, size: int) -> Tensor:
-    """`[N, ...]` as `[ceil(N / size), size, ...]`, the last sample repeated to fill the last group."""
-    missing = -value.shape[0] % size
-    if missing:
-        value = torch.cat([value, value[-1:].expand(missing, *value.shape[1:])])
-    return value.unflatten(0, (-1, size))
-
-
 class DefendedEdge(nn.Module):
-    """The edge half with its defense: what it returns is what is sent."""
+    """The edge half with its defense: what it returns is what is sent, a tuple where several tensors cross."""
 
     def __init__(self, edge: nn.Module, defense: Defense) -> None:
         super().__init__()
@@ -110,25 +112,44 @@ class DefendedEdge(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's inputs to the wire."""
-        return self.defense.apply(self.edge(*args, **kwargs))
+        crossing = self.edge(*args, **kwargs)
+        if isinstance(crossing, Tensor):
+            return self.defense.apply(crossing)
+        return tuple(self.defense.apply(tensor) for tensor in crossing)
 
 
 class DefendedCloud(nn.Module):
-    """The cloud half behind the defense's inverse."""
+    """The cloud half behind the defense's inverse, which gives each tensor back in the dtype that the half takes."""
 
-    def __init__(self, cloud: nn.Module, defense: Defense) -> None:
+    def __init__(self, cloud: nn.Module, defense: Defense, dtypes: Sequence[torch.dtype]) -> None:
         super().__init__()
         self.cloud = cloud
         self.defense = defense
+        self.dtypes = tuple(dtypes)
 
-    def forward(self, wire: Any) -> Any:
+    def forward(self, *wire: Any) -> Any:
         """What was sent to the model's outputs."""
-        return self.cloud(self.defense.restore(wire))
+        if len(self.dtypes) > 1 and len(wire) == 1:
+            wire = tuple(wire[0])
+        pairs = zip(wire, self.dtypes, strict=True)
+        return self.cloud(*(self.defense.restore(sent).to(dtype) for sent, dtype in pairs))
 
 
 def defended_halves(graph: PartitionGraph, cut: Cut, defense: Defense) -> tuple[nn.Module, nn.Module]:
-    """Edge and cloud with the defense inside; the bare halves where there is none."""
+    """Edge and cloud with the defense inside; the bare halves where there is none.
+
+    Raises:
+        CutError: when what crosses is no floating-point tensor, which no defense can change without breaking it.
+    """
     edge, cloud = graph.split(cut)
     if defense.name == "none":
         return edge, cloud
-    return DefendedEdge(edge, defense), DefendedCloud(cloud, defense)
+    dtypes = [getattr(torch, spec.dtype) for spec in graph.cut(cut).tensors]
+    for dtype in dtypes:
+        if not dtype.is_floating_point:
+            kind = str(dtype).removeprefix("torch.")
+            raise CutError(
+                f"What crosses at {cut.name!r} is {kind}: {defense} needs floating-point numbers.",
+                "Cut elsewhere, or use no defense.",
+            )
+    return DefendedEdge(edge, defense), DefendedCloud(cloud, defense, dtypes)

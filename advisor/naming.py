@@ -24,7 +24,7 @@ class Names:
             outer.update(path for _, path in stack[:-1])
             for key, _ in stack:
                 self._last[key] = node
-        count: Counter[str] = Counter()
+        count = Counter(("input", "output"))  # the names of the ends
         self._names: dict[fx.Node, str] = {}
         self._stacks = stacks
         self._outer = outer

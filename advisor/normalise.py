@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from advisor.dag import flat_results
 from advisor.symbols import emit, expression, is_symbolic
 
 aten = torch.ops.aten
@@ -15,22 +16,35 @@ _DROPPED = ("_guards_fn", "_assert", "sym_constrain", "_assert_scalar", "_assert
 _FACTORIES = {
     aten.new_zeros.default: 0,
     aten.zeros_like.default: 0,
+    aten.new_empty.default: 0,
+    aten.empty_like.default: 0,
     aten.new_ones.default: 1,
     aten.ones_like.default: 1,
+    aten.new_full.default: None,  # the fill value follows the size
+    aten.full_like.default: None,
+}
+_KEEPS_MEMORY = {  # in eval mode these return their argument itself, which their schema does not say
+    aten.dropout.default,
+    aten.feature_dropout.default,
+    aten.alpha_dropout.default,
+    aten.feature_alpha_dropout.default,
+    aten.einsum.default,
 }
 
 
-class AliasedMutation(Exception):
-    """An in-place write through a view that others still read: it has no functional twin node by node."""
+class NotNodewiseError(Exception):
+    """Something that cannot be rewritten node by node: torch has to functionalise the whole program first."""
 
 
 def normalise(module: fx.GraphModule) -> fx.GraphModule:
     """Normalise in place.
 
     Raises:
-        AliasedMutation: when only whole-program functionalisation can remove an in-place write.
+        NotNodewiseError: when only torch's own functionalisation can make an in-place write or an autocast region
+            explicit.
     """
     graph = module.graph
+    _inline_grad_regions(module)
     _drop_checks(graph)
     _free_factories(graph)
     _fold_mutated_constants(module)
@@ -38,6 +52,40 @@ def normalise(module: fx.GraphModule) -> fx.GraphModule:
     graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
     module.recompile()
     return module
+
+
+def _inline_grad_regions(module: fx.GraphModule) -> None:
+    """`with torch.no_grad():` in a forward is a region of its own in the exported graph; its values are the same."""
+    graph = module.graph
+    count = 0
+    while region := next((n for n in graph.nodes if _is_region(n)), None):
+        if "autocast" in str(region.target):
+            raise NotNodewiseError("an autocast region")
+        arguments: Any = region.args
+        body: Any = module.get_submodule(arguments[1].target)
+        copied = dict(zip([n for n in body.graph.nodes if n.op == "placeholder"], arguments[2:], strict=True))
+        with graph.inserting_before(region):
+            for node in body.graph.nodes:
+                if node.op == "get_attr":
+                    name, count = f"_region_{count}", count + 1
+                    setattr(module, name, getattr(body, node.target))
+                    copied[node] = graph.get_attr(name)
+                    copied[node].meta = dict(node.meta)
+                elif node.op == "call_function":
+                    copied[node] = graph.node_copy(node, lambda n: copied[n])  # noqa: B023 (called at once)
+        _unpack(graph, region, [copied[r] for r in flat_results(body.graph)])
+
+
+def _is_region(node: fx.Node) -> bool:
+    return node.op == "call_function" and "wrap_with_" in str(node.target)
+
+
+def _unpack(graph: fx.Graph, region: fx.Node, results: list[fx.Node]) -> None:
+    for user in list(region.users):
+        position: Any = user.args[1]
+        user.replace_all_uses_with(results[position])
+        graph.erase_node(user)
+    graph.erase_node(region)
 
 
 def _drop_checks(graph: fx.Graph) -> None:
@@ -56,10 +104,14 @@ def _free_factories(graph: fx.Graph) -> None:
         value = node.meta.get("val")
         if node.target not in _FACTORIES or not isinstance(value, torch.Tensor) or batch is None:
             continue
+        fill = _FACTORIES[node.target]
+        fill = node.args[-1] if fill is None else fill
+        if isinstance(fill, fx.Node):
+            continue
         with graph.inserting_before(node):
-            sizes = [_size(graph, batch, s) for s in value.shape]
-            arguments = {"dtype": value.dtype, "device": value.device}
-            free = graph.call_function(aten.full.default, (sizes, _FACTORIES[node.target]), arguments)
+            sizes: Any = [_size(graph, batch, s) for s in value.shape]
+            arguments: dict[str, Any] = {"dtype": value.dtype, "device": value.device}
+            free = graph.call_function(aten.full.default, (sizes, fill), arguments)
         free.meta = dict(node.meta)
         node.replace_all_uses_with(free)
         graph.erase_node(node)
@@ -85,7 +137,7 @@ def is_view(node: fx.Node) -> bool:
     """Whether the output may share memory with an argument."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return node.op == "call_function" and not is_symbolic(node)
-    if node.target is aten.dropout.default:  # in eval mode it returns its argument, which its schema does not say
+    if node.target in _KEEPS_MEMORY:
         return True
     return any(r.alias_info is not None and not r.alias_info.is_write for r in node.target._schema.returns)
 
@@ -94,7 +146,7 @@ def _fold_mutated_constants(module: fx.GraphModule) -> None:
     """Compute once what depends on no input and is written in place (Swin builds its attention mask so)."""
     graph, constant = module.graph, set()
     for node in graph.nodes:
-        static = not is_symbolic(node) and node.op == "call_function"
+        static = not is_symbolic(node) and node.op == "call_function" and not _is_random(node)
         if static and all(source in constant for source in node.all_input_nodes):
             constant.add(node)
     if not any(is_mutation(node) for node in constant):
@@ -114,21 +166,31 @@ def _fold_mutated_constants(module: fx.GraphModule) -> None:
         graph.erase_node(node)
 
 
+def _is_random(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
+
+
 def _make_functional(graph: fx.Graph) -> None:
     order = {node: i for i, node in enumerate(graph.nodes)}
     family = _alias_families(graph)
     for node in [n for n in graph.nodes if is_mutation(n)]:
         written = node.args[0]
         twin = functional_twin(node.target)
-        if twin is None or not isinstance(written, fx.Node):
-            raise AliasedMutation(str(node.target))
+        if twin is None or not isinstance(written, fx.Node) or _promotes(node):
+            raise NotNodewiseError(f"an in-place write that is seen elsewhere ({node.target})")
         for relative in family[written] - {written, node}:
             if any(order[user] > order[node] for user in relative.users if user not in family[node]):
-                raise AliasedMutation(str(node.target))
+                raise NotNodewiseError(f"an in-place write that is seen elsewhere ({node.target})")
         later = [user for user in written.users if order[user] > order[node]]
         node.target = twin
         for user in later:
             user.replace_input_with(written, node)
+
+
+def _promotes(node: fx.Node) -> bool:
+    """Whether the functional twin would return another dtype: an in-place operation keeps that of what it writes."""
+    written, *others = [v for v in (n.meta.get("val") for n in node.all_input_nodes) if isinstance(v, torch.Tensor)]
+    return any(torch.promote_types(written.dtype, other.dtype) != written.dtype for other in others)
 
 
 def _alias_families(graph: fx.Graph) -> dict[fx.Node, set[fx.Node]]:

@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from advisor.columns import SCHEMA_VERSION, Profile, check_version, first_problem, read_json
+from advisor.columns import SCHEMA_VERSION, Profile, Provenance, check_version, first_problem, read_json
 from advisor.cuts import Cut
-from advisor.defenses import Defense, defense_from_json, defense_to_json
+from advisor.defenses import defense_from_json, defense_to_json
 from advisor.errors import AdvisorError
-from advisor.estimate import Estimate
+from advisor.estimate import Estimate, Number
 from advisor.files import sha256, write_atomically
 from advisor.inputs import InputSpec
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from torch import nn
 
+    from advisor.defenses import Defense
     from advisor.graph import PartitionGraph
 
-AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
+    AnyDefense: TypeAlias = Defense
+else:
+    AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ class Plan:
         defense: what happens to the tensor before it leaves.
         predicted: quantity -> Estimate; latency, edge_latency, link_latency, cloud_latency (s), bytes, edge_memory (B),
             accuracy, accuracy_drop, score (NMSE left to a strong attack), score_ssim.
-        verified: quantity -> Estimate, from the attack that was run on this plan: nmse, mse, ssim, psnr; empty if none was.
+        verified: quantity -> Estimate, from the attack that was run on this plan: nmse, mse, ssim, psnr; empty if none
+            was.
         excess: budgets this plan misses, and by how much (in the budget's unit; NaN where it could not be measured).
         kind: "split", or the baselines "all-edge" and "all-cloud", which are priced but never chosen.
         inputs: recorded shapes of the model's inputs, so that it can be traced and split again after `load_advice`.
@@ -85,7 +91,7 @@ class Plan:
     defense: AnyDefense
     predicted: dict[str, Estimate]
     verified: dict[str, Estimate] = dataclasses.field(default_factory=dict)
-    excess: dict[str, float] = dataclasses.field(default_factory=dict)
+    excess: dict[str, Number] = dataclasses.field(default_factory=dict)
     kind: Literal["split", "all-edge", "all-cloud"] = "split"
     inputs: InputSpec | None = None
     graph: Any = Field(default=None, exclude=True, repr=False)
@@ -180,7 +186,7 @@ class Advice:
     unmeasured: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     gallery: Gallery = dataclasses.field(default_factory=Gallery)
-    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Provenance = dataclasses.field(default_factory=dict)
     schema_version: str = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:

@@ -105,9 +105,12 @@ class CutView:
         """All that crosses as one matrix `[n, D]`, float32.
 
         Raises:
-            NotMeasurableError: when it holds NaN or infinities.
+            NotMeasurableError: when it holds NaN or infinities, or does not lead with the batch.
         """
-        z = torch.cat([t.detach().flatten(1).float() for t in self.tensors], 1)
+        rows = len(self.targets.labels)
+        if any(t.dim() == 0 or len(t) != rows for t in self.tensors):
+            raise NotMeasurableError("an output does not lead with the batch")
+        z = torch.cat([_real(t.detach()).reshape(rows, -1).float() for t in self.tensors], 1)
         if not torch.isfinite(z).all():
             raise NotMeasurableError("the crossing tensor holds NaN or infinities")
         return z
@@ -125,10 +128,16 @@ class CutView:
         return (square[:, None] + square[None, :] - 2 * self.gram).clamp_min(0).sqrt()
 
 
+def _real(value: Tensor) -> Tensor:
+    return torch.view_as_real(value) if value.is_complex() else value
+
+
 class Estimator(Protocol):
     """One leakage estimator: declares its columns and measures them at one cut."""
 
-    columns: tuple[ColumnSpec, ...]
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """The columns it measures."""
 
     def at(self, view: CutView) -> dict[str, Estimate]:
         """Measure every declared column at one cut.
@@ -215,34 +224,45 @@ def sweep(
     from advisor.defenses.precision import rounding_step
 
     sheet = Sheet(graph.cuts, [spec for e in estimators for spec in e.columns])
-    waiting = {nodes[-1]: index for index, nodes in enumerate(graph.crossings)}
+    last_use, complete = _schedule(graph)
     held: dict[fx.Node, Any] = {}
     previous: list[Tensor] = []
 
+    def measure(index: int, crossing: tuple[Tensor, ...]) -> None:
+        step = max(rounding_step(t) for t in crossing)
+        view = CutView(graph.cuts[index], crossing, targets, step, seed, (energies or {}).get(index))
+        for number, estimator in enumerate(estimators):
+            sheet.add(estimator, view)
+            if progress:
+                progress((index + (number + 1) / len(estimators)) / len(graph.cuts), graph.cuts[index].name)
+
     def at_node(node: fx.Node, value: Any) -> None:
-        held[node] = value
-        for index in [i for last, i in waiting.items() if last is node]:
+        if node in last_use:
+            held[node] = value
+        for index in complete.get(node, ()):
             crossing = tuple(held[n] for n in graph.crossings[index])
-            view = CutView(
-                graph.cuts[index], crossing, targets, max(rounding_step(t) for t in crossing), seed,
-                (energies or {}).get(index),
-            )  # fmt: skip
             if index and _same_numbers(previous, crossing):
                 sheet.repeat()
-                continue
-            previous[:] = crossing
-            for number, estimator in enumerate(estimators):
-                sheet.add(estimator, view)
-                if progress:
-                    done = (index + (number + 1) / len(estimators)) / len(graph.cuts)
-                    progress(done, graph.cuts[index].name)
-        if node not in keep:
-            del held[node]
+            else:
+                measure(index, crossing)
+                previous[:] = crossing
+            for done in [n for n in graph.crossings[index] if last_use[n] == index]:
+                del held[done]
 
-    keep = {n for nodes in (graph.crossings[0], graph.crossings[-1]) for n in nodes if len(nodes) > 1}
     with left_as_found(graph.module), plain_attention(), torch.no_grad():
         graph.run(inputs, at_node)
     return sheet.columns()
+
+
+def _schedule(graph: PartitionGraph) -> tuple[dict[fx.Node, int], dict[fx.Node, list[int]]]:
+    """For each crossing node the last cut it crosses, and for each node the cuts that are complete once it ran."""
+    order = {node: i for i, node in enumerate(graph.data_nodes)}
+    last_use: dict[fx.Node, int] = {}
+    complete: dict[fx.Node, list[int]] = {}
+    for index, nodes in enumerate(graph.crossings):
+        last_use.update(dict.fromkeys(nodes, index))
+        complete.setdefault(max(nodes, key=order.__getitem__), []).append(index)
+    return last_use, complete
 
 
 def _same_numbers(before: Sequence[Tensor], here: Sequence[Tensor]) -> bool:
@@ -250,5 +270,5 @@ def _same_numbers(before: Sequence[Tensor], here: Sequence[Tensor]) -> bool:
     if len(before) != 1 or len(here) != 1:
         return False
     old, new = before[0], here[0]
-    same = old.data_ptr() == new.data_ptr() and old.numel() == new.numel()
+    same = old.data_ptr() == new.data_ptr() and old.numel() == new.numel() and old.dtype == new.dtype
     return same and old.is_contiguous() and new.is_contiguous()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import sympy
+import sympy  # type: ignore[import-untyped]
 import torch
 from torch import fx
 from torch.utils._sympy.functions import FloorDiv, Mod, PythonMod

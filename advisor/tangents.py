@@ -17,26 +17,24 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from advisor.graph import PartitionGraph
+from advisor.grouping import Batching, over_groups
 from advisor.preserve import left_as_found, math_attention, plain_attention, without_mkldnn
-from advisor.symbols import is_symbolic
-
-aten = torch.ops.aten
 
 _MICRO_BYTES = 96 * 2**20  # memory for the largest tangent of one micro-batch
 
 _LINEAR = {
     "view", "reshape", "_unsafe_view", "permute", "transpose", "t", "flatten", "unflatten", "squeeze", "unsqueeze",
     "contiguous", "clone", "alias", "detach", "expand", "slice", "select", "narrow", "cat", "stack", "split",
-    "split_with_sizes", "chunk", "unbind", "roll", "flip", "pad", "constant_pad_nd", "mean", "sum", "neg", "add",
+    "split_with_sizes", "chunk", "unbind", "roll", "flip", "mean", "sum", "neg", "add",
     "sub", "rsub", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "upsample_nearest2d",
     "upsample_bilinear2d", "pixel_shuffle", "dropout", "feature_dropout", "getitem", "movedim", "repeat", "_to_copy",
-    "to", "index_select", "channel_shuffle", "unfold",
+    "to", "channel_shuffle", "unfold",
 }  # fmt: skip
-_LINEAR_IN_ONE = {"mul", "matmul", "bmm", "mm", "div"}
+_LINEAR_IN_ONE = {"mul", "matmul", "bmm", "mm", "div", "index_select"}
 _POINTWISE = {
     "relu", "relu6", "hardtanh", "gelu", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "leaky_relu", "elu",
-    "mish", "softplus", "exp", "log", "log1p", "sqrt", "rsqrt", "abs", "clamp", "clamp_min", "selu", "celu", "sin", "cos",
-    "square", "reciprocal", "erf", "softsign", "hardshrink", "softshrink",
+    "mish", "softplus", "exp", "log", "log1p", "sqrt", "rsqrt", "abs", "clamp", "clamp_min", "selu", "celu", "sin",
+    "cos", "square", "reciprocal", "erf", "softsign", "hardshrink", "softshrink",
 }  # fmt: skip
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 
@@ -58,7 +56,7 @@ class TangentEnergy:
     problem: str = ""
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """Forward mode is not implemented for an operator."""
 
 
@@ -73,7 +71,7 @@ def tangent_energies(
 
     Args:
         graph: the traced model.
-        inputs: flat tensors `[m, ...]`, floating point.
+        inputs: flat tensors `[m, ...]`; derivatives are taken in the floating-point ones.
         probes: number k of directions, the same number for each sample, drawn independently.
         seed: of the probes.
         progress: called after each micro-batch.
@@ -89,8 +87,11 @@ def tangent_energies(
     with left_as_found(graph.module), plain_attention(), math_attention(), torch.no_grad():
         for start in range(0, rows, step):
             batch = [x[start : start + step] for x in inputs]
-            directions = [_rademacher((probes, *x.shape), x.dtype, generator) for x in batch]
-            parts.append(_energies(graph, batch, directions))
+            directions = [
+                _rademacher((probes, *x.shape), x.dtype, generator) if x.dtype.is_floating_point else None
+                for x in batch
+            ]
+            parts.append(_energies(graph, batch, directions, probes))
             if progress:
                 progress(min(1.0, (start + step) / rows), "derivatives")
     return {index: _joined([part[index] for part in parts]) for index in parts[0]}
@@ -107,7 +108,9 @@ def _joined(parts: list[TangentEnergy]) -> TangentEnergy:
     )
 
 
-def _energies(graph: PartitionGraph, batch: list[Tensor], directions: list[Tensor]) -> dict[int, TangentEnergy]:
+def _energies(
+    graph: PartitionGraph, batch: list[Tensor], directions: list[Tensor | None], probes: int
+) -> dict[int, TangentEnergy]:
     found: dict[int, list[tuple[Tensor, Tensor, str]]] = {i: [] for i in range(len(graph.crossings))}
     wanted: dict[fx.Node, list[int]] = {}
     for index, nodes in enumerate(graph.crossings):
@@ -116,95 +119,211 @@ def _energies(graph: PartitionGraph, batch: list[Tensor], directions: list[Tenso
 
     def at_node(node: fx.Node, primal: Any, tangent: Any, problem: str) -> None:
         for index in wanted.get(node, []):
+            if primal.dim() == 0 or len(primal) != len(batch[0]):
+                primal, tangent = batch[0].new_full((len(batch[0]),), math.nan), None
+                problem = "an output does not lead with the batch"
             signal = _square_lengths(primal, 1)
-            energy = torch.zeros(directions[0].shape[0], signal.shape[0], dtype=torch.float64)
+            energy = torch.zeros(probes, signal.shape[0], dtype=torch.float64)
             if isinstance(tangent, Tensor):
                 energy = _square_lengths(tangent, 2)
             found[index].append((energy, signal, problem))
 
     walk(graph, batch, directions, at_node)
-    elements = sum(math.prod(x.shape[1:]) for x in batch)
-    energies = {}
-    for index, entries in found.items():
-        energy = torch.stack([e for e, _, _ in entries]).sum(0)
-        signal = torch.stack([s for _, s, _ in entries]).sum(0)
-        energies[index] = TangentEnergy(energy, signal, elements, next((p for *_, p in entries if p), ""))
-    return energies
+    elements = sum(math.prod(x.shape[1:]) for x, v in zip(batch, directions, strict=True) if v is not None)
+    return {index: _total(entries, elements) for index, entries in found.items()}
+
+
+def _total(entries: list[tuple[Tensor, Tensor, str]], elements: int) -> TangentEnergy:
+    """Over all tensors that cross one cut; where one alone has no derivative, the cut has none."""
+    energy = torch.stack([e for e, _, _ in entries]).sum(0)
+    signal = torch.stack([s for _, s, _ in entries]).sum(0)
+    return TangentEnergy(energy, signal, elements, next((p for *_, p in entries if p), ""))
 
 
 def _square_lengths(value: Tensor, leading: int) -> Tensor:
-    return torch.linalg.vector_norm(value.flatten(leading), dim=leading).double().square()
+    """Squared Euclidean length of all dimensions behind the first `leading`, float64; halves are widened first."""
+    flat = value.reshape(*value.shape[:leading], -1)
+    wide = flat.to(torch.promote_types(flat.dtype, torch.float32))
+    lengths: Tensor = torch.linalg.vector_norm(wide, dim=leading)
+    return lengths.double().square()
 
 
 def walk(
     graph: PartitionGraph,
     inputs: Sequence[Tensor],
-    directions: Sequence[Tensor],
+    directions: Sequence[Tensor | None],
     at_node: Callable[[fx.Node, Any, Any, str], None],
 ) -> None:
-    """Run the model with tangents, handing (node, primal, tangent `[k, N, ...]` or None, problem) to `at_node`."""
-    tangents: dict[fx.Node, Any] = dict(zip(graph.placeholders, directions, strict=True))
-    problems: dict[fx.Node, str] = {}
-    primals: dict[fx.Node, Any] = {}
-    left = dict(graph._uses)
+    """Run the model with tangents.
 
-    def observe(node: fx.Node, primal: Any) -> None:
-        primals[node] = primal
-        if node.op == "call_function":
-            _advance(node)
-        at_node(node, primal, tangents.get(node), problems.get(node, ""))
-        for source in node.all_input_nodes:
-            left[source] -= 1
-            if not left[source]:
-                for table in (primals, tangents):
-                    table.pop(source, None)
+    Args:
+        graph: the traced model.
+        inputs: flat tensors `[N, ...]`.
+        directions: `[k, N, ...]` for each input, None for one in which no derivative is taken.
+        at_node: called as (node, primal `[N, ...]`, tangent `[k, N, ...]` or None, problem) after each operation; a
+            value without tangent and without problem does not depend on the inputs.
+    """
+    _Walk(graph, inputs, directions, at_node).run(inputs)
 
-    def _advance(node: fx.Node) -> None:
-        broken = next((problems[s] for s in node.all_input_nodes if s in problems), "")
-        if broken:
-            problems[node] = broken
-        elif any(s in tangents for s in node.all_input_nodes):
-            args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _value(graph, primals, n))
-            try:
-                result = push(node, args, kwargs, tangents, primals[node])
-            except _Broken as error:
-                problems[node] = str(error)
+
+class _Walk:
+    def __init__(
+        self,
+        graph: PartitionGraph,
+        inputs: Sequence[Tensor],
+        directions: Sequence[Tensor | None],
+        at_node: Callable[[fx.Node, Any, Any, str], None],
+    ) -> None:
+        self.graph = graph
+        self.at_node = at_node
+        self.batching = graph.batching(inputs[0].shape[0], always_group=True)
+        self.left = dict(graph._uses)
+        self.primals: dict[fx.Node, Any] = {}
+        self.tangents: dict[fx.Node, Any] = {}
+        self.problems: dict[fx.Node, str] = {}
+        for node, value, direction in zip(graph.placeholders, inputs, directions, strict=True):
+            if direction is None:
+                kind = str(value.dtype).removeprefix("torch.")
+                self.problems[node] = f"the input {node.name} is {kind}: it has no derivative"
             else:
-                if result is not None:
-                    tangents[node] = result
+                self.tangents[node] = torch.stack([self.batching.enter(v) for v in direction])
 
-    graph.run(tuple(inputs), observe)
+    def run(self, inputs: Sequence[Tensor]) -> None:
+        self.graph.interpret(inputs, self.batching, self._observe)
 
+    def _observe(self, node: fx.Node, primal: Any) -> None:
+        self.primals[node] = primal
+        if node.op == "call_function" and node in self.batching.data:
+            self._advance(node, primal)
+        if node in self.batching.data:
+            tangent = self.tangents.get(node)
+            shown = None if tangent is None else self._outside(node, tangent)
+            self.at_node(node, self.batching.leave(node, primal), shown, self.problems.get(node, ""))
+        for source in node.all_input_nodes:
+            self.left[source] -= 1
+            if not self.left[source]:
+                self.primals.pop(source, None)
+                self.tangents.pop(source, None)
 
-def _value(graph: PartitionGraph, primals: dict[fx.Node, Any], node: fx.Node) -> Any:
-    return graph.constant(node) if node.op == "get_attr" else primals[node]
+    def _advance(self, node: fx.Node, primal: Any) -> None:
+        sources = [s for s in node.all_input_nodes if s in self.batching.data]
+        moving = [s for s in sources if s in self.tangents]
+        broken = next((self.problems[s] for s in sources if _matters(s, self.problems, moving)), "")
+        if broken:
+            self.problems[node] = broken
+        elif not _differentiable(primal):
+            self.problems[node] = f"{_name(node)} returns {_kind(primal)}: it has no derivative"
+        else:
+            try:
+                self.tangents[node] = push(self._operation(node), self.tangents, primal)
+            except _BrokenError as error:
+                self.problems[node] = str(error)
 
-
-def push(node: fx.Node, args: Any, kwargs: Any, tangents: dict[fx.Node, Any], primal: Any) -> Any:
-    """Tangent `[k, ...]` of one operation's output, None where the output is not differentiable."""
-    first = next((v for v in pytree.tree_leaves(primal) if isinstance(v, Tensor)), None)
-    if first is None or is_symbolic(node) or not first.dtype.is_floating_point:
-        return None
-    name = _name(node)
-    moving = [s for s in node.all_input_nodes if s in tangents]
-    lone = len(moving) == 1 and node.args and node.args[0] is moving[0]
-    if name == "linear" and lone:
-        return torch.nn.functional.linear(tangents[moving[0]], args[1])
-    if name in ("conv1d", "conv2d", "conv3d") and lone:
-        return _folded(node.target, tangents[moving[0]], args[1], None, *args[3:])
-    if name == "batch_norm" and lone and not args[5]:
-        scale = torch.rsqrt(args[4] + args[7]) * (1 if args[1] is None else args[1])
-        return tangents[moving[0]] * scale.view(1, 1, -1, *(1,) * (primal.dim() - 2))
-    if name in _POINTWISE and lone:
-        slope = torch.func.jvp(lambda x: node.target(x, *args[1:], **kwargs), (args[0],), (torch.ones_like(args[0]),))[
-            1
+    def _operation(self, node: fx.Node) -> Operation:
+        leaves, structure = pytree.tree_flatten((node.args, node.kwargs))
+        values = [
+            (self.graph.constant(n) if n.op == "get_attr" else self.primals[n]) if isinstance(n, fx.Node) else n
+            for n in leaves
         ]
-        return tangents[moving[0]] * slope
-    if name in _LINEAR and not _integer_division(name, kwargs):
-        return _linear(node, args, kwargs, tangents, zero_constants=True)
-    if name in _LINEAR_IN_ONE and len(moving) == 1 and (name != "div" or lone) and node.args.count(moving[0]) == 1:
-        return _linear(node, args, kwargs, tangents, zero_constants=False)
-    return _general(node, args, kwargs, tangents)
+        return Operation(node, leaves, structure, values, self.batching)
+
+    def _outside(self, node: fx.Node, tangent: Any) -> Any:
+        if self.batching.size is None or not isinstance(tangent, Tensor):
+            return tangent
+        return torch.stack([self.batching.leave(node, t) for t in tangent])
+
+
+def _matters(source: fx.Node, problems: dict[fx.Node, str], moving: Sequence[fx.Node]) -> bool:
+    """A missing derivative spoils what follows; an integer beside a tangent (an index, a mask) only selects."""
+    if source not in problems:
+        return False
+    return _differentiable(source.meta.get("val")) or not moving
+
+
+def _differentiable(value: Any) -> bool:
+    first = next((v for v in pytree.tree_leaves(value) if isinstance(v, Tensor)), None)
+    return first is not None and (first.dtype.is_floating_point or first.dtype.is_complex)
+
+
+def _kind(value: Any) -> str:
+    first = next((v for v in pytree.tree_leaves(value) if isinstance(v, Tensor)), None)
+    return "no tensor" if first is None else str(first.dtype).removeprefix("torch.")
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One operation of the graph with the values of its arguments, flat."""
+
+    node: fx.Node
+    leaves: list[Any]
+    structure: pytree.TreeSpec
+    values: list[Any]
+    batching: Batching
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Positional arguments."""
+        return self.structure.unflatten(self.values)[0]  # type: ignore[no-any-return]
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Keyword arguments."""
+        return self.structure.unflatten(self.values)[1]  # type: ignore[no-any-return]
+
+    def at(self, sources: Sequence[fx.Node], constants: bool = True) -> Callable[..., Any]:
+        """The operation as a function of `sources`; without `constants`, all that is added to them is zero."""
+
+        def call(*moved: Any) -> Any:
+            merged = [self._held(i, constants) for i in range(len(self.leaves))]
+            for i, leaf in enumerate(self.leaves):
+                if isinstance(leaf, fx.Node) and leaf in sources:
+                    merged[i] = moved[sources.index(leaf)]
+            return self.batching.evaluate(self.node, self.leaves, self.structure, merged)
+
+        return call
+
+    def _held(self, position: int, constants: bool) -> Any:
+        value = self.values[position]
+        if constants:
+            return value
+        if isinstance(self.leaves[position], fx.Node) and isinstance(value, Tensor):
+            return torch.zeros_like(value)
+        # a plain number added to a tensor (`x + 1`) has no tangent; `alpha`, which follows it, stays
+        return 0 if _name(self.node) in ("add", "sub", "rsub") and position == 1 else value
+
+
+def push(operation: Operation, tangents: dict[fx.Node, Any], primal: Any) -> Any:
+    """Tangent `[k, ...]` of one operation's output."""
+    node, name = operation.node, _name(operation.node)
+    moving = [s for s in node.all_input_nodes if s in tangents]
+    alone = len(moving) == 1 and node.args and node.args[0] is moving[0] and operation.leaves.count(moving[0]) == 1
+    if alone and not operation.batching.groups:
+        pushed = _alone(name, operation, tangents[moving[0]], primal)
+        if pushed is not None:
+            return pushed
+    if name in _LINEAR:
+        return _linear(operation, moving, tangents, constants=False)
+    if name in _LINEAR_IN_ONE and alone and node.kwargs.get("rounding_mode") is None:
+        return _linear(operation, moving, tangents, constants=True)
+    return _general(operation, moving, tangents)
+
+
+def _alone(name: str, operation: Operation, tangent: Tensor, primal: Any) -> Tensor | None:
+    """Shortcuts for operations whose first argument alone moves; None where there is none."""
+    args, kwargs = operation.args, operation.kwargs
+    target: Any = operation.node.target
+    if name == "linear":
+        return torch.nn.functional.linear(tangent, args[1])
+    if name in ("conv1d", "conv2d", "conv3d") and not kwargs:
+        return _folded(target, tangent, args[1], None, *args[3:])
+    if name == "batch_norm" and not args[5]:
+        scale: Tensor = torch.rsqrt(args[4] + args[7]) * (1 if args[1] is None else args[1])
+        return tangent * scale.view(1, 1, -1, *(1,) * (primal.dim() - 2))
+    if name in _POINTWISE:
+        ones = torch.ones_like(args[0])
+        slope: Tensor = torch.func.jvp(lambda x: target(x, *args[1:], **kwargs), (args[0],), (ones,))[1]
+        return tangent * slope
+    return None
 
 
 def _name(node: fx.Node) -> str:
@@ -213,69 +332,23 @@ def _name(node: fx.Node) -> str:
     return str(getattr(node.target, "__name__", ""))
 
 
-def _integer_division(name: str, kwargs: Any) -> bool:
-    return name == "div" and kwargs.get("rounding_mode") is not None
-
-
 def _folded(operator: Any, tangent: Tensor, *rest: Any) -> Tensor:
     """An operation whose first dimension is the batch, on `[k, N, ...]` as one batch of k·N."""
-    return operator(tangent.flatten(0, 1), *rest).unflatten(0, tangent.shape[:2])  # type: ignore[no-any-return]
+    result: Tensor = operator(tangent.flatten(0, 1), *rest)
+    return result.view(*tangent.shape[:2], *result.shape[1:])
 
 
-def _call_with(
-    node: fx.Node, args: Any, kwargs: Any, sources: list[fx.Node], zero_constants: bool
-) -> Callable[..., Any]:
-    flat_nodes, structure = pytree.tree_flatten((node.args, node.kwargs))
-    flat_values = [
-        v if isinstance(n, fx.Node) else n for n, v in zip(flat_nodes, _leaves(args, kwargs, structure), strict=True)
-    ]
-
-    def call(*moved: Any) -> Any:
-        merged = []
-        for n, value in zip(flat_nodes, flat_values, strict=True):
-            if isinstance(n, fx.Node) and n in sources:
-                merged.append(moved[sources.index(n)])
-            elif zero_constants and isinstance(n, fx.Node) and isinstance(value, Tensor):
-                merged.append(torch.zeros_like(value))
-            else:
-                merged.append(0 if zero_constants and _is_addend(node, n) else value)
-        inner_args, inner_kwargs = pytree.tree_unflatten(merged, structure)
-        return node.target(*inner_args, **inner_kwargs)  # type: ignore[operator]
-
-    return call
+def _linear(operation: Operation, sources: list[fx.Node], tangents: dict[fx.Node, Any], constants: bool) -> Any:
+    return over_groups(operation.at(sources, constants), *(tangents[s] for s in sources))
 
 
-def _leaves(args: Any, kwargs: Any, structure: pytree.TreeSpec) -> list[Any]:
-    return structure.flatten_up_to((args, kwargs))
-
-
-def _is_addend(node: fx.Node, leaf: Any) -> bool:
-    """A plain number added to a tensor (`x + 1`) has no tangent; `alpha` stays."""
-    return _name(node) in ("add", "sub", "rsub") and leaf is node.args[1] and isinstance(leaf, int | float)
-
-
-def _linear(node: fx.Node, args: Any, kwargs: Any, tangents: dict[fx.Node, Any], zero_constants: bool) -> Any:
-    sources = [s for s in node.all_input_nodes if s in tangents]
-    return torch.vmap(_call_with(node, args, kwargs, sources, zero_constants))(*(tangents[s] for s in sources))
-
-
-def _general(node: fx.Node, args: Any, kwargs: Any, tangents: dict[fx.Node, Any]) -> Any:
-    sources = [s for s in node.all_input_nodes if s in tangents]
-    values = dict(zip(_node_leaves(node), _leaves_of(args, kwargs, node), strict=True))
-    primals = tuple(values[s] for s in sources)
-    call = _call_with(node, args, kwargs, sources, zero_constants=False)
-    kernels = without_mkldnn() if _name(node) in _RECURRENT else nullcontext()
+def _general(operation: Operation, sources: list[fx.Node], tangents: dict[fx.Node, Any]) -> Any:
+    primals = tuple(operation.values[operation.leaves.index(s)] for s in sources)
+    call, name = operation.at(sources), _name(operation.node)
+    kernels = without_mkldnn() if name in _RECURRENT else nullcontext()
     try:
         with kernels:
             return torch.vmap(lambda *t: torch.func.jvp(call, primals, t)[1])(*(tangents[s] for s in sources))
     except (RuntimeError, NotImplementedError) as error:
         line = str(error).splitlines()[0][:160]
-        raise _Broken(f"forward mode is not implemented for {_name(node)} ({line})") from None
-
-
-def _node_leaves(node: fx.Node) -> list[Any]:
-    return pytree.tree_leaves((node.args, node.kwargs))
-
-
-def _leaves_of(args: Any, kwargs: Any, node: fx.Node) -> list[Any]:
-    return _leaves(args, kwargs, pytree.tree_structure((node.args, node.kwargs)))
+        raise _BrokenError(f"forward mode is not implemented for {name} ({line})") from None

@@ -57,10 +57,10 @@ def show_size(count: float) -> str:
 
 
 def _shown(value: float, units: tuple[tuple[str, float], ...], sixties: float) -> str:
-    """In the largest unit of which there is at least one after rounding to three digits; minutes only past `sixties` s."""
-    rounded = abs(float(f"{value:.3g}"))
+    """In the largest unit of which there is at least one when rounded to three digits; minutes past `sixties` s."""
     for unit, factor in units:
-        if rounded >= factor and not (unit in ("min", "h") and rounded < max(sixties, factor)):
+        short = unit in ("min", "h") and abs(value) < max(sixties, factor)
+        if abs(float(f"{value / factor:.3g}")) >= 1 and not short:
             break
     number = value / factor
     return f"{number:.0f} {unit}" if abs(number) >= 100 else f"{number:.3g} {unit}"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from advisor.cuts import Cut
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from torch import Generator, Tensor
 
-Wire = "Tensor | tuple[Tensor, ...]"
+    Wire: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
 class Defense(ABC):
@@ -30,9 +32,10 @@ class Defense(ABC):
     def apply(self, z: Tensor, generator: Generator | None = None) -> Wire:
         """What leaves the edge, for `z` of shape `[N, ...]`; randomness comes from `generator`, else from torch's."""
 
-    def restore(self, wire: Wire) -> Tensor:
-        """The tensor `[N, ...]` that the cloud half receives."""
-        return wire
+    def restore(self, wire: Any) -> Tensor:
+        """The tensor `[N, ...]` that the cloud half receives, from what `apply` returned."""
+        restored: Tensor = wire
+        return restored
 
     def wire_bytes(self, cut: Cut) -> int:
         """Bytes sent for one sample."""

@@ -31,7 +31,7 @@ class Quantize8(Defense):
         codes = ((z.float() - low) / step).round().clamp(0, LEVELS).to(torch.uint8)
         return codes, low, step
 
-    def restore(self, wire: tuple[Tensor, Tensor, Tensor]) -> Tensor:  # type: ignore[override]
+    def restore(self, wire: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """The dequantised tensor `[N, ...]`, float32."""
         codes, low, step = wire
         return codes.float() * step + low
