@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from advisor.choosing import LeakageLimits
 from advisor.columns import Profile
 from advisor.cuts import Cut
 from advisor.defenses import Defense, GaussianNoise, NoDefense
@@ -26,6 +27,8 @@ from advisor.profilers import Device, Link, transfer_time
 from advisor.profilers.halves import total
 
 EVALUATION_SAMPLES = 1000
+EVALUATION_MACS = 4e11
+"""Multiply-adds that one evaluation of accuracy may take where labels are made up: a few seconds on two cores."""
 CACHE_BYTES = 256 * 2**20
 _COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "bytes")
 
@@ -97,7 +100,10 @@ class Pricer:
     def rows(self) -> Tensor:
         """Which samples accuracy is measured on."""
         order = torch.randperm(len(self.inputs[0]), generator=torch.Generator().manual_seed(self.seed))
-        return order[:EVALUATION_SAMPLES].sort().values
+        most = EVALUATION_SAMPLES
+        if self.labels is None:
+            most = min(most, max(16, int(EVALUATION_MACS / max(1.0, self.profile["macs"].values[-1]))))
+        return order[:most].sort().values
 
     @cached_property
     def evaluation(self) -> tuple[Tensor, ...]:
@@ -146,6 +152,16 @@ class Pricer:
             "score": _mapped(score, lambda v: 1 - (1 - v) * kept, method),
             "score_ssim": _mapped(similar, lambda v: floor + max(v - floor, 0.0) * kept, method),
         }
+
+    def allowed_share(self, cut: Cut, limits: LeakageLimits) -> float:
+        """Share of what the bare attack explains that may survive for the limits to be met; 1 when none need go."""
+        shares, floor = [1.0], self.study.baseline_ssim
+        score, similar = (self._bare(name, cut) for name in ("score", "score_ssim"))
+        if limits.min_nmse is not None and score.low < 1:
+            shares.append((1 - limits.min_nmse) / (1 - score.low))
+        if limits.max_ssim is not None and similar.high > floor:
+            shares.append((limits.max_ssim - floor) / (similar.high - floor))
+        return max(0.0, min(shares))
 
     def _bare(self, name: str, cut: Cut) -> Estimate:
         if name not in self.profile:

@@ -111,7 +111,8 @@ class Search:
         plan = self._priced(cut, self.defense(cut, name, values))
         predicted = {key: _plain(value) for key, value in plan.predicted.items()}
         trial.set_user_attr("plan", {"cut": cut.name, "defense": defense_to_json(plan.defense), "predicted": predicted})
-        trial.set_user_attr("constraints", _constraints(plan, self.limits))
+        for missed, over in _missed(plan, self.limits).items():
+            trial.set_constraint(missed, over)
         return plan
 
     def defense(self, cut: Cut, name: str, values: dict[str, float]) -> Defense:
@@ -151,15 +152,12 @@ class Search:
         return [found[round(i * (len(found) - 1) / max(1, room - 1))] for i in range(room)]
 
     def enough_noise(self, cut: Cut) -> float | None:
-        """The dFIL at which the predicted attack meets the limits; None where no noise in range does, or none is needed."""
+        """The dFIL at which the predicted attack meets the limits; None where no noise in range does or none is needed."""
         curve, profile = self.pricer.curve(cut), self.pricer.profile
-        if curve is None or "fisher" not in profile or self.limits.min_nmse is None or "score" not in profile:
+        if curve is None or "fisher" not in profile:
             return None
-        fisher, score = profile["fisher"].at(cut).value, profile["score"].at(cut)
-        if math.isnan(fisher) or math.isnan(score.value) or score.low >= self.limits.min_nmse or fisher <= 0:
-            return None
-        allowed = MARGIN * (1 - self.limits.min_nmse) / max(1e-9, 1 - score.low)
-        sigma = curve.sigma_for(min(1.0, allowed))
+        fisher, allowed = profile["fisher"].at(cut).value, MARGIN * self.pricer.allowed_share(cut, self.limits)
+        sigma = curve.sigma_for(allowed) if allowed < MARGIN else 0.0
         low, high = GaussianNoise.search_space["dfil"]
         dfil = fisher / sigma**2 if sigma > 0 else math.inf
         return dfil if low <= dfil <= high else None
@@ -182,9 +180,7 @@ class Search:
                 f"The storage {self.storage!r} cannot be opened: {line}.",
                 "Use for example --storage sqlite:///search.db",
             ) from None
-        study.sampler = optuna.samplers.TPESampler(
-            seed=self.seed + len(study.trials), n_startup_trials=5, constraints_func=_stored_constraints
-        )
+        study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials), n_startup_trials=5)
         return study
 
 
@@ -209,16 +205,11 @@ def _objectives(plan: Plan) -> tuple[float, float, float]:
     )
 
 
-def _constraints(plan: Plan, limits: LeakageLimits) -> list[float]:
-    """Positive where a budget or a leakage limit is missed."""
+def _missed(plan: Plan, limits: LeakageLimits) -> dict[str, float]:
+    """Budget or limit -> by how much it is missed, 0 where it is met, 1 where that could not be measured."""
     missed = {**plan.excess, **limits.shortfall(plan)}
     names = ("max_latency", "max_accuracy_drop", "max_edge_memory", "min_nmse", "max_ssim")
-    return [1.0 if math.isnan(missed.get(name, 0.0)) else missed.get(name, 0.0) for name in names]
-
-
-def _stored_constraints(trial: FrozenTrial) -> Sequence[float]:
-    constraints: Sequence[float] = trial.user_attrs.get("constraints", [1.0] * 5)
-    return constraints
+    return {name: 1.0 if math.isnan(missed.get(name, 0.0)) else missed.get(name, 0.0) for name in names}
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:

@@ -1,0 +1,106 @@
+"""The search: resumed from a storage, bounded in trials and time, and priced from what is really sent."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+import advisor
+from advisor.defenses import GaussianNoise, NoDefense, Quantize8
+from advisor.errors import AdvisorError
+from advisor.estimators.study import study
+from advisor.pricing import Pricer
+from advisor.profilers import device, link
+
+
+@pytest.fixture(scope="module")
+def pricer(digits_net, digits_data):
+    x, y = digits_data
+    graph = advisor.trace(digits_net, x[:2])
+    found = study(graph, x, y)
+    cost = advisor.profile(graph)
+    return Pricer(graph, cost.joined(found.profile), found, graph.flat(x), y, device("jetson"), link("wifi"), 0)
+
+
+def test_an_undefended_split_costs_no_accuracy_and_leaks_the_score(pricer):
+    plan = pricer.price(pricer.graph.cut("block2.2"), NoDefense())
+    assert plan.predicted["accuracy_drop"].value == 0
+    assert plan.predicted["score"] == pricer.profile["score"].at(plan.cut)
+
+
+def test_accuracy_under_a_defense_equals_running_the_halves_by_hand(pricer, digits_data):
+    x, y = digits_data
+    plan = pricer.price(pricer.graph.cut("block1.2"), Quantize8())
+    edge, cloud = plan.split()
+    with torch.no_grad():
+        literal = (cloud(edge(x)).argmax(1) == y).double().mean()
+    assert plan.predicted["accuracy"].value == pytest.approx(float(literal))
+
+
+def test_int8_sends_a_byte_an_element_and_its_range(pricer):
+    plan = pricer.price(pricer.graph.cut("block2.2"), Quantize8())
+    assert plan.predicted["bytes"].value == 24 * 4 * 4 + 8
+    bare = pricer.price(plan.cut, NoDefense())
+    assert plan.predicted["link_latency"].value < bare.predicted["link_latency"].value
+
+
+def test_more_noise_leaks_less_and_costs_more_accuracy(pricer):
+    cut = pricer.graph.cut("block2.2")
+    plans = [pricer.price(cut, GaussianNoise(sigma)) for sigma in (0.1, 3.0, 300.0)]
+    scores = [plan.predicted["score"].value for plan in plans]
+    assert scores == sorted(scores)
+    assert scores[-1] > 0.95
+    assert plans[-1].predicted["accuracy_drop"].value > 0.3
+
+
+def test_verification_attacks_what_is_really_sent(pricer):
+    cut = pricer.graph.cut("block1.2")
+    bare, noisy = (pricer.attack(pricer.price(cut, d), "quick") for d in (NoDefense(), GaussianNoise(300.0)))
+    assert bare.nmse.value < 0.2
+    assert noisy.nmse.value > 0.9
+
+
+def options(storage=None, **more):
+    return {"verify": "none", "max_accuracy_drop": 0.05, "storage": storage, **more}
+
+
+def test_a_killed_search_resumes_from_its_storage(digits_net, digits_data, tmp_path):
+    storage = f"sqlite:///{tmp_path}/search.db"
+    small = tuple(part[:80] for part in digits_data)
+    priced = []
+
+    def press(stage, share, what):
+        if stage == "search" and what:
+            priced.append(what)
+            if len(priced) == 3:
+                raise KeyboardInterrupt
+
+    advisor.recommend(digits_net, data=small, trials=6, progress=press, **options(storage))
+    assert len(priced) == 3
+    resumed = []
+    advisor.recommend(
+        digits_net, data=small, trials=6, **options(storage),
+        progress=lambda stage, share, what: resumed.append(what) if stage == "search" and what else None,
+    )  # fmt: skip
+    assert 3 <= len(resumed) <= 4  # two trials were kept, the interrupted one is tried again
+
+
+def test_no_trial_starts_after_the_timeout(digits_net, digits_data):
+    small = tuple(part[:80] for part in digits_data)
+    started = []
+
+    def slow(stage, share, what):
+        if stage == "search" and what:
+            started.append(what)
+            time.sleep(0.3)
+
+    advisor.recommend(digits_net, data=small, trials=50, progress=slow, **options(timeout=0.5))
+    assert 1 <= len(started) <= 4
+
+
+def test_a_storage_that_cannot_be_opened_is_one_line(digits_net, digits_data):
+    small = tuple(part[:80] for part in digits_data)
+    with pytest.raises(AdvisorError, match="cannot be opened"):
+        advisor.recommend(digits_net, data=small, trials=2, **options("nodatabase://x"))
