@@ -128,6 +128,8 @@ def measure_cost(run: Run, graph: PartitionGraph, edge: Any, wire: Any, server: 
             measured = given if isinstance(given, Profile) else Profile.load(given)
             cost = cost.joined(measured)
             run.assumptions.append("Cost columns were taken from the given profile.")
+        rows = [cost.provenance.get(key, {}) for key in ("device", "link", "cloud")]
+        run.assumptions += [f"{row['key']}: {row['stands_for']}." for row in rows if row.get("stands_for")]
         run.assumptions += cost.provenance.get("cost", {}).get("notes", [])
     return cost
 

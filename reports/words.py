@@ -30,6 +30,11 @@ def place(advice: Advice, key: Literal["device", "link", "cloud"]) -> str:
     return clean(f"{name} ({stands_for})" if stands_for and stands_for != name else name)
 
 
+def machine(advice: Advice, key: Literal["device", "link", "cloud"]) -> str:
+    """The bare key of the device, link or cloud."""
+    return clean(section(advice, key).get("key") or place(advice, key))
+
+
 def plan_name(plan: Plan) -> str:
     """Cut(s) and defense in one phrase."""
     if plan.kind != "split":
@@ -79,7 +84,7 @@ def loads(advice: Advice) -> str:
     """Which file the chosen device can load; "" when the advice does not say."""
     found = section(advice, "device").get("loads")
     files = ", ".join(map(str, found)) if isinstance(found, (list, tuple)) else found
-    return f"{place(advice, 'device')} loads: {files}" if files else ""
+    return f"{machine(advice, 'device')} loads: {files}" if files else ""
 
 
 def facts(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -101,7 +106,7 @@ def _what(advice: Advice, plan: Plan) -> str:
     size = "what crosses" if sent == NOT_MEASURED else f"{sent} an input"
     how = "undefended" if plan.defense.name == "none" else f"defended by {plan.defense}"
     rest = f"run up to {names[1]} there, and finish on the edge" if len(names) > 1 else "finish there"
-    edge, link, cloud = place(advice, "device"), place(advice, "link"), place(advice, "cloud")
+    edge, link, cloud = machine(advice, "device"), machine(advice, "link"), machine(advice, "cloud")
     return f"Run the model up to {names[0]} on {edge}, send {size}, {how}, over {link} to {cloud}, and {rest}."
 
 
@@ -119,13 +124,17 @@ def _costs(plan: Plan) -> str:
 
 def _hides(plan: Plan) -> str:
     line = (
-        f"A strong attacker is predicted to be left with NMSE {predicted(plan, 'score')} "
-        f"(0 gives the input away, 1 is no better than the mean input) and SSIM {predicted(plan, 'score_ssim')}"
+        f"A strong attacker is left with NMSE {predicted(plan, 'score')} (0 is a copy, 1 a guess of the mean) "
+        f"and SSIM {predicted(plan, 'score_ssim')}, predicted"
     )
     if not plan.verified:
         return f"{line}; no attack was run on this plan."
-    found = ", ".join(f"{quantity(name).label} {show_estimate(e, name)}" for name, e in plan.verified.items())
-    return f"{line}; the attack that was run found {found}."
+    found = " and ".join(
+        f"{quantity(name).label} {show_estimate(plan.verified[name], name)}"
+        for name in ("nmse", "ssim")
+        if name in plan.verified
+    )
+    return f"{line}; the attack that was run reached {found}."
 
 
 def _short(plan: Plan, name: str) -> str:
