@@ -7,6 +7,7 @@ advisor recommend out/model.pt --device jetson --data digits
 from __future__ import annotations
 
 import argparse
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,15 +16,23 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 
+def block(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(OrderedDict(conv=convolution, norm=nn.BatchNorm2d(outputs), relu=nn.ReLU()))
+
+
 def build() -> nn.Module:
-    """Four convolutions from 8×8 pixels to ten classes."""
-
-    def block(inputs: int, outputs: int, stride: int) -> nn.Module:
-        convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
-
-    features = nn.Sequential(block(1, 16, 1), block(16, 32, 2), block(32, 64, 2), block(64, 64, 1))
-    return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    """Four convolutions from 8×8 pixels to ten classes; the cuts of the advice carry these names."""
+    head = OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), linear=nn.Linear(64, 10))
+    return nn.Sequential(
+        OrderedDict(
+            stem=block(1, 16),
+            stage1=block(16, 32, stride=2),
+            stage2=block(32, 64, stride=2),
+            stage3=block(64, 64),
+            head=nn.Sequential(head),
+        )
+    )
 
 
 def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:

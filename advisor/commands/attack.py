@@ -95,7 +95,7 @@ def _number(value: str, text: str) -> float:
 def _auxiliary(aux: str | None, wanted: Wanted) -> Any:
     from advisor.samples import load_samples
 
-    return None if aux is None else load_samples(aux, resize=given.resize(wanted.resize), seed=wanted.seed).x
+    return None if aux is None else load_samples(aux, resize=wanted.resize, seed=wanted.seed).x
 
 
 def _show(found: AttackResult, cut: Cut, defense: Defense, described: str, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from advisor.errors import AdvisorError
+from advisor.units import share
 
 WHERE, WHAT, BUDGETS, SEARCH, OUTPUT = "Where it runs", "Model and data", "Budgets", "Search", "Output"
 T = TypeVar("T")
@@ -50,7 +51,9 @@ Normalize = Annotated[
     str,
     typer.Option("--normalize", help="auto, none, imagenet, or mean=0.5,std=0.25.", rich_help_panel=WHAT),
 ]
-Resize = Annotated[str | None, typer.Option("--resize", help="Resize images: 224, or 224,160.", rich_help_panel=WHAT)]
+Resize = Annotated[
+    int | None, typer.Option("--resize", min=1, help="Resize images to 224 pixels a side.", rich_help_panel=WHAT)
+]
 Extra = Annotated[
     Path | None,
     typer.Option("--extra", help="Your own TOML of devices and links, in the catalog's form.", rich_help_panel=WHERE),
@@ -74,20 +77,16 @@ def sizes(text: str | None, option: str) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
-def resize(text: str | None) -> int | tuple[int, int] | None:
-    """`224` (shorter side, then a square crop) or `224,160` (height, width).
+def fraction(text: str) -> float:
+    """`2%` or `0.02`, from 0 to 1.
 
     Raises:
         AdvisorError: on anything else.
     """
-    match sizes(text, "--resize"):
-        case None:
-            return None
-        case (side,):
-            return side
-        case (height, width):
-            return height, width
-    raise AdvisorError(f"--resize {text!r} has too many sizes.", "Write --resize 224 or --resize 224,160.")
+    value = share(text)
+    if value > 1:
+        raise AdvisorError(f"{text!r} is above 1.", "Write a share from 0 to 1, such as 0.3 or 2%.")
+    return value
 
 
 def optional(parse: Callable[[str], T], text: str | None, option: str) -> T | None:

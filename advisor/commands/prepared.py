@@ -24,7 +24,8 @@ class Wanted:
 
     Attributes:
         model: file or name.
-        arch, input_shape, normalize, resize, data: as the options of those names.
+        arch, input_shape, normalize, data: as the options of those names.
+        resize: pixels a side.
         trusted: whether --trust was given.
         seed: of the draw of samples.
     """
@@ -35,7 +36,7 @@ class Wanted:
     input_shape: str | None = None
     normalize: str = "auto"
     data: str | None = None
-    resize: str | None = None
+    resize: int | None = None
     seed: int = 0
 
     def graph(self, progress: StageProgress) -> PartitionGraph:
@@ -56,17 +57,19 @@ class Wanted:
         """
         from advisor.stages import check_or_make_samples
 
-        graph, samples, run = self._traced(progress)
-        samples = check_or_make_samples(run, graph, samples, self.seed)
+        graph, loaded, run = self._traced(progress)
+        samples = check_or_make_samples(run, graph, loaded, self.seed)
         _print(run)
         return graph, samples
 
     def _traced(self, progress: StageProgress) -> tuple[PartitionGraph, Samples | None, Run]:
         from advisor.stages import Run, load_inputs, trace_model
 
-        shape, size = given.sizes(self.input_shape, "--input-shape"), given.resize(self.resize)
+        shape = given.sizes(self.input_shape, "--input-shape")
         run, permission = Run(progress), trust(self.trusted, progress)
-        loaded, samples = load_inputs(run, self.model, None, self.data, self.arch, permission, shape, size, self.seed)
+        loaded, samples = load_inputs(
+            run, self.model, None, self.data, self.arch, permission, shape, self.resize, self.seed
+        )
         return trace_model(run, loaded, self.model, None, samples, self.normalize), samples, run
 
 

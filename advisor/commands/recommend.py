@@ -41,12 +41,10 @@ def recommend(
         str | None, typer.Option(help="Absolute: 2% is two percentage points.", rich_help_panel=given.BUDGETS)
     ] = None,
     max_ssim: Annotated[
-        float | None,
-        typer.Option(min=-1, max=1, help="Highest SSIM of a strong attack.", rich_help_panel=given.BUDGETS),
+        str | None, typer.Option(help="Highest SSIM of a strong attack: 0.3.", rich_help_panel=given.BUDGETS)
     ] = None,
     min_nmse: Annotated[
-        float | None,
-        typer.Option(min=0, help="Lowest NMSE left to a strong attack: 0 to 1.", rich_help_panel=given.BUDGETS),
+        str | None, typer.Option(help="Lowest NMSE left to a strong attack: 0.7.", rich_help_panel=given.BUDGETS)
     ] = None,
     max_edge_memory: Annotated[
         str | None, typer.Option(help="Weights and activations: 1GiB.", rich_help_panel=given.BUDGETS)
@@ -77,8 +75,7 @@ def recommend(
     with exit_codes():
         wanted = {
             "device": device, "link": link, "cloud": cloud, "data": data, "arch": arch, "normalize": normalize,
-            "input_shape": given.sizes(input_shape, "--input-shape"),
-            "resize": given.resize(resize),
+            "input_shape": given.sizes(input_shape, "--input-shape"), "resize": resize,
             **_budgets(max_latency, max_accuracy_drop, max_ssim, min_nmse, max_edge_memory),
             "defenses": defenses, "trials": trials, "timeout": _seconds(timeout), "storage": storage,
             "verify": verify, "profile": profile, "seed": seed, "command": given.reproduce(context),
@@ -116,15 +113,15 @@ def _keep(error: InterruptedRunError, out: Path) -> None:
 
 
 def _budgets(
-    latency: str | None, drop: str | None, ssim: float | None, nmse: float | None, memory: str | None
+    latency: str | None, drop: str | None, ssim: str | None, nmse: str | None, memory: str | None
 ) -> dict[str, float | None]:
     from advisor import units
 
     return {
         "max_latency": given.optional(units.duration, latency, "--max-latency"),
-        "max_accuracy_drop": given.optional(units.share, drop, "--max-accuracy-drop"),
-        "max_ssim": ssim,
-        "min_nmse": nmse,
+        "max_accuracy_drop": given.optional(given.fraction, drop, "--max-accuracy-drop"),
+        "max_ssim": given.optional(given.fraction, ssim, "--max-ssim"),
+        "min_nmse": given.optional(given.fraction, nmse, "--min-nmse"),
         "max_edge_memory": given.optional(units.size, memory, "--max-edge-memory"),
     }
 
