@@ -20,7 +20,7 @@ from advisor.cuts import Cut, TensorSpec
 from advisor.dag import bottlenecks, data_nodes, flat_results, levels
 from advisor.errors import CutError, TraceError
 from advisor.grouping import Batching, Grouped, not_by_row
-from advisor.halves import subgraph, with_structure
+from advisor.halves import spread, subgraph, with_structure
 from advisor.inputs import InputSpec, checked, flattened
 from advisor.naming import Names
 from advisor.normalise import is_view
@@ -238,6 +238,7 @@ class PartitionGraph:
         """Two modules, `cloud(edge(x)) == model(x)`; with `tail`, three: edge head, cloud body, edge tail.
 
         A half holds its own parameters only, shared with the model, takes any batch size and never writes to its input.
+        Where several tensors cross, a half returns a tuple of them, and the next takes that tuple, or them one by one.
 
         Raises:
             CutError: when a name fits no cut or several, or `tail` does not lie behind `cut`.
@@ -252,7 +253,10 @@ class PartitionGraph:
             if i == 0:
                 names, spec_in = self.argument_names, self.in_spec
             spec_out = self.out_spec if i == len(ends) - 2 else None
-            parts.append(self._runnable(with_structure(subgraph(self.module, start, stop), names, spec_in, spec_out)))
+            part = self._runnable(with_structure(subgraph(self.module, start, stop), names, spec_in, spec_out))
+            if i and len(start) > 1:
+                part.register_forward_pre_hook(spread)
+            parts.append(part)
         return tuple(parts)
 
     def _runnable(self, body: fx.GraphModule) -> nn.Module:

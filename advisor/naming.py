@@ -54,7 +54,8 @@ class Names:
 def operation(node: fx.Node) -> str:
     """The operator's plain name: `add` for `aten.add_.Tensor`."""
     if isinstance(node.target, torch._ops.OpOverload):
-        return str(node.target._schema.name).split("::")[-1].rstrip("_")
+        plain = str(node.target._schema.name).split("::")[-1].strip("_")
+        return {"to_copy": "to", "unsafe_view": "view"}.get(plain, plain)
     return str(getattr(node.target, "__name__", node.target))
 
 

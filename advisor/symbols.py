@@ -21,6 +21,12 @@ def expression(value: Any) -> sympy.Expr:
     return value.node.expr if isinstance(value, SYMBOLIC) else sympy.sympify(value)
 
 
+def frozen_size(value: Any) -> int | None:
+    """The number that a size is or was specialised to while tracing; None where it is free."""
+    known = expression(value)
+    return int(known) if known.is_Integer else None
+
+
 def is_symbolic(node: fx.Node) -> bool:
     """Whether the node computes a size, not a tensor."""
     return isinstance(node.meta.get("val"), SYMBOLIC)

@@ -1,14 +1,9 @@
-"""Forward-mode derivatives for every cut in one walk: J v for k probe directions v beside the primal.
-
-Affine operations push all probes through as one larger batch (without the bias), pointwise ones multiply by the
-derivative, and only the rest goes through `vmap` of `torch.func.jvp`.
-"""
+"""Forward-mode derivatives for every cut in one walk: J v for k probe directions v beside the primal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,26 +12,10 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from advisor.graph import PartitionGraph
-from advisor.grouping import Batching, over_groups
-from advisor.preserve import left_as_found, math_attention, plain_attention, without_mkldnn
+from advisor.preserve import left_as_found, math_attention, plain_attention
+from advisor.pushforward import Operation, operator_name, push
 
 _MICRO_BYTES = 96 * 2**20  # memory for the largest tangent of one micro-batch
-
-_LINEAR = {
-    "view", "reshape", "_unsafe_view", "permute", "transpose", "t", "flatten", "unflatten", "squeeze", "unsqueeze",
-    "contiguous", "clone", "alias", "detach", "expand", "slice", "select", "narrow", "cat", "stack", "split",
-    "split_with_sizes", "chunk", "unbind", "roll", "flip", "mean", "sum", "neg", "add",
-    "sub", "rsub", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "upsample_nearest2d",
-    "upsample_bilinear2d", "pixel_shuffle", "dropout", "feature_dropout", "getitem", "movedim", "repeat", "_to_copy",
-    "to", "channel_shuffle", "unfold",
-}  # fmt: skip
-_LINEAR_IN_ONE = {"mul", "matmul", "bmm", "mm", "div", "index_select"}
-_POINTWISE = {
-    "relu", "relu6", "hardtanh", "gelu", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "leaky_relu", "elu",
-    "mish", "softplus", "exp", "log", "log1p", "sqrt", "rsqrt", "abs", "clamp", "clamp_min", "selu", "celu", "sin",
-    "cos", "square", "reciprocal", "erf", "softsign", "hardshrink", "softshrink",
-}  # fmt: skip
-_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +33,6 @@ class TangentEnergy:
     signal: Tensor
     elements: int
     problem: str = ""
-
-
-class _BrokenError(Exception):
-    """Forward mode is not implemented for an operator."""
 
 
 def tangent_energies(
@@ -212,12 +187,13 @@ class _Walk:
         if broken:
             self.problems[node] = broken
         elif not _differentiable(primal):
-            self.problems[node] = f"{_name(node)} returns {_kind(primal)}: it has no derivative"
+            self.problems[node] = f"{operator_name(node)} returns {_kind(primal)}: it has no derivative"
         else:
             try:
                 self.tangents[node] = push(self._operation(node), self.tangents, primal)
-            except _BrokenError as error:
-                self.problems[node] = str(error)
+            except (RuntimeError, NotImplementedError) as error:
+                line = str(error).splitlines()[0][:160]
+                self.problems[node] = f"forward mode is not implemented for {operator_name(node)} ({line})"
 
     def _operation(self, node: fx.Node) -> Operation:
         leaves, structure = pytree.tree_flatten((node.args, node.kwargs))
@@ -248,107 +224,3 @@ def _differentiable(value: Any) -> bool:
 def _kind(value: Any) -> str:
     first = next((v for v in pytree.tree_leaves(value) if isinstance(v, Tensor)), None)
     return "no tensor" if first is None else str(first.dtype).removeprefix("torch.")
-
-
-@dataclass(frozen=True, eq=False)
-class Operation:
-    """One operation of the graph with the values of its arguments, flat."""
-
-    node: fx.Node
-    leaves: list[Any]
-    structure: pytree.TreeSpec
-    values: list[Any]
-    batching: Batching
-
-    @property
-    def args(self) -> tuple[Any, ...]:
-        """Positional arguments."""
-        return self.structure.unflatten(self.values)[0]  # type: ignore[no-any-return]
-
-    @property
-    def kwargs(self) -> dict[str, Any]:
-        """Keyword arguments."""
-        return self.structure.unflatten(self.values)[1]  # type: ignore[no-any-return]
-
-    def at(self, sources: Sequence[fx.Node], constants: bool = True) -> Callable[..., Any]:
-        """The operation as a function of `sources`; without `constants`, all that is added to them is zero."""
-
-        def call(*moved: Any) -> Any:
-            merged = [self._held(i, constants) for i in range(len(self.leaves))]
-            for i, leaf in enumerate(self.leaves):
-                if isinstance(leaf, fx.Node) and leaf in sources:
-                    merged[i] = moved[sources.index(leaf)]
-            return self.batching.evaluate(self.node, self.leaves, self.structure, merged)
-
-        return call
-
-    def _held(self, position: int, constants: bool) -> Any:
-        value = self.values[position]
-        if constants:
-            return value
-        if isinstance(self.leaves[position], fx.Node) and isinstance(value, Tensor):
-            return torch.zeros_like(value)
-        # a plain number added to a tensor (`x + 1`) has no tangent; `alpha`, which follows it, stays
-        return 0 if _name(self.node) in ("add", "sub", "rsub") and position == 1 else value
-
-
-def push(operation: Operation, tangents: dict[fx.Node, Any], primal: Any) -> Any:
-    """Tangent `[k, ...]` of one operation's output."""
-    node, name = operation.node, _name(operation.node)
-    moving = [s for s in node.all_input_nodes if s in tangents]
-    alone = len(moving) == 1 and node.args and node.args[0] is moving[0] and operation.leaves.count(moving[0]) == 1
-    if alone and not operation.batching.groups:
-        pushed = _alone(name, operation, tangents[moving[0]], primal)
-        if pushed is not None:
-            return pushed
-    if name in _LINEAR:
-        return _linear(operation, moving, tangents, constants=False)
-    if name in _LINEAR_IN_ONE and alone and node.kwargs.get("rounding_mode") is None:
-        return _linear(operation, moving, tangents, constants=True)
-    return _general(operation, moving, tangents)
-
-
-def _alone(name: str, operation: Operation, tangent: Tensor, primal: Any) -> Tensor | None:
-    """Shortcuts for operations whose first argument alone moves; None where there is none."""
-    args, kwargs = operation.args, operation.kwargs
-    target: Any = operation.node.target
-    if name == "linear":
-        return torch.nn.functional.linear(tangent, args[1])
-    if name in ("conv1d", "conv2d", "conv3d") and not kwargs:
-        return _folded(target, tangent, args[1], None, *args[3:])
-    if name == "batch_norm" and not args[5]:
-        scale: Tensor = torch.rsqrt(args[4] + args[7]) * (1 if args[1] is None else args[1])
-        return tangent * scale.view(1, 1, -1, *(1,) * (primal.dim() - 2))
-    if name in _POINTWISE:
-        ones = torch.ones_like(args[0])
-        slope: Tensor = torch.func.jvp(lambda x: target(x, *args[1:], **kwargs), (args[0],), (ones,))[1]
-        return tangent * slope
-    return None
-
-
-def _name(node: fx.Node) -> str:
-    if isinstance(node.target, torch._ops.OpOverload):
-        return str(node.target._schema.name).split("::")[-1]
-    return str(getattr(node.target, "__name__", ""))
-
-
-def _folded(operator: Any, tangent: Tensor, *rest: Any) -> Tensor:
-    """An operation whose first dimension is the batch, on `[k, N, ...]` as one batch of k·N."""
-    result: Tensor = operator(tangent.flatten(0, 1), *rest)
-    return result.view(*tangent.shape[:2], *result.shape[1:])
-
-
-def _linear(operation: Operation, sources: list[fx.Node], tangents: dict[fx.Node, Any], constants: bool) -> Any:
-    return over_groups(operation.at(sources, constants), *(tangents[s] for s in sources))
-
-
-def _general(operation: Operation, sources: list[fx.Node], tangents: dict[fx.Node, Any]) -> Any:
-    primals = tuple(operation.values[operation.leaves.index(s)] for s in sources)
-    call, name = operation.at(sources), _name(operation.node)
-    kernels = without_mkldnn() if name in _RECURRENT else nullcontext()
-    try:
-        with kernels:
-            return torch.vmap(lambda *t: torch.func.jvp(call, primals, t)[1])(*(tangents[s] for s in sources))
-    except (RuntimeError, NotImplementedError) as error:
-        line = str(error).splitlines()[0][:160]
-        raise _BrokenError(f"forward mode is not implemented for {name} ({line})") from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from advisor.graph import PartitionGraph
 from advisor.inputs import InputSpec, arguments, nesting, paired
 from advisor.normalise import NotNodewiseError, normalise
 from advisor.preserve import left_as_found, plain_attention
-from advisor.symbols import expression
+from advisor.symbols import expression, frozen_size
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -100,8 +101,8 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dyn
 def _frozen_batch(program: ExportedProgram) -> int | None:
     """The batch that is frozen into a program; None where it is dynamic."""
     sizes = [n.meta["val"].shape[:1] for n in _inputs(program) if isinstance(n.meta.get("val"), torch.Tensor)]
-    frozen = [size[0] for size in sizes if size and isinstance(size[0], int)]
-    return frozen[0] if sizes and len(frozen) == len(sizes) else None
+    frozen = [frozen_size(size[0]) for size in sizes if size]
+    return frozen[0] if len(frozen) == len(sizes) > frozen.count(None) else None
 
 
 def _single_sample(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram | None:
@@ -219,10 +220,10 @@ def _batch_of(nodes: list[fx.Node]) -> int | None:
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
             raise TraceError(f"The input {node.name!r} is no tensor.", "Close over constants instead of passing them.")
-        sizes[node.name] = value.shape[0] if value.dim() else 0
+        sizes[node.name] = frozen_size(value.shape[0]) if value.dim() else 0
     if not sizes:
         raise TraceError("This model takes no input.", "There is nothing to split.")
-    frozen = {name: size for name, size in sizes.items() if isinstance(size, int)}
+    frozen = {name: size for name, size in sizes.items() if size is not None}
     if not frozen:
         return None
     if len(frozen) < len(sizes) or len(set(frozen.values())) > 1:
@@ -301,12 +302,12 @@ def _insert_normalization(module: fx.GraphModule, x: fx.Node, normalization: Nor
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch.export warns and logs about its own internals; the user can act on none of it."""
+    """torch.export warns, logs and prints about its own internals; the user can act on none of it."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
