@@ -135,7 +135,10 @@ def _leads(value: Tensor, size: int, groups: bool) -> bool:
 
 
 def over_groups(function: Callable[..., Any], *args: Any) -> Any:
-    """`torch.vmap` over the first dimension of all tensors, for functions that also return what is no tensor."""
+    """A function over the first dimension of all tensors: by `torch.vmap`, or one by one where an operator has no rule.
+
+    What it returns beside tensors is taken from one of the calls.
+    """
     rest: list[Any] = []
 
     def tensors(*moved: Any) -> tuple[Tensor, ...]:
@@ -143,9 +146,19 @@ def over_groups(function: Callable[..., Any], *args: Any) -> Any:
         rest[:] = [[None if isinstance(v, Tensor) else (v,) for v in flat], structure]
         return tuple(v for v in flat if isinstance(v, Tensor))
 
-    mapped = iter(torch.vmap(tensors)(*args))
+    try:
+        mapped = torch.vmap(tensors)(*args)
+    except (RuntimeError, NotImplementedError):  # an error that is not vmap's own comes again
+        count = len(next(t for t in pytree.tree_leaves(args) if isinstance(t, Tensor)))
+        calls = [tensors(*(_row(arg, i) for arg in args)) for i in range(count)]
+        mapped = tuple(torch.stack(parts) for parts in zip(*calls, strict=True))
+    found = iter(mapped)
     others, structure = rest
-    return pytree.tree_unflatten([next(mapped) if other is None else other[0] for other in others], structure)
+    return pytree.tree_unflatten([next(found) if other is None else other[0] for other in others], structure)
+
+
+def _row(value: Any, number: int) -> Any:
+    return pytree.tree_map_only(Tensor, lambda t: t[number], value)
 
 
 def not_by_row(graph: PartitionGraph, nodes: Sequence[fx.Node]) -> frozenset[fx.Node]:

@@ -104,7 +104,7 @@ def with_structure(
 
 def spread(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Forward pre-hook: one tuple of tensors as several arguments, so that `cloud(edge(x))` holds for any cut."""
-    return args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
+    return tuple(args[0]) if len(args) == 1 and isinstance(args[0], tuple | list) else args
 
 
 class DefendedEdge(nn.Module):

@@ -33,6 +33,9 @@ _POINTWISE = {
     "mish", "softplus", "exp", "log", "log1p", "sqrt", "rsqrt", "abs", "clamp", "clamp_min", "selu", "celu", "sin",
     "cos", "square", "reciprocal", "erf", "softsign", "hardshrink", "softshrink",
 }  # fmt: skip
+STEPS = {"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside", "floor_divide"}
+"""Step functions of numbers: zero almost everywhere is their derivative, and says nothing of what they let through."""
+
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 
@@ -89,7 +92,7 @@ def push(operation: Operation, tangents: dict[fx.Node, Any], primal: Any) -> Any
             return pushed
     if name in _LINEAR:
         return _linear(operation, moving, tangents, constants=False)
-    if name in _LINEAR_IN_ONE and alone and node.kwargs.get("rounding_mode") is None:
+    if name in _LINEAR_IN_ONE and alone:
         return _linear(operation, moving, tangents, constants=True)
     return _general(operation, moving, tangents)
 
@@ -126,23 +129,23 @@ def _folded(operator: Any, tangent: Tensor, *rest: Any) -> Tensor:
 
 
 def _linear(operation: Operation, sources: list[fx.Node], tangents: dict[fx.Node, Any], constants: bool) -> Any:
-    return _over_probes(operation.at(sources, constants), [tangents[s] for s in sources])
+    return over_groups(operation.at(sources, constants), *(tangents[s] for s in sources))
 
 
 def _general(operation: Operation, sources: list[fx.Node], tangents: dict[fx.Node, Any]) -> Any:
     primals = tuple(operation.values[operation.leaves.index(s)] for s in sources)
     call = operation.at(sources)
     with without_mkldnn() if operator_name(operation.node) in _RECURRENT else nullcontext():
-        return _over_probes(lambda *t: torch.func.jvp(call, primals, t)[1], [tangents[s] for s in sources])
+        pushed = over_groups(lambda *t: torch.func.jvp(call, primals, t)[1], *(tangents[s] for s in sources))
+    if _is_foreign(operation.node) and not any(bool(t.any()) for t in pytree.tree_leaves(pushed)):
+        raise NotImplementedError("no derivative is registered for it")  # torch takes it for a constant, silently
+    return pushed
 
 
-def _over_probes(push_one: Callable[..., Any], tangents: Sequence[Any]) -> Any:
-    """`push_one` for each probe: all at once, or one by one where vmap has no rule for the operator."""
-    try:
-        return over_groups(push_one, *tangents)
-    except (RuntimeError, NotImplementedError):
-        count = len(pytree.tree_leaves(tangents[0])[0])
-        pushed = [
-            push_one(*(pytree.tree_map(lambda t, i=i: t[i], source) for source in tangents)) for i in range(count)
-        ]
-        return pytree.tree_map(lambda *parts: torch.stack(parts), *pushed)
+def is_step(node: fx.Node) -> bool:
+    """Whether an operation is a step function of its first argument."""
+    return operator_name(node) in STEPS or node.kwargs.get("rounding_mode") is not None
+
+
+def _is_foreign(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target.namespace not in ("aten", "prims")

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
-from advisor.pushforward import Operation, operator_name, push
+from advisor.pushforward import Operation, is_step, operator_name, push
 
 _MICRO_BYTES = 96 * 2**20  # memory for the largest tangent of one micro-batch
 
@@ -188,6 +188,8 @@ class _Walk:
             self.problems[node] = broken
         elif not _differentiable(primal):
             self.problems[node] = f"{operator_name(node)} returns {_kind(primal)}: it has no derivative"
+        elif is_step(node):
+            self.problems[node] = f"{operator_name(node)} is a step function: its derivative says nothing"
         else:
             try:
                 self.tangents[node] = push(self._operation(node), self.tangents, primal)

@@ -15,7 +15,7 @@ from typing import Any
 import sympy  # type: ignore[import-untyped]
 import torch
 from torch import fx, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import Dim, ExportedProgram, ShapesCollection
 from torch.utils import _pytree as pytree
 
 from advisor.cuts import TensorSpec
@@ -88,12 +88,12 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dyn
     for module in model.modules():
         module.training = False
 
-    def leading(leaf: Any) -> Any:
-        return {0: Dim.AUTO} if isinstance(leaf, torch.Tensor) and leaf.dim() else None
-
-    shapes = _by_argument(model, *pytree.tree_map(leading, (args, kwargs))) if dynamic else None
+    shapes = ShapesCollection()  # type: ignore[no-untyped-call]
+    for leaf in pytree.tree_leaves((args, kwargs)):
+        if isinstance(leaf, torch.Tensor) and leaf.dim():
+            shapes[leaf] = {0: Dim.AUTO}
     try:
-        return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
+        return torch.export.export(model, args, kwargs, dynamic_shapes=shapes if dynamic else None, strict=False)
     except Exception as error:
         raise _explained(model, error) from error
 
@@ -146,16 +146,6 @@ def _only_batch_dynamic(program: ExportedProgram) -> ExportedProgram:
 def _inputs(program: ExportedProgram) -> list[fx.Node]:
     names = set(program.graph_signature.user_inputs)
     return [n for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
-
-
-def _by_argument(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """torch.export wants one dict by argument name when there are keyword inputs."""
-    if not kwargs:
-        return args
-    import inspect
-
-    bound = inspect.signature(model.forward).bind(*args, **kwargs)
-    return dict(bound.arguments)
 
 
 def _explained(model: nn.Module, error: Exception) -> TraceError:
