@@ -66,7 +66,7 @@ def recommend(
         model: an nn.Module, a torch.export program, a traced graph, a model file, or `torchvision:name[@random]`.
         example_inputs: a tensor `[N, ...]`, or a tuple or dict of them; None where file, data or layers tell.
         device, link, cloud: keys of the catalog; `local` measures on this computer.
-        data: `(x, y)` with images in [0, 1], a folder, an `.npz`, `.npy` or `.pt` file, or "digits"; None makes samples.
+        data: `(x, y)` with images in [0, 1], a folder, an `.npz`, `.npy` or `.pt` file, "digits", or None to make some.
         max_latency: seconds, edge + link + cloud, for one sample.
         max_accuracy_drop: absolute; 0.02 is two percentage points.
         max_ssim: highest structural similarity a strong inversion attack may reach, 0 to 1.

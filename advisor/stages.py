@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 
 from advisor import profilers
 from advisor.columns import Profile
+from advisor.errors import AdvisorError
 from advisor.estimators.study import LeakageStudy, study
 from advisor.estimators.zone import ZoneThresholds
 from advisor.graph import PartitionGraph
@@ -65,7 +66,7 @@ def load_inputs(
 ) -> tuple[LoadedModel, Samples | None]:  # fmt: skip
     """The model and, where given, the samples: either may tell the shape the other needs."""
     with run.timed("load") as tell:
-        samples = None
+        samples, stated = None, input_shape
         is_folder = isinstance(data, str | Path) and Path(data).is_dir()
         if data is not None and not is_folder:
             samples = load_samples(data, resize=resize, seed=seed)
@@ -74,6 +75,7 @@ def load_inputs(
         tell(0.5, "model")
         if isinstance(model, str | Path):
             loaded = load_model(model, arch=arch, trust=trust, input_shape=input_shape)
+            _check_stated_shape(loaded, stated)
         else:
             example = None if input_shape is None else (torch.zeros(2, *input_shape),)
             loaded = LoadedModel(model, "module", None, "", example)
@@ -81,6 +83,17 @@ def load_inputs(
             samples = load_samples(data, resize=resize, seed=seed, shape=loaded.input_shape or input_shape)
         run.assumptions += [*loaded.notes, *(samples.notes if samples else ())]
     return loaded, samples
+
+
+def _check_stated_shape(loaded: LoadedModel, stated: tuple[int, ...] | None) -> None:
+    """An exported program keeps the shapes it was exported with, whatever the user states."""
+    if stated is None or loaded.kind not in ("export", "torchscript") or loaded.example_inputs is None:
+        return
+    own = tuple(loaded.example_inputs[0].shape[1:])
+    if own != stated:
+        raise AdvisorError(
+            f"The file takes inputs of {own}, not of {stated}.", "Leave --input-shape out, or export again."
+        )
 
 
 def trace_model(

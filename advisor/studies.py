@@ -152,7 +152,7 @@ class Search:
         return [found[round(i * (len(found) - 1) / max(1, room - 1))] for i in range(room)]
 
     def enough_noise(self, cut: Cut) -> float | None:
-        """The dFIL at which the predicted attack meets the limits; None where no noise in range does or none is needed."""
+        """The dFIL at which the predicted attack meets the limits; None where none in range does or none is needed."""
         curve, profile = self.pricer.curve(cut), self.pricer.profile
         if curve is None or "fisher" not in profile:
             return None
