@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 import torch
@@ -23,6 +22,12 @@ _FACTORIES = {
     aten.new_full.default: None,  # the fill value follows the size
     aten.full_like.default: None,
 }
+_SCATTERS: dict[Any, Any] = {
+    aten.slice.Tensor: aten.slice_scatter.default,
+    aten.select.int: aten.select_scatter.default,
+}
+"""Views whose write can be undone node by node: the view's place in its base is filled instead."""
+
 _KEEPS_MEMORY = {  # in eval mode these return their argument itself, which their schema does not say
     aten.dropout.default,
     aten.feature_dropout.default,
@@ -171,38 +176,70 @@ def _is_random(node: fx.Node) -> bool:
 
 
 def _make_functional(graph: fx.Graph) -> None:
-    order = {node: i for i, node in enumerate(graph.nodes)}
-    family = _alias_families(graph)
+    order: dict[fx.Node, float] = {node: i for i, node in enumerate(graph.nodes)}
     for node in [n for n in graph.nodes if is_mutation(n)]:
         written = node.args[0]
         twin = functional_twin(node.target)
         if twin is None or not isinstance(written, fx.Node) or _promotes(node):
-            raise NotNodewiseError(f"an in-place write that is seen elsewhere ({node.target})")
-        for relative in family[written] - {written, node}:
-            if any(order[user] > order[node] for user in relative.users if user not in family[node]):
-                raise NotNodewiseError(f"an in-place write that is seen elsewhere ({node.target})")
-        later = [user for user in written.users if order[user] > order[node]]
+            raise NotNodewiseError(f"an in-place write without a functional twin ({node.target})")
+        chain = _written_through(written, _seen_later(node, written, order), str(node.target))
         node.target = twin
-        for user in later:
-            user.replace_input_with(written, node)
+        _redirect(written, node, order)
+        for view in chain:
+            node = _scattered(graph, view, node, order)
+
+
+def _seen_later(node: fx.Node, written: fx.Node, order: dict[fx.Node, float]) -> set[fx.Node]:
+    """Other names of the memory that `node` writes to which something reads afterwards."""
+    return {r for r in _relatives(written) - {written} if any(order[user] > order[node] for user in r.users)}
+
+
+def _relatives(node: fx.Node) -> set[fx.Node]:
+    """All nodes that may share memory with `node`, itself included: along views, up and down."""
+    found, stack = set(), [node]
+    while stack:
+        current = stack.pop()
+        if current not in found:
+            found.add(current)
+            stack.extend(user for user in current.users if is_view(user) and not is_mutation(user))
+            if is_view(current) and not is_mutation(current):
+                stack.extend(current.all_input_nodes)
+    return found
+
+
+def _written_through(written: fx.Node, seen: set[fx.Node], name: str) -> list[fx.Node]:
+    """The views, innermost first, whose base has to be rebuilt so that all that is seen later sees the write."""
+    chain: list[fx.Node] = []
+    while seen:
+        base = written.args[0] if written.target in _SCATTERS else None
+        if not isinstance(base, fx.Node):
+            raise NotNodewiseError(f"an in-place write that is seen elsewhere ({name})")
+        chain.append(written)
+        seen, written = seen - {base}, base
+    return chain
+
+
+def _scattered(graph: fx.Graph, view: fx.Node, value: fx.Node, order: dict[fx.Node, float]) -> fx.Node:
+    """The base of a view with `value` written into the view's place; later reads of the base go there."""
+    base = view.args[0]
+    assert isinstance(base, fx.Node)
+    with graph.inserting_after(value):
+        whole = graph.call_function(_SCATTERS[view.target], (base, value, *view.args[1:]), dict(view.kwargs))
+    whole.meta = {**value.meta, "val": base.meta["val"]}
+    order[whole] = order[value] + 1 / 2**20  # behind the write, before what followed it
+    _redirect(base, whole, order)
+    return whole
+
+
+def _redirect(old: fx.Node, new: fx.Node, order: dict[fx.Node, float]) -> None:
+    for user in [user for user in old.users if order[user] > order[new]]:
+        user.replace_input_with(old, new)
 
 
 def _promotes(node: fx.Node) -> bool:
     """Whether the functional twin would return another dtype: an in-place operation keeps that of what it writes."""
     written, *others = [v for v in (n.meta.get("val") for n in node.all_input_nodes) if isinstance(v, torch.Tensor)]
     return any(torch.promote_types(written.dtype, other.dtype) != written.dtype for other in others)
-
-
-def _alias_families(graph: fx.Graph) -> dict[fx.Node, set[fx.Node]]:
-    """Nodes that may share memory. The result of a write belongs to what it wrote, but later reads go to the twin."""
-    family: dict[fx.Node, set[fx.Node]] = defaultdict(set)
-    for node in graph.nodes:
-        family[node] = {node}
-        if node.op == "call_function" and is_view(node) and not is_mutation(node):
-            for source in node.all_input_nodes:
-                family[source].add(node)
-                family[node] = family[source]
-    return family
 
 
 def functional_twin(target: Any) -> Any:

@@ -27,7 +27,7 @@ def defense_names(wanted: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in wanted.split(","))
     unknown = [name for name in names if name not in DEFENSES]
     if unknown:
-        known = ", ".join([*SETS, *DEFENSES])
+        known = ", ".join(dict.fromkeys([*SETS, *DEFENSES]))
         raise AdvisorError(f"There is no defense {unknown[0]!r}.", f"Known: {known}.")
     return names
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from advisor.defenses.base import Defense
+from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -27,6 +28,11 @@ class GaussianNoise(Defense):
     name: ClassVar[str] = "gaussian"
     search_space: ClassVar[Mapping[str, tuple[float, float]]] = {"dfil": (0.1, 1000.0)}
 
+    def __post_init__(self) -> None:
+        for name, value in self.parameters.items():
+            if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+                raise AdvisorError(f"Gaussian noise of {name}={value!r} makes no sense.", "Pass a number, 0 or more.")
+
     def apply(self, z: Tensor, generator: Generator | None = None) -> Tensor:
         """`z` plus noise, in `z`'s dtype."""
         import torch
@@ -44,5 +50,12 @@ class GaussianNoise(Defense):
         Args:
             fisher: Tr(JᵀJ)/d at the cut.
             dfil: wanted Tr(I)/d, 1 / (squared input units); 1/dfil bounds an unbiased attacker's per-element MSE.
+
+        Raises:
+            AdvisorError: when `dfil` is no positive number, or `fisher` was not measured.
         """
+        if not dfil > 0:
+            raise AdvisorError(f"A dFIL of {dfil!r} cannot be reached by noise.", "Pass a positive number.")
+        if not 0 <= fisher < math.inf:
+            raise AdvisorError("The Fisher information was not measured at this cut.", "Set the noise by its sigma.")
         return cls(math.sqrt(fisher / dfil), dfil)

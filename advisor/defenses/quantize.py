@@ -25,9 +25,9 @@ class Quantize8(Defense):
         """Codes uint8 `[N, ...]`, lowest value `[N, 1...]` and step `[N, 1...]` (float32)."""
         import torch
 
-        dims = tuple(range(1, z.dim()))
-        low = z.amin(dim=dims, keepdim=True).float()
-        step = ((z.amax(dim=dims, keepdim=True).float() - low) / LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
+        flat, shape = z.reshape(len(z), -1).float(), (-1, *(1,) * (z.dim() - 1))
+        low, high = flat.amin(1).view(shape), flat.amax(1).view(shape)
+        step = ((high - low) / LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
         codes = ((z.float() - low) / step).round().clamp(0, LEVELS).to(torch.uint8)
         return codes, low, step
 

@@ -122,9 +122,40 @@ def _loop(self: Any, x: Tensor) -> Tensor:
     return out
 
 
+def _view_of_a_written_base(self: Any, x: Tensor) -> Tensor:
+    y = x * 2
+    y.add_(1)
+    z = y.view(-1)
+    z.mul_(2)
+    return y
+
+
+def _siblings(self: Any, x: Tensor) -> Tensor:
+    y = x * 2
+    left, right = y[:, :3], y[:, 1:]
+    left.add_(1)
+    right.mul_(3)
+    return left.sum(1) + y.sum(1)
+
+
+def _nested_slices(self: Any, x: Tensor) -> Tensor:
+    y = x * 2
+    y[:, 1:][:, 0].add_(5)
+    y[0] = 7.0
+    y[:, ::2] *= 2
+    return y + 1
+
+
+def _swin_bias(self: Any, x: Tensor) -> Tensor:
+    bias = self.table.clone()
+    bias[1:3].zero_()
+    return x + bias
+
+
 @pytest.mark.parametrize(
     "function",
     [
+        _view_of_a_written_base, _siblings, _nested_slices, _swin_bias,
         _base_after_view, _view_before_base, _alias_of_result, _chunk, _through_dropout, _buffer_view, _fill, _masked,
         _transposed, _loop,
     ],

@@ -17,7 +17,7 @@ from tests.models import call, equal
 
 WIDTH = 3
 UNARY = ("linear", "shared", "relu", "tanh", "write", "view", "norm")
-BINARY = ("add", "mul", "cat", "product")
+BINARY = ("add", "mul", "cat", "product", "slice")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,10 @@ class RandomDag(nn.Module):
                 return one + two
             case "mul":
                 return one * two.sigmoid()
+            case "slice":
+                whole = one * 1
+                whole[:, :2].add_(two[:, 1:])
+                return whole
             case "cat":
                 return wide(torch.cat([one, two], 1))
         return (one.unsqueeze(2) @ two.unsqueeze(1)).mean(2)

@@ -1,0 +1,221 @@
+"""The contract that every defense inherits, and the closed forms of each."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from advisor.cuts import Cut, TensorSpec
+from advisor.defenses import (
+    DEFENSES,
+    SETS,
+    Defense,
+    GaussianNoise,
+    NoDefense,
+    Quantize8,
+    defense_from_json,
+    defense_names,
+    defense_to_json,
+)
+from advisor.defenses.precision import rounding_step
+from advisor.errors import AdvisorError
+from advisor.tangents import tangent_energies
+from tests.models import ZOO, traced
+
+MEMBERS = [NoDefense(), GaussianNoise(0.5, 3.0), Quantize8()]
+SHAPES = [(5, 7), (5, 3, 4, 4), (1, 2, 6), (4,)]
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+def tensors(wire: Any) -> tuple[Tensor, ...]:
+    return wire if isinstance(wire, tuple) else (wire,)
+
+
+# ---- the contract -----------------------------------------------------------------------------------------------
+
+
+def test_every_member_is_here() -> None:
+    assert {type(member) for member in MEMBERS} == set(DEFENSES.values())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("defense", MEMBERS, ids=str)
+class TestContract:
+    """What a defense promises for any tensor."""
+
+    def test_the_cloud_gets_the_shape_that_left(self, defense: Defense, shape: tuple[int, ...]) -> None:
+        z = random(*shape)
+        assert defense.restore(defense.apply(z)).shape == z.shape
+
+    def test_rows_stay_apart(self, defense: Defense, shape: tuple[int, ...]) -> None:
+        """What is sent of a sample does not depend on which others are in its batch."""
+        z, generator = random(*shape), torch.Generator()
+        together = defense.restore(defense.apply(z, generator.manual_seed(1)))[:1]
+        alone = defense.restore(defense.apply(z[:1], generator.manual_seed(1)))
+        assert together.shape == alone.shape
+        assert isinstance(defense, GaussianNoise) or torch.equal(together, alone)
+
+    def test_the_input_is_not_written_to(self, defense: Defense, shape: tuple[int, ...]) -> None:
+        z = random(*shape)
+        defense.restore(defense.apply(z))
+        assert torch.equal(z, random(*shape))
+
+    def test_wire_bytes_are_those_of_what_is_sent(self, defense: Defense, shape: tuple[int, ...]) -> None:
+        for dtype in (torch.float32, torch.float16):
+            z = random(*shape, dtype=dtype)
+            cut = Cut(1, "here", (TensorSpec(shape[1:], str(dtype).removeprefix("torch.")),))
+            sent = sum(t.numel() * t.element_size() for t in tensors(defense.apply(z)))
+            assert defense.wire_bytes(cut) * shape[0] == sent
+
+    def test_same_seed_same_wire(self, defense: Defense, shape: tuple[int, ...]) -> None:
+        z = random(*shape)
+        wires = [tensors(defense.apply(z, torch.Generator().manual_seed(7))) for _ in range(2)]
+        assert all(map(torch.equal, *wires))
+
+    def test_a_generator_leaves_torch_s_own_alone(self, defense: Defense, shape: tuple[int, ...]) -> None:
+        before = torch.get_rng_state()
+        defense.apply(random(*shape), torch.Generator().manual_seed(7))
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_the_wire_step_is_positive(self, defense: Defense, shape: tuple[int, ...]) -> None:
+        step = defense.wire_step(random(*shape))
+        assert shape[1:] == () or 0 < step < math.inf
+
+
+@pytest.mark.parametrize("defense", MEMBERS, ids=str)
+def test_members_survive_json(defense: Defense) -> None:
+    assert defense_from_json(json.loads(json.dumps(defense_to_json(defense)))) == defense
+    assert defense_from_json(defense) is defense
+
+
+@pytest.mark.parametrize("defense", MEMBERS, ids=str)
+def test_members_are_frozen_and_hashable(defense: Defense) -> None:
+    assert hash(defense) == hash(defense_from_json(defense_to_json(defense)))
+    for name in defense.parameters:
+        with pytest.raises(AttributeError, match="cannot assign to field"):
+            setattr(defense, name, 1.0)
+
+
+# ---- each on its own ------------------------------------------------------------------------------------------------
+
+
+def test_no_defense_sends_what_it_got() -> None:
+    z = random(3, 4)
+    assert NoDefense().apply(z) is z
+
+
+def test_noise_has_the_variance_it_says() -> None:
+    z = torch.zeros(4, 50_000)
+    sent = GaussianNoise(0.7).apply(z, torch.Generator().manual_seed(0))
+    assert float(sent.var()) == pytest.approx(0.49, rel=0.02)
+    assert float(sent.mean()) == pytest.approx(0.0, abs=0.01)
+    assert abs(float((sent[0] * sent[1]).mean())) < 0.01, "samples share their noise"
+
+
+def test_noise_is_fresh_at_each_call() -> None:
+    z = torch.zeros(2, 3)
+    assert not torch.equal(GaussianNoise(1.0).apply(z), GaussianNoise(1.0).apply(z))
+
+
+@pytest.mark.parametrize("wanted", [0.1, 5.0, 300.0])
+def test_noise_for_a_dfil_gives_that_dfil(wanted: float) -> None:
+    """dFIL of z + N(0, σ²) is Tr(JᵀJ) / (d σ²) (Maeng et al. 2022, equation 4); exact trace of a linear edge."""
+    graph, cut = traced("dense"), traced("dense").cut("cat")
+    jacobian = torch.func.jacfwd(graph.split(cut)[0])(torch.zeros(1, 6)).reshape(-1, 6)
+    fisher = float(jacobian.double().square().sum()) / 6
+    noise = GaussianNoise.for_dfil(fisher, wanted)
+    information = jacobian.T @ jacobian / noise.sigma**2
+    assert float(information.diagonal().mean()) == pytest.approx(wanted, rel=1e-5)
+    assert noise.dfil == wanted
+    energy = tangent_energies(graph, (ZOO["dense"].inputs(2),), probes=4000, seed=0)[cut.index]
+    assert float(energy.energy.mean()) / energy.elements / noise.sigma**2 == pytest.approx(wanted, rel=0.05)
+
+
+@pytest.mark.parametrize("sigma", [-1.0, math.nan, math.inf, "1"])
+def test_senseless_noise_is_refused(sigma: Any) -> None:
+    with pytest.raises(AdvisorError, match=r"sigma=.* makes no sense\. Pass a number, 0 or more"):
+        GaussianNoise(sigma)
+
+
+@pytest.mark.parametrize(
+    ("fisher", "dfil", "message"),
+    [
+        (math.nan, 1.0, "Fisher information was not measured"),
+        (math.inf, 1.0, "was not measured"),
+        (1.0, 0.0, r"dFIL of 0\.0 cannot be reached"),
+        (1.0, math.nan, "dFIL of nan cannot be reached"),
+    ],
+)
+def test_noise_for_no_dfil(fisher: float, dfil: float, message: str) -> None:
+    with pytest.raises(AdvisorError, match=message):
+        GaussianNoise.for_dfil(fisher, dfil)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_quantisation_errs_by_half_a_step(scale: float) -> None:
+    z = random(6, 3, 5) * scale + 2 * scale
+    codes, low, step = Quantize8().apply(z)
+    assert codes.dtype == torch.uint8
+    assert low.shape == step.shape == (6, 1, 1)
+    error = (Quantize8().restore((codes, low, step)) - z).abs()
+    assert bool((error <= step / 2 + 4 * torch.finfo(torch.float32).eps * z.abs()).all())
+    own = (z.flatten(1).amax(1) - z.flatten(1).amin(1)) / 255
+    assert torch.allclose(step.flatten(), own)
+    assert Quantize8().wire_step(z) == pytest.approx(float(own.double().square().mean().sqrt()), rel=1e-5)
+
+
+def test_quantisation_uses_the_whole_range() -> None:
+    codes, _, _ = Quantize8().apply(random(6, 40))
+    assert codes.flatten(1).amin(1).tolist() == [0] * 6
+    assert codes.flatten(1).amax(1).tolist() == [255] * 6
+
+
+def test_a_constant_sample_is_sent_exactly() -> None:
+    z = torch.full((2, 5), 3.25)
+    assert torch.equal(Quantize8().restore(Quantize8().apply(z)), z)
+
+
+def test_infinities_spoil_their_own_sample_only() -> None:
+    z = random(3, 4)
+    z[1, 2] = math.inf
+    restored = Quantize8().restore(Quantize8().apply(z))
+    assert torch.isfinite(restored[[0, 2]]).all()
+    assert not torch.isfinite(restored[1]).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_wire_s_own_rounding_is_the_spacing_of_its_floats(dtype: torch.dtype) -> None:
+    """Spacing at 1.0 is eps, by definition; root mean square over values."""
+    assert rounding_step(torch.ones(4, dtype=dtype)) == torch.finfo(dtype).eps
+    z = torch.tensor([3.0, 4.0], dtype=dtype)
+    assert rounding_step(z) == pytest.approx(torch.finfo(dtype).eps * math.sqrt(12.5))
+
+
+def test_integers_are_sent_in_steps_of_one() -> None:
+    assert rounding_step(torch.tensor([3, 4])) == 1.0
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_sets_expand_and_lists_are_taken() -> None:
+    assert defense_names("free") == SETS["free"] == ("none", "gaussian", "int8")
+    assert defense_names("int8, none") == ("int8", "none")
+
+
+def test_unknown_names_list_the_known() -> None:
+    with pytest.raises(AdvisorError, match=r"no defense 'int4'\. Known: none, free, gaussian, int8"):
+        defense_names("none,int4")
+
+
+def test_text_says_the_parameters() -> None:
+    assert str(GaussianNoise(0.25, 4.0)) == "gaussian(sigma=0.25, dfil=4)"
+    assert str(NoDefense()) == "none"
