@@ -57,13 +57,15 @@ def attack(
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> AttackResult:
-    """Attack one cut. Threat model of `ka`: black-box access to the edge half and auxiliary samples like the private ones.
+    """Attack one cut.
+
+    Threat model of `ka`: black-box access to the edge half, and auxiliary samples like the private ones.
 
     Args:
         graph: the traced model.
         cut: a cut, its index or its name.
         x: private samples to reconstruct, `[N, ...]` or a tuple or dict of such.
-        aux: samples the attacker learns from; None lets it learn from a random three quarters of `x` and attacks the rest.
+        aux: samples the attacker learns from; None: it learns from a random three quarters of `x`, attacks the rest.
         name: which attack.
         defense: what happens to the tensor before it leaves; the attacker trains on what is really sent.
         budget: "quick" or "strong".

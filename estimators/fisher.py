@@ -11,7 +11,7 @@ from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
 from advisor.tangents import TangentEnergy
 
 PRIOR_SMOOTHING = 0.1
-"""Standard deviation, in input units, of the smoothing under which the prior's information is at most 1/s² an element."""
+"""Standard deviation s, in input units, of the smoothing under which the prior holds at most 1/s² an element."""
 
 
 def fisher_information(tangents: TangentEnergy) -> Estimate:
@@ -57,8 +57,8 @@ class Fisher:
         ColumnSpec("fisher_snr", "1/x²", "low", "estimated", "Tr(JᵀJ)/‖z‖², Hutchinson probes in forward mode"),
         ColumnSpec(
             "mse_bound", "x²", "high", "estimated",
-            "van Trees at the wire's own rounding, modelled as Gaussian noise of variance step²/12, for inputs smoothed "
-            f"by N(0, {PRIOR_SMOOTHING}²)",
+            "van Trees at the wire's own rounding, modelled as Gaussian noise of variance step²/12, for inputs "
+            f"smoothed by N(0, {PRIOR_SMOOTHING}²)",
         ),
     )  # fmt: skip
 

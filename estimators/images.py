@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from advisor.sweep import NotMeasurableError
 
 SSIM_WINDOW = 7
+MOST_DECIBELS = 100.0
 PICTURE_SIDE = 32
 """Pixels: images larger than this are reconstructed, and their SSIM taken, at this size."""
 
@@ -19,12 +20,12 @@ def mse(reconstruction: Tensor, original: Tensor) -> Tensor:
 
 
 def psnr(reconstruction: Tensor, original: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, `[n]`, data range 1."""
+    """Peak signal-to-noise ratio in dB, `[n]`, data range 1; at most 100 dB, beyond which float32 only rounds."""
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
     dims = tuple(range(1, original.dim()))
     value = peak_signal_noise_ratio(reconstruction, original, data_range=1.0, dim=dims, reduction="none")
-    return value  # type: ignore[no-any-return]
+    return torch.as_tensor(value).clamp_max(MOST_DECIBELS)
 
 
 def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:

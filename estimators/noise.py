@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from advisor.estimate import Estimate
-from advisor.estimators.grams import flat_pixels, pixel_gram, roles, sample_gram, train_kernel
+from advisor.estimators.grams import Kernel, flat_pixels, pixel_gram, roles, sample_gram, train_kernel
 from advisor.estimators.linear import linear_weights, nmse, reconstructions, ridge_predictions
 from advisor.sweep import ColumnSpec, CutView
 
@@ -48,35 +49,58 @@ def noise_curve(view: CutView) -> NoiseCurve:
     """Test NMSE of ridge inversion under noise at training and at test time.
 
     Noise of variance σ² on the a train samples is, on average, a ridge penalty of a·σ² (Bishop 1995, eq. 26); at test
-    time it adds σ²‖W‖² to the squared error, W being the weights.
+    time it adds σ²‖W‖² to the squared error, W being the weights. Reconstructions are not clipped here.
 
     Raises:
         NotMeasurableError: too few samples.
     """
     kernel, (train, test) = train_kernel(view), roles(view.targets)
     pixels = pixel_gram(view.targets)
-    inner, cross = pixels[train][:, train], pixels[test][:, train]
-    energies = ((inner @ kernel.vectors) * kernel.vectors).sum(0)
-    bare_penalty = kernel.penalty(energies)
     scale = float((kernel.values.sum() / (len(train) * view.z.shape[1])).sqrt())
-    ceiling = pixels[test, test].mean()
-    if scale <= 0 or float(ceiling) <= 0:
+    ceiling = float(pixels.diagonal()[test].mean())
+    if scale <= 0 or ceiling <= 0:
         return NoiseCurve(np.empty(0), np.empty(0), 1.0)
+    error = _NoisyError.of(kernel, pixels[train][:, train], pixels[test][:, train], ceiling)
+    bare_penalty = kernel.penalty(error.energies)
     sigmas = scale * np.logspace(*DECADES, LEVELS)
-    penalties = [bare_penalty + len(train) * float(s) ** 2 for s in sigmas]
-    basis_cross = kernel.cross @ kernel.vectors
-    basis_pixels, basis_inner = cross @ kernel.vectors, kernel.vectors.T @ inner @ kernel.vectors
-
-    def error(penalty: float) -> torch.Tensor:
-        weights = basis_cross / (kernel.values + penalty)
-        return pixels[test, test] - 2 * (weights * basis_pixels).sum(1) + ((weights @ basis_inner) * weights).sum(1)
-
-    def length(penalty: float) -> torch.Tensor:
-        return (kernel.values / (kernel.values + penalty).square() * energies).sum()
-
-    noisy = [float((error(p).mean() + s**2 * length(p)) / ceiling) for s, p in zip(sigmas, penalties, strict=True)]
-    bare = min(1.0, float(error(bare_penalty).mean() / ceiling))
+    noisy = [error.at(bare_penalty + len(train) * float(s) ** 2, float(s)) for s in sigmas]
+    bare = min(1.0, error.at(bare_penalty, 0.0))
     return NoiseCurve(sigmas, np.maximum.accumulate(np.clip(noisy, bare, 1.0)), bare)
+
+
+@dataclass(frozen=True, eq=False)
+class _NoisyError:
+    """Mean squared error on the test samples as a quadratic form in the shrinkage 1/(λ + penalty): O(a²) a penalty.
+
+    Attributes:
+        values: `[a]` eigenvalues λ of the train kernel.
+        energies: `[a]` squared length of the centred pixels along each eigenvector.
+        seen: `[a]` mean over test samples of kernel products times pixel products.
+        spread: `[a, a]` the same of the predictions' squared lengths.
+        ceiling: mean squared length of the test targets.
+    """
+
+    values: Tensor
+    energies: Tensor
+    seen: Tensor
+    spread: Tensor
+    ceiling: float
+
+    @classmethod
+    def of(cls, kernel: Kernel, inner: Tensor, cross: Tensor, ceiling: float) -> _NoisyError:
+        turned, products = kernel.cross @ kernel.vectors, cross @ kernel.vectors
+        gram = kernel.vectors.T @ inner @ kernel.vectors
+        count = len(cross)
+        spread = (turned.T @ turned) * gram / count
+        return cls(kernel.values, gram.diagonal(), (turned * products).sum(0) / count, spread, ceiling)
+
+    def at(self, penalty: float, sigma: float) -> float:
+        """NMSE with this penalty and noise of this standard deviation at test time."""
+        # Along eigenvectors of value zero the products are rounding alone.
+        shrink = torch.where(self.values > 0, 1 / (self.values + penalty), 0.0)
+        fit = self.ceiling - 2 * float(shrink @ self.seen) + float(shrink @ self.spread @ shrink)
+        weights = float((self.values * shrink.square() * self.energies).sum())
+        return (fit + sigma**2 * weights) / self.ceiling
 
 
 class NoiseCurves:

@@ -56,18 +56,19 @@ def _score(profile: Profile, attacks: list[Column], learnt_from: int) -> Column:
     why = [_reason(attacks, i) if not measured[i] else "" for i in range(len(best))]
     return Column.of(
         "score", "1", "high", value, "estimated", stderr=(high - low) / (2 * NORMAL_90), low=low, high=high,
-        method=f"predicted NMSE of the strong attack ({STRONG_SAMPLES:,} samples) from {', '.join(a.name for a in attacks)}"
-        f" with {learnt_from:,} samples, along the learning curve",
+        method=f"predicted NMSE of the strong attack ({STRONG_SAMPLES:,} samples) from "
+        f"{', '.join(a.name for a in attacks)} with {learnt_from:,} samples, along the learning curve",
         why=why,
     )  # fmt: skip
 
 
 def _relative_gain(profile: Profile) -> np.ndarray:
     """The last doubling's gain as a share of linear NMSE; 0 where it was not measured."""
-    if "linear_gain" not in profile:
+    if "linear_gain" not in profile or "linear_nmse" not in profile:
         return np.zeros(len(profile.cuts))
     share = profile["linear_gain"].values / np.maximum(profile["linear_nmse"].values, 1e-9)
-    return np.clip(np.nan_to_num(share), 0, 0.5)
+    clipped: np.ndarray = np.clip(np.nan_to_num(share), 0, 0.5)
+    return clipped
 
 
 def _similarity(profile: Profile, score: Column | None) -> Column:

@@ -81,22 +81,20 @@ def study(
     from advisor.estimators import estimators
 
     inputs = graph.flat(x)
+    if y is not None and len(y) != len(inputs[0]):
+        raise DataError(f"There are {len(inputs[0])} samples and {len(y)} labels.", "Pass one label a sample.")
     rows = _panel(graph, inputs, seed)
     inputs = tuple(t[rows] for t in inputs)
     targets = targets_for(graph, inputs, None if y is None else torch.as_tensor(y)[rows], seed)
     members = _wanted([*estimators(), curves := NoiseCurves(), quick := QuickAlignment()], only)
+    baseline = mean_image_ssim(targets)
     report = progress or (lambda share, what: None)
     energies = _energies(graph, inputs, members, seed, lambda share, what: report(0.1 * share, what))
     columns = sweep(
         graph, inputs, targets, members, energies=energies, seed=seed,
         progress=lambda share, what: report(0.1 + 0.9 * share, what),
     )  # fmt: skip
-    profile = Profile(graph.cuts, columns)
-    profile = profile.joined(Profile(graph.cuts, score_columns(profile, len(targets.train))))
-    baseline = mean_image_ssim(targets)
-    zone, zone_columns = find_zone(profile, baseline, thresholds)
-    if only is None:
-        profile = profile.joined(Profile(graph.cuts, zone_columns))
+    profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds)
     profile = Profile(graph.cuts, _selected(profile.columns, only), {"leakage": _provenance(targets, rows, seed)})
     return LeakageStudy(profile, zone, targets, curves.curves, quick.reconstructions, baseline, rows)
 
@@ -175,22 +173,35 @@ def _energies(
     return tangent_energies(graph, [t[:count] for t in inputs], PROBES, seed, progress)
 
 
+def _judged(
+    profile: Profile, only: Sequence[str] | None, learnt_from: int, baseline: float, thresholds: ZoneThresholds | None
+) -> tuple[Profile, Zone]:
+    """The profile with the columns that follow from others, and the zone: unknown where the score was not asked for."""
+    if only is None or {"score", "score_ssim", "in_zone"} & set(only):
+        profile = profile.joined(Profile(profile.cuts, score_columns(profile, learnt_from)))
+    zone, columns = find_zone(profile, baseline, thresholds)
+    return profile.joined(Profile(profile.cuts, columns)), zone
+
+
+DERIVED = {
+    "score": ("ka_nmse", "linear_nmse", "kernel_nmse", "linear_gain"),
+    "score_ssim": ("ka_nmse", "linear_nmse", "kernel_nmse", "linear_gain"),
+    "in_zone": ("ka_nmse", "linear_nmse", "kernel_nmse", "linear_gain"),
+    "rc2_drop": ("rc2",),
+    "in_gpz": ("rc2",),
+}
+"""Columns that follow from measured ones, and from which."""
+
+
 def _wanted(members: list[Any], only: Sequence[str] | None) -> list[Any]:
     if only is None:
         return members
-    derived = {"score", "score_ssim", "in_zone"} & set(only)
-    known = {spec.name for m in members for spec in m.columns} | {
-        "score",
-        "score_ssim",
-        "rc2_drop",
-        "in_gpz",
-        "in_zone",
-    }
-    unknown = [name for name in only if name not in known]
+    measured = {spec.name for m in members for spec in m.columns}
+    unknown = [name for name in only if name not in measured | set(DERIVED)]
     if unknown:
-        raise AdvisorError(f"There is no leakage column {unknown[0]!r}.", f"Known: {', '.join(sorted(known))}.")
-    needed = set(only) | ({"ka_nmse", "linear_nmse", "linear_gain"} if derived else set())
-    needed |= {"rc2"} if {"rc2_drop", "in_gpz"} & set(only) else set()
+        known = ", ".join(sorted(measured | set(DERIVED)))
+        raise AdvisorError(f"There is no leakage column {unknown[0]!r}.", f"Known: {known}.")
+    needed = {source for name in only for source in DERIVED.get(name, (name,))}
     return [m for m in members if needed & {spec.name for spec in m.columns}]
 
 
