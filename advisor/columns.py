@@ -260,11 +260,12 @@ def read_json(path: str | Path) -> Any:
 
 def check_version(payload: Any, noun: str) -> None:
     """Refuse a file written by a newer major version."""
+    named = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
     if not isinstance(payload, dict):
-        raise AdvisorError(f"This is not a {noun}: its top level is no JSON object.")
+        raise AdvisorError(f"This is not {named}: its top level is no JSON object.")
     version = str(payload.get("schema_version", SCHEMA_VERSION))
     if not version.split(".")[0].isdigit():
-        raise AdvisorError(f"This is not a {noun}: its schema_version is {version!r}.")
+        raise AdvisorError(f"This is not {named}: its schema_version is {version!r}.")
     if int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0]):
         raise AdvisorError(
             f"This {noun} has schema version {version}, newer than this advisor's {SCHEMA_VERSION}.",

@@ -232,7 +232,8 @@ def load_advice(path: str | Path) -> Advice:
 
 def check_model_file(advice: Advice, path: str | Path) -> None:
     """Refuse a model file other than the one the advice is about (by SHA-256)."""
-    expected = advice.provenance.get("model", {}).get("sha256")
+    model = advice.provenance.get("model")
+    expected = model.get("sha256") if isinstance(model, dict) else None
     if expected and sha256(path) != expected:
         raise AdvisorError(
             f"{path} is not the model of this advice (another SHA-256).", "Pass the right one with --model."

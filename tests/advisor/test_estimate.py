@@ -1,0 +1,56 @@
+"""Estimates: means with their spread."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+from scipy import stats
+
+from advisor.estimate import NORMAL_90, Estimate
+
+
+def test_the_quantile_is_the_normal_s() -> None:
+    assert pytest.approx(float(stats.norm.ppf(0.95)), rel=1e-15) == NORMAL_90
+
+
+def test_means_carry_their_standard_error() -> None:
+    samples = np.random.default_rng(0).normal(3, 2, 40)
+    found = Estimate.of_mean(samples, "s", "clock")
+    assert float(found) == pytest.approx(samples.mean())
+    assert found.stderr == pytest.approx(stats.sem(samples))
+    low, high = stats.norm.interval(0.9, samples.mean(), stats.sem(samples))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (found.unit, found.source, found.method) == ("s", "measured", "clock")
+
+
+def test_means_leave_out_what_is_no_number() -> None:
+    assert Estimate.of_mean([1.0, math.nan, 3.0, math.inf]).value == 2.0
+
+
+def test_one_sample_has_no_spread() -> None:
+    found = Estimate.of_mean([4.0])
+    assert found.value == 4.0
+    assert math.isnan(found.stderr)
+    assert math.isnan(found.low)
+
+
+def test_no_sample_is_no_number() -> None:
+    assert math.isnan(Estimate.of_mean([]).value)
+    assert math.isnan(Estimate.of_mean([math.nan]).value)
+
+
+def test_counts_are_exact() -> None:
+    found = Estimate.exact(7, "B")
+    assert (found.value, found.stderr, found.low, found.high) == (7.0, 0.0, 7.0, 7.0)
+
+
+@pytest.mark.parametrize("value", [1.5, math.nan, math.inf, -math.inf])
+def test_estimates_survive_json(value: float) -> None:
+    adapter = TypeAdapter(Estimate)
+    again = adapter.validate_json(adapter.dump_json(Estimate(value, unit="s")))
+    assert again.value == value or math.isnan(value)
+    assert math.isnan(again.value) == math.isnan(value)
+    assert math.isnan(again.stderr)

@@ -1,0 +1,79 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from advisor.errors import AdvisorError
+from advisor.files import sha256, write_atomically
+
+
+def test_text_and_bytes_are_written(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a" / "b.txt", "μ")
+    write_atomically(tmp_path / "c.bin", b"\x00\xff")
+    assert (tmp_path / "a" / "b.txt").read_bytes() == "μ".encode()
+    assert (tmp_path / "c.bin").read_bytes() == b"\x00\xff"
+
+
+def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_atomically(path, "old")
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    write_atomically(tmp_path / "atomic", "x")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")]
+    assert modes[0] == modes[1]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["os.replace", "os.fsync"])
+def test_a_failure_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, step: str
+) -> None:
+    path = tmp_path / "a.json"
+    write_atomically(path, "old")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(f"advisor.files.{step}", fail)
+    expected = AdvisorError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected, match=r"Cannot write .*a\.json: No space left" if expected is AdvisorError else ""):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AdvisorError, match=r"Cannot write .*b: .*Choose another place with --out"):
+        write_atomically(tmp_path / "file" / "b", "x")
+
+
+def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(AdvisorError, match="Cannot write"):
+        write_atomically(tmp_path / "a.json", "x")
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 << 20])
+def test_hashes_are_those_of_the_content(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    (tmp_path / "a").write_bytes(content)
+    assert sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_missing_file_has_no_hash(tmp_path: Path) -> None:
+    with pytest.raises(AdvisorError, match=r"Cannot read .*nothing: No such file"):
+        sha256(tmp_path / "nothing")
