@@ -179,7 +179,7 @@ def _judged(
     """The profile with the columns that follow from others, and the zone: unknown where the score was not asked for."""
     if only is None or {"score", "score_ssim", "in_zone"} & set(only):
         profile = profile.joined(Profile(profile.cuts, score_columns(profile, learnt_from)))
-    zone, columns = find_zone(profile, baseline, thresholds)
+    zone, columns = find_zone(profile, baseline if "score_ssim" in profile else math.nan, thresholds)
     return profile.joined(Profile(profile.cuts, columns)), zone
 
 

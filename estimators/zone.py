@@ -97,7 +97,7 @@ def _qualifying(profile: Profile, baseline: float, thresholds: ZoneThresholds) -
         return [False] * len(profile.cuts), [False] * len(profile.cuts)
     score = profile["score"]
     sure, maybe = score.low > thresholds.min_nmse, score.high > thresholds.min_nmse
-    if not math.isnan(baseline) and "score_ssim" in profile:
+    if not math.isnan(baseline):
         ssim, limit = profile["score_ssim"], thresholds.ssim_limit(baseline)
         sure, maybe = sure & (ssim.high <= limit), maybe & (ssim.low <= limit)
     return list(sure), list(maybe)
