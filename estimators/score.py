@@ -72,13 +72,14 @@ def _relative_gain(profile: Profile) -> np.ndarray:
 
 
 def _similarity(profile: Profile, score: Column | None) -> Column:
-    """SSIM of the quick attack, raised by what the strong one explains more; never rising with depth."""
+    """SSIM of the quick attack, its distance from 1 shrunk as the root of the error is; never rising with depth."""
     quick = profile["ka_ssim"]
-    lift = np.zeros(len(quick))
+    left, least = np.ones((2, len(quick)))
     if score is not None and "ka_nmse" in profile:
-        lift = np.clip(np.nan_to_num(profile["ka_nmse"].values - score.values), 0, 1)
-    value = np.clip(quick.values + lift, -1, 1)
-    high = np.clip(quick.high + 2 * lift, -1, 1)
+        error = np.maximum(np.nan_to_num(profile["ka_nmse"].values, nan=1.0), 1e-9)
+        left, least = (np.sqrt(np.clip(np.nan_to_num(v, nan=1.0) / error, 0, 1)) for v in (score.values, score.low))
+    value = 1 - (1 - quick.values) * left
+    high = np.clip(1 - (1 - quick.high) * least, -1, 1)
     value, low, high = (-_never_falling(-v) for v in (value, quick.low, high))
     return Column.of(
         "score_ssim", "1", "low", value, "estimated", stderr=(high - low) / (2 * NORMAL_90), low=low, high=high,
