@@ -160,7 +160,10 @@ def arguments(example: Any, model: nn.Module | None = None) -> tuple[tuple[Any, 
 
 
 def paired(example: Any) -> Any:
-    """The example with a batch of at least 2: a batch of 1 is frozen into the graph or refused by the tracer."""
+    """The example with a batch of at least 2, no tensor given twice.
+
+    A batch of 1 is frozen into the graph or refused by the tracer; one tensor for two inputs makes them one input.
+    """
     import torch
     from torch.utils import _pytree as pytree
 
@@ -172,12 +175,13 @@ def paired(example: Any) -> Any:
     if any(t.shape[0] == 0 for t in tensors):
         raise DataError("The example inputs are empty.", "Pass at least one sample.")
 
-    def repeat(leaf: Any) -> Any:
-        return (
-            leaf.repeat(2, *(1,) * (leaf.dim() - 1)) if isinstance(leaf, torch.Tensor) and leaf.shape[0] == 1 else leaf
-        )
+    def prepare(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor):
+            return leaf
+        repeated = leaf.repeat(2, *(1,) * (leaf.dim() - 1)) if leaf.shape[0] == 1 else leaf
+        return repeated.clone() if sum(t is leaf for t in tensors) > 1 else repeated
 
-    return pytree.tree_map(repeat, example)
+    return pytree.tree_map(prepare, example)
 
 
 def _forward_names(model: nn.Module | None) -> set[str] | None:

@@ -63,6 +63,10 @@ def trace(
         if isinstance(model, ExportedProgram):
             return _build(_only_batch_dynamic(model), normalization)
         args, kwargs = paired((args, kwargs))
+        if isinstance(model, torch.jit.ScriptModule):
+            from advisor.loading.torchscript import convert
+
+            return _build(_only_batch_dynamic(convert(model.eval(), args)), normalization)
         program = _export(model, args, kwargs)
         if _frozen_batch(program) is not None:
             program = _single_sample(model, args, kwargs) or program
@@ -77,10 +81,9 @@ def _example(model: Any, example_inputs: Any) -> tuple[tuple[Any, ...], dict[str
             raise DataError("This exported program carries no example inputs.", "Pass example_inputs or --input-shape.")
         args, kwargs = model.example_inputs
         return args, kwargs
-    from advisor.loading.shapes import infer_input_shape
+    from advisor.loading.shapes import infer_example
 
-    shape, _ = infer_input_shape(model)
-    return (torch.zeros(2, *shape),), {}
+    return (infer_example(model)[0],), {}
 
 
 def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic: bool = True) -> ExportedProgram:
