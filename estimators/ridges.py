@@ -15,6 +15,8 @@ PATCH_FEATURES = 1200
 ROWS_PER_FEATURE = 100
 """Map cells per unknown that a patch regression is solved on: the error from more would fall by less than 1 %."""
 
+FEWEST_SAMPLES = 256  # cells of one picture are alike: this many are taken in any case
+
 DECADES = (-7.0, 4.0)
 GCV_SAMPLES = 1024
 
@@ -44,7 +46,7 @@ class Moments:
     def of(cls, features: Tensor, targets: Tensor, kernel: int) -> Moments:
         """Of features `[n, c, h, w]` and targets `[n, t, h, w]`; c·kernel² values a patch, zero-padded."""
         cells, size = features.shape[-1] * features.shape[-2], features.shape[1] * kernel**2
-        enough = max(16, math.ceil(ROWS_PER_FEATURE * size / cells))
+        enough = max(FEWEST_SAMPLES, math.ceil(ROWS_PER_FEATURE * size / cells))
         features, targets = features[:enough], targets[:enough]
         gram = torch.zeros(size, size, dtype=torch.float64)
         cross = torch.zeros(size, targets.shape[1], dtype=torch.float64)

@@ -1,0 +1,155 @@
+"""How inversion networks are trained: one cycle on what the closed form leaves, the best state on held-back samples."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from advisor.estimators.decoders import Decoder
+from advisor.estimators.optimiser import OneCycle
+from advisor.sweep import NotMeasurableError
+
+Tick = Callable[[float], None]
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How hard an inversion network is trained.
+
+    Attributes:
+        width, depth: of the residual network; width at 32×32 cells, and more where the map is coarser: the same work.
+        steps: optimiser steps at most.
+        batch: samples a step.
+        rate: peak learning rate (Muon, one cycle).
+        checks: how often in all the network is tried on samples held back.
+        patience: checks without improvement after which training stops.
+        settled: NMSE on these samples below which training stops: the answer is known.
+    """
+
+    width: int
+    depth: int
+    steps: int
+    batch: int
+    rate: float
+    checks: int
+    patience: int
+    settled: float
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained decoder.
+
+    Attributes:
+        decoder: with its network in its best state.
+        scale: of the network's output: the root mean square of what the linear part leaves on held-back samples.
+        nmse: on held-back samples.
+        share: in the blend of decoders; all shares sum to 1.
+    """
+
+    decoder: Decoder
+    scale: float
+    nmse: float
+    share: float = 1.0
+
+    def recover(self, index: Tensor) -> Tensor:
+        """Its reconstructions `[len(index), ...]`, unclipped."""
+        decoder = self.decoder
+        parts = [
+            decoder.picture(i, self.scale * decoder.network(decoder.features[i])) for i in torch.split(index, _CHUNK)
+        ]
+        return torch.cat(parts)
+
+
+def recover(blend: list[Trained], index: Tensor) -> Tensor:
+    """Reconstructions `[len(index), ...]` by all decoders together, unclipped."""
+    return torch.stack([member.share * member.recover(index) for member in blend]).sum(0)
+
+
+def train_all(
+    decoders: Iterable[Decoder], pixels: Tensor, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None
+) -> list[Trained]:
+    """Train decoders until one settles the question; each new one enters with the share that serves `check` best.
+
+    Args:
+        decoders: at least one.
+        pixels: the targets of all samples.
+        fit, check: samples to learn from, and to stop, choose and blend by.
+        budget: how hard to train.
+        tick: called with the fraction done of each training.
+
+    Raises:
+        NotMeasurableError: training diverged.
+    """
+    blend: list[Trained] = []
+    for decoder in decoders:
+        new = train(decoder, fit, check, budget, tick)
+        share = 1.0
+        if blend:
+            found = recover(blend, check)
+            apart = new.recover(check) - found
+            gained = float(((pixels[check] - found) * apart).sum())
+            share = min(1.0, max(0.0, gained / max(float(apart.square().sum()), 1e-30)))
+        blend = [replace(b, share=b.share * (1 - share)) for b in blend] + [replace(new, share=share)]
+        if new.nmse <= budget.settled:
+            break
+    return blend
+
+
+def train(decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None) -> Trained:
+    """Solve the linear part, then train the network on what it leaves, unless that settles the question."""
+    decoder.solve(fit, check)
+    left, outside = decoder.left(check)
+    goal = decoder.goal[check]
+    energy, ceiling, beyond = float(left.square().sum()), float(goal.square().sum()), outside * goal.numel()
+    if energy <= 0 or energy + beyond <= budget.settled * ceiling:
+        return Trained(decoder, 0.0, (energy + beyond) / ceiling if ceiling > 0 else 0.0)
+    scale = math.sqrt(energy / left.numel())
+    enough = (budget.settled * ceiling - beyond) / energy
+    best = _descend(decoder, fit, check, (decoder.left(fit)[0] / scale, left / scale), enough, budget, tick)
+    return Trained(decoder, scale, (best * energy + beyond) / ceiling if ceiling > 0 else math.inf)
+
+
+def _descend(
+    decoder: Decoder, fit: Tensor, check: Tensor, goals: tuple[Tensor, Tensor], enough: float, budget: Budget,
+    tick: Tick | None,
+) -> float:  # fmt: skip
+    """One cycle; leaves the network in its best state on `check`, the zero start included, and returns its error."""
+    network, features = decoder.network, decoder.features
+    best, worse, state = 1.0, 0, copy.deepcopy(network.state_dict())
+    cycle, batches = OneCycle(network, budget.rate, budget.steps), _batches(len(fit), budget.batch)
+    while cycle.taken < budget.steps and worse < budget.patience and best > enough:
+        for _ in range(min(math.ceil(budget.steps / budget.checks), budget.steps - cycle.taken)):
+            batch = next(batches)
+            with torch.enable_grad():
+                cycle.step(F.mse_loss(network(features[fit[batch]]), goals[0][batch]))
+        error = _error(network, features, check, goals[1])
+        worse = 0 if error < 0.998 * best else worse + 1
+        if error < best:
+            best, state = error, copy.deepcopy(network.state_dict())
+        if tick:
+            tick(cycle.taken / budget.steps)
+    network.load_state_dict(state)
+    return best
+
+
+def _batches(count: int, size: int) -> Iterator[Tensor]:
+    """Positions, shuffled anew each epoch, without end."""
+    while True:
+        yield from torch.split(torch.randperm(count), size)
+
+
+def _error(network: nn.Module, features: Tensor, index: Tensor, goal: Tensor) -> float:
+    parts = zip(torch.split(index, _CHUNK), torch.split(goal, _CHUNK), strict=True)
+    error = sum(float((network(features[i]) - g).square().sum()) for i, g in parts) / goal.numel()
+    if not math.isfinite(error):
+        raise NotMeasurableError("the inversion network diverged: this says nothing about privacy")
+    return error
