@@ -20,6 +20,8 @@ from advisor.estimators.ridges import Moments, held_out_penalty, kernel_size, ve
 COMPONENTS = 256
 """Principal components of the targets that the network on a vector corrects; its linear part reaches all of them."""
 
+COMPONENT_SAMPLES = 1024
+
 FOURIER = 1024
 FEW_CELLS = 16
 FULL_CELLS = 1024
@@ -187,7 +189,7 @@ def fourier_features(z: Tensor, train: Tensor) -> Tensor:
 
 def principal_components(centred: Tensor, most: int) -> Tensor:
     """`[d, k]` leading principal directions of centred samples `[n, d]`, k at most `most` and their rank."""
-    few = centred[: 4 * most].double()
+    few = centred[:COMPONENT_SAMPLES].double()
     values, vectors = torch.linalg.eigh(few @ few.T if len(few) < few.shape[1] else few.T @ few)
     kept = torch.nonzero(values > 1e-9 * values[-1].clamp_min(1e-30)).flatten().flip(0)[:most]
     chosen: Tensor = vectors[:, kept]

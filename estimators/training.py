@@ -62,11 +62,10 @@ class Trained:
 
     def recover(self, index: Tensor) -> Tensor:
         """Its reconstructions `[len(index), ...]`, unclipped."""
-        decoder = self.decoder
-        parts = [
-            decoder.picture(i, self.scale * decoder.network(decoder.features[i])) for i in torch.split(index, _CHUNK)
-        ]
-        return torch.cat(parts)
+        decoder, parts = self.decoder, torch.split(index, _CHUNK)
+        with torch.no_grad():
+            found = [decoder.picture(i, self.scale * decoder.network(decoder.features[i])) for i in parts]
+        return torch.cat(found)
 
 
 def recover(blend: list[Trained], index: Tensor) -> Tensor:
@@ -149,7 +148,8 @@ def _batches(count: int, size: int) -> Iterator[Tensor]:
 
 def _error(network: nn.Module, features: Tensor, index: Tensor, goal: Tensor) -> float:
     parts = zip(torch.split(index, _CHUNK), torch.split(goal, _CHUNK), strict=True)
-    error = sum(float((network(features[i]) - g).square().sum()) for i, g in parts) / goal.numel()
+    with torch.no_grad():
+        error = sum(float((network(features[i]) - g).square().sum()) for i, g in parts) / goal.numel()
     if not math.isfinite(error):
         raise NotMeasurableError("the inversion network diverged: this says nothing about privacy")
     return error
