@@ -69,6 +69,8 @@ class Fisher:
             raise NotMeasurableError("the inputs are discrete: they have no derivatives")
         if tangents.problem:
             raise NotMeasurableError(tangents.problem)
+        if not torch.isfinite(tangents.signal).all():
+            raise NotMeasurableError("the crossing tensor holds NaN or infinities")
         if not torch.isfinite(tangents.energy).all():
             raise NotMeasurableError("the derivatives hold NaN or infinities")
         fisher = fisher_information(tangents)

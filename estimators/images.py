@@ -29,7 +29,7 @@ def psnr(reconstruction: Tensor, original: Tensor) -> Tensor:
 
 
 def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004), `[n]`, for images `[n, c, h, w]` in [0, 1].
+    """Structural similarity (Wang et al. 2004), `[n]`, for images `[n, c, h, w]` in [0, 1]; borders are reflected.
 
     Raises:
         NotMeasurableError: when the images are smaller than the window.

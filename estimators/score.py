@@ -46,7 +46,7 @@ def _score(profile: Profile, attacks: list[Column], learnt_from: int) -> Column:
     measured = ~np.isnan(values).all(0)
     filled = np.where(np.isnan(values), np.inf, values)
     winner = filled.argmin(0)
-    best = filled.min(0)
+    best = np.where(measured, filled.min(0), 1.0)
     error = np.vstack([np.nan_to_num(a.stderr) for a in attacks])[winner, np.arange(len(best))]
     gain = _relative_gain(profile) * remaining_gain(learnt_from) * best
     value = np.clip(best - gain, 0, 1)
