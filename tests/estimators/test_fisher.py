@@ -45,7 +45,7 @@ def energy(values: Tensor, signal: Tensor | None = None, elements: int = 2, prob
 def exact_trace(model: nn.Module, x: Tensor) -> float:
     """Mean over samples of Tr(JᵀJ)/d by the whole Jacobian."""
     jacobians = torch.func.vmap(torch.func.jacrev(model))(x)
-    return float(jacobians.square().sum((1, 2)).mean()) / x.shape[1]
+    return float(jacobians.detach().square().sum((1, 2)).mean()) / x.shape[1]
 
 
 def test_a_linear_model_has_the_closed_form_at_every_cut() -> None:
@@ -127,7 +127,7 @@ def test_van_trees_is_below_the_exact_mmse_and_meets_it_where_the_map_is_isotrop
     """x ~ N(0, s²I) holds Tr(S)/d = 1/s²; the best attacker of z = Wx + σn is left with Tr((WᵀW/σ² + I/s²)⁻¹)/d."""
 
     def exact(W: Tensor) -> float:
-        return float(torch.linalg.inv(W.T @ W / sigma**2 + torch.eye(5) / prior**2).trace()) / 5
+        return float(torch.linalg.inv(W.T @ W / sigma**2 + torch.eye(5).double() / prior**2).trace()) / 5
 
     def bound(W: Tensor) -> float:
         return van_trees_bound(Estimate.exact(float(W.square().sum()) / 5), sigma**2, 1 / prior**2).value
@@ -166,3 +166,27 @@ def test_columns_of_a_cut_agree_with_the_functions() -> None:
 def test_what_has_no_derivative_is_said(tangents: TangentEnergy | None, reason: str) -> None:
     with pytest.raises(NotMeasurableError, match=reason):
         Fisher().at(with_energy(view_of(normal(3, 4).float()), tangents))
+
+
+def test_nan_in_what_crosses_is_said_even_where_its_derivative_is_finite() -> None:
+    class Logarithm(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.log(x)
+
+    x = -normal(5, 6).abs()
+    found = tangent_energies(trace(Logarithm(), x[:2]), (x,), 2, 0)[1]
+    assert torch.isfinite(found.energy).all()
+    with pytest.raises(NotMeasurableError, match="crossing tensor holds NaN"):
+        Fisher().at(with_energy(view_of(normal(5, 4).float()), found))
+
+
+@pytest.mark.parametrize("probes", [1, 4, 16, 64])
+def test_error_of_the_probes_is_their_closed_form(probes: int) -> None:
+    """Var ‖Jv‖² = 2 Σ_{i≠j} A_ij², A = JᵀJ, for Rademacher v (Hutchinson 1990); k probes divide it by k."""
+    layer, x = nn.Linear(6, 4, bias=False).double(), normal(1500, 6)
+    layer.weight.data = normal(4, 6, seed=1)
+    square = layer.weight.detach().T @ layer.weight.detach()
+    spread = math.sqrt(2 * float((square - square.diag().diag()).square().sum()))
+    found = tangent_energies(trace(layer, x[:2]), (x,), probes, 0)[1]
+    error = float((found.energy.mean(0) - square.trace()).square().mean().sqrt())
+    assert error == pytest.approx(spread / math.sqrt(probes), rel=0.1)
