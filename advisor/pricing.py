@@ -206,7 +206,7 @@ class Pricer:
         """`[N, classes]` scores of the cloud half on defended tensors."""
         cloud = self._cloud(cut.index)
         generator = torch.Generator().manual_seed(self.seed)
-        sent = [defense.restore(defense.apply(z, generator)) for z in self.crossings.at(cut)]
+        sent = [defense.restore(defense.apply(z, generator)).to(z.dtype) for z in self.crossings.at(cut)]
         parts = []
         with left_as_found(), plain_attention(), torch.no_grad():
             for start in range(0, len(sent[0]), batch):

@@ -116,7 +116,7 @@ def crossing(
             piece = [t[start : start + batch] for t in inputs]
             sent = edge(*_as_arguments(graph, piece))
             z = tuple(t for t in pytree.tree_leaves(sent) if isinstance(t, Tensor))
-            parts.append(tuple(defense.restore(defense.apply(t, generator)) for t in z))
+            parts.append(tuple(defense.restore(defense.apply(t, generator)).to(t.dtype) for t in z))
     return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
 
 

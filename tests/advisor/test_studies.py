@@ -10,9 +10,11 @@ import torch
 import advisor
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import AdvisorError
+from advisor.estimators.attacking import crossing
 from advisor.estimators.study import study
 from advisor.pricing import Pricer
 from advisor.profilers import device, link
+from tests.advisor.conftest import DigitsNet
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +106,10 @@ def test_a_storage_that_cannot_be_opened_is_one_line(digits_net, digits_data):
     small = tuple(part[:80] for part in digits_data)
     with pytest.raises(AdvisorError, match="cannot be opened"):
         advisor.recommend(digits_net, data=small, trials=2, **options("nodatabase://x"))
+
+
+def test_a_defended_tensor_keeps_the_dtype_of_a_half_precision_model(digits_data):
+    x, _ = digits_data
+    graph = advisor.trace(DigitsNet().eval().bfloat16(), x[:2].bfloat16())
+    sent = crossing(graph, graph.cut("block1.2"), graph.flat(x[:8]), Quantize8(), 0)
+    assert sent[0].dtype == torch.bfloat16
