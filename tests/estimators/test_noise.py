@@ -1,126 +1,137 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 from torch import Tensor
 from views import normal, view_of
 
-from advisor.estimators.grams import pixel_gram, train_kernel
+from advisor.estimators.grams import pixel_gram, roles, train_kernel
 from advisor.estimators.linear import LinearInversion
-from advisor.estimators.noise import LEVELS, NoiseCurve, NoiseCurves, learning_gain, noise_curve
+from advisor.estimators.noise import NoiseCurve, NoiseCurves, learning_gain, noise_curve
 from advisor.sweep import CutView, NotMeasurableError
 
-SAMPLES = 120
+
+def leaky(n: int = 400, columns: int = 12) -> CutView:
+    x = normal(n, 5)
+    z = x @ normal(5, columns, seed=1) * torch.linspace(1, 0.2, columns) + 0.1 * normal(n, columns, seed=2)
+    return view_of(z.float(), pixels=x.float())
 
 
-def toy(noise: float = 0.3, seed: int = 0) -> CutView:
-    """Four inputs seen through three noisy mixtures of different strength."""
-    x = normal(SAMPLES, 4, seed=seed)
-    mixing = normal(4, 3, seed=seed + 1) * torch.tensor([3.0, 1.0, 0.2]).double()
-    return view_of((x @ mixing + noise * normal(SAMPLES, 3, seed=seed + 2) + 5).float(), pixels=x.float())
-
-
-def literal_nmse(view: CutView, sigma: float, copies: int = 400) -> float:
-    """Ridge really fitted to noisy copies of the train samples and scored on noisy copies of the test samples."""
-    z, x = view.z.double(), view.targets.pixels.double()
-    train, test, generator = view.targets.train, view.targets.test, torch.Generator().manual_seed(5)
-
-    def noisy(rows: Tensor) -> tuple[Tensor, Tensor]:
-        many = z[rows].repeat(copies, 1)
-        noise = torch.randn(many.shape, generator=generator, dtype=torch.float64)
-        return many + sigma * noise - z[train].mean(0), x[rows].repeat(copies, 1) - x[train].mean(0)
-
-    kernel = train_kernel(view)
+def bare_penalty(view: CutView) -> float:
+    kernel, (train, _) = train_kernel(view), roles(view.targets)
     inner = pixel_gram(view.targets)[train][:, train]
-    penalty = kernel.penalty(((inner @ kernel.vectors) * kernel.vectors).sum(0))
-    (seen, wanted), (unseen, hidden) = noisy(train), noisy(test)
-    weights = torch.linalg.solve(seen.T @ seen + copies * penalty * torch.eye(3).double(), seen.T @ wanted)
-    return float((unseen @ weights - hidden).square().sum() / hidden.square().sum())
+    return kernel.penalty(((inner @ kernel.vectors) * kernel.vectors).sum(0))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_curve_is_ridge_trained_on_many_noisy_copies(seed: int) -> None:
-    view = toy(seed=10 * seed)
+def literally(view: CutView, sigma: float, copies: int = 40) -> float:
+    """Train ridge on many noisy copies of the train samples, attack noisy copies of the test samples."""
+    z, x, targets = view.z.double(), view.targets.pixels.double(), view.targets
+    train, test = targets.train, targets.test
+    z, x = z - z[train].mean(0), x - x[train].mean(0)
+    noisy = torch.cat([z[train] + sigma * normal(*z[train].shape, seed=10 + k) for k in range(copies)])
+    model = Ridge(alpha=copies * bare_penalty(view), fit_intercept=False)
+    model.fit(noisy.numpy(), x[train].repeat(copies, 1).numpy())
+    errors = [
+        (torch.from_numpy(model.predict((z[test] + sigma * normal(*z[test].shape, seed=999 + k)).numpy())) - x[test])
+        for k in range(copies)
+    ]
+    return float(torch.stack(errors).square().mean() / x[test].square().mean())
+
+
+@pytest.mark.parametrize("level", [8, 10, 12, 13, 14])
+@pytest.mark.parametrize("columns", [12, 350])
+def test_curve_is_what_training_on_noisy_copies_gives(level: int, columns: int) -> None:
+    """With fewer features than train samples (300), and with more."""
+    view = leaky(columns=columns)
     curve = noise_curve(view)
-    for sigma, value in list(zip(curve.sigma, curve.nmse, strict=True))[4:20:3]:
-        assert value == pytest.approx(literal_nmse(view, float(sigma)), abs=0.01)
+    assert curve.nmse[level] == pytest.approx(literally(view, float(curve.sigma[level])), rel=0.03, abs=2e-3)
 
 
-def test_curve_starts_at_the_linear_attack_and_ends_at_the_mean() -> None:
-    view = toy()
+def test_curve_starts_at_the_bare_attack_and_ends_at_the_mean() -> None:
+    view = leaky()
     curve = noise_curve(view)
-    assert curve.bare == pytest.approx(LinearInversion().at(view)["linear_nmse"].value, rel=1e-5)
-    assert curve.nmse[0] == pytest.approx(curve.bare, abs=1e-3)
+    assert curve.bare == pytest.approx(LinearInversion().at(view)["linear_nmse"].value, rel=1e-3)
+    assert curve.nmse[0] == pytest.approx(curve.bare, rel=0.02)
     assert curve.nmse[-1] == pytest.approx(1, abs=1e-3)
-
-
-@pytest.mark.parametrize("view", [toy(), toy(noise=0.0), toy(noise=100.0), view_of(normal(60, 200).float())])
-def test_noise_never_helps_and_shares_lie_between_0_and_1(view: CutView) -> None:
-    curve = noise_curve(view)
-    assert len(curve.sigma) == LEVELS
     assert (np.diff(curve.nmse) >= 0).all()
-    assert ((curve.nmse >= curve.bare) & (curve.nmse <= 1)).all()
-    kept = [curve.kept(s) for s in (0.0, *np.geomspace(curve.sigma[0] / 10, curve.sigma[-1] * 10, 60))]
-    assert kept[0] == 1
-    assert all(0 <= b <= a <= 1 for a, b in pairwise(kept))
+    assert (np.diff(curve.sigma) > 0).all()
 
 
-@pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01])
-def test_wanted_noise_is_the_least_level_on_the_curve(share: float) -> None:
-    curve = noise_curve(toy())
-    sigma = curve.sigma_for(share)
-    assert sigma in curve.sigma
-    assert curve.kept(sigma) <= share
-    assert all(curve.kept(s) > share for s in curve.sigma[curve.sigma < sigma])
+def test_linear_gaussian_models_reach_the_exact_mmse_at_every_noise() -> None:
+    W = normal(5, 8, seed=3)
+    x = normal(2000, 5)
+    curve = noise_curve(view_of((x @ W).float(), pixels=x.float()))
+    for sigma, found in zip(curve.sigma, curve.nmse, strict=True):
+        exact = float(torch.linalg.inv(W @ W.T / sigma**2 + torch.eye(5)).trace()) / 5
+        assert found == pytest.approx(exact, rel=0.08, abs=2e-3)
 
 
-def test_shares_are_what_the_errors_say() -> None:
-    curve = NoiseCurve(np.array([1.0, 100.0]), np.array([0.2, 0.6]), 0.2)
-    assert curve.kept(10.0) == pytest.approx(0.75)  # half way on a log scale: NMSE 0.4, so 0.6 of 0.8
-    assert curve.kept(1e-9) == 1.0
-    assert curve.kept(1e9) == pytest.approx(0.5)
-    assert (curve.sigma_for(0.5 + 1e-9), curve.sigma_for(0.4)) == (100.0, math.inf)
+def test_scale_of_z_moves_sigma_alone() -> None:
+    view = leaky()
+    loud = view_of(100 * view.z, pixels=view.targets.pixels)
+    quiet_curve, loud_curve = noise_curve(view), noise_curve(loud)
+    assert loud_curve.sigma == pytest.approx(100 * quiet_curve.sigma, rel=1e-4)
+    assert loud_curve.nmse == pytest.approx(quiet_curve.nmse, abs=1e-4)
 
 
-def test_rescaling_z_rescales_the_noise() -> None:
-    view = toy()
-    one, other = noise_curve(view), noise_curve(replace(view, tensors=(64 * view.tensors[0],)))
-    assert other.sigma == pytest.approx(64 * one.sigma)
-    assert other.nmse == pytest.approx(one.nmse, abs=1e-6)
+def test_share_that_survives_is_read_off_the_curve() -> None:
+    curve = NoiseCurve(np.array([0.1, 1.0, 10.0]), np.array([0.2, 0.6, 1.0]), 0.2)
+    assert curve.kept(0) == 1
+    assert curve.kept(1.0) == pytest.approx(0.5)
+    assert curve.kept(math.sqrt(10)) == pytest.approx(0.25)  # straight lines over log σ
+    assert curve.kept(1e-5) == 1
+    assert curve.kept(1e5) == 0
+    assert curve.sigma_for(0.5) == 1.0
+    assert curve.sigma_for(0.3) == 10.0
+    assert math.isinf(NoiseCurve(np.array([0.1, 1.0]), np.array([0.2, 0.6]), 0.2).sigma_for(0.1))
 
 
-def test_constant_z_explains_nothing_for_noise_to_take() -> None:
-    curve = noise_curve(view_of(torch.full((40, 5), 3.7), pixels=normal(40, 4).float()))
-    assert (curve.bare, curve.kept(1.0), curve.sigma_for(0.1)) == (1.0, 1.0, math.inf)
+def test_noise_that_never_leaked_stays_at_the_mean() -> None:
+    curve = noise_curve(view_of(normal(60, 4, seed=9).float(), pixels=normal(60, 3).float()))
+    assert curve.bare == pytest.approx(1, abs=0.08)
+    assert curve.nmse == pytest.approx(np.ones(len(curve.sigma)), abs=0.08)
 
 
-def test_gain_is_the_linear_attack_with_half_the_samples_minus_with_all() -> None:
-    x = normal(200, 40)
-    view = view_of((x + 0.3 * normal(200, 40, seed=1)).float(), pixels=x.float())
-    train = view.targets.train
-    half = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(view.seed))][: len(train) // 2]
-    fewer = LinearInversion().at(replace(view, targets=replace(view.targets, train=half)))["linear_nmse"].value
-    errors = (
-        fewer * float(((x - x[half].mean(0))[view.targets.test]).square().mean()) / float(view.targets.ceiling.mean())
+def test_a_constant_has_no_curve() -> None:
+    """Nothing is known of what noise does where there is nothing to hide: all of nothing survives."""
+    curve = noise_curve(view_of(torch.full((60, 4), 2.0), pixels=normal(60, 3).float()))
+    assert (len(curve.sigma), curve.bare, curve.kept(1.0)) == (0, 1.0, 1.0)
+
+
+def test_gain_of_the_last_doubling_is_that_of_the_linear_attack() -> None:
+    """Against the attack itself on half the samples; more samples help while they are few, and no longer when many."""
+    few, many = view_of_size(60), view_of_size(1200)
+    half = few.targets.train[torch.randperm(45, generator=torch.Generator().manual_seed(0))[:22]]
+    targets = few.targets
+    smaller = type(targets)(
+        targets.pixels, False, targets.labels, True, half, targets.test, targets.classes
+    )  # fmt: skip
+    reduced = CutView(few.cut, few.tensors, smaller, few.wire_step, 0)
+    with_half = float(LinearInversion().at(reduced)["linear_nmse"])
+    ceilings = float(smaller.ceiling.mean() / targets.ceiling.mean())
+    with_all = float(LinearInversion().at(few)["linear_nmse"])
+    assert learning_gain(few).value == pytest.approx(with_half * ceilings - with_all, abs=0.01)
+    assert learning_gain(few).value > 5 * learning_gain(many).value >= 0
+
+
+def view_of_size(n: int) -> CutView:
+    x = normal(n, 3)
+    return view_of(
+        torch.cat([x, normal(n, 12, seed=4)], 1).float() + 0.5 * normal(n, 15, seed=5).float(), pixels=x.float()
     )
-    expected = errors - LinearInversion().at(view)["linear_nmse"].value
-    assert expected > 0.02
-    assert learning_gain(view).value == pytest.approx(expected, rel=1e-4)
 
 
-def test_an_inverted_cut_has_nothing_left_to_learn() -> None:
-    x = normal(200, 4).float()
-    assert learning_gain(view_of(x @ normal(4, 4, seed=3).float(), pixels=x)).value == pytest.approx(0, abs=1e-4)
+def test_curves_are_kept_for_the_search() -> None:
+    keeper, view = NoiseCurves(), leaky()
+    found = keeper.at(view)
+    assert found["linear_gain"].value >= 0
+    assert keeper.curves[view.cut.index].nmse == pytest.approx(noise_curve(view).nmse)
 
 
-def test_curves_are_kept_by_cut_and_too_few_samples_say_so() -> None:
-    keeper, view = NoiseCurves(), toy()
-    assert keeper.at(view)["linear_gain"] == learning_gain(view)
-    assert keeper.curves[view.cut.index].bare == noise_curve(view).bare
+def test_too_few_samples_are_said() -> None:
     with pytest.raises(NotMeasurableError, match="too few"):
-        keeper.at(view_of(normal(3, 4).float()))
+        NoiseCurves().at(view_of(normal(3, 4).float()))
