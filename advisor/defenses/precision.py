@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,5 +15,5 @@ def rounding_step(z: Tensor) -> float:
 
     if not z.dtype.is_floating_point:
         return 1.0
-    spacing = torch.finfo(z.dtype).eps * z.detach().double().abs()
-    return float(spacing.square().mean().sqrt())
+    root_mean_square = torch.linalg.vector_norm(z.detach().float()) / math.sqrt(max(1, z.numel()))
+    return float(torch.finfo(z.dtype).eps * root_mean_square)
