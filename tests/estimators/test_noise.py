@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
-from torch import Tensor
 from views import normal, view_of
 
 from advisor.estimators.grams import pixel_gram, roles, train_kernel

@@ -15,10 +15,8 @@ from advisor.estimators.score import ATTACKS
 from advisor.estimators.study import LeakageStudy, mean_image_ssim, study, targets_for
 from advisor.tracing import trace
 
-CONTRACT = (
-    "fisher fisher_snr mse_bound rc2 rc2_per_dim rc2_ratio entropy_bound rate dcor linear_nmse ka_mse ka_nmse ka_ssim "
-    "label_leak score score_ssim rc2_drop in_gpz in_zone"
-).split()
+CONTRACT = ["fisher", "fisher_snr", "mse_bound", "rc2", "rc2_per_dim", "rc2_ratio", "entropy_bound", "rate", "dcor",
+    "linear_nmse", "ka_mse", "ka_nmse", "ka_ssim", "label_leak", "score", "score_ssim", "rc2_drop", "in_gpz", "in_zone"]  # fmt: skip
 
 
 def studied(model: nn.Module, x: Any, y: Tensor | None = None, **options: Any) -> LeakageStudy:
@@ -85,12 +83,11 @@ def test_what_the_report_needs_is_handed_over() -> None:
 
 def test_same_seed_same_study_and_the_model_is_left_as_found() -> None:
     model = DigitNet().train()
-    x, y = digits(40)
+    x, y = digits(16)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     torch.manual_seed(5)
     generator, threads = torch.get_rng_state(), torch.get_num_threads()
-    drawing = ["fisher", "dcor", "kernel_nmse", "linear_gain", "ka_nmse", "ka_ssim", "score"]
-    first, second, other = (studied(model, x, y, seed=seed, only=drawing).profile for seed in (3, 3, 4))
+    first, second = (studied(model, x, y, seed=3).profile for _ in range(2))
     assert model.training
     assert torch.equal(torch.get_rng_state(), generator)
     assert (torch.get_num_threads(), torch.is_grad_enabled()) == (threads, True)
@@ -98,7 +95,8 @@ def test_same_seed_same_study_and_the_model_is_left_as_found() -> None:
     assert all(p.grad is None for p in model.parameters())
     for column in first:
         assert np.array_equal(column.values, second[column.name].values, equal_nan=True), column.name
-    assert not np.array_equal(first["ka_nmse"].values, other["ka_nmse"].values)
+    other = studied(model, x, y, seed=4, only=["fisher"]).profile
+    assert not np.array_equal(first["fisher"].values, other["fisher"].values)
 
 
 @pytest.mark.parametrize(
