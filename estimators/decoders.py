@@ -26,7 +26,7 @@ FOURIER = 1024
 FEW_CELLS = 16
 FULL_CELLS = 1024
 WIDEST = 4
-PERCEPTRON = 8
+PERCEPTRON = 4
 """Hidden units of a perceptron for each channel of the convolutional network."""
 
 

@@ -15,8 +15,10 @@ from advisor.estimators.score import ATTACKS
 from advisor.estimators.study import LeakageStudy, mean_image_ssim, study, targets_for
 from advisor.tracing import trace
 
-CONTRACT = ["fisher", "fisher_snr", "mse_bound", "rc2", "rc2_per_dim", "rc2_ratio", "entropy_bound", "rate", "dcor",
-    "linear_nmse", "ka_mse", "ka_nmse", "ka_ssim", "label_leak", "score", "score_ssim", "rc2_drop", "in_gpz", "in_zone"]  # fmt: skip
+CONTRACT = [
+    "fisher", "fisher_snr", "mse_bound", "rc2", "rc2_per_dim", "rc2_ratio", "entropy_bound", "rate", "dcor",
+    "linear_nmse", "ka_mse", "ka_nmse", "ka_ssim", "label_leak", "score", "score_ssim", "rc2_drop", "in_gpz", "in_zone",
+]  # fmt: skip
 
 
 def studied(model: nn.Module, x: Any, y: Tensor | None = None, **options: Any) -> LeakageStudy:
