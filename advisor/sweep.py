@@ -17,7 +17,7 @@ from advisor.cuts import Cut
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Source
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found, plain_attention
+from advisor.preserve import left_as_found, one_thread, plain_attention
 from advisor.tangents import TangentEnergy
 
 Progress = Callable[[float, str], None]
@@ -165,7 +165,8 @@ class Sheet:
     def add(self, estimator: Estimator, view: CutView) -> None:
         """Measure one estimator at one cut; what it cannot measure is recorded with its reason."""
         try:
-            found, reason = estimator.at(view), "not measured at this cut"
+            with one_thread():
+                found, reason = estimator.at(view), "not measured at this cut"
         except NotMeasurableError as error:
             found, reason = {}, str(error)
         for spec in estimator.columns:

@@ -14,6 +14,7 @@ from advisor.estimators.images import mse, psnr, ssim
 from advisor.estimators.layouts import arrange
 from advisor.estimators.ratios import ratio_of_means
 from advisor.estimators.training import Budget, Tick, recover, train_all
+from advisor.preserve import one_thread
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 
 QUICK = Budget(width=24, depth=1, steps=120, batch=48, rate=0.05, checks=8, patience=4, settled=0.08)
@@ -59,7 +60,7 @@ def invert(
     """
     _check(tensors, targets)
     features, layout = arrange(tensors, targets.pixels, targets.images)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), one_thread():
         torch.manual_seed(seed)
         order = targets.train[torch.randperm(len(targets.train))]
         held = max(int(VALIDATION * len(order)), min(FEWEST_CHECKS, len(order) // 3))
