@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib
 import importlib.util
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
+from advisor.loading.here import modules_here
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ def build(arch: str) -> nn.Module:
 
     if arch.startswith(TORCHVISION):
         return random_torchvision(arch.removeprefix(TORCHVISION).removesuffix("@random"))
-    with _current_directory():
+    with modules_here():
         factory = _factory(arch)
         try:
             model = factory()
@@ -78,17 +78,6 @@ def _from_file(path: Path) -> Any:
     sys.modules.setdefault(path.stem, module)
     spec.loader.exec_module(module)
     return module
-
-
-@contextlib.contextmanager
-def _current_directory() -> Iterator[None]:
-    """Search the current directory too, first, as `python -m` does; the search path is left as found."""
-    before = list(sys.path)
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
 
 
 def random_torchvision(name: str, seed: int = 0) -> nn.Module:

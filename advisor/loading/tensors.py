@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from advisor.errors import AdvisorError
+from advisor.loading.here import modules_here
 from advisor.loading.pickles import Trust, foreign, permit
 from advisor.loading.quiet import quiet
 
@@ -43,24 +41,13 @@ def _read_trusted(path: Path) -> Any:
     import torch
 
     try:
-        with open(path, "rb") as file, _modules_here():
+        with open(path, "rb") as file, modules_here():
             return torch.load(file, weights_only=False, map_location="cpu")
     except Exception as error:
         raise AdvisorError(
             f"{path} cannot be loaded: {type(error).__name__}: {error}.",
             "Run from the folder that holds its classes, or save a .pt2.",
         ) from error
-
-
-@contextlib.contextmanager
-def _modules_here() -> Iterator[None]:
-    """A pickled module names its classes; they may lie in the current directory."""
-    before = list(sys.path)
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
