@@ -229,9 +229,9 @@ class PartitionGraph:
                 unique[id(value)] = (name, value, min(level, self._levels[node]))
         return list(unique.values())
 
-    def piece(self, index: int) -> nn.Module:
-        """The model between cut `index - 1` and cut `index`: flat crossing tensors in, crossing tensors out."""
-        inputs, outputs = self.crossings[index - 1], self.crossings[index]
+    def piece(self, stop: int, start: int | None = None) -> nn.Module:
+        """The model between cut `start` (by default the one before) and `stop`: flat crossing tensors in and out."""
+        inputs, outputs = self.crossings[stop - 1 if start is None else start], self.crossings[stop]
         return self._runnable(with_structure(subgraph(self.module, inputs, outputs), [n.name for n in inputs]))
 
     def split(self, cut: Cut | int | str, tail: Cut | int | str | None = None) -> tuple[nn.Module, ...]:

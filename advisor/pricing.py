@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from advisor.batches import carried, first_scores
 from advisor.choosing import LeakageLimits
 from advisor.columns import Profile
 from advisor.cuts import Cut
 from advisor.defenses import Defense, GaussianNoise, NoDefense
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.estimators.attacking import AttackResult, attack, crossing
+from advisor.estimators.attacking import AttackResult, attack, defended
 from advisor.estimators.noise import NoiseCurve
-from advisor.estimators.study import LeakageStudy, first_output
+from advisor.estimators.study import LeakageStudy
 from advisor.graph import PartitionGraph
 from advisor.plans import Plan
-from advisor.preserve import left_as_found, plain_attention
 from advisor.profilers import Device, Link, transfer_time
 from advisor.profilers.halves import total
 
@@ -34,7 +33,10 @@ _COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "bytes
 
 
 class Crossings:
-    """What crosses each cut for fixed samples, kept while memory allows; the least recently used goes first."""
+    """What crosses each cut for fixed samples, kept while memory allows; the least recently used goes first.
+
+    A cut is reached from the deepest kept one before it: going down the model in order costs one forward pass in all.
+    """
 
     def __init__(self, graph: PartitionGraph, inputs: tuple[Tensor, ...]) -> None:
         self._graph, self._inputs = graph, inputs
@@ -43,7 +45,8 @@ class Crossings:
     def at(self, cut: Cut) -> tuple[Tensor, ...]:
         """Undefended tensors, each `[N, ...]`."""
         if cut.index not in self._kept:
-            self._kept[cut.index] = crossing(self._graph, cut, self._inputs, NoDefense(), 0)
+            start = max((index for index in self._kept if index < cut.index), default=0)
+            self._kept[cut.index] = carried(self._graph, self._kept.get(start, self._inputs), start, cut.index)
         self._kept.move_to_end(cut.index)
         while len(self._kept) > 1 and sum(t.nbytes for z in self._kept.values() for t in z) > CACHE_BYTES:
             self._kept.popitem(last=False)
@@ -177,7 +180,7 @@ class Pricer:
     @cached_property
     def bare_outputs(self) -> Tensor | None:
         """`[N, classes]` scores of the undefended model, None where it gives none."""
-        output = first_output(self.graph, self.evaluation)
+        output = first_scores(self.graph, self.evaluation)
         return output if output is not None and output.dim() == 2 and output.shape[1] > 1 else None
 
     def accuracy(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
@@ -192,7 +195,9 @@ class Pricer:
         if isinstance(defense, NoDefense):
             drop = Estimate.exact(0.0, "1", "measured", f"{method}; an undefended split is exact")
             return {"accuracy": Estimate.of_mean(right_bare.numpy(), "1", method), "accuracy_drop": drop}
-        right = (self.defended_outputs(cut, defense).argmax(1) == goal).double()
+        outputs = first_scores(self.graph, defended(self.crossings.at(cut), defense, self.seed), cut.index)
+        assert outputs is not None, "the undefended model gave scores"
+        right = (outputs.argmax(1) == goal).double()
         return {
             "accuracy": Estimate.of_mean(right.numpy(), "1", method),
             "accuracy_drop": Estimate.of_mean((right_bare - right).numpy(), "1", f"{method}; paired over the samples"),
@@ -202,27 +207,10 @@ class Pricer:
         kind = "agreement with the undefended model" if self.labels is None else "accuracy against true labels"
         return f"{kind} on {len(self.rows):,} samples"
 
-    def defended_outputs(self, cut: Cut, defense: Defense, batch: int = 256) -> Tensor:
-        """`[N, classes]` scores of the cloud half on defended tensors."""
-        cloud = self._cloud(cut.index)
-        generator = torch.Generator().manual_seed(self.seed)
-        sent = [defense.restore(defense.apply(z, generator)).to(z.dtype) for z in self.crossings.at(cut)]
-        parts = []
-        with left_as_found(), plain_attention(), torch.no_grad():
-            for start in range(0, len(sent[0]), batch):
-                outputs: Any = cloud(*(t[start : start + batch] for t in sent))
-                found = [t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor) and t.dtype.is_floating_point]
-                parts.append(found[0].float())
-        return torch.cat(parts)
-
     @cached_property
     def crossings(self) -> Crossings:
         """Undefended tensors of the evaluation samples."""
         return Crossings(self.graph, self.evaluation)
-
-    @lru_cache(maxsize=256)  # noqa: B019  the pricer lives for one recommendation
-    def _cloud(self, index: int) -> torch.nn.Module:
-        return self.graph.split(index)[1]
 
     # ---- verification --------------------------------------------------------------------------------------------
 

@@ -137,7 +137,10 @@ class Search:
     # ---- what to try first ---------------------------------------------------------------------------------------
 
     def _suggestions(self, bare: Sequence[Plan], names: Sequence[str]) -> list[dict[str, Any]]:
-        """At each promising cut the least noise that the noise curve finds enough, and the parameterless defenses."""
+        """At each promising cut the least noise that the noise curve finds enough, and the parameterless defenses.
+
+        In the order of the cuts: each crossing is then computed from the one before.
+        """
         cheap = [plan for plan in bare if not self.budgets.excess(plan.predicted)] or list(bare)
         cheap.sort(key=lambda plan: plan.predicted["latency"].value)
         found = []
@@ -147,9 +150,9 @@ class Search:
             plain = [name for name in names if not DEFENSES[name].search_space]
             found += [{"cut": plan.cut.name, "defense": name} for name in plain if plan.cut.block]
         room = max(1, int(SEEDED_SHARE * self.trials))
-        if len(found) <= room:
-            return found
-        return [found[round(i * (len(found) - 1) / max(1, room - 1))] for i in range(room)]
+        if len(found) > room:
+            found = [found[round(i * (len(found) - 1) / max(1, room - 1))] for i in range(room)]
+        return sorted(found, key=lambda parameters: self.pricer.graph.cut(parameters["cut"]).index)
 
     def enough_noise(self, cut: Cut) -> float | None:
         """The dFIL at which the predicted attack meets the limits; None where none in range does or none is needed."""

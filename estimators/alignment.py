@@ -17,8 +17,8 @@ from advisor.estimators.training import Budget, Tick, recover, train_all
 from advisor.preserve import one_thread
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 
-QUICK = Budget(width=24, depth=1, steps=120, batch=48, rate=0.05, checks=8, patience=4, settled=0.08)
-STRONG = Budget(width=48, depth=4, steps=6000, batch=64, rate=0.02, checks=60, patience=15, settled=0.01)
+QUICK = Budget(width=24, depth=1, steps=120, epochs=40, batch=48, rate=0.05, checks=8, patience=4, settled=0.08)
+STRONG = Budget(width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=60, patience=15, settled=0.01)
 BUDGETS = {"quick": QUICK, "strong": STRONG}
 
 VALIDATION = 0.15

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from advisor.batches import carried
 from advisor.cuts import Cut
 from advisor.defenses import Defense, NoDefense
 from advisor.errors import AdvisorError, DataError
 from advisor.estimate import Estimate
 from advisor.estimators.alignment import BUDGETS, Inversion, invert
-from advisor.estimators.study import targets_for
+from advisor.estimators.study import pixels_of
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found, plain_attention
 from advisor.samples import split_holdout
 from advisor.sweep import NotMeasurableError, Targets
 
@@ -88,11 +88,12 @@ def attack(
         learning = graph.flat(aux)
         everything = tuple(torch.cat([a, b]) for a, b in zip(learning, private, strict=True))
         learnt, scored = torch.arange(len(learning[0])), torch.arange(len(learning[0]), len(everything[0]))
-    sent = crossing(graph, chosen, everything, defense or NoDefense(), seed)
-    base = targets_for(graph, everything, torch.zeros(len(everything[0]), dtype=torch.long), seed)
-    if base.elements == 1 and not base.images:
+    if not any(t.dtype.is_floating_point for t in everything):
         raise DataError("The inputs are discrete: there are no pixels to reconstruct.", "Attack a model of numbers.")
-    targets = Targets(base.pixels, base.images, base.labels, False, learnt, scored, base.classes, base.note)
+    pixels, images, note = pixels_of(everything)
+    unlabelled = torch.zeros(len(pixels), dtype=torch.long)
+    targets = Targets(pixels, images, unlabelled, False, learnt, scored, 1, note)
+    sent = defended(carried(graph, everything, 0, chosen.index), defense or NoDefense(), seed)
     try:
         found = ATTACKS[name](sent, targets, BUDGETS[budget], seed, tick=progress)
     except NotMeasurableError as error:
@@ -102,29 +103,10 @@ def attack(
     return _result(found, targets)
 
 
-def crossing(
-    graph: PartitionGraph, cut: Cut, inputs: tuple[Tensor, ...], defense: Defense, seed: int, batch: int = 256
-) -> tuple[Tensor, ...]:
-    """What the cloud receives at a cut, each `[n, ...]`: defended, sent and restored."""
-    from torch.utils import _pytree as pytree
-
-    edge = graph.split(cut)[0]
+def defended(sent: tuple[Tensor, ...], defense: Defense, seed: int) -> tuple[Tensor, ...]:
+    """What the cloud receives, each `[n, ...]` in its own dtype: defended, sent and restored."""
     generator = torch.Generator().manual_seed(seed)
-    parts: list[tuple[Tensor, ...]] = []
-    with left_as_found(), plain_attention(), torch.no_grad():
-        for start in range(0, len(inputs[0]), batch):
-            piece = [t[start : start + batch] for t in inputs]
-            sent = edge(*_as_arguments(graph, piece))
-            z = tuple(t for t in pytree.tree_leaves(sent) if isinstance(t, Tensor))
-            parts.append(tuple(defense.restore(defense.apply(t, generator)).to(t.dtype) for t in z))
-    return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
-
-
-def _as_arguments(graph: PartitionGraph, flat: list[Tensor]) -> Any:
-    from torch.utils import _pytree as pytree
-
-    args, kwargs = pytree.tree_unflatten(flat, graph.in_spec)
-    return (*args, *kwargs.values())
+    return tuple(defense.restore(defense.apply(z, generator)).to(z.dtype) for z in sent)
 
 
 def _result(found: Inversion, targets: Targets) -> AttackResult:

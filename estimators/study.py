@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from advisor.batches import first_scores
 from advisor.columns import Column, Profile
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.alignment import QuickAlignment
@@ -101,20 +101,24 @@ def study(
 
 def targets_for(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None, seed: int) -> Targets:
     """What an attacker wants of these inputs, and who learns from which sample."""
-    floats = [t for t in inputs if t.dtype.is_floating_point]
-    images = len(inputs) == 1 and is_image_batch(inputs[0])
-    note = "inputs as given"
-    if images:
-        pixels = pictures(inputs[0])
-        if pixels.shape != inputs[0].shape:
-            note = f"images reconstructed at {tuple(pixels.shape[-2:])} pixels (at most {PICTURE_SIDE} a side)"
-    elif floats:
-        pixels = torch.cat([t.flatten(1).float() for t in floats], 1)
-    else:
-        pixels, note = torch.zeros(len(inputs[0]), 1), "the inputs are discrete: there are no pixels to reconstruct"
+    pixels, images, note = pixels_of(inputs)
     labels, classes = _labels(graph, inputs, y)
     train, test = split_holdout(len(pixels), seed)
     return Targets(pixels, images, labels, y is not None, train, test, classes, note)
+
+
+def pixels_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool, str]:
+    """What a reconstruction is held against: `[n, ...]` images at most 64 pixels a side, else `[n, d]`; images?; why.
+
+    Discrete inputs have nothing to hold against: zeros `[n, 1]`.
+    """
+    if len(inputs) == 1 and is_image_batch(inputs[0]):
+        pixels = pictures(inputs[0])
+        reduced = f"images reconstructed at {tuple(pixels.shape[-2:])} pixels (at most {PICTURE_SIDE} a side)"
+        return pixels, True, "inputs as given" if pixels.shape == inputs[0].shape else reduced
+    if floats := [t.flatten(1).float() for t in inputs if t.dtype.is_floating_point]:
+        return torch.cat(floats, 1), False, "inputs as given"
+    return torch.zeros(len(inputs[0]), 1), False, "the inputs are discrete: there are no pixels to reconstruct"
 
 
 def mean_image_ssim(targets: Targets) -> float:
@@ -140,26 +144,13 @@ def _panel(graph: PartitionGraph, inputs: tuple[Tensor, ...], seed: int) -> Tens
 
 def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None) -> tuple[Tensor, int]:
     """True labels, else the model's predictions; one class where it is no classifier."""
-    output = first_output(graph, inputs)
+    output = first_scores(graph, inputs)
     classes = int(output.shape[1]) if output is not None and output.dim() == 2 else 1
     if y is not None:
         return y.long(), max(classes, int(y.max()) + 1)
     if output is None or output.dim() != 2 or classes < 2:
         return torch.zeros(len(inputs[0]), dtype=torch.long), 1
     return output.argmax(1), classes
-
-
-def first_output(graph: PartitionGraph, inputs: tuple[Tensor, ...], batch: int = 256) -> Tensor | None:
-    """The model's first floating-point output for all samples, None where it has none."""
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(inputs[0]), batch):
-            flat = graph.run(tuple(t[start : start + batch] for t in inputs))
-            found = [t for t in pytree.tree_leaves(flat) if isinstance(t, Tensor) and t.dtype.is_floating_point]
-            if not found:
-                return None
-            parts.append(found[0].float())
-    return torch.cat(parts)
 
 
 def _energies(

@@ -27,6 +27,7 @@ class Budget:
     Attributes:
         width, depth: of the residual network; width at 32×32 cells, and more where the map is coarser: the same work.
         steps: optimiser steps at most.
+        epochs: passes over the samples at most: with a few of them the network only learns them by heart.
         batch: samples a step.
         rate: peak learning rate (Muon, one cycle).
         checks: how often in all the network is tried on samples held back.
@@ -37,6 +38,7 @@ class Budget:
     width: int
     depth: int
     steps: int
+    epochs: int
     batch: int
     rate: float
     checks: int
@@ -124,9 +126,10 @@ def _descend(
     """One cycle; leaves the network in its best state on `check`, the zero start included, and returns its error."""
     network, features = decoder.network, decoder.features
     best, worse, state = 1.0, 0, copy.deepcopy(network.state_dict())
-    cycle, batches = OneCycle(network, budget.rate, budget.steps), _batches(len(fit), budget.batch)
-    while cycle.taken < budget.steps and worse < budget.patience and best > enough:
-        for _ in range(min(math.ceil(budget.steps / budget.checks), budget.steps - cycle.taken)):
+    steps = min(budget.steps, budget.epochs * math.ceil(len(fit) / budget.batch))
+    cycle, batches = OneCycle(network, budget.rate, steps), _batches(len(fit), budget.batch)
+    while cycle.taken < steps and worse < budget.patience and best > enough:
+        for _ in range(min(math.ceil(steps / budget.checks), steps - cycle.taken)):
             batch = next(batches)
             with torch.enable_grad():
                 cycle.step(F.mse_loss(network(features[fit[batch]]), goals[0][batch]))
@@ -135,7 +138,7 @@ def _descend(
         if error < best:
             best, state = error, copy.deepcopy(network.state_dict())
         if tick:
-            tick(cycle.taken / budget.steps)
+            tick(cycle.taken / steps)
     network.load_state_dict(state)
     return best
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import advisor
+from advisor.batches import carried
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import AdvisorError
-from advisor.estimators.attacking import crossing
+from advisor.estimators.attacking import defended
 from advisor.estimators.study import study
 from advisor.pricing import Pricer
 from advisor.profilers import device, link
@@ -111,5 +112,5 @@ def test_a_storage_that_cannot_be_opened_is_one_line(digits_net, digits_data):
 def test_a_defended_tensor_keeps_the_dtype_of_a_half_precision_model(digits_data):
     x, _ = digits_data
     graph = advisor.trace(DigitsNet().eval().bfloat16(), x[:2].bfloat16())
-    sent = crossing(graph, graph.cut("block1.2"), graph.flat(x[:8]), Quantize8(), 0)
+    sent = defended(carried(graph, graph.flat(x[:8]), 0, graph.cut("block1.2").index), Quantize8(), 0)
     assert sent[0].dtype == torch.bfloat16

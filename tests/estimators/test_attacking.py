@@ -10,11 +10,12 @@ from nets import Restorer, Tokens, TwoInputs, digits, fixed, trained
 from torch import nn
 from views import normal
 
+from advisor.batches import carried
 from advisor.defenses import GaussianNoise, NoDefense
 from advisor.errors import AdvisorError, CutError, DataError
 from advisor.estimators import attacking
 from advisor.estimators.alignment import BUDGETS, QUICK
-from advisor.estimators.attacking import AttackResult, attack, crossing
+from advisor.estimators.attacking import AttackResult, attack, defended
 from advisor.estimators.images import mse, ssim
 from advisor.graph import PartitionGraph
 from advisor.sweep import NotMeasurableError
@@ -84,17 +85,18 @@ def test_linear_gaussian_model_under_noise_is_attacked_to_the_exact_mmse() -> No
     assert found.high >= exact * 0.98
 
 
-def test_crossing_is_what_the_edge_sends() -> None:
+def test_what_is_carried_and_defended_is_what_the_edge_sends() -> None:
     x, _ = digits(70)
     edge, cloud = graph().split(2)
-    (sent,) = crossing(graph(), graph().cuts[2], (x,), NoDefense(), 0, batch=32)
+    bare = carried(graph(), (x,), 0, 2)
+    (sent,) = defended(bare, NoDefense(), 0)
     with torch.no_grad():
         assert torch.allclose(sent, edge(x), atol=1e-6)
         assert torch.allclose(cloud(sent), trained()(x), atol=1e-5)
-    noisy = crossing(graph(), graph().cuts[2], (x,), GaussianNoise(0.5), 0)[0]
+    noisy = defended(bare, GaussianNoise(0.5), 0)[0]
     assert float((noisy - sent).std()) == pytest.approx(0.5, rel=0.05)
-    assert torch.equal(noisy, crossing(graph(), graph().cuts[2], (x,), GaussianNoise(0.5), 0)[0])
-    assert not torch.equal(noisy, crossing(graph(), graph().cuts[2], (x,), GaussianNoise(0.5), 1)[0])
+    assert torch.equal(noisy, defended(bare, GaussianNoise(0.5), 0)[0])
+    assert not torch.equal(noisy, defended(bare, GaussianNoise(0.5), 1)[0])
 
 
 def test_same_seed_same_answer_and_torch_is_left_as_found() -> None:
