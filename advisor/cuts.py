@@ -47,6 +47,11 @@ class TensorSpec:
         """Bytes for one sample, in the dtype that crosses."""
         return self.elements * ITEM_BYTES[self.dtype]
 
+    @property
+    def is_floating(self) -> bool:
+        """Whether it holds floating-point numbers, which a defense can change a little."""
+        return self.dtype.startswith(("float", "bfloat"))
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -73,6 +78,11 @@ class Cut:
     def elements(self) -> int:
         """Elements that cross for one sample."""
         return sum(tensor.elements for tensor in self.tensors)
+
+    @property
+    def undefendable(self) -> TensorSpec | None:
+        """A crossing tensor that no defense can change without breaking it, neither numbers nor a mask; else None."""
+        return next((t for t in self.tensors if not t.is_floating and t.dtype != "bool"), None)
 
     def __str__(self) -> str:
         return self.name

@@ -1,4 +1,4 @@
-"""The traced graph as a DAG: what depends on the input, where one tensor is all that flows, what lies before a cut."""
+"""The traced graph as a DAG: what depends on the input, what is alive after each step, what lies before a cut."""
 
 from __future__ import annotations
 
@@ -30,21 +30,25 @@ def data_nodes(graph: fx.Graph, results: Sequence[Any]) -> tuple[fx.Node, ...]:
     return tuple(n for n in graph.nodes if n in ahead and n in live)
 
 
-def bottlenecks(nodes: Sequence[fx.Node], results: Sequence[Any]) -> list[fx.Node]:
-    """Nodes on every path from the inputs to the results: no edge of the DAG jumps over them in topological order.
+def live_sets(order: Sequence[fx.Node], results: Sequence[Any], most: int) -> list[tuple[fx.Node, ...]]:
+    """What is alive after each step of a topological order, where at most `most` values are: computed, and read later.
 
-    Such a node is comparable to every other one (all that lies on some path is before or behind it), so that any
-    topological order finds the same ones, in time linear in the edges.
+    A node that is alive alone lies on every path from the inputs to the results and is comparable to every other one,
+    so that any topological order finds the same ones. Takes time linear in the edges.
     """
-    position = {node: i for i, node in enumerate(nodes)}
-    returned = {r for r in results if isinstance(r, fx.Node)}
-    reach = max((i for node, i in position.items() if node.op == "placeholder"), default=-1)
+    known, returned = set(order), {r for r in results if isinstance(r, fx.Node)}
+    left = {node: sum(user in known for user in node.users) + (node in returned) for node in order}
+    live = dict.fromkeys(node for node in order if node.op == "placeholder")
     found = []
-    for i, node in enumerate(nodes):
-        if reach <= i:
-            found.append(node)
-        last = max((position[user] for user in node.users if user in position), default=i)
-        reach = max(reach, len(nodes) if node in returned else last)
+    for node in order:
+        live[node] = None
+        for source in node.all_input_nodes:
+            if source in known:
+                left[source] -= 1
+                if not left[source]:
+                    del live[source]
+        if len(live) <= most:
+            found.append(tuple(live))
     return found
 
 

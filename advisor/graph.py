@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from advisor.cuts import Cut, TensorSpec
-from advisor.dag import bottlenecks, data_nodes, flat_results, levels
+from advisor.dag import data_nodes, flat_results, levels, live_sets
 from advisor.errors import CutError, TraceError
 from advisor.grouping import Batching, Grouped, not_by_row
 from advisor.halves import spread, subgraph, with_structure
@@ -27,6 +27,7 @@ from advisor.normalise import is_view
 from advisor.symbols import expression, is_symbolic
 
 AtNode = Callable[[fx.Node, Any], None]
+Granularity = Literal["op", "layer", "block"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class PartitionGraph:
         fixed_batch: batch size frozen into the program by its owner (it then runs in groups under vmap), else None.
         in_spec, out_spec: the model's own input and output structure.
         notes: what was assumed while tracing.
+        max_tensors: how many tensors may cross a cut.
+        granularity: where cuts are looked for: behind every operation, every module's call, or every block of modules.
     """
 
     module: fx.GraphModule
@@ -49,6 +52,8 @@ class PartitionGraph:
     in_spec: pytree.TreeSpec
     out_spec: pytree.TreeSpec
     notes: tuple[str, ...] = ()
+    max_tensors: int = 1
+    granularity: Granularity = "op"
 
     # ---- what the graph is made of -------------------------------------------------------------------------------
 
@@ -83,14 +88,36 @@ class PartitionGraph:
 
     @cached_property
     def crossings(self) -> tuple[tuple[fx.Node, ...], ...]:
-        """For each cut, the nodes whose values cross it."""
-        sent = tuple(dict.fromkeys(r for r in self.results if r in self._data))
-        if not sent:
-            raise TraceError("No output of this model depends on its input.", "There is nothing to split.")
+        """For each cut, the nodes whose values cross it, the newest last."""
         first = tuple(p for p in self.placeholders if p in self._data)
-        found = bottlenecks(self.data_nodes, self.results)
-        inner = [(n,) for n in found if self.spec(n) is not None and n not in self.mixed]
-        return (first, *(c for c in inner if c not in (first, sent)), sent)
+        inner = [n for n in self._live_sets if self._ends_a_unit(n[-1]) and all(map(self.sendable, n))]
+        ends = {frozenset(first), frozenset(self.returned)}
+        return (first, *(nodes for nodes in inner if frozenset(nodes) not in ends), self.returned)
+
+    @cached_property
+    def returned(self) -> tuple[fx.Node, ...]:
+        """What crosses the last cut: the outputs that depend on the input."""
+        returned = tuple(dict.fromkeys(r for r in self.results if r in self._data))
+        if not returned:
+            raise TraceError("No output of this model depends on its input.", "There is nothing to split.")
+        return returned
+
+    @cached_property
+    def _live_sets(self) -> list[tuple[fx.Node, ...]]:
+        """What is alive after each step of one topological order."""
+        from advisor.ordering import order_through_hull
+
+        order = self.data_nodes if self.max_tensors == 1 else order_through_hull(self)
+        return live_sets(order, self.results, self.max_tensors)
+
+    def _ends_a_unit(self, node: fx.Node) -> bool:
+        if self.granularity == "op" or node.op == "placeholder":
+            return True
+        return bool(self.names.closes(node, leaves=self.granularity == "layer"))
+
+    def sendable(self, node: fx.Node) -> TensorSpec | None:
+        """What crosses where this node's value does; None for what must not: its rows are not the samples."""
+        return None if node in self.mixed else self.spec(node)
 
     @cached_property
     def mixed(self) -> frozenset[fx.Node]:
@@ -100,7 +127,7 @@ class PartitionGraph:
         """
         if self.fixed_batch in (None, 1):
             return frozenset()
-        return not_by_row(self, bottlenecks(self.data_nodes, self.results))
+        return not_by_row(self, self.data_nodes)
 
     @cached_property
     def names(self) -> Names:
@@ -116,10 +143,13 @@ class PartitionGraph:
             if index in (0, last):
                 name, block = ("input", "output")[index == last], ""
             else:
-                name, block = self.names[nodes[0]], self.names.closes(nodes[0])
+                name, block = "+".join(map(self._name, nodes)), self.names.closes(nodes[-1])
             specs = tuple(s for n in nodes for s in [self.spec(n, strict=False)] if s is not None)
             cuts.append(Cut(index, name, specs, block))
         return tuple(cuts)
+
+    def _name(self, node: fx.Node) -> str:
+        return self.names[node] if node.op == "call_function" else node.name
 
     def cut(self, wanted: Cut | int | str) -> Cut:
         """Find a cut by itself, its index, its name, or a module path under which exactly one cut lies.
@@ -354,4 +384,4 @@ class PartitionGraph:
         """Trace another model (the same architecture, say freshly loaded) the way this one was."""
         from advisor.tracing import trace
 
-        return trace(model, self.inputs)
+        return trace(model, self.inputs, max_tensors=self.max_tensors, granularity=self.granularity)

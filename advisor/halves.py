@@ -15,7 +15,7 @@ from advisor.errors import CutError
 from advisor.grouping import Grouped
 from advisor.symbols import emit, expression, is_symbolic
 
-__all__ = ["Grouped", "defended_halves", "subgraph", "with_structure"]
+__all__ = ["Grouped", "defended_parts", "subgraph", "with_structure"]
 
 if TYPE_CHECKING:
     from advisor.cuts import Cut
@@ -119,8 +119,8 @@ class DefendedEdge(nn.Module):
         """The model's inputs to the wire."""
         crossing = self.edge(*args, **kwargs)
         if isinstance(crossing, Tensor):
-            return self.defense.apply(crossing)
-        return tuple(self.defense.apply(tensor) for tensor in crossing)
+            return self.defense.send((crossing,))[0]
+        return self.defense.send(crossing)
 
 
 class DefendedCloud(nn.Module):
@@ -136,25 +136,27 @@ class DefendedCloud(nn.Module):
         """What was sent to the model's outputs."""
         if len(self.dtypes) > 1 and len(wire) == 1:
             wire = tuple(wire[0])
-        pairs = zip(wire, self.dtypes, strict=True)
-        return self.cloud(*(self.defense.restore(sent).to(dtype) for sent, dtype in pairs))
+        return self.cloud(*self.defense.receive(wire, self.dtypes))
 
 
-def defended_halves(graph: PartitionGraph, cut: Cut, defense: Defense) -> tuple[nn.Module, nn.Module]:
-    """Edge and cloud with the defense inside; the bare halves where there is none.
+def defended_parts(
+    graph: PartitionGraph, head: Cut, defense: Defense, tail: Cut | None = None
+) -> tuple[nn.Module, ...]:
+    """Edge and cloud with the defense inside, and the edge's tail where there is one; bare where there is no defense.
+
+    What comes back from the cloud to a tail is sent as it is: it says nothing that the cloud does not know.
 
     Raises:
         CutError: when what crosses is no floating-point tensor, which no defense can change without breaking it.
     """
-    edge, cloud = graph.split(cut)
+    head = graph.cut(head)
+    edge, cloud, *rest = graph.split(head, tail)
     if defense.name == "none":
-        return edge, cloud
-    dtypes = [getattr(torch, spec.dtype) for spec in graph.cut(cut).tensors]
-    for dtype in dtypes:
-        if not dtype.is_floating_point:
-            kind = str(dtype).removeprefix("torch.")
-            raise CutError(
-                f"What crosses at {cut.name!r} is {kind}: {defense} needs floating-point numbers.",
-                "Cut elsewhere, or use no defense.",
-            )
-    return DefendedEdge(edge, defense), DefendedCloud(cloud, defense, dtypes)
+        return edge, cloud, *rest
+    if spec := head.undefendable:
+        raise CutError(
+            f"What crosses at {head.name!r} is {spec.dtype}: {defense} needs floating-point numbers.",
+            "Cut elsewhere, or use no defense.",
+        )
+    dtypes = [getattr(torch, spec.dtype) for spec in head.tensors]
+    return DefendedEdge(edge, defense), DefendedCloud(cloud, defense, dtypes), *rest

@@ -36,10 +36,10 @@ class Names:
     def __getitem__(self, node: fx.Node) -> str:
         return self._names[node]
 
-    def closes(self, node: fx.Node) -> str:
-        """Path of the innermost module with children whose call ends at this node, or ""."""
-        for key, path in reversed(self._stacks[node]):
-            if path and path in self._outer and self._last[key] is node:
+    def closes(self, node: fx.Node, leaves: bool = False) -> str:
+        """Path of the innermost module with children, or of any module, whose call ends at this node, or ""."""
+        for key, path in reversed(self._stacks.get(node, [])):
+            if path and (leaves or path in self._outer) and self._last[key] is node:
                 return path
         return ""
 

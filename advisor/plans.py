@@ -102,6 +102,11 @@ class Plan:
         return self.cuts[0]
 
     @property
+    def tail(self) -> Cut | None:
+        """Where the edge takes over again: the tail of a U-shaped plan, else None."""
+        return self.cuts[1] if len(self.cuts) > 1 else None
+
+    @property
     def feasible(self) -> bool:
         """Whether every budget is met."""
         return not self.excess
@@ -117,8 +122,10 @@ class Plan:
         worse = found.value < predicted.value if quantity == "score" else found.value > predicted.value
         return found if worse else predicted
 
-    def split(self, model: nn.Module | str | Path | None = None) -> tuple[nn.Module, nn.Module]:
-        """The two halves, the defense inside the edge half and its inverse inside the cloud half.
+    def split(self, model: nn.Module | str | Path | None = None) -> tuple[nn.Module, ...]:
+        """The halves, the defense inside the edge half and its inverse inside the cloud half: (edge, cloud).
+
+        A U-shaped plan has three parts: (edge head, cloud body, edge tail).
 
         Args:
             model: the model this advice is about; needed after `load_advice`, unless the recorded path still holds it.
@@ -126,9 +133,9 @@ class Plan:
         Raises:
             AdvisorError: when there is no model to split.
         """
-        from advisor.halves import defended_halves
+        from advisor.halves import defended_parts
 
-        return defended_halves(self._graph_of(model), self.cut, self.defense)
+        return defended_parts(self._graph_of(model), self.cut, self.defense, self.tail)
 
     def _graph_of(self, model: nn.Module | str | Path | None) -> PartitionGraph:
         if model is None and self.graph is None:
@@ -138,10 +145,11 @@ class Plan:
             return graph
         from advisor.tracing import trace
 
-        return trace(model, self.inputs)
+        inner = [len(cut.tensors) for cut in self.cuts if cut.name not in ("input", "output")]
+        return trace(model, self.inputs, max_tensors=max(inner, default=1))
 
     def __str__(self) -> str:
-        return f"{self.cut.name} + {self.defense}"
+        return f"{' … '.join(cut.name for cut in self.cuts)} + {self.defense}"
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,8 @@ class Pricer:
             return 0.0
         if isinstance(defense, GaussianNoise):
             return defense.sigma
-        return max(defense.wire_step(t) for t in self.crossings.at(cut)) / math.sqrt(12)
+        steps = [defense.wire_step(t) for t in self.crossings.at(cut) if t.is_floating_point()]
+        return max(steps, default=0.0) / math.sqrt(12)
 
     def leakage(self, cut: Cut, sigma: float) -> dict[str, Estimate]:
         """`score` and `score_ssim` under noise: of what the bare attack explains, the share linear inversion keeps."""

@@ -20,7 +20,7 @@ from advisor.defenses import defense_names
 from advisor.errors import AdvisorError, InterruptedRunError
 from advisor.estimators.study import LeakageStudy
 from advisor.estimators.zone import ZoneThresholds
-from advisor.graph import PartitionGraph
+from advisor.graph import Granularity, PartitionGraph
 from advisor.loading import LoadedModel
 from advisor.plans import Advice, Budgets
 from advisor.preserve import left_as_found
@@ -55,6 +55,8 @@ def recommend(
     input_shape: tuple[int, ...] | None = None,
     normalize: str = "auto",
     resize: int | None = None,
+    max_tensors: int | None = None,
+    granularity: Granularity | None = None,
     profile: Profile | str | Path | None = None,
     thresholds: ZoneThresholds | None = None,
     command: str = "",
@@ -83,6 +85,7 @@ def recommend(
         input_shape: one sample's shape, when nothing tells.
         normalize: "auto", "none", "imagenet" or "mean=…,std=…".
         resize: pixels to which images are resized.
+        max_tensors, granularity: which cuts are looked at, as in `advisor.trace`.
         profile: cost columns measured elsewhere (`advisor profile`), instead of `device`.
         thresholds: what counts as private enough where no leakage budget is given.
         command: recorded as the command that reproduces the answer.
@@ -102,7 +105,7 @@ def recommend(
         with left_as_found(model if isinstance(model, nn.Module) else None):
             edge, wire, server = (profilers.device(device), profilers.link(link), profilers.device(cloud))
             loaded, samples = load_inputs(run, model, example_inputs, data, arch, trust, input_shape, resize, seed)
-            graph = trace_model(run, loaded, model, example_inputs, samples, normalize)
+            graph = trace_model(run, loaded, model, example_inputs, samples, normalize, max_tensors, granularity)
             samples = check_or_make_samples(run, graph, samples, seed)
             run.cost = cost = measure_cost(run, graph, edge, wire, server, profile)
             found = measure_leakage(run, graph, samples, thresholds, seed)

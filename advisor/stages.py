@@ -97,12 +97,13 @@ def _check_stated_shape(loaded: LoadedModel, stated: tuple[int, ...] | None) -> 
 
 
 def trace_model(
-    run: Run, loaded: LoadedModel, given: Any, example_inputs: Any, samples: Samples | None, normalize: str
-) -> PartitionGraph:
+    run: Run, loaded: LoadedModel, given: Any, example_inputs: Any, samples: Samples | None, normalize: str,
+    max_tensors: int | None = None, granularity: Any = None,
+) -> PartitionGraph:  # fmt: skip
     """The graph, normalisation inserted; the example comes from the user, the file, the data or the layers."""
     with run.timed("trace"):
         if isinstance(given, PartitionGraph):
-            return given
+            return trace(given, max_tensors=max_tensors, granularity=granularity)
         normalization, sentence = chosen_normalization(normalize, loaded.normalization)
         run.assumptions.append(sentence)
         example = example_inputs if example_inputs is not None else loaded.example_inputs
@@ -111,7 +112,9 @@ def trace_model(
         if example is None and isinstance(loaded.model, nn.Module):
             example, note = infer_example(loaded.model)
             run.assumptions.append(note)
-        graph = trace(loaded.model, example, normalization=normalization)
+        graph = trace(
+            loaded.model, example, normalization=normalization, max_tensors=max_tensors, granularity=granularity
+        )
         run.assumptions += graph.notes
     return graph
 

@@ -117,6 +117,8 @@ class Search:
 
     def defense(self, cut: Cut, name: str, values: dict[str, float]) -> Defense:
         """The defense at one cut from its searched parameters; noise at a wanted dFIL needs the cut's Fisher trace."""
+        if cut.undefendable:
+            return NoDefense()
         if name != GaussianNoise.name:
             return DEFENSES[name](**values)
         fisher = self.pricer.profile["fisher"].at(cut).value if "fisher" in self.pricer.profile else math.nan

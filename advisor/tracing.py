@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import sysconfig
@@ -10,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import sympy  # type: ignore[import-untyped]
 import torch
@@ -20,7 +21,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.cuts import TensorSpec
 from advisor.errors import AdvisorError, DataError, TraceError
-from advisor.graph import PartitionGraph
+from advisor.graph import Granularity, PartitionGraph
 from advisor.inputs import InputSpec, arguments, nesting, paired
 from advisor.normalise import NotNodewiseError, normalise
 from advisor.preserve import left_as_found, plain_attention
@@ -34,6 +35,8 @@ def trace(
     example_inputs: Any = None,
     *,
     normalization: Normalization | None = None,
+    max_tensors: int | None = None,
+    granularity: Granularity | None = None,
 ) -> PartitionGraph:
     """Trace a model into a PartitionGraph.
 
@@ -41,13 +44,39 @@ def trace(
         model: an nn.Module, a torch.export program, or the path of a model file that needs no trust.
         example_inputs: a tensor `[N, ...]`, or a tuple or dict of them; None where the file or the layers tell.
         normalization: (mean, std) per channel, applied to the input as the graph's first node.
+        max_tensors: how many tensors may cross a cut, by default 1 (or what the graph has). With 1 a network that is
+            connected twice everywhere (a DenseNet inside its blocks, a transformer that hands its mask down) has few
+            cuts. With more they are the prefixes of one topological order, one that passes through the lower convex
+            hull of bytes sent against work on the edge.
+        granularity: "op" (the default), "layer" or "block": cuts behind every operation, every module's call, or the
+            call of every module with children.
 
     Raises:
+        AdvisorError: on a `max_tensors` or `granularity` that makes no sense.
         TraceError: when torch.export refuses the model; the message names the line of the user's code.
         DataError: when the example inputs do not fit.
     """
-    if isinstance(model, PartitionGraph):
-        return model
+    graph = model if isinstance(model, PartitionGraph) else _traced(model, example_inputs, normalization)
+    return _with_cuts(graph, max_tensors, granularity)
+
+
+def _with_cuts(graph: PartitionGraph, max_tensors: int | None, granularity: Granularity | None) -> PartitionGraph:
+    """The graph with other cuts; None keeps what it has."""
+    most = graph.max_tensors if max_tensors is None else max_tensors
+    places = granularity or graph.granularity
+    if most < 1 or places not in get_args(Granularity):
+        raise AdvisorError(
+            f"Cuts of {most} tensors behind every {places!r} make no sense.",
+            f"Pass max_tensors=1 or more, and granularity one of {', '.join(get_args(Granularity))}.",
+        )
+    if (most, places) == (graph.max_tensors, graph.granularity):
+        return graph
+    return dataclasses.replace(graph, max_tensors=most, granularity=places)
+
+
+def _traced(
+    model: nn.Module | ExportedProgram | str | Path, example_inputs: Any, normalization: Normalization | None
+) -> PartitionGraph:
     if isinstance(model, str | Path):
         from advisor.loading import load_model
 

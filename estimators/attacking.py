@@ -106,7 +106,7 @@ def attack(
 def defended(sent: tuple[Tensor, ...], defense: Defense, seed: int) -> tuple[Tensor, ...]:
     """What the cloud receives, each `[n, ...]` in its own dtype: defended, sent and restored."""
     generator = torch.Generator().manual_seed(seed)
-    return tuple(defense.restore(defense.apply(z, generator)).to(z.dtype) for z in sent)
+    return defense.receive(defense.send(sent, generator), [z.dtype for z in sent])
 
 
 def _result(found: Inversion, targets: Targets) -> AttackResult:

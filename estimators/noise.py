@@ -116,8 +116,9 @@ class NoiseCurves:
         self.curves: dict[int, NoiseCurve] = {}
 
     def at(self, view: CutView) -> dict[str, Estimate]:
-        """Measure one cut."""
-        self.curves[view.cut.index] = noise_curve(view)
+        """Measure one cut; one where a mask crosses beside numbers has no curve: noise leaves the mask as it is."""
+        if all(spec.is_floating for spec in view.cut.tensors):
+            self.curves[view.cut.index] = noise_curve(view)
         return {"linear_gain": learning_gain(view)}
 
 

@@ -40,6 +40,7 @@ def attack(
     trusted: given.Trust = False,
     normalize: given.Normalize = "auto",
     resize: given.Resize = None,
+    max_tensors: given.MaxTensors = None,
     seed: given.Seed = 0,
     as_json: given.Json = False,
 ) -> None:
@@ -48,7 +49,7 @@ def attack(
         import advisor
 
         protection = parse_defense(defense)
-        wanted = Wanted(model, arch, trusted, input_shape, normalize, data, resize, seed)
+        wanted = Wanted(model, arch, trusted, input_shape, normalize, data, resize, seed, max_tensors)
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)
             place = graph.cut(int(cut) if cut.isdecimal() else cut)

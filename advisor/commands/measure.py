@@ -30,6 +30,8 @@ def profile(
     input_shape: given.Shape = None,
     arch: given.Arch = None,
     trusted: given.Trust = False,
+    max_tensors: given.MaxTensors = None,
+    granularity: given.Granularity = None,
     out: given.Out = Path("out"),
     as_json: given.Json = False,
 ) -> None:
@@ -41,7 +43,8 @@ def profile(
         path = result_file(out, "profile.json")
         profilers.device(device, extra), profilers.link(link, extra), profilers.device(cloud, extra)
         with StageProgress() as progress, answer_only():
-            graph = Wanted(model, arch, trusted, input_shape, "none").graph(progress)
+            wanted = Wanted(model, arch, trusted, input_shape, "none", max_tensors=max_tensors, granularity=granularity)
+            graph = wanted.graph(progress)
             found = advisor.profile(
                 graph, device, link, cloud, extra=extra, progress=lambda share, what: progress("cost", share, what)
             )
@@ -57,6 +60,8 @@ def leakage(
     trusted: given.Trust = False,
     normalize: given.Normalize = "auto",
     resize: given.Resize = None,
+    max_tensors: given.MaxTensors = None,
+    granularity: given.Granularity = None,
     only: Annotated[
         str | None, typer.Option(help="Columns to measure: score,rc2,fisher.", rich_help_panel=given.SEARCH)
     ] = None,
@@ -70,7 +75,7 @@ def leakage(
 
         path = result_file(out, "leakage.json")
         columns = None if only is None else [name.strip() for name in only.split(",")]
-        wanted = Wanted(model, arch, trusted, input_shape, normalize, data, resize, seed)
+        wanted = Wanted(model, arch, trusted, input_shape, normalize, data, resize, seed, max_tensors, granularity)
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)
             found = advisor.leakage(

@@ -54,6 +54,12 @@ Normalize = Annotated[
 Resize = Annotated[
     int | None, typer.Option("--resize", min=1, help="Resize images to 224 pixels a side.", rich_help_panel=WHAT)
 ]
+MaxTensors = Annotated[
+    int | None, typer.Option("--max-tensors", min=1, help="How many tensors may cross a cut.", rich_help_panel=WHAT)
+]
+Granularity = Annotated[
+    str | None, typer.Option("--granularity", help="Cuts behind every op, layer or block.", rich_help_panel=WHAT)
+]
 Extra = Annotated[
     Path | None,
     typer.Option("--extra", help="Your own TOML of devices and links, in the catalog's form.", rich_help_panel=WHERE),

@@ -28,6 +28,7 @@ class Wanted:
         resize: pixels a side.
         trusted: whether --trust was given.
         seed: of the draw of samples.
+        max_tensors, granularity: which cuts are looked at; None: those of one tensor, behind every operation.
     """
 
     model: str
@@ -38,6 +39,8 @@ class Wanted:
     data: str | None = None
     resize: int | None = None
     seed: int = 0
+    max_tensors: int | None = None
+    granularity: str | None = None
 
     def graph(self, progress: StageProgress) -> PartitionGraph:
         """The traced model; what was assumed is printed.
@@ -70,7 +73,8 @@ class Wanted:
         loaded, samples = load_inputs(
             run, self.model, None, self.data, self.arch, permission, shape, self.resize, self.seed
         )
-        return trace_model(run, loaded, self.model, None, samples, self.normalize), samples, run
+        cuts = (self.max_tensors, self.granularity)
+        return trace_model(run, loaded, self.model, None, samples, self.normalize, *cuts), samples, run
 
 
 def result_file(out: Path, name: str) -> Path:

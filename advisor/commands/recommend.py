@@ -34,6 +34,8 @@ def recommend(
     trusted: given.Trust = False,
     normalize: given.Normalize = "auto",
     resize: given.Resize = None,
+    max_tensors: given.MaxTensors = None,
+    granularity: given.Granularity = None,
     max_latency: Annotated[
         str | None, typer.Option(help="Edge + link + cloud: 50ms.", rich_help_panel=given.BUDGETS)
     ] = None,
@@ -76,6 +78,7 @@ def recommend(
         wanted = {
             "device": device, "link": link, "cloud": cloud, "data": data, "arch": arch, "normalize": normalize,
             "input_shape": given.sizes(input_shape, "--input-shape"), "resize": resize,
+            "max_tensors": max_tensors, "granularity": granularity,
             **_budgets(max_latency, max_accuracy_drop, max_ssim, min_nmse, max_edge_memory),
             "defenses": defenses, "trials": trials, "timeout": _seconds(timeout), "storage": storage,
             "verify": verify, "profile": profile, "seed": seed, "command": given.reproduce(context),

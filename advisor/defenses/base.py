@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from advisor.cuts import Cut
@@ -12,6 +12,7 @@ from advisor.cuts import Cut
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    import torch
     from torch import Generator, Tensor
 
     Wire: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -21,7 +22,7 @@ class Defense(ABC):
     """One way to change the tensor that crosses; members are frozen dataclasses of plain numbers.
 
     `apply` runs on the edge and returns what is sent; `restore` runs in the cloud and returns a tensor
-    that the cloud half accepts.
+    that the cloud half accepts. `send` and `receive` do so for all tensors of a cut.
     """
 
     name: ClassVar[str]
@@ -31,6 +32,15 @@ class Defense(ABC):
     @abstractmethod
     def apply(self, z: Tensor, generator: Generator | None = None) -> Wire:
         """What leaves the edge, for `z` of shape `[N, ...]`; randomness comes from `generator`, else from torch's."""
+
+    def send(self, tensors: Sequence[Tensor], generator: Generator | None = None) -> tuple[Wire, ...]:
+        """What leaves the edge of all that crosses; a mask (bool) is sent as it is: nothing lies between its values."""
+        return tuple(self.apply(z, generator) if z.is_floating_point() else z for z in tensors)
+
+    def receive(self, wires: Sequence[Any], dtypes: Sequence[torch.dtype]) -> tuple[Tensor, ...]:
+        """What the cloud half gets of it, in the dtypes that it takes."""
+        pairs = zip(wires, dtypes, strict=True)
+        return tuple(self.restore(wire).to(dtype) if dtype.is_floating_point else wire for wire, dtype in pairs)
 
     def restore(self, wire: Any) -> Tensor:
         """The tensor `[N, ...]` that the cloud half receives, from what `apply` returned."""

@@ -37,8 +37,8 @@ class Quantize8(Defense):
         return codes.float() * step + low
 
     def wire_bytes(self, cut: Cut) -> int:
-        """One byte an element, and the range of each tensor."""
-        return cut.elements + RANGE_BYTES * len(cut.tensors)
+        """One byte an element, and the range of each tensor; masks as they are."""
+        return sum(spec.elements + RANGE_BYTES if spec.is_floating else spec.bytes for spec in cut.tensors)
 
     def wire_step(self, z: Tensor) -> float:
         """Root-mean-square step over the samples of `z`."""

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import CutError
-from advisor.halves import Grouped, defended_halves
+from advisor.halves import Grouped, defended_parts
 from advisor.preserve import plain_attention
 from advisor.tracing import trace
 from tests.models import ZOO, call, equal, traced
@@ -152,11 +152,11 @@ def test_halves_can_be_saved_as_programs(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["chain", "half", "two_inputs", "towers"])
-def test_defended_halves_at_every_cut(name: str) -> None:
+def test_defended_parts_at_every_cut(name: str) -> None:
     graph, x = traced(name), ZOO[name].inputs(4)
     expected = pytree.tree_leaves(call(ZOO[name].model(), x))
     for cut in graph.cuts:
-        found = pytree.tree_leaves(through(defended_halves(graph, cut, Quantize8()), x))
+        found = pytree.tree_leaves(through(defended_parts(graph, cut, Quantize8()), x))
         for a, b in zip(expected, found, strict=True):
             assert a.dtype == b.dtype
             assert torch.allclose(a, b, atol=0.1), cut.name
@@ -164,11 +164,11 @@ def test_defended_halves_at_every_cut(name: str) -> None:
 
 def test_no_defense_leaves_the_halves_bare() -> None:
     graph, x = traced("chain"), ZOO["chain"].inputs(3)
-    assert torch.equal(through(defended_halves(graph, graph.cut("bn"), NoDefense()), x), ZOO["chain"].model()(x))
+    assert torch.equal(through(defended_parts(graph, graph.cut("bn"), NoDefense()), x), ZOO["chain"].model()(x))
 
 
 def test_noise_is_fresh_at_each_call() -> None:
-    edge, _ = defended_halves(traced("chain"), traced("chain").cut("bn"), GaussianNoise(1.0))
+    edge, _ = defended_parts(traced("chain"), traced("chain").cut("bn"), GaussianNoise(1.0))
     x = ZOO["chain"].inputs(3)
     assert not torch.equal(edge(x), edge(x))
 
@@ -176,4 +176,4 @@ def test_noise_is_fresh_at_each_call() -> None:
 def test_integers_cannot_be_defended() -> None:
     graph = traced("argmax")
     with pytest.raises(CutError, match=r"crosses at 'argmax' is int64: gaussian\(sigma=1.*Cut elsewhere"):
-        defended_halves(graph, graph.cut("argmax"), GaussianNoise(1.0))
+        defended_parts(graph, graph.cut("argmax"), GaussianNoise(1.0))
