@@ -15,7 +15,7 @@ from advisor.estimators.study import LeakageStudy
 from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel
 from advisor.pictures import gallery
-from advisor.plans import Advice, Budgets, Plan
+from advisor.plans import Advice, Budgets, NoiseLevels, Plan
 from advisor.pricing import Pricer
 from advisor.samples import Samples
 from advisor.stages import Run
@@ -48,9 +48,17 @@ def assemble(
         budgets=budgets,
         unmeasured=_unmeasured(pricer.profile),
         assumptions=tuple(dict.fromkeys(run.assumptions)),
-        gallery=gallery(found, "quick"),
+        gallery=run.gallery or gallery(found, "quick"),
+        noise=_noise(found),
         provenance=provenance | {"zone": _zone(found)},
     )
+
+
+def _noise(found: LeakageStudy) -> dict[str, NoiseLevels]:
+    return {
+        found.profile.cuts[index].name: NoiseLevels(tuple(curve.sigma.tolist()), tuple(curve.nmse.tolist()), curve.bare)
+        for index, curve in found.curves.items()
+    }
 
 
 def _headline(

@@ -161,6 +161,15 @@ class Gallery:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class NoiseLevels:
+    """NMSE of linear inversion at one cut against the standard deviation of noise on what crosses, and without any."""
+
+    sigma: tuple[Number, ...]
+    nmse: tuple[Number, ...]
+    bare: Number
+
+
 @dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
 class Advice:
     """The answer.
@@ -179,6 +188,7 @@ class Advice:
         unmeasured: what could not be measured, and why.
         assumptions: what was assumed, one sentence each.
         provenance: versions, seeds, data, device, wall times.
+        noise: by cut name, what noise does to an attack: with it defenses are priced again without measuring again.
     """
 
     headline: str
@@ -195,6 +205,7 @@ class Advice:
     assumptions: tuple[str, ...] = ()
     gallery: Gallery = dataclasses.field(default_factory=Gallery)
     provenance: Provenance = dataclasses.field(default_factory=dict)
+    noise: dict[str, NoiseLevels] = dataclasses.field(default_factory=dict)
     schema_version: str = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:

@@ -22,11 +22,20 @@ from advisor.estimators.study import LeakageStudy
 from advisor.estimators.zone import ZoneThresholds
 from advisor.graph import Granularity, PartitionGraph
 from advisor.loading import LoadedModel
-from advisor.plans import Advice, Budgets
+from advisor.plans import Advice, Budgets, load_advice
 from advisor.preserve import left_as_found
 from advisor.pricing import Pricer
 from advisor.samples import Samples
-from advisor.stages import Progress, Run, check_or_make_samples, load_inputs, measure_cost, measure_leakage, trace_model
+from advisor.stages import (
+    Progress,
+    Run,
+    check_or_make_samples,
+    load_inputs,
+    measure_cost,
+    measure_leakage,
+    still_applies,
+    trace_model,
+)
 from advisor.studies import Search, SearchResult
 from advisor.verifying import verified_plans
 
@@ -58,6 +67,7 @@ def recommend(
     max_tensors: int | None = None,
     granularity: Granularity | None = None,
     profile: Profile | str | Path | None = None,
+    earlier: Advice | str | Path | None = None,
     thresholds: ZoneThresholds | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -87,6 +97,7 @@ def recommend(
         resize: pixels to which images are resized.
         max_tensors, granularity: which cuts are looked at, as in `advisor.trace`.
         profile: cost columns measured elsewhere (`advisor profile`), instead of `device`.
+        earlier: advice, or its folder, whose measurements are taken where they still apply.
         thresholds: what counts as private enough where no leakage budget is given.
         command: recorded as the command that reproduces the answer.
         progress: called with stage, share and what is being worked on.
@@ -101,6 +112,7 @@ def recommend(
         raise AdvisorError(f"There is no verification {verify!r}.", "Use none, quick or strong.")
     budgets = Budgets(max_latency, max_accuracy_drop, max_ssim, min_nmse, max_edge_memory)
     names = defense_names(defenses)
+    before = load_advice(earlier) if isinstance(earlier, str | Path) else earlier
     try:
         with left_as_found(model if isinstance(model, nn.Module) else None):
             edge, wire, server = (profilers.device(device), profilers.link(link), profilers.device(cloud))
@@ -108,7 +120,8 @@ def recommend(
             graph = trace_model(run, loaded, model, example_inputs, samples, normalize, max_tensors, granularity)
             samples = check_or_make_samples(run, graph, samples, seed)
             run.cost = cost = measure_cost(run, graph, edge, wire, server, profile)
-            found = measure_leakage(run, graph, samples, thresholds, seed)
+            before = still_applies(run, before, loaded, graph, samples, seed)
+            found = measure_leakage(run, graph, samples, thresholds, seed, before)
             pricer = Pricer(
                 graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed
             )  # fmt: skip

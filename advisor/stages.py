@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
@@ -16,12 +18,14 @@ from torch.export import ExportedProgram
 from advisor import profilers
 from advisor.columns import Profile
 from advisor.errors import AdvisorError
-from advisor.estimators.study import LeakageStudy, study
+from advisor.estimators.noise import NoiseCurve
+from advisor.estimators.study import LeakageStudy, repeated, study
 from advisor.estimators.zone import ZoneThresholds
 from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel, load_model
 from advisor.loading.shapes import infer_example
 from advisor.normalization import chosen_normalization
+from advisor.plans import Advice, Gallery
 from advisor.samples import Samples, check_against, load_samples
 from advisor.sweep import panel_size
 from advisor.synthesis import synthesise
@@ -42,6 +46,7 @@ class Run:
     stages: dict[str, float] = field(default_factory=dict)
     stage: str = "load"
     cost: Profile | None = None
+    gallery: Gallery | None = None
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[Callable[[float, str], None]]:
@@ -136,6 +141,26 @@ def check_or_make_samples(run: Run, graph: PartitionGraph, samples: Samples | No
     return made
 
 
+def still_applies(
+    run: Run, earlier: Advice | None, loaded: LoadedModel, graph: PartitionGraph, samples: Samples, seed: int
+) -> Advice | None:
+    """Earlier advice about the same model file, inputs, data and seed; of another it says what differs: None."""
+    if earlier is None:
+        return None
+    model, data = earlier.provenance.get("model") or {}, earlier.provenance.get("data") or {}
+    checks = {
+        "model": loaded.sha256 is not None and model.get("sha256") == loaded.sha256,
+        "input": [plan.inputs for plan in earlier.baselines[:1]] == [graph.inputs],
+        "data": data.get("fingerprint") == samples.fingerprint,
+        "seed": earlier.provenance.get("seed") == seed,
+        "version": (earlier.provenance.get("versions") or {}).get("partition-advisor") == version("partition-advisor"),
+    }
+    other = [what for what, same in checks.items() if not same]
+    if other:
+        run.assumptions.append(f"Nothing was taken from the earlier advice: it has another {' and '.join(other)}.")
+    return None if other else earlier
+
+
 def measure_cost(run: Run, graph: PartitionGraph, edge: Any, wire: Any, server: Any, given: Any) -> Profile:
     """The cost columns; those of a given profile win."""
     with run.timed("cost") as tell:
@@ -151,11 +176,23 @@ def measure_cost(run: Run, graph: PartitionGraph, edge: Any, wire: Any, server: 
 
 
 def measure_leakage(
-    run: Run, graph: PartitionGraph, samples: Samples, thresholds: ZoneThresholds | None, seed: int
-) -> LeakageStudy:
-    """The leakage study, with what it assumed said."""
+    run: Run, graph: PartitionGraph, samples: Samples, thresholds: ZoneThresholds | None, seed: int,
+    earlier: Advice | None = None,
+) -> LeakageStudy:  # fmt: skip
+    """The leakage study, with what it assumed said; taken from earlier advice where that has the same cuts."""
     with run.timed("leakage") as tell:
-        found = study(graph, samples.x, samples.y, thresholds=thresholds, seed=seed, progress=tell)
+        if earlier is not None and [cut.name for cut in earlier.profile.cuts] == [cut.name for cut in graph.cuts]:
+            curves = {
+                graph.cut(name).index: NoiseCurve(np.array(curve.sigma), np.array(curve.nmse), curve.bare)
+                for name, curve in earlier.noise.items()
+            }
+            columns = {column.name: column for column in earlier.profile if run.cost and column.name not in run.cost}
+            kept = Profile(graph.cuts, columns)
+            found = repeated(graph, samples.x, samples.y, kept, curves, thresholds=thresholds, seed=seed)
+            run.gallery = earlier.gallery
+            run.assumptions.append("Leakage was taken from the earlier advice: same model, data, seed and cuts.")
+        else:
+            found = study(graph, samples.x, samples.y, thresholds=thresholds, seed=seed, progress=tell)
         if found.targets.note != "inputs as given":
             run.assumptions.append(f"Reconstruction: {found.targets.note}.")
     return found

@@ -80,12 +80,7 @@ def study(
     """
     from advisor.estimators import estimators
 
-    inputs = graph.flat(x)
-    if y is not None and len(y) != len(inputs[0]):
-        raise DataError(f"There are {len(inputs[0])} samples and {len(y)} labels.", "Pass one label a sample.")
-    rows = _panel(graph, inputs, seed)
-    inputs = tuple(t[rows] for t in inputs)
-    targets = targets_for(graph, inputs, None if y is None else torch.as_tensor(y)[rows], seed)
+    inputs, targets, rows = _chosen(graph, x, y, seed)
     members = _wanted([*estimators(), curves := NoiseCurves(), quick := QuickAlignment()], only)
     baseline = mean_image_ssim(targets)
     report = progress or (lambda share, what: None)
@@ -97,6 +92,28 @@ def study(
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds)
     profile = Profile(graph.cuts, _selected(profile.columns, only), {"leakage": _provenance(targets, rows, seed)})
     return LeakageStudy(profile, zone, targets, curves.curves, quick.reconstructions, baseline, rows)
+
+
+def repeated(
+    graph: PartitionGraph, x: Any, y: Tensor | None, profile: Profile, curves: dict[int, NoiseCurve], *,
+    thresholds: ZoneThresholds | None = None, seed: int = 0,
+) -> LeakageStudy:  # fmt: skip
+    """An earlier study of the same model, samples and seed, from its columns and curves; the zone is judged anew."""
+    _, targets, rows = _chosen(graph, x, y, seed)
+    baseline = mean_image_ssim(targets)
+    zone, columns = find_zone(profile, baseline, thresholds)
+    kept = Profile(graph.cuts, {**profile.columns, **columns}, {"leakage": _provenance(targets, rows, seed)})
+    return LeakageStudy(kept, zone, targets, curves, {}, baseline, rows)
+
+
+def _chosen(graph: PartitionGraph, x: Any, y: Tensor | None, seed: int) -> tuple[tuple[Tensor, ...], Targets, Tensor]:
+    """The samples of the walk as flat inputs, what an attacker wants of them, and their rows in `x`."""
+    inputs = graph.flat(x)
+    if y is not None and len(y) != len(inputs[0]):
+        raise DataError(f"There are {len(inputs[0])} samples and {len(y)} labels.", "Pass one label a sample.")
+    rows = _panel(graph, inputs, seed)
+    inputs = tuple(t[rows] for t in inputs)
+    return inputs, targets_for(graph, inputs, None if y is None else torch.as_tensor(y)[rows], seed), rows
 
 
 def targets_for(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None, seed: int) -> Targets:

@@ -22,6 +22,9 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+ModelAgain = Annotated[
+    str | None, typer.Argument(help="A file or name as above; with --from it may be left out.", show_default=False)
+]
 Device = Annotated[
     str, typer.Option("--device", help="Edge device: a name of `advisor devices`, or local.", rich_help_panel=WHERE)
 ]

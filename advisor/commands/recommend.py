@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from advisor.commands import earlier as earlier_advice
 from advisor.commands import options as given
 from advisor.commands.exits import FOUND, INFEASIBLE, INTERRUPTED, exit_codes, say
 from advisor.commands.outputs import answer_only, screen, writable
@@ -24,7 +25,7 @@ FILES, PROFILE = ("advice.json", "report.html"), "profile.json"
 
 def recommend(
     context: typer.Context,
-    model: given.Model,
+    model: given.ModelAgain = None,
     device: given.Device = "jetson",
     link: given.Link = "wifi",
     cloud: given.Cloud = "t4",
@@ -69,27 +70,57 @@ def recommend(
         Path | None,
         typer.Option(help="profile.json measured on the device by `advisor profile`.", rich_help_panel=given.WHERE),
     ] = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Folder of earlier advice: its options and measurements.", rich_help_panel=given.SEARCH
+        ),
+    ] = None,
+    model_file: Annotated[
+        str | None,
+        typer.Option("--model", help="Where the model of --from lies now.", rich_help_panel=given.WHAT),
+    ] = None,
     seed: given.Seed = 0,
     out: given.Out = Path("out"),
     as_json: given.Json = False,
 ) -> None:
     """Say where to split MODEL between edge and cloud, and what to do to the tensor before it leaves."""
     with exit_codes():
-        wanted = {
-            "device": device, "link": link, "cloud": cloud, "data": data, "arch": arch, "normalize": normalize,
-            "input_shape": given.sizes(input_shape, "--input-shape"), "resize": resize,
-            "max_tensors": max_tensors, "granularity": granularity,
-            **_budgets(max_latency, max_accuracy_drop, max_ssim, min_nmse, max_edge_memory),
-            "defenses": defenses, "trials": trials, "timeout": _seconds(timeout), "storage": storage,
-            "verify": verify, "profile": profile, "seed": seed, "command": given.reproduce(context),
-        }  # fmt: skip
-        advice = _advice(model, wanted, trusted, writable(out, (*FILES, PROFILE)))
+        before = earlier_advice.load(earlier, model_file)
+        values = earlier_advice.options(context, before)
+        context.params.update(values, earlier=None, model_file=None)
+        wanted = _wanted(values) | {"earlier": before, "command": given.reproduce(context)}
+        advice = _advice(values["model"], wanted, values["trusted"], writable(out, (*FILES, PROFILE)))
         try:
             advice.save(out)
             say(f"Wrote {out / FILES[0]} and {out / FILES[1]}.")
         finally:
             _show(advice, as_json)
         raise typer.Exit(_code(advice))
+
+
+_AS_GIVEN = (
+    "device", "link", "cloud", "data", "arch", "normalize", "resize", "max_tensors", "granularity", "defenses",
+    "trials", "storage", "verify", "profile", "seed",
+)  # fmt: skip
+
+
+def _wanted(values: dict[str, Any]) -> dict[str, Any]:
+    """The options as arguments of `advisor.recommend`."""
+    from advisor import units
+
+    def read(name: str, parse: Any) -> Any:
+        return given.optional(parse, values[name], f"--{name.replace('_', '-')}")
+
+    return {name: values[name] for name in _AS_GIVEN} | {
+        "input_shape": given.sizes(values["input_shape"], "--input-shape"),
+        "max_latency": read("max_latency", units.duration),
+        "max_accuracy_drop": read("max_accuracy_drop", given.fraction),
+        "max_ssim": read("max_ssim", given.fraction),
+        "min_nmse": read("min_nmse", given.fraction),
+        "max_edge_memory": read("max_edge_memory", units.size),
+        "timeout": read("timeout", units.duration),
+    }
 
 
 def _advice(model: str, wanted: dict[str, Any], trusted: bool, out: Path) -> Advice:
@@ -113,26 +144,6 @@ def _keep(error: InterruptedRunError, out: Path) -> None:
     if isinstance(error.profile, Profile):
         error.profile.save(out / PROFILE)
         say(f"What was measured until then is in {out / PROFILE}; --profile takes it.")
-
-
-def _budgets(
-    latency: str | None, drop: str | None, ssim: str | None, nmse: str | None, memory: str | None
-) -> dict[str, float | None]:
-    from advisor import units
-
-    return {
-        "max_latency": given.optional(units.duration, latency, "--max-latency"),
-        "max_accuracy_drop": given.optional(given.fraction, drop, "--max-accuracy-drop"),
-        "max_ssim": given.optional(given.fraction, ssim, "--max-ssim"),
-        "min_nmse": given.optional(given.fraction, nmse, "--min-nmse"),
-        "max_edge_memory": given.optional(units.size, memory, "--max-edge-memory"),
-    }
-
-
-def _seconds(timeout: str | None) -> float | None:
-    from advisor import units
-
-    return given.optional(units.duration, timeout, "--timeout")
 
 
 def _show(advice: Advice, as_json: bool) -> None:

@@ -169,7 +169,7 @@ def test_a_value_that_an_option_does_not_take(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("recommend",), "(?s)Missing argument.*model"),
+        (("recommend",), "There is no MODEL"),
         (("recommend", "m.pt", "--trials", "0"), "trials"),
         (("recommend", "m.pt", "--resize", "0"), "resize"),
         (("recommend", "m.pt", "--seed", "-1"), "seed"),

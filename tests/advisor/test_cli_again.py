@@ -1,0 +1,75 @@
+"""`recommend --from`: the same question with other budgets, without measuring again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import advisor
+from tests.conftest import Run, tree
+
+TAKEN = "Leakage was taken from the earlier advice: same model, data, seed and cuts."
+
+
+def test_other_budgets_take_what_was_measured(recommend: Run, cli: Run, tmp_path: Path) -> None:
+    assert recommend("--max-accuracy-drop", "5%", "--seed", 2, "--out", "first").exit_code == 0
+    first = advisor.load_advice(tmp_path / "first")
+    result = cli("recommend", "--from", "first", "--max-latency", "1us", "--trials", 3, "--out", "second")
+    assert result.exit_code == 3, result.output
+    second = advisor.load_advice(tmp_path / "second")
+    assert TAKEN in second.assumptions
+    assert TAKEN not in first.assumptions
+    assert (second.budgets.max_latency, second.budgets.max_accuracy_drop) == (1e-6, 0.05)
+    ours, theirs = second.profile.to_json()["columns"], first.profile.to_json()["columns"]
+    assert ours == theirs
+    assert second.zone == first.zone
+    assert second.gallery == first.gallery
+    assert second.noise == first.noise
+    words = second.provenance["command"].split()
+    assert "--from" not in words
+    assert words[words.index("--max-latency") + 1] == "1us"
+
+
+def test_the_same_question_has_the_same_answer(recommend: Run, cli: Run, tmp_path: Path) -> None:
+    assert recommend("--max-accuracy-drop", "5%", "--out", "first").exit_code == 0
+    assert cli("recommend", "--from", "first", "--out", "second").exit_code == 0
+    first, second = (advisor.load_advice(tmp_path / name) for name in ("first", "second"))
+    assert str(second.best) == str(first.best)
+    assert [str(plan) for plan in second.pareto] == [str(plan) for plan in first.pareto]
+
+
+def test_what_no_longer_applies_is_measured_again(recommend: Run, cli: Run, tmp_path: Path) -> None:
+    assert recommend("--trials", 2, "--out", "first").exit_code == 0
+    result = cli("recommend", "--from", "first", "--seed", 5, "--out", "second")
+    assert result.exit_code == 0, result.output
+    second = advisor.load_advice(tmp_path / "second")
+    assert "Nothing was taken from the earlier advice: it has another seed." in second.assumptions
+    assert TAKEN not in second.assumptions
+
+
+def test_a_model_that_moved_is_named_and_another_refused(
+    recommend: Run, cli: Run, tiny_model: Path, tmp_path: Path
+) -> None:
+    assert recommend("--trials", 2, "--out", "first").exit_code == 0
+    before = tree(tmp_path)
+    (tmp_path / "other.pt2").write_bytes(tiny_model.read_bytes() + b"\0")
+    refused = cli("recommend", "--from", "first", "--model", "other.pt2", "--out", "second")
+    assert refused.exit_code == 2
+    assert "is not the model of this advice" in refused.stderr
+    assert set(tree(tmp_path)) - set(before) == {"other.pt2"}
+    shutil.copy(tiny_model, tmp_path / "moved.pt2")
+    result = cli("recommend", "--from", "first", "--model", "moved.pt2", "--out", "second")
+    assert result.exit_code == 0, result.output
+    assert TAKEN in advisor.load_advice(tmp_path / "second").assumptions
+
+
+def test_what_is_missing_or_named_twice_is_said(recommend: Run, cli: Run, tmp_path: Path) -> None:
+    nothing = cli("recommend")
+    assert nothing.exit_code == 2
+    assert "There is no MODEL to recommend for. Name it, or --from the folder of earlier advice." in nothing.stderr
+    absent = cli("recommend", "--from", "nowhere")
+    assert absent.exit_code == 2
+    assert "There is no file" in absent.stderr
+    twice = recommend("--model", "x.pt2")
+    assert twice.exit_code == 2
+    assert "Both MODEL and --model name the model." in twice.stderr
