@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -53,6 +53,12 @@ class Estimate:
 
     def __float__(self) -> float:
         return self.value
+
+    def mapped(self, function: Callable[[float], float], method: str) -> Estimate:
+        """This estimate through a monotone function, in the same unit; the ends of the interval go through it too."""
+        low, high = sorted((function(self.low), function(self.high)))
+        stderr = (high - low) / (2 * NORMAL_90)
+        return Estimate(function(self.value), stderr, low, high, self.unit, "estimated", method)
 
     @classmethod
     def exact(cls, value: float, unit: str = "1", source: Source = "measured", method: str = "") -> Estimate:

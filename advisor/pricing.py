@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from advisor import u_shape
 from advisor.batches import carried, first_scores
 from advisor.choosing import LeakageLimits
 from advisor.columns import Profile
 from advisor.cuts import Cut
 from advisor.defenses import Defense, GaussianNoise, NoDefense
-from advisor.estimate import NORMAL_90, Estimate
+from advisor.estimate import Estimate
 from advisor.estimators.attacking import AttackResult, attack, defended
 from advisor.estimators.noise import NoiseCurve
 from advisor.estimators.study import LeakageStudy
@@ -65,6 +66,7 @@ class Pricer:
         labels: `[N]` true labels, or None: accuracy is then agreement with the undefended model.
         device, link: to price what a defense sends.
         seed: of the defenses' noise.
+        tail: where the edge takes over again in every plan (U-shaped), or None.
     """
 
     graph: PartitionGraph
@@ -75,14 +77,25 @@ class Pricer:
     device: Device
     link: Link
     seed: int
+    tail: Cut | None = None
+
+    @property
+    def candidates(self) -> tuple[Cut, ...]:
+        """Where the edge may stop: cuts between the input and the tail, or the output."""
+        return self.graph.cuts[1 : len(self.graph.cuts) - 1 if self.tail is None else self.tail.index]
 
     def price(self, cut: Cut, defense: Defense) -> Plan:
         """A split plan with everything predicted."""
-        predicted = self.costs(cut, defense)
+        predicted = self.costs(cut, defense, self.tail)
         sigma = self.noise_of(cut, defense)
         predicted |= self.leakage(cut, sigma)
         predicted |= self.accuracy(cut, defense)
-        return Plan((cut,), defense, predicted, inputs=self.graph.inputs, graph=self.graph)
+        return self.plan(cut, defense, predicted)
+
+    def plan(self, cut: Cut, defense: Defense, predicted: dict[str, Estimate]) -> Plan:
+        """A split plan, U-shaped where there is a tail."""
+        cuts = (cut,) if self.tail is None else (cut, self.tail)
+        return Plan(cuts, defense, predicted, inputs=self.graph.inputs, graph=self.graph)
 
     def baselines(self) -> tuple[Plan, Plan]:
         """All-edge and all-cloud: nothing sent but nothing hidden from the device's owner; everything sent as it is."""
@@ -115,12 +128,13 @@ class Pricer:
 
     # ---- cost ----------------------------------------------------------------------------------------------------
 
-    def costs(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
+    def costs(self, cut: Cut, defense: Defense, tail: Cut | None = None) -> dict[str, Estimate]:
         """Latencies (s), bytes and edge memory (B) of one sample; a defense's own arithmetic is not counted."""
         found = {name: self.profile[name].at(cut) for name in _COSTS}
-        if defense.wire_bytes(cut) != cut.bytes:
-            sent = defense.wire_bytes(cut)
-            answer = self.graph.cuts[-1].bytes
+        sent, answer = defense.wire_bytes(cut), (tail or self.graph.cuts[-1]).bytes
+        if tail is not None:
+            found |= u_shape.costs(self.profile, cut, tail)
+        if sent != cut.bytes or tail is not None:
             found["bytes"] = Estimate.exact(sent, "B", "measured", f"as sent by {defense.name}")
             found["link_latency"] = transfer_time(self.link, sent, answer, self.device.copy_rate)
         found["latency"] = total([found["edge_latency"], found["link_latency"], found["cloud_latency"]])
@@ -153,8 +167,8 @@ class Pricer:
         kept, floor = curve.kept(sigma), self.study.baseline_ssim
         method = f"{score.method}; of what the bare attack explains, {kept:.0%} survives the defense's noise"
         return {
-            "score": _mapped(score, lambda v: 1 - (1 - v) * kept, method),
-            "score_ssim": _mapped(similar, lambda v: floor + max(v - floor, 0.0) * kept, method),
+            "score": score.mapped(lambda v: 1 - (1 - v) * kept, method),
+            "score_ssim": similar.mapped(lambda v: floor + max(v - floor, 0.0) * kept, method),
         }
 
     def allowed_share(self, cut: Cut, limits: LeakageLimits) -> float:
@@ -232,13 +246,6 @@ def _pack(graph: PartitionGraph, flat: tuple[Tensor, ...]) -> Any:
     if any(keywords):
         return dict(zip(keywords, flat, strict=True))
     return flat[0] if len(flat) == 1 else flat
-
-
-def _mapped(estimate: Estimate, function: Any, method: str) -> Estimate:
-    """An estimate through a monotone function."""
-    ends = sorted((function(estimate.low), function(estimate.high)))
-    spread = (ends[1] - ends[0]) / (2 * NORMAL_90)
-    return Estimate(function(estimate.value), spread, ends[0], ends[1], estimate.unit, "estimated", method)
 
 
 def _exact(value: float, method: str) -> Estimate:

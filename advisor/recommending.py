@@ -37,6 +37,7 @@ from advisor.stages import (
     trace_model,
 )
 from advisor.studies import Search, SearchResult
+from advisor.u_shape import tail_cut
 from advisor.verifying import verified_plans
 
 
@@ -66,6 +67,7 @@ def recommend(
     resize: int | None = None,
     max_tensors: int | None = None,
     granularity: Granularity | None = None,
+    tail: str | None = None,
     profile: Profile | str | Path | None = None,
     earlier: Advice | str | Path | None = None,
     thresholds: ZoneThresholds | None = None,
@@ -97,6 +99,7 @@ def recommend(
         resize: pixels to which images are resized.
         max_tensors, granularity: which cuts are looked at, as in `advisor.trace`.
         profile: cost columns measured elsewhere (`advisor profile`), instead of `device`.
+        tail: name of a cut behind which the edge takes over again, so that the cloud sees no output (U-shaped plans).
         earlier: advice, or its folder, whose measurements are taken where they still apply.
         thresholds: what counts as private enough where no leakage budget is given.
         command: recorded as the command that reproduces the answer.
@@ -123,7 +126,8 @@ def recommend(
             before = still_applies(run, before, loaded, graph, samples, seed)
             found = measure_leakage(run, graph, samples, thresholds, seed, before)
             pricer = Pricer(
-                graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed
+                graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed,
+                tail_cut(graph, tail),
             )  # fmt: skip
             limits = leakage_limits(budgets, found, thresholds or ZoneThresholds())
             identity = _identity(loaded, samples, pricer, budgets, names, device, link, cloud)
@@ -164,5 +168,6 @@ def _identity(
         "budgets": dataclasses.asdict(budgets),
         "defenses": names,
         "setting": setting,
+        "tail": None if pricer.tail is None else pricer.tail.name,
         "seed": pricer.seed,
     }

@@ -64,7 +64,7 @@ class Search:
 
     def run(self, progress: Callable[[float, str], None] | None = None) -> SearchResult:
         """Price every undefended cut, then spend the trials on defended ones."""
-        bare = [self._priced(cut, NoDefense()) for cut in self.pricer.graph.cuts[1:-1]]
+        bare = [self._priced(cut, NoDefense()) for cut in self.pricer.candidates]
         if not bare:
             return SearchResult(())
         names = [name for name in self.defenses if name != NoDefense.name]
@@ -103,7 +103,7 @@ class Search:
         return with_excess(self.pricer.price(cut, defense), self.budgets, self.limits)
 
     def _tried(self, trial: Trial, names: Sequence[str]) -> Plan:
-        cuts = {cut.name: cut for cut in self.pricer.graph.cuts[1:-1]}
+        cuts = {cut.name: cut for cut in self.pricer.candidates}
         cut = cuts[trial.suggest_categorical("cut", list(cuts))]
         name = trial.suggest_categorical("defense", list(names))
         space = DEFENSES[name].search_space
@@ -133,8 +133,7 @@ class Search:
         graph = self.pricer.graph
         predicted = {key: Estimate(**value) for key, value in record["predicted"].items()}
         cut, defense = graph.cut(record["cut"]), defense_from_json(record["defense"])
-        plan = Plan((cut,), defense, predicted, inputs=graph.inputs, graph=graph)
-        return with_excess(plan, self.budgets, self.limits)
+        return with_excess(self.pricer.plan(cut, defense, predicted), self.budgets, self.limits)
 
     # ---- what to try first ---------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ LIBRARY = (
     "advisor.measuring",
     "advisor.pictures",
     "advisor.pricing",
+    "advisor.u_shape",
     "advisor.recommending",
     "advisor.stages",
     "advisor.studies",
@@ -50,6 +51,7 @@ HOMES = {
     "typer": ("advisor.cli", "advisor.commands"),
     "matplotlib": ("advisor.reports",),
     "jinja2": ("advisor.reports",),
+    "networkx": ("advisor.hull",),
     "torchmetrics": ("advisor.estimators",),
 }
 

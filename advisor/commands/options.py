@@ -63,6 +63,10 @@ MaxTensors = Annotated[
 Granularity = Annotated[
     str | None, typer.Option("--granularity", help="Cuts behind every op, layer or block.", rich_help_panel=WHAT)
 ]
+Tail = Annotated[
+    str | None,
+    typer.Option("--tail", help="The cut behind which the edge takes over again (U-shape).", rich_help_panel=WHERE),
+]
 Extra = Annotated[
     Path | None,
     typer.Option("--extra", help="Your own TOML of devices and links, in the catalog's form.", rich_help_panel=WHERE),

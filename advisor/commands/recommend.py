@@ -37,6 +37,7 @@ def recommend(
     resize: given.Resize = None,
     max_tensors: given.MaxTensors = None,
     granularity: given.Granularity = None,
+    tail: given.Tail = None,
     max_latency: Annotated[
         str | None, typer.Option(help="Edge + link + cloud: 50ms.", rich_help_panel=given.BUDGETS)
     ] = None,
@@ -100,7 +101,7 @@ def recommend(
 
 
 _AS_GIVEN = (
-    "device", "link", "cloud", "data", "arch", "normalize", "resize", "max_tensors", "granularity", "defenses",
+    "device", "link", "cloud", "data", "arch", "normalize", "resize", "max_tensors", "granularity", "tail", "defenses",
     "trials", "storage", "verify", "profile", "seed",
 )  # fmt: skip
 

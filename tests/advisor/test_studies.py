@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import advisor
+from advisor import profilers
 from advisor.batches import carried
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, CutError
 from advisor.estimators.attacking import defended
 from advisor.estimators.study import study
 from advisor.pricing import Pricer
@@ -114,3 +115,35 @@ def test_a_defended_tensor_keeps_the_dtype_of_a_half_precision_model(digits_data
     graph = advisor.trace(DigitsNet().eval().bfloat16(), x[:2].bfloat16())
     sent = defended(carried(graph, graph.flat(x[:8]), 0, graph.cut("block1.2").index), Quantize8(), 0)
     assert sent[0].dtype == torch.bfloat16
+
+
+def test_u_shaped_plans_keep_the_output_from_the_cloud(digits_net, digits_data, tmp_path):
+    x, y = (part[:200] for part in digits_data)
+    advice = advisor.recommend(digits_net, data=(x, y), trials=4, verify="none", tail="head.0")
+    plans = [*advice.pareto, advice.best]
+    assert {plan.tail.name for plan in plans} == {"head.0"}
+    assert all(plan.cut.index < plan.tail.index for plan in plans)
+    whole, best = advice.profile, advice.best
+    edge, cloud = whole["edge_latency"].values, whole["cloud_latency"].values
+    head, tail = best.cut.index, best.tail.index
+    assert best.predicted["edge_latency"].value == pytest.approx(edge[head] + edge[-1] - edge[tail])
+    assert best.predicted["cloud_latency"].value == pytest.approx(cloud[head] - cloud[tail])
+    parts = ("edge_latency", "link_latency", "cloud_latency")
+    assert best.predicted["latency"].value == pytest.approx(sum(best.predicted[name].value for name in parts))
+    wire, down = profilers.link("wifi"), best.tail.bytes
+    sent = best.defense.wire_bytes(best.cut)
+    copy_rate = profilers.device("jetson").copy_rate
+    assert best.predicted["link_latency"].value == profilers.transfer_time(wire, sent, down, copy_rate).value
+    modules = best.split()
+    assert len(modules) == 3
+    advice.save(tmp_path)
+    loaded = advisor.load_advice(tmp_path).best
+    assert loaded.tail.name == "head.0"
+    assert len(loaded.split(digits_net)) == 3
+
+
+@pytest.mark.parametrize("tail", ["input", "output"])
+def test_a_tail_that_leaves_nothing_to_the_cloud_or_the_edge_is_refused(tail, digits_net, digits_data):
+    x, y = (part[:80] for part in digits_data)
+    with pytest.raises(CutError, match=f"tail cannot begin at '{tail}'.*Begin it between"):
+        advisor.recommend(digits_net, data=(x, y), trials=2, verify="none", tail=tail)
