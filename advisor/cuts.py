@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+import operator
+from collections.abc import Sequence
 
 from pydantic.dataclasses import dataclass
+
+from advisor.errors import CutError
 
 ITEM_BYTES = {
     "bool": 1,
@@ -86,3 +91,41 @@ class Cut:
 
     def __str__(self) -> str:
         return self.name
+
+
+def find_cut(cuts: Sequence[Cut], wanted: Cut | int | str, last_name: str = "output") -> Cut:
+    """Find a cut by itself, its index, its name, or a module path under which exactly one cut lies.
+
+    Args:
+        cuts: all of them.
+        wanted: which.
+        last_name: another name of the last one: of the operation that computes the output.
+
+    Raises:
+        CutError: when there is none, or several; the message lists the candidates.
+    """
+    if isinstance(wanted, Cut):
+        wanted = wanted.name
+    if not isinstance(wanted, str):
+        number = operator.index(wanted)
+        if not -len(cuts) <= number < len(cuts):
+            raise CutError(f"There is no cut {number}.", f"Cuts are numbered 0 to {len(cuts) - 1}.")
+        return cuts[number]
+    exact = next((cut for cut in cuts if cut.name == wanted), None)
+    return exact or _below({cut.name: cut for cut in cuts} | {last_name: cuts[-1]}, wanted)
+
+
+def _below(named: dict[str, Cut], path: str) -> Cut:
+    found = [
+        cut for name, cut in named.items() if name == path or name.startswith((f"{path}.", f"{path}/", f"{path}#"))
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(cut.name for cut in found)
+        raise CutError(f"The name {path!r} fits several cuts: {listed}.", "Name one of them.")
+    near = difflib.get_close_matches(path, list(named), n=3, cutoff=0.4)
+    raise CutError(
+        f"There is no legal cut {path!r}.",
+        f"Nearest: {', '.join(near)}." if near else f"Legal cuts: {', '.join(named)}.",
+    )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from advisor.cuts import Cut, TensorSpec
+from advisor.cuts import Cut, TensorSpec, find_cut
 from advisor.dag import data_nodes, flat_results, levels, live_sets
 from advisor.errors import CutError, TraceError
 from advisor.grouping import Batching, Grouped, not_by_row
@@ -157,36 +155,8 @@ class PartitionGraph:
         Raises:
             CutError: when there is none, or several; the message lists the candidates.
         """
-        if isinstance(wanted, Cut):
-            wanted = wanted.name
-        if not isinstance(wanted, str):
-            number = operator.index(wanted)
-            if not -len(self.cuts) <= number < len(self.cuts):
-                raise CutError(f"There is no cut {number}.", f"Cuts are numbered 0 to {len(self.cuts) - 1}.")
-            return self.cuts[number]
-        for cut in self.cuts:
-            if cut.name == wanted:
-                return cut
-        return self._cut_below(wanted)
-
-    def _cut_below(self, path: str) -> Cut:
-        own = {cut.name: cut for cut in self.cuts}
-        last = self.crossings[-1][-1]
-        if last.op == "call_function":
-            own[self.names[last]] = self.cuts[-1]
-        found = [
-            cut for name, cut in own.items() if name == path or name.startswith((f"{path}.", f"{path}/", f"{path}#"))
-        ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            listed = ", ".join(cut.name for cut in found)
-            raise CutError(f"The name {path!r} fits several cuts: {listed}.", "Name one of them.")
-        near = difflib.get_close_matches(path, list(own), n=3, cutoff=0.4)
-        raise CutError(
-            f"There is no legal cut {path!r}.",
-            f"Nearest: {', '.join(near)}." if near else f"Legal cuts: {', '.join(own)}.",
-        )
+        last = self.returned[-1]
+        return find_cut(self.cuts, wanted, self.names[last] if last.op == "call_function" else "output")
 
     # ---- sizes ---------------------------------------------------------------------------------------------------
 
