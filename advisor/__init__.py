@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from advisor.errors import AdvisorError as AdvisorError
     from advisor.estimate import Estimate as Estimate
     from advisor.estimators.attacking import attack as attack
+    from advisor.exporting import Exported as Exported
+    from advisor.exporting import export as export
+    from advisor.exporting import load_export as load_export
     from advisor.graph import PartitionGraph as PartitionGraph
     from advisor.measuring import leakage as leakage
     from advisor.measuring import profile as profile
@@ -37,13 +40,16 @@ _HOMES = {
     "Cut": "advisor.cuts",
     "Defense": "advisor.defenses",
     "Estimate": "advisor.estimate",
+    "Exported": "advisor.exporting",
     "PartitionGraph": "advisor.graph",
     "Plan": "advisor.plans",
     "Profile": "advisor.columns",
     "TensorSpec": "advisor.cuts",
     "attack": "advisor.estimators.attacking",
+    "export": "advisor.exporting",
     "leakage": "advisor.measuring",
     "load_advice": "advisor.plans",
+    "load_export": "advisor.exporting",
     "profile": "advisor.measuring",
     "recommend": "advisor.recommending",
     "trace": "advisor.tracing",

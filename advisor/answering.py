@@ -130,6 +130,7 @@ def provenance_of(
         "model": {
             "path": None if loaded.path is None else str(loaded.path),
             "sha256": loaded.sha256,
+            "name": loaded.name,
             "kind": loaded.kind,
             "weights": loaded.weights,
             "inputs": [list(spec.shape) for spec in graph.inputs.tensors],

@@ -12,6 +12,7 @@ from advisor.commands.attack import attack
 from advisor.commands.catalog import devices, links
 from advisor.commands.measure import leakage, profile
 from advisor.commands.recommend import recommend
+from advisor.commands.split import split
 
 app = typer.Typer(
     name="advisor",
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (recommend, profile, leakage, attack, devices, links):
+for command in (recommend, profile, leakage, attack, split, devices, links):
     app.command()(command)
 
 

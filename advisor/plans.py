@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from advisor.defenses import Defense
+    from advisor.exporting import Exported
     from advisor.graph import PartitionGraph
 
     AnyDefense: TypeAlias = Defense
@@ -136,6 +137,21 @@ class Plan:
         from advisor.halves import defended_parts
 
         return defended_parts(self._graph_of(model), self.cut, self.defense, self.tail)
+
+    def export(
+        self,
+        folder: str | Path,
+        format: Literal["pt2", "onnx"] = "pt2",
+        model: nn.Module | str | Path | None = None,
+    ) -> Exported:
+        """Write the halves, `plan.json` and the wire's codec into a folder; see `advisor.export`.
+
+        Raises:
+            AdvisorError: as `advisor.export`.
+        """
+        from advisor.exporting import export
+
+        return export(self, folder, format, model)
 
     def _graph_of(self, model: nn.Module | str | Path | None) -> PartitionGraph:
         if model is None and self.graph is None:

@@ -51,7 +51,7 @@ def test_exit_codes_are_those_of_the_program() -> None:
 
 def test_every_command_is_in_the_readme(cli: Run) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command in ("recommend", "profile", "leakage", "attack", "devices", "links"):
+    for command in ("recommend", "profile", "leakage", "attack", "split", "devices", "links"):
         assert f"`advisor {command}" in text
     assert "--min-nmse" in cli("recommend", "--help").stdout
 

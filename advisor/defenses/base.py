@@ -28,6 +28,8 @@ class Defense(ABC):
     name: ClassVar[str]
     search_space: ClassVar[Mapping[str, tuple[float, float]]] = {}
     """Free parameters for the search: name -> (low, high), searched on a log scale."""
+    wire_roles: ClassVar[tuple[str, ...]] = ("values",)
+    """What each tensor that `apply` returns is, in order."""
 
     @abstractmethod
     def apply(self, z: Tensor, generator: Generator | None = None) -> Wire:

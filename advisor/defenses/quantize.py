@@ -20,12 +20,13 @@ class Quantize8(Defense):
     """Sends one byte an element plus the sample's lowest value and step."""
 
     name: ClassVar[str] = "int8"
+    wire_roles: ClassVar[tuple[str, ...]] = ("codes", "low", "step")
 
     def apply(self, z: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Codes uint8 `[N, ...]`, lowest value `[N, 1...]` and step `[N, 1...]` (float32)."""
         import torch
 
-        flat, shape = z.reshape(len(z), -1).float(), (-1, *(1,) * (z.dim() - 1))
+        flat, shape = z.reshape(z.shape[0], -1).float(), (-1, *(1,) * (z.dim() - 1))
         low, high = flat.amin(1).view(shape), flat.amax(1).view(shape)
         step = ((high - low) / LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
         codes = ((z.float() - low) / step).round().clamp(0, LEVELS).to(torch.uint8)

@@ -37,6 +37,7 @@ class LoadedModel:
         normalization: (mean, std) per channel that belongs to the weights, or None.
         input_shape: one sample's shape without batch, where known or stated.
         notes: what was assumed, one sentence each, for people.
+        name: what `load_model` was given where that is no file: `torchvision:resnet18`.
     """
 
     model: nn.Module | ExportedProgram
@@ -48,6 +49,7 @@ class LoadedModel:
     normalization: Normalization | None = None
     input_shape: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
+    name: str = ""
 
 
 def load_model(
@@ -67,6 +69,7 @@ def load_model(
     """
     if str(source).startswith(architectures.TORCHVISION):
         loaded = _torchvision(str(source).removeprefix(architectures.TORCHVISION))
+        loaded = dataclasses.replace(loaded, name=str(source))
     else:
         loaded = _from_file(Path(source), arch, trust, input_shape)
     return _with_shape(loaded, input_shape)

@@ -1,0 +1,71 @@
+"""`advisor split`: the halves of the chosen plan as files that run without this package."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from advisor.commands import options as given
+from advisor.commands.exits import exit_codes, say
+from advisor.commands.outputs import answer_only, screen
+from advisor.commands.trusting import trust
+from advisor.progress import StageProgress
+
+if TYPE_CHECKING:
+    from advisor.exporting import Exported
+
+
+def split(
+    advice: Annotated[Path, typer.Argument(help="advice.json, or the folder that holds it.", show_default=False)],
+    out: given.Out = Path("split"),
+    format: Annotated[str, typer.Option(help="pt2 (torch.export) or onnx.", rich_help_panel=given.OUTPUT)] = "pt2",
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model file, if it is no longer where it was.", rich_help_panel=given.WHAT),
+    ] = None,
+    arch: given.Arch = None,
+    trusted: given.Trust = False,
+    as_json: given.Json = False,
+) -> None:
+    """Write the edge and cloud halves of the chosen plan, plan.json and the wire's codec, each checked."""
+    with exit_codes():
+        import advisor
+        from advisor.exporting import check_format
+
+        check_format(format)
+        answer = advisor.load_advice(advice)
+        with StageProgress() as progress, answer_only():
+            made = advisor.export(
+                answer, out, format, model, arch=arch, trust=trust(trusted, progress), progress=progress  # type: ignore[arg-type]
+            )  # fmt: skip
+        if not answer.feasible:
+            say("Note: no plan meets the budgets of this advice; this is the nearest.")
+        for note in made.notes:
+            say(f"Note: {note}")
+        say(f"Wrote {', '.join(made.files)} and plan.json into {out}.")
+        if as_json:
+            sys.stdout.write(made.text())
+        else:
+            _show(made)
+
+
+def _show(made: Exported) -> None:
+    from advisor.reports.quantities import digits
+    from advisor.reports.text import clean
+
+    console, found = screen(), made.check
+    console.print(f"Cut at {clean(' and '.join(made.cuts))}, defense: {made.defense}.", markup=False)
+    for part in made.parts:
+        entry = made.files[part.file]
+        console.print(f"  {part.file:<16} {digits(entry.bytes / 1e6)} MB, runs on the {part.place}", markup=False)
+    for crossing in made.crossings:
+        sent = ", ".join(f"{t.dtype} {'×'.join(map(str, t.shape)) or '1'}" for t in crossing.tensors)
+        console.print(
+            f"  {crossing.sender} to {crossing.receiver}: {sent}; {crossing.sample_bytes} bytes a sample", markup=False
+        )
+    agreed = "bit for bit" if found.exact else f"within {found.max_abs_difference:.2g}"
+    same = "" if found.top1_equal != found.top1_equal else ", same highest score"
+    console.print(f"Checked against the model by {found.runtime}: equal {agreed}{same}.", markup=False)

@@ -1,0 +1,180 @@
+"""`plan.json`: what the files beside it are, how to call them and what crosses between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from advisor.columns import SCHEMA_VERSION, Provenance, check_version, first_problem, read_json
+from advisor.defenses import defense_from_json, defense_to_json
+from advisor.errors import AdvisorError
+from advisor.estimate import Estimate, Number
+from advisor.files import sha256
+
+Place = Literal["edge", "cloud"]
+PLAN_FILE, CODEC_FILE = "plan.json", "wire.py"
+AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
+
+
+@dataclass(frozen=True)
+class NamedTensor:
+    """A tensor that enters or leaves a half.
+
+    Attributes:
+        name: its name; in an ONNX file, that of the input or output.
+        role: "input", "output", or what it is of a crossing tensor: "values", or "codes", "low" and "step".
+        dtype: of its elements.
+        shape: without the batch.
+        batched: whether dimension 0 is the batch; false for an output that is no row a sample.
+    """
+
+    name: str
+    role: str
+    dtype: str
+    shape: tuple[int, ...]
+    batched: bool = True
+
+
+@dataclass(frozen=True)
+class PartEntry:
+    """One file that computes: its name, where it runs, what goes in and out."""
+
+    name: str
+    place: Place
+    file: str
+    inputs: tuple[NamedTensor, ...]
+    outputs: tuple[NamedTensor, ...]
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """What is sent from one part to the next.
+
+    Attributes:
+        sender, receiver: names of parts.
+        cut: where the model is cut.
+        tensors: in the order in which they are packed.
+        sample_bytes: payload of one sample, without the message's header.
+    """
+
+    sender: str
+    receiver: str
+    cut: str
+    tensors: tuple[NamedTensor, ...]
+    sample_bytes: int
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Fingerprint and size of a file."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the comparison found.
+
+    Attributes:
+        runtime: what ran the files.
+        batches: batch sizes that were compared.
+        exact: whether every tensor agreed bit for bit.
+        tolerance: allowed difference of each part, relative to the largest value; 0 where bits had to agree.
+        max_abs_difference: of the model's outputs after all parts, in the output's unit; codes of a quantised wire that
+            fell on the other side of a rounding step are part of it.
+        top1_equal: share of samples whose highest score stayed the same; NaN where the output is no row of scores.
+    """
+
+    runtime: str
+    batches: tuple[int, ...]
+    exact: bool
+    tolerance: float
+    max_abs_difference: float
+    top1_equal: Number
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A plan as files.
+
+    Attributes:
+        format: "pt2" (torch.export) or "onnx".
+        model: path, name and SHA-256 of the model file; `why` where there is none.
+        cuts: names of the cuts.
+        defense: what is inside the parts.
+        arguments: nesting of (args, kwargs) that the first part takes, as in `InputSpec`; None: flat tensors in order.
+        parts, crossings: in the order in which they run.
+        wire: the codec: file, version, byte order, how a quantised tensor is restored.
+        batch: the only batch size the parts take; None for any.
+        files: everything beside `plan.json`.
+        predicted, verified: what the plan was predicted to cost and leak, what an attack found.
+        check: what the comparison with the model found.
+        notes: what a user of the files must know.
+        versions: of what made them.
+    """
+
+    format: Literal["pt2", "onnx"]
+    model: Provenance
+    cuts: tuple[str, ...]
+    defense: AnyDefense
+    arguments: Any
+    parts: tuple[PartEntry, ...]
+    crossings: tuple[Crossing, ...]
+    wire: dict[str, Any]
+    batch: int | None
+    files: dict[str, FileEntry]
+    predicted: dict[str, Estimate]
+    verified: dict[str, Estimate]
+    check: Check
+    notes: tuple[str, ...] = ()
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    schema_version: str = SCHEMA_VERSION
+    kind: Literal["exported plan"] = "exported plan"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        payload: dict[str, Any] = _EXPORTED.dump_python(self, mode="json")
+        return payload
+
+    def text(self) -> str:
+        """The content of `plan.json`."""
+        return json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, payload: Any) -> Exported:
+        """Validate plain JSON values.
+
+        Raises:
+            AdvisorError: when they are no plan file, or of a newer major version.
+        """
+        check_version(payload, "plan file")
+        try:
+            if payload.get("kind") != "exported plan":
+                raise KeyError("kind")
+            return _EXPORTED.validate_python(payload)
+        except (ValidationError, KeyError, TypeError) as error:
+            problem = first_problem(error) if isinstance(error, ValidationError) else f"no {error.args[0]}"
+            raise AdvisorError(f"This is not a plan file: {problem}.", "Write it with `advisor split`.") from None
+
+
+_EXPORTED = TypeAdapter(Exported)
+
+
+def load_export(folder: str | Path) -> Exported:
+    """Read `plan.json` of a folder and make sure that every file beside it is the one it names.
+
+    Raises:
+        AdvisorError: when it is missing or damaged, or a file was changed since.
+    """
+    folder = Path(folder)
+    found = Exported.from_json(read_json(folder / PLAN_FILE))
+    for name, entry in found.files.items():
+        if Path(name).name != name or sha256(folder / name) != entry.sha256:
+            raise AdvisorError(f"{folder / name} is not the file of its plan.json.", "Write it with `advisor split`.")
+    return found

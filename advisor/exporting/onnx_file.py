@@ -1,0 +1,163 @@
+"""A half as an ONNX file, and as ONNX Runtime runs it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from advisor.errors import AdvisorError
+from advisor.exporting.parts import Part
+from advisor.loading.quiet import quiet
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+INLINE_BYTES = 1_500_000_000
+"""Weights beyond this go to a file of their own: a protobuf message ends at 2 GiB."""
+_OPERATOR = re.compile(r"OpOverload\(op='([\w.]+)'|No ONNX function found for.*?([a-z_]+\.[\w.]+)")
+
+
+def write(program: ExportedProgram, part: Part, path: Path) -> None:
+    """Convert a program and write it.
+
+    Raises:
+        AdvisorError: when ONNX lacks an operator of it; the message names the operator.
+    """
+    try:
+        with quiet(), redirect_stdout(io.StringIO()), torch.no_grad():
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                input_names=[t.name for t in part.inputs],
+                output_names=[t.name for t in part.outputs],
+                verbose=False,
+            )
+    except Exception as error:
+        raise AdvisorError(
+            f"ONNX cannot express the {part.name} part: {_reason(error)}.", "Use --format pt2, or cut elsewhere."
+        ) from error
+    if made is None:
+        raise AdvisorError(f"torch.onnx wrote nothing for the {part.name} part.", "Use --format pt2.")
+    _forget_origins(made.model)
+    size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
+    with quiet():
+        made.save(str(path), external_data=size > INLINE_BYTES)
+
+
+def _forget_origins(model: Any) -> None:
+    """Drop what the exporter notes of each operation's origin: stack traces with paths on the exporting computer."""
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for function in model.functions.values():
+        function.metadata_props.clear()
+        for node in function:
+            node.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+    for value in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]:
+        value.metadata_props.clear()
+
+
+def _reason(error: BaseException) -> str:
+    """The operator that is missing, else the innermost message in one line."""
+    chain: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        chain.append(str(current))
+        current = current.__cause__ or current.__context__
+    for text in reversed(chain):
+        if found := _OPERATOR.search(text):
+            return f"it has no operator for {found[1] or found[2]}"
+    return next((t.strip().split("\n")[0] for t in reversed(chain) if t.strip()), type(error).__name__)[:300]
+
+
+class Session:
+    """One file in ONNX Runtime on the CPU.
+
+    Raises:
+        AdvisorError: when the runtime refuses the file or cannot run it.
+    """
+
+    def __init__(self, path: Path, part: Part, constant_noise: bool = False) -> None:
+        import onnx
+        import onnxruntime
+
+        self.part = part
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        model: Any = str(path)
+        if constant_noise:
+            found = onnx.load(path, load_external_data=False)
+            if _with_ones_for_noise(found):
+                model = str(path.with_name(f".still-{path.name}"))
+                onnx.save(found, model)
+        self._session = self._run(onnxruntime.InferenceSession, model, options, providers=["CPUExecutionProvider"])
+        self._taken = {i.name for i in self._session.get_inputs()}
+
+    def __call__(self, flat: Sequence[Tensor]) -> list[Tensor]:
+        """Flat tensors in, flat tensors out."""
+        feeds = {t.name: v.numpy() for t, v in zip(self.part.inputs, flat, strict=True) if t.name in self._taken}
+        found = self._run(self._session.run, [t.name for t in self.part.outputs], feeds)
+        return [torch.from_numpy(np.array(value)) for value in found]
+
+    def _run(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except Exception as error:
+            line = " ".join(str(error).split())[:300]
+            raise AdvisorError(
+                f"ONNX Runtime cannot run the {self.part.name} part: {line}.",
+                "Use --format pt2, or convert the model to float32 first.",
+            ) from error
+
+
+def _with_ones_for_noise(model: Any) -> bool:
+    """Replace each source of noise by ones, in place, so that its scale can be compared exactly; whether there was any.
+
+    Raises:
+        AdvisorError: when a seed is frozen into the file.
+    """
+    from onnx import TensorProto, helper
+
+    nodes, noisy = list(model.graph.node), False
+    del model.graph.node[:]
+    one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
+    for node in nodes:
+        if node.op_type != "RandomNormalLike":
+            model.graph.node.append(node)
+            continue
+        if any(attribute.name == "seed" for attribute in node.attribute):
+            raise AdvisorError("The noise of this export has a frozen seed.", "Use --format pt2.")
+        like, out = node.input[0], node.output[0]
+        model.graph.node.extend(
+            [
+                helper.make_node("Shape", [like], [f"{out}_shape"]),
+                helper.make_node("ConstantOfShape", [f"{out}_shape"], [f"{out}_ones"], value=one),
+                helper.make_node("CastLike", [f"{out}_ones", like], [out]),
+            ]
+        )
+        noisy = True
+    return noisy
+
+
+class _Ones(TorchFunctionMode):
+    """`torch.randn_like` gives ones."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (torch.ones_like if func is torch.randn_like else func)(*args, **(kwargs or {}))
+
+
+@contextmanager
+def ones_for_noise() -> Iterator[None]:
+    """Python's side of the comparison with `Session(..., constant_noise=True)`."""
+    with _Ones():
+        yield

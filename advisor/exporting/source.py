@@ -1,0 +1,70 @@
+"""The model an advice is about: found where it was, and surely the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advisor.errors import AdvisorError
+from advisor.graph import PartitionGraph
+from advisor.loading import load_model
+from advisor.plans import Advice, Plan
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from advisor.loading.pickles import Trust
+
+
+def recorded_model(
+    advice: Advice | Plan, plan: Plan, given: nn.Module | str | Path | None, arch: str | None, trust: Trust
+) -> tuple[Any, dict[str, Any]]:
+    """The model to split and what identifies it: its file's path and SHA-256, or why there is none.
+
+    Raises:
+        AdvisorError: when there is none, or it is not the one the advice is about.
+    """
+    recorded = advice.provenance.get("model") if isinstance(advice, Advice) else None
+    known: dict[str, Any] = recorded if isinstance(recorded, dict) else {}
+    expected = str(known.get("sha256") or "")
+    if given is None and plan.graph is not None:
+        return plan.graph, _identity(known.get("name") or known.get("path"), expected)
+    source = given if given is not None else known.get("name") or known.get("path")
+    if source is None:
+        raise AdvisorError("This advice is about a model that was in memory.", "Pass its file with --model.")
+    if not isinstance(source, str | Path):
+        return source, _identity(None, expected)
+    if given is None and not known.get("name") and not Path(source).exists():
+        raise AdvisorError(f"The model of this advice is no longer at {source}.", "Pass it with --model.")
+    loaded = load_model(source, arch=arch, trust=trust)
+    if expected and loaded.sha256 != expected:
+        raise AdvisorError(
+            f"{source} is not the model of this advice (another SHA-256).", "Pass the right one with --model."
+        )
+    return loaded.model, _identity(str(source), loaded.sha256)
+
+
+def _identity(source: Any, sha256: str) -> dict[str, Any]:
+    why = "" if sha256 else "no file holds this model: its weights were in memory, or random"
+    return {"source": None if source is None else str(source), "sha256": sha256 or None, "why": why}
+
+
+def traced_like(plan: Plan, model: Any) -> PartitionGraph:
+    """The graph of the model, with the plan's cuts in it.
+
+    Raises:
+        AdvisorError: when the model has no such cut, or something else crosses there.
+    """
+    graph = model if isinstance(model, PartitionGraph) else plan._graph_of(model)
+    for cut in plan.cuts:
+        found = graph.cut(cut.name)
+        if found.tensors != cut.tensors:
+            raise AdvisorError(
+                f"At {cut.name} this model sends {_told(found.tensors)}, the advice says {_told(cut.tensors)}.",
+                "Pass the model of this advice with --model.",
+            )
+    return graph
+
+
+def _told(tensors: Any) -> str:
+    return ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in tensors)
