@@ -1,35 +1,60 @@
-"""Trace torchvision's classification models: nodes, cuts, time against torch.export itself, exactness.
+"""Walk the whole zoo: is each model traced, how large, how fast against torch.export itself, exact, and exported?
 
-    python benchmarks/zoo.py                  # every model; exact at ten cuts each
-    python benchmarks/zoo.py resnet50 swin_t  # some
-    python benchmarks/zoo.py --all            # exact at every cut
+    python benchmarks/zoo.py                              # every group; exact at ten cuts of each model
+    python benchmarks/zoo.py --group timm --group nasty   # some groups
+    python benchmarks/zoo.py resnet50 swin_t              # some models, of whatever group
+    python benchmarks/zoo.py --all                        # exact at every cut
+    python benchmarks/zoo.py --list                       # what there is
 
-Limits: every model traced and exact; trace + cuts at most 2 × torch.export.export of the same model (the ratio is taken
-in one run), and at most 5 s for resnet50, densenet121, vit_b_16 and swin_t. Exits 1 where one is passed.
+A row each: operations and cuts; seconds of a bare torch.export.export, of trace + cuts, and their ratio, in one run;
+cuts at which the halves give the model's own output bit for bit (at two and, at the middle cut, three samples), write
+to no input, and share all weights that add up; whether both halves of the middle cut came back the same from torch.export.save.
+
+Limits: every model traced and exact; trace + cuts at most twice the bare export, and at most 5 s for resnet50, densenet121,
+vit_b_16 and swin_t. Exits 1 where one is passed. Groups whose library is not installed are left out with a line.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim, ShapesCollection
 from torch.utils import _pytree as pytree
+from zoo_entries import Entry
 
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
+from advisor.inputs import arguments
 from advisor.preserve import plain_attention
 from advisor.tracing import trace
 
 MAX_RATIO = 2.0
-MAX_SECONDS = dict.fromkeys(("resnet50", "densenet121", "vit_b_16", "swin_t"), 5.0)
+NOTICEABLE = 1.0  # seconds of bare export below which the ratio is noise
 SAMPLED_CUTS = 10
-ROW = "{:<26} {:>7} {:>6} {:>5} {:>8} {:>8} {:>6} {:>12}  {}"
+GROUPS = {
+    "classification": ("torchvision", "zoo_torchvision"),
+    "segmentation": ("torchvision", "zoo_torchvision"),
+    "detection": ("torchvision", "zoo_torchvision"),
+    "video": ("torchvision", "zoo_torchvision"),
+    "flow": ("torchvision", "zoo_torchvision"),
+    "quantized": ("torchvision", "zoo_torchvision"),
+    "timm": ("timm", "zoo_timm"),
+    "transformers": ("transformers", "zoo_transformers"),
+    "everyday": ("torch", "zoo_everyday"),
+    "nasty": ("torch", "zoo_everyday"),
+}
+ROW = "{:<38} {:>7} {:>6} {:>5} {:>8} {:>8} {:>6} {:>9} {:>9}  {}"
 
 
 @dataclass(frozen=True)
@@ -42,104 +67,196 @@ class Result:
     trace: float
     exact: int
     checked: int
+    exported: bool
+    notes: tuple[str, ...]
 
     @property
     def ratio(self) -> float:
-        """Trace and cuts over the bare export."""
+        """Trace and cuts over the bare export; NaN where torch.export alone refuses."""
         return self.trace / self.export
+
+    def faults(self, limit: float) -> list[str]:
+        """What is not as it should be."""
+        wrong = {
+            "slow": self.trace > limit or (self.ratio > MAX_RATIO and self.trace > NOTICEABLE),
+            "not exact": self.exact < self.checked,
+            "not exported": not self.exported,
+        }
+        return [word for word, holds in wrong.items() if holds]
 
 
 def main() -> int:
     """Walk the models, print a row each, say which limit was passed."""
-    names, every_cut = _arguments()
-    print(ROW.format("model", "traced", "nodes", "cuts", "export s", "trace s", "ratio", "exact", ""))
-    _exported(nn.ReLU(), torch.rand(2, 3))  # the first export of a process pays for torch's own imports
-    failures = [name for name in names if not _report(name, every_cut)]
-    print(
-        f"{len(names) - len(failures)} of {len(names)} inside the limits"
-        + (f"; not: {', '.join(failures)}" if failures else "")
-    )
+    given = _arguments()
+    wanted, listed = set(given.models), dict.fromkeys(given.group or GROUPS)
+    print(ROW.format("model", "traced", "nodes", "cuts", "export s", "trace s", "ratio", "exact", "exported", ""))
+    _exported(nn.ReLU(), (torch.rand(2, 3),), {})  # the first export of a process pays for torch's own imports
+    failures, walked = [], 0
+    for group in listed:
+        for entry in _entries(group):
+            if wanted and entry.name not in wanted and f"{group}:{entry.name}" not in wanted:
+                continue
+            if given.list:
+                print(f"{group}:{entry.name}")
+                continue
+            walked += not entry.skip
+            if not _report(f"{group}:{entry.name}", entry, given.all):
+                failures.append(f"{group}:{entry.name}")
+    print(f"{walked - len(failures)} of {walked} inside the limits" + (f"; not: {', '.join(failures)}" if failures else ""))
     return int(bool(failures))
 
 
-def _arguments() -> tuple[list[str], bool]:
-    from torchvision import models
-
-    known = models.list_models(module=models)
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("models", nargs="*", default=known, metavar="MODEL", help="default: all")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all")
+    parser.add_argument("--group", action="append", choices=list(GROUPS), help="default: all")
     parser.add_argument("--all", action="store_true", help="check every cut, not a sample of them")
-    given = parser.parse_args()
-    if unknown := set(given.models) - set(known):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
-    return given.models, given.all
+    parser.add_argument("--list", action="store_true", help="print the names only")
+    return parser.parse_args()
 
 
-def _report(name: str, every_cut: bool) -> bool:
+def _entries(group: str) -> list[Entry]:
+    library, home = GROUPS[group]
+    if find_spec(library) is None:
+        print(f"{group}: left out, {library} is not installed")
+        return []
+    function = getattr(import_module(home), group if hasattr(import_module(home), group) else "families")
+    entries: list[Entry] = function()
+    return entries
+
+
+def _report(name: str, entry: Entry, every_cut: bool) -> bool:
+    if entry.skip:
+        print(ROW.format(name, "skipped", *[""] * 7, entry.skip))
+        return True
     try:
-        found = measure(name, every_cut)
-    except AdvisorError as error:
-        print(ROW.format(name, "no", "", "", "", "", "", "", error))
-        return False
-    slow = found.ratio > MAX_RATIO or found.trace > MAX_SECONDS.get(name, float("inf"))
-    inexact = found.exact < found.checked
-    note = "; ".join(word for word, wrong in (("slow", slow), ("not exact", inexact)) if wrong)
+        found = measure(entry, every_cut)
+    except Exception as error:  # noqa: BLE001 - the row says so, and the walk goes on
+        told = isinstance(error, AdvisorError) and bool(entry.refused) and entry.refused in str(error)
+        reason = str(error) if isinstance(error, AdvisorError) else f"CRASH {type(error).__name__}: {error}"
+        print(ROW.format(name, "refused" if told else "NO", *[""] * 7, reason.splitlines()[0]), flush=True)
+        return told
+    faults = found.faults(entry.seconds)
     print(
         ROW.format(
             name, "yes", found.nodes, found.cuts, f"{found.export:.2f}", f"{found.trace:.2f}", f"{found.ratio:.2f}",
-            f"{found.exact}/{found.checked}", note,
+            f"{found.exact}/{found.checked}", "yes" if found.exported else "NO", "; ".join([*map(str.upper, faults), *found.notes]),
         ),
         flush=True,
     )  # fmt: skip
-    return not note
+    return not faults
 
 
-def measure(name: str, every_cut: bool) -> Result:
-    """Trace one model, check that its halves are exact."""
-    from torchvision import models
-
+def measure(entry: Entry, every_cut: bool) -> Result:
+    """Trace one model; check its halves."""
     torch.manual_seed(0)
-    options: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = models.get_model(name, weights=None, **options).eval()
-    x = torch.rand(2, 3, 224, 224)
-    traced, graph = _timed(lambda: _with_cuts(model, x))
-    exported, _ = _timed(lambda: _exported(model, x))
-    exact, checked = _exact(model, graph, x, every_cut)
+        model = _lively(entry.make().eval())
+        traced, graph = _timed(lambda: _with_cuts(model, entry.inputs(2)))
+        exported = _bare_export(model, entry.inputs(2))
+        with torch.no_grad(), plain_attention():
+            exact, checked = _exact(model, graph, entry.inputs, every_cut)
+            saved = _saved(graph, entry.inputs(2))
     nodes = sum(len(graph.piece_nodes(cut.index)) for cut in graph.cuts)
-    return Result(nodes, len(graph.cuts), exported, traced, exact, checked)
+    return Result(nodes, len(graph.cuts), exported, traced, exact, checked, saved, graph.notes)
 
 
-def _timed(work: Any) -> tuple[float, Any]:
+def _lively(model: nn.Module) -> nn.Module:
+    """Weights that start at zero (gates, last norms, heads) would hide a lost branch: make them small instead."""
+    for parameter in model.parameters():
+        if parameter.dim() and not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
 
 
-def _with_cuts(model: nn.Module, x: Tensor) -> PartitionGraph:
+def _bare_export(model: nn.Module, x: Any) -> float:
+    try:
+        return _timed(lambda: _exported(model, *arguments(x, model)))[0]
+    except Exception:  # noqa: BLE001 - torch.export alone refuses what a fall-back took
+        return float("nan")
+
+
+def _with_cuts(model: nn.Module, x: Any) -> PartitionGraph:
     graph = trace(model, x)
     assert graph.cuts
     return graph
 
 
-def _exported(model: nn.Module, x: Tensor) -> Any:
-    dynamic = ({0: torch.export.Dim.AUTO},)
-    return torch.export.export(model, (x,), dynamic_shapes=dynamic, strict=False)
+def _exported(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    shapes = ShapesCollection()  # type: ignore[no-untyped-call]
+    for leaf in pytree.tree_leaves((args, kwargs)):
+        shapes[leaf] = {0: Dim.AUTO}
+    return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
 
 
-def _exact(model: nn.Module, graph: PartitionGraph, x: Tensor, every_cut: bool) -> tuple[int, int]:
+def call(module: nn.Module, x: Any) -> Any:
+    """As a user would: a tuple is several arguments, a dict names them."""
+    args, kwargs = arguments(x, module)
+    return module(*args, **kwargs)
+
+
+def _exact(model: nn.Module, graph: PartitionGraph, inputs: Callable[[int], Any], every_cut: bool) -> tuple[int, int]:
     count = len(graph.cuts)
-    indices = (
-        range(count)
-        if every_cut
-        else sorted({round(i * (count - 1) / (SAMPLED_CUTS - 1)) for i in range(SAMPLED_CUTS)})
-    )
-    with torch.no_grad(), plain_attention():
-        expected = pytree.tree_leaves(model(x))
-        halves = (graph.split(index) for index in indices)
-        found = [pytree.tree_leaves(cloud(edge(x))) for edge, cloud in halves]
-    return sum(all(map(torch.equal, outputs, expected)) for outputs in found), len(found)
+    sampled = sorted({round(i * (count - 1) / (SAMPLED_CUTS - 1)) for i in range(SAMPLED_CUTS)})
+    expected = call(model, inputs(2))
+    own = {id(p) for p in model.parameters()}
+    live = {id(p) for half in graph.split(0) for p in half.parameters()}
+    exact = [
+        _faithful(graph, index, inputs(2), expected, live) and live <= own
+        for index in (range(count) if every_cut else sampled)
+    ]
+    exact.append(_faithful(graph, count // 2, inputs(3), call(model, inputs(3)), live))
+    return sum(exact), len(exact)
+
+
+def _faithful(graph: PartitionGraph, index: int, x: Any, expected: Any, live: set[int]) -> bool:
+    """Whether the halves give the model's own output, write to no input, and hold its weights between them."""
+    edge, cloud = graph.split(index)
+    halves = [{id(p) for p in half.parameters()} for half in (edge, cloud)]
+    before = pytree.tree_map_only(Tensor, torch.clone, x)
+    crossing = call(edge, x)
+    sent = pytree.tree_map_only(Tensor, torch.clone, crossing)
+    found = cloud(crossing)
+    return equal(found, expected) and equal(x, before) and equal(crossing, sent) and halves[0] | halves[1] == live
+
+
+def equal(first: Any, second: Any) -> bool:
+    """Bit for bit, structure and types included; numbers that are not finite count as a failure."""
+    (a, a_structure), (b, b_structure) = pytree.tree_flatten(first), pytree.tree_flatten(second)
+    return a_structure == b_structure and all(map(_same, a, b))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    return type(a) is type(b) and bool(a == b)
+
+
+def _saved(graph: PartitionGraph, x: Any) -> bool:
+    """Whether both halves of the middle cut come back from a file and compute the same."""
+    edge, cloud = graph.split(len(graph.cuts) // 2)
+    crossing = call(edge, x)
+    return _round_trip(edge, x, crossing) and _round_trip(cloud, crossing, cloud(crossing))
+
+
+def _round_trip(half: nn.Module, x: Any, expected: Any) -> bool:
+    args, kwargs = arguments(x, half)
+    file = io.BytesIO()
+    try:
+        torch.export.save(_exported(half, args, kwargs), file)
+        file.seek(0)
+        again = torch.export.load(file).module()
+        return equal(again(*args, **kwargs), expected)
+    except Exception as error:  # noqa: BLE001 - the row says so
+        print(f"    {type(error).__name__}: {str(error).strip().splitlines()[0][:200]}")
+        return False
 
 
 if __name__ == "__main__":
