@@ -49,6 +49,8 @@ def normalise(module: fx.GraphModule) -> fx.GraphModule:
             explicit.
     """
     graph = module.graph
+    if any("_functorch" in str(getattr(node.target, "__module__", "")) for node in graph.nodes):
+        raise NotNodewiseError("a torch.func transform")
     _inline_grad_regions(module)
     _drop_checks(graph)
     _free_factories(graph)
@@ -191,15 +193,16 @@ def _make_functional(graph: fx.Graph) -> None:
 
 def _seen_later(node: fx.Node, written: fx.Node, order: dict[fx.Node, float]) -> set[fx.Node]:
     """Other names of the memory that `node` writes to which something reads afterwards."""
-    return {r for r in _relatives(written) - {written} if any(order[user] > order[node] for user in r.users)}
+    relatives = _relatives(written, order, order[node]) - {written}
+    return {r for r in relatives if any(order[user] > order[node] for user in r.users)}
 
 
-def _relatives(node: fx.Node) -> set[fx.Node]:
-    """All nodes that may share memory with `node`, itself included: along views, up and down."""
+def _relatives(node: fx.Node, order: dict[fx.Node, float], before: float) -> set[fx.Node]:
+    """All nodes that may share memory with `node`, itself included: along views made so far, up and down."""
     found, stack = set(), [node]
     while stack:
         current = stack.pop()
-        if current not in found:
+        if current not in found and order[current] < before:
             found.add(current)
             stack.extend(user for user in current.users if is_view(user) and not is_mutation(user))
             if is_view(current) and not is_mutation(current):

@@ -9,10 +9,12 @@ import sympy  # type: ignore[import-untyped]
 import torch
 from torch import fx
 from torch.utils._sympy.functions import FloorDiv, Mod, PythonMod
+from torch.utils._sympy.symbol import SymT, symbol_is_type
 
 from advisor.errors import TraceError
 
 SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
+_READ = (SymT.UNBACKED_INT, SymT.UNBACKED_FLOAT)
 _BINARY = {FloorDiv: operator.floordiv, Mod: operator.mod, PythonMod: operator.mod}
 
 
@@ -28,8 +30,9 @@ def frozen_size(value: Any) -> int | None:
 
 
 def is_symbolic(node: fx.Node) -> bool:
-    """Whether the node computes a size, not a tensor."""
-    return isinstance(node.meta.get("val"), SYMBOLIC)
+    """Whether the node computes a size that follows from the batch; a number read out of a tensor is data."""
+    value = node.meta.get("val")
+    return isinstance(value, SYMBOLIC) and not any(symbol_is_type(s, _READ) for s in expression(value).free_symbols)
 
 
 def emit(graph: fx.Graph, value: sympy.Expr, batch: fx.Node) -> Any:

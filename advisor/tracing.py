@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import logging
-import sysconfig
-import traceback
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import sympy  # type: ignore[import-untyped]
 import torch
 from torch import fx, nn
-from torch.export import Dim, ExportedProgram, ShapesCollection
+from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from advisor.cuts import TensorSpec
-from advisor.errors import AdvisorError, DataError, TraceError
+from advisor.dag import flat_results
+from advisor.errors import DataError, TraceError
+from advisor.exporting import export, frozen_batch, quiet, single_sample, unlifted, user_inputs
+from advisor.fallbacks import Arguments, agrees, fall_back
 from advisor.graph import Granularity, PartitionGraph
 from advisor.inputs import InputSpec, arguments, nesting, paired
 from advisor.normalise import NotNodewiseError, normalise
 from advisor.preserve import left_as_found, plain_attention
+from advisor.refusals import line_of_node
 from advisor.symbols import expression, frozen_size
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
@@ -88,18 +85,35 @@ def _traced(
         args, kwargs = example_inputs.example()
     else:
         args, kwargs = _example(model, example_inputs)
-    with left_as_found(model if isinstance(model, nn.Module) else None), plain_attention(), _quiet():
+    with left_as_found(model if isinstance(model, nn.Module) else None), plain_attention(), quiet():
         if isinstance(model, ExportedProgram):
-            return _build(_only_batch_dynamic(model), normalization)
+            return _normalizing(_build(_only_batch_dynamic(model)), normalization)
         args, kwargs = paired((args, kwargs))
         if isinstance(model, torch.jit.ScriptModule):
             from advisor.loading.torchscript import convert
 
-            return _build(_only_batch_dynamic(convert(model.eval(), args)), normalization)
-        program = _export(model, args, kwargs)
-        if _frozen_batch(program) is not None:
-            program = _single_sample(model, args, kwargs) or program
-        return _build(program, normalization)
+            return _normalizing(_build(_only_batch_dynamic(convert(model.eval(), args))), normalization)
+        return _normalizing(_of_module(model, (args, kwargs)), normalization)
+
+
+def _of_module(model: nn.Module, inputs: Arguments) -> PartitionGraph:
+    """By torch.export, or what else takes the model."""
+
+    def build(program: ExportedProgram, notes: Sequence[str]) -> PartitionGraph:
+        if frozen_batch(program) is not None:
+            program = single_sample(model, *inputs) or program
+        return _build(program, notes)
+
+    try:
+        graph = build(export(model, *inputs), ())
+        if graph.fixed_batch not in (None, 1) and not agrees(graph, model, inputs):
+            raise TraceError(
+                f"{type(model).__name__} computes with the number of samples as a Python number.",
+                "Use x.shape[0] in tensor operations only: as a number (len(x), a loop over samples) it is frozen.",
+            )
+    except TraceError as refusal:
+        return fall_back(model, inputs, build, refusal)
+    return graph
 
 
 def _example(model: Any, example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -115,56 +129,9 @@ def _example(model: Any, example_inputs: Any) -> tuple[tuple[Any, ...], dict[str
     return (infer_example(model)[0],), {}
 
 
-def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic: bool = True) -> ExportedProgram:
-    """Export, with a dynamic batch where the model admits one; where it does not, torch freezes it to the example's."""
-    for module in model.modules():
-        module.training = False
-
-    shapes = ShapesCollection()  # type: ignore[no-untyped-call]
-    for leaf in pytree.tree_leaves((args, kwargs)):
-        if isinstance(leaf, torch.Tensor) and leaf.dim():
-            shapes[leaf] = {0: Dim.AUTO}
-    try:
-        return torch.export.export(model, args, kwargs, dynamic_shapes=shapes if dynamic else None, strict=False)
-    except Exception as error:
-        raise _explained(model, error) from error
-
-
-def _frozen_batch(program: ExportedProgram) -> int | None:
-    """The batch that is frozen into a program; None where it is dynamic."""
-    sizes = [n.meta["val"].shape[:1] for n in _inputs(program) if isinstance(n.meta.get("val"), torch.Tensor)]
-    frozen = [frozen_size(size[0]) for size in sizes if size]
-    return frozen[0] if len(frozen) == len(sizes) > frozen.count(None) else None
-
-
-def _single_sample(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram | None:
-    """The model exported for one sample, None where it then does something else than on the example's first sample."""
-
-    def first(leaf: Any) -> Any:
-        return leaf[:1] if isinstance(leaf, torch.Tensor) else leaf
-
-    one_args, one_kwargs = pytree.tree_map(first, (args, kwargs))
-    with torch.no_grad():
-        try:
-            program = _export(model, one_args, one_kwargs, dynamic=False)
-            alone = pytree.tree_leaves(program.module()(*one_args, **one_kwargs))
-        except (AdvisorError, RuntimeError):
-            return None
-        together = pytree.tree_leaves(model(*args, **kwargs))
-    same = len(alone) == len(together) and all(map(_first_row_is, together, alone))
-    return program if same else None
-
-
-def _first_row_is(together: Any, alone: Any) -> bool:
-    if not isinstance(together, torch.Tensor) or not isinstance(alone, torch.Tensor):
-        return bool(together == alone)
-    same_shape = together.dim() > 0 and together[:1].shape == alone.shape
-    return same_shape and torch.allclose(together[:1].double(), alone.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
-
-
 def _only_batch_dynamic(program: ExportedProgram) -> ExportedProgram:
     """A program with other dynamic sizes, exported again with those of its example: a cut has one shape a sample."""
-    shapes = [n.meta["val"].shape for n in _inputs(program) if isinstance(n.meta.get("val"), torch.Tensor)]
+    shapes = [n.meta["val"].shape for n in user_inputs(program) if isinstance(n.meta.get("val"), torch.Tensor)]
     if not any(isinstance(size, torch.SymInt) for shape in shapes for size in shape[1:]):
         return program
     if program.example_inputs is None:
@@ -172,51 +139,24 @@ def _only_batch_dynamic(program: ExportedProgram) -> ExportedProgram:
             "This program has dynamic sizes beside the batch, and no example inputs that would settle them.",
             "Export it with a dynamic batch only.",
         )
-    return _export(_unlifted(program), *paired(program.example_inputs))
+    return export(unlifted(program), *paired(program.example_inputs))
 
 
-def _inputs(program: ExportedProgram) -> list[fx.Node]:
-    names = set(program.graph_signature.user_inputs)
-    return [n for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
-
-
-def _explained(model: nn.Module, error: Exception) -> TraceError:
-    """The reason in one line, with the innermost line that is the user's own."""
-    place = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith(_NOT_THE_USERS) and frame.line:
-            place = f" at {Path(frame.filename).name}:{frame.lineno} ({frame.line})"
-    reason = str(error).strip().splitlines()[0][:300].rstrip(".") if str(error).strip() else type(error).__name__
-    return TraceError(
-        f"torch.export cannot trace {type(model).__name__}{place}: {reason}.",
-        "Export it yourself with torch.export.export and pass the .pt2, or change that line.",
-    )
-
-
-_NOT_THE_USERS = (
-    *(str(Path(module.__file__ or "").parent) for module in (torch, sympy)),
-    *(str(Path(__file__).parent / name) for name in ("tracing.py", "preserve.py")),
-    sysconfig.get_paths()["stdlib"] + "/contextlib",
-    "<",
-)
-
-
-def _build(program: ExportedProgram, normalization: Normalization | None) -> PartitionGraph:
-    notes: list[str] = []
+def _build(program: ExportedProgram, told: Sequence[str] = ()) -> PartitionGraph:
+    notes = list(told)
     module = _normalised(program, notes)
     codegen: Any = module.graph._codegen
     info = codegen.pytree_info
     nodes = [n for n in module.graph.nodes if n.op == "placeholder"]
     fixed = _batch_of(nodes)
     _check_sizes(module.graph, nodes)
+    _check_results(module.graph, notes)
     if fixed is not None:
         notes.append(f"The program has a fixed batch of {fixed}; it runs in groups of that size.")
-    if normalization is not None:
-        _insert_normalization(module, nodes[0], normalization)
     inputs = InputSpec(
         tuple(TensorSpec(tuple(int(s) for s in n.meta["val"].shape[1:]), _dtype(n)) for n in nodes),
         _keywords(info),
-        normalization,
+        None,
         nesting(info.in_spec)[1:] if nesting(info.in_spec) else None,
     )
     example = tuple(torch.zeros((fixed or 2, *s.shape), dtype=getattr(torch, s.dtype)) for s in inputs.tensors)
@@ -225,10 +165,10 @@ def _build(program: ExportedProgram, normalization: Normalization | None) -> Par
 
 def _normalised(program: ExportedProgram, notes: list[str]) -> fx.GraphModule:
     try:
-        return normalise(_unlifted(program))
+        return normalise(unlifted(program))
     except NotNodewiseError as reason:
         notes.append(f"The model holds {reason}, which torch made explicit over the whole program.")
-        return normalise(_unlifted(program.run_decompositions({})))
+        return normalise(unlifted(program.run_decompositions({})))
 
 
 def _batch_of(nodes: list[fx.Node]) -> int | None:
@@ -260,29 +200,33 @@ def _check_sizes(graph: fx.Graph, inputs: list[fx.Node]) -> None:
     """Refuse sizes that depend on values: behind a cut they could not be told from the batch."""
     known = {symbol for node in inputs for symbol in expression(node.meta["val"].shape[0]).free_symbols}
     for node in graph.nodes:
-        values = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, torch.Tensor | torch.SymInt)]
-        sizes = [size for v in values for size in (v.shape if isinstance(v, torch.Tensor) else (v,))]
-        if any(expression(size).free_symbols - known for size in sizes if isinstance(size, torch.SymInt)):
+        values = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, torch.Tensor)]
+        sizes = [size for v in values for size in v.shape if isinstance(size, torch.SymInt)]
+        if any(expression(size).free_symbols - known for size in sizes):
             raise TraceError(
-                f"The size of what {node.name!r} returns depends on the values of the input{_line_of(node)}.",
+                f"The size of what {node.name!r} returns depends on the values of the input{line_of_node(node)}.",
                 "Such a model has no fixed tensors that could cross; compute a mask instead.",
             )
 
 
-def _line_of(node: fx.Node) -> str:
-    """Where in the user's code an operation was written, as torch recorded it."""
-    lines = str(node.meta.get("stack_trace") or "").strip().splitlines()
-    places = [i for i, line in enumerate(lines) if line.strip().startswith("File ")]
-    if not places or places[-1] + 1 >= len(lines):
-        return ""
-    file, number = lines[places[-1]].strip().removeprefix("File ").split(", ")[:2]
-    return f" at {Path(file.strip(chr(34))).name}:{number.removeprefix('line ')} ({lines[places[-1] + 1].strip()})"
+def _check_results(graph: fx.Graph, notes: list[str]) -> None:
+    """Refuse a model that returns no tensor; say where nothing that it returns can be differentiated."""
+    values = [r.meta.get("val") if isinstance(r, fx.Node) else r for r in flat_results(graph)]
+    kinds = [v.dtype for v in values if isinstance(v, torch.Tensor)]
+    if not kinds:
+        found = ", ".join(dict.fromkeys("None" if v is None else type(v).__name__ for v in values)) or "nothing"
+        raise TraceError(f"The model returns no tensor ({found}).", "There is nothing to split.")
+    if not any(kind.is_floating_point or kind.is_complex for kind in kinds):
+        whole = ", ".join(dict.fromkeys(str(kind).removeprefix("torch.") for kind in kinds))
+        notes.append(f"All that the model returns is {whole}: nothing of it can be differentiated, so return the scores.")
 
 
-def _unlifted(program: ExportedProgram) -> fx.GraphModule:
-    module = program.module(check_guards=False)
-    module.graph.lint()
-    return module
+def _normalizing(graph: PartitionGraph, normalization: Normalization | None) -> PartitionGraph:
+    """The graph with the normalisation of its input as its first operations."""
+    if normalization is None:
+        return graph
+    _insert_normalization(graph.module, graph.placeholders[0], normalization)
+    return dataclasses.replace(graph, inputs=dataclasses.replace(graph.inputs, normalization=normalization))
 
 
 def _dtype(node: fx.Node) -> str:
@@ -320,17 +264,3 @@ def _insert_normalization(module: fx.GraphModule, x: fx.Node, normalization: Nor
     for user in users:
         user.replace_input_with(x, result)
     module.recompile()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export warns, logs and prints about its own internals; the user can act on none of it."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

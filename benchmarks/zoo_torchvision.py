@@ -12,6 +12,10 @@ from zoo_entries import Entry, arrays, skipped
 AT_FULL_SIZE = dict.fromkeys(("resnet50", "densenet121", "vit_b_16", "swin_t"), 5.0)
 """Models whose seconds are limited, at the 224 pixels they were made for; most others are walked at 64."""
 PIXELS = {"inception_v3": 96, "maxvit_t": 224, "densenet201": 224}
+BACKBONES = {
+    "fasterrcnn_mobilenet_v3_large_fpn": 64, "fasterrcnn_resnet50_fpn": 64, "fasterrcnn_resnet50_fpn_v2": 64,
+    "fcos_resnet50_fpn": 64, "retinanet_resnet50_fpn_v2": 64, "ssd300_vgg16": 300, "ssdlite320_mobilenet_v3_large": 320,
+}  # fmt: skip
 OPTIONS: dict[str, dict[str, Any]] = {name: {"init_weights": False} for name in ("googlenet", "inception_v3")}
 
 
@@ -40,14 +44,22 @@ def segmentation() -> list[Entry]:
 
 
 def detection() -> list[Entry]:
-    """All of them."""
+    """All of them, which are refused (how many boxes there are follows from the image), and what can be split of them."""
+
+    def detector(name: str) -> Callable[[], nn.Module]:
+        return _maker(name, weights_backbone=None)
+
     names = models.list_models(module=models.detection)
-    return [Entry(name, _maker(name, weights_backbone=None), arrays(3, 64, 64)) for name in names]
+    whole = [Entry(name, detector(name), arrays(3, 64, 64), refused="depends on the values") for name in names]
+    return whole + [
+        Entry(f"{name}.backbone", lambda name=name: detector(name)().backbone, arrays(3, size, size))
+        for name, size in BACKBONES.items()
+    ]
 
 
 def video() -> list[Entry]:
     """All of them, at the least frames and pixels that they admit."""
-    sizes = {"mvit_v1_b": (16, 224), "mvit_v2_s": (16, 224), "s3d": (16, 64)}
+    sizes = {"mvit_v1_b": (16, 224), "mvit_v2_s": (16, 224), "s3d": (16, 224)}
     entries = []
     for name in models.list_models(module=models.video):
         frames, pixels = sizes.get(name, (8, 64))

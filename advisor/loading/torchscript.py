@@ -85,6 +85,8 @@ def convert(script: torch.jit.ScriptModule, example_inputs: tuple[Any, ...]) -> 
     """
     import torch
 
+    if script.inlined_graph.findAllNodes("prim::PythonOp"):  # the converter would crash the process
+        raise AdvisorError("TorchScript cannot take an autograd function of your own.", f"{THREE_LINES}.")
     try:
         with quiet(), torch.no_grad():
             module = _graph_module(script, example_inputs)

@@ -1,0 +1,93 @@
+"""Why a model cannot be traced, in one line that names the line of the user's own code."""
+
+from __future__ import annotations
+
+import re
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import sympy  # type: ignore[import-untyped]
+import torch
+from torch import fx, nn
+
+from advisor.errors import TraceError
+
+_HERE = Path(__file__).parent
+_OURS = ("tracing.py", "exporting.py", "fallbacks.py", "preserve.py", "reads.py", "refusals.py")
+_NOT_THE_USERS = (
+    *(str(Path(module.__file__ or "").parent) for module in (torch, sympy)),
+    *(str(_HERE / name) for name in _OURS),
+    str(_HERE / "loading"),
+    sysconfig.get_paths()["stdlib"] + "/contextlib",
+    "<",
+)
+_QUOTED = re.compile(r'File "([^"]+)", line (\d+), in .*\n\s*(.+)')  # torch quotes the user's stack in its message
+_ABSENT = ("cuda", "nvidia", "hip ", "rocm", "mps", "xpu", "privateuse")
+_BY_VALUE = "data-dependent"
+
+
+def explained(model: nn.Module, error: Exception) -> TraceError:
+    """What torch said of a model, with the innermost line that is the user's own, and what to do about it."""
+    name, place = type(model).__name__, line_of_error(error)
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+    if any(word in reason.lower() for word in _ABSENT) and not torch.cuda.is_available():
+        return TraceError(
+            f"torch.export cannot trace {name}{place}: it needs a device that is absent here ({reason}).",
+            "Move the model and its tensors to the CPU, or trace it where the device is.",
+        )
+    if _BY_VALUE in str(error):
+        return by_value(name, place)
+    return TraceError(
+        f"torch.export cannot trace {name}{place}: {reason}.",
+        "Export it yourself with torch.export.export and pass the .pt2, or change that line.",
+    )
+
+
+def by_value(name: str, place: str) -> TraceError:
+    """A model whose control flow follows the values of its input: one graph cannot stand for it."""
+    return TraceError(
+        f"torch.export cannot trace {name}{place}: what it does next depends on the values of the input.",
+        "Compute both ways and choose with torch.where, or use torch.cond.",
+    )
+
+
+def line_of_error(error: Exception) -> str:
+    """` at file.py:12 (the code)`: the innermost line of the user's that an error passed through, or ""."""
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if is_users(frame.filename) and frame.line:
+            place = described(frame.filename, frame.lineno, frame.line)
+    quoted = [found for found in _QUOTED.findall(str(error)) if is_users(found[0])]
+    return place or (described(*quoted[-1]) if quoted else "")
+
+
+def line_of_node(node: fx.Node) -> str:
+    """Where in the user's code an operation was written, as torch recorded it, or ""."""
+    lines = str(node.meta.get("stack_trace") or "").strip().splitlines()
+    places = [i for i, line in enumerate(lines) if line.strip().startswith("File ")]
+    if not places or places[-1] + 1 >= len(lines):
+        return ""
+    file, number = lines[places[-1]].strip().removeprefix("File ").split(", ")[:2]
+    return described(file.strip('"'), number.removeprefix("line "), lines[places[-1] + 1])
+
+
+def described(filename: str, number: Any, code: str) -> str:
+    """A place as refusals and notes write it."""
+    return f" at {Path(filename).name}:{number} ({code.strip()})"
+
+
+def is_users(filename: str) -> bool:
+    """Whether a file is neither torch's nor part of the tracing here."""
+    return not filename.startswith(_NOT_THE_USERS)
+
+
+def users_frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """The user's frames, innermost first, out to where this package called the model."""
+    while frame is not None and not frame.f_code.co_filename.startswith(tuple(str(_HERE / n) for n in _OURS)):
+        if is_users(frame.f_code.co_filename):
+            yield frame
+        frame = frame.f_back
