@@ -1,13 +1,14 @@
 """What torch.export refuses at first, and what still takes it; nothing is accepted that was not checked on other input.
 
-In order: the same export with values settled that the forward reads from the model's own tensors; torch.export in strict
-mode; TorchScript and its converter. A graph by any of these has to give what the model gives on other values and for
-another number of samples, and says in its notes how it came about.
+In order: the same export with values settled that the forward reads from the model's own tensors; torch.export in
+strict mode; TorchScript and its converter. A graph by any of these has to give what the model gives on other values and
+for another number of samples, and says in its notes how it came about.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ def fall_back(model: nn.Module, inputs: Arguments, build: Build, refusal: Adviso
                 return graph
         except InputRead as read:
             raise by_value(type(model).__name__, read.place) from None
-        except Exception:  # noqa: BLE001, S112 - torch refuses in any words; the first refusal is told
+        except Exception:  # noqa: BLE001 - torch refuses in any words; the first refusal is told
             continue
     raise refusal
 
@@ -85,7 +86,9 @@ def _scripted(model: nn.Module, inputs: Arguments, reads: list[Read], why: str) 
     for name in program.state_dict:
         if name in weights and weights[name].shape == program.state_dict[name].shape:
             program.state_dict[name] = weights[name]
-    note = "torch.export refuses this model; it was traced by TorchScript: operations are named by the owners of weights."
+    note = (
+        "torch.export refuses this model; it was traced by TorchScript: operations are named by the owners of weights."
+    )
     return program, [note]
 
 
@@ -114,7 +117,7 @@ def _unknown(kind: type) -> TraceError:
         step = "Set model.config.use_cache = False: halves keep nothing from call to call."
     else:
         step = "Return tensors, or tuples, dicts or dataclasses of them, or register it with torch.utils._pytree."
-    return TraceError(f"The model returns a {kind.__name__}, which torch cannot take apart.", step)
+    return TraceError(f"The model returns an object of type {kind.__name__}, which torch cannot take apart.", step)
 
 
 def agrees(graph: PartitionGraph, model: nn.Module, inputs: Arguments) -> bool:
@@ -125,13 +128,13 @@ def agrees(graph: PartitionGraph, model: nn.Module, inputs: Arguments) -> bool:
 
 def _agrees_for(graph: PartitionGraph, model: nn.Module, inputs: Arguments, rows: int) -> bool:
     for other in (_drawn, _turned):
-        args, kwargs = pytree.tree_map_only(Tensor, lambda t, other=other: other(t, rows), inputs)
+        args, kwargs = pytree.tree_map_only(Tensor, functools.partial(other, rows=rows), inputs)
         flat = pytree.tree_leaves((args, kwargs))
         with torch.no_grad():
             torch.manual_seed(0)
             try:
                 expected = model(*pytree.tree_map_only(Tensor, torch.clone, args), **kwargs)
-            except Exception:  # noqa: BLE001, S112 - values that the model does not admit
+            except Exception:  # noqa: BLE001 - values that the model does not admit
                 continue
             torch.manual_seed(0)
             found = pytree.tree_unflatten(list(graph.run([t for t in flat if isinstance(t, Tensor)])), graph.out_spec)

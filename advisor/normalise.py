@@ -66,11 +66,10 @@ def _inline_grad_regions(module: fx.GraphModule) -> None:
     graph = module.graph
     count = 0
     while region := next((n for n in graph.nodes if _is_region(n)), None):
-        if "autocast" in str(region.target):
-            raise NotNodewiseError("an autocast region")
+        at = _body_position(region)
         arguments: Any = region.args
-        body: Any = module.get_submodule(arguments[1].target)
-        copied = dict(zip([n for n in body.graph.nodes if n.op == "placeholder"], arguments[2:], strict=True))
+        body: Any = module.get_submodule(arguments[at].target)
+        copied = dict(zip([n for n in body.graph.nodes if n.op == "placeholder"], arguments[at + 1 :], strict=True))
         with graph.inserting_before(region):
             for node in body.graph.nodes:
                 if node.op == "get_attr":
@@ -85,6 +84,19 @@ def _inline_grad_regions(module: fx.GraphModule) -> None:
 
 def _is_region(node: fx.Node) -> bool:
     return node.op == "call_function" and "wrap_with_" in str(node.target)
+
+
+def _body_position(region: fx.Node) -> int:
+    """Where among a region's arguments its body stands.
+
+    Raises:
+        NotNodewiseError: for a region that switches autocast on, which changes values.
+    """
+    if "autocast" not in str(region.target):
+        return 1
+    if region.args[2]:
+        raise NotNodewiseError("an autocast region")
+    return 4
 
 
 def _unpack(graph: fx.Graph, region: fx.Node, results: list[fx.Node]) -> None:

@@ -1,8 +1,8 @@
 """Numbers that a forward reads out of tensors with Python: `float(self.scale)`, `if self.flag:`, `table.tolist()`.
 
-torch.export gives fake tensors to the forward, which hold no values. What depends on the model's own tensors alone is the
-same in every call: it is read once in a real run, and handed to the forward while exporting. What depends on the input
-is not; there the user's line is named. Asserts, and an `if` that only raises, are taken to hold.
+torch.export gives fake tensors to the forward, which hold no values. What depends on the model's own tensors alone is
+the same in every call: it is read once in a real run, and handed to the forward while exporting. What depends on the
+input is not; there the user's line is named. Asserts, and an `if` that only raises, are taken to hold.
 """
 
 from __future__ import annotations
@@ -122,7 +122,10 @@ class _Marks:
 
     def add(self, value: Tensor) -> None:
         memory = _memory(value)
-        self._kept[memory or id(value)] = value if memory is None else StorageWeakRef(value.untyped_storage())
+        if memory is None:
+            self._kept[id(value)] = value
+        else:
+            self._kept[memory] = StorageWeakRef(value.untyped_storage())  # type: ignore[no-untyped-call]
 
     def __contains__(self, value: Tensor) -> bool:
         return (_memory(value) or id(value)) in self._kept
@@ -130,16 +133,16 @@ class _Marks:
 
 def _memory(value: Tensor) -> int | None:
     try:
-        return value.untyped_storage()._cdata
+        return int(value.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):  # sparse
         return None
 
 
-class _Spreading(TorchDispatchMode):
+class _Spreading(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """What is computed from marked tensors is marked, writes included."""
 
     def __init__(self, marks: _Marks) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._marks = marks
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

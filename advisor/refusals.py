@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sysconfig
 import traceback
@@ -19,7 +20,7 @@ from advisor.errors import TraceError
 _HERE = Path(__file__).parent
 _OURS = ("tracing.py", "exporting.py", "fallbacks.py", "preserve.py", "reads.py", "refusals.py")
 _NOT_THE_USERS = (
-    *(str(Path(module.__file__ or "").parent) for module in (torch, sympy)),
+    *(f"{Path(module.__file__ or '').parent}{os.sep}" for module in (torch, sympy)),
     *(str(_HERE / name) for name in _OURS),
     str(_HERE / "loading"),
     sysconfig.get_paths()["stdlib"] + "/contextlib",

@@ -23,6 +23,11 @@ def expression(value: Any) -> sympy.Expr:
     return value.node.expr if isinstance(value, SYMBOLIC) else sympy.sympify(value)
 
 
+def symbols_of(value: Any) -> set[sympy.Symbol]:
+    """The symbols in a size; none where it is a number."""
+    return set(value.node.expr.free_symbols) if isinstance(value, SYMBOLIC) else set()
+
+
 def frozen_size(value: Any) -> int | None:
     """The number that a size is or was specialised to while tracing; None where it is free."""
     known = expression(value)
@@ -32,7 +37,7 @@ def frozen_size(value: Any) -> int | None:
 def is_symbolic(node: fx.Node) -> bool:
     """Whether the node computes a size that follows from the batch; a number read out of a tensor is data."""
     value = node.meta.get("val")
-    return isinstance(value, SYMBOLIC) and not any(symbol_is_type(s, _READ) for s in expression(value).free_symbols)
+    return isinstance(value, SYMBOLIC) and not any(symbol_is_type(s, _READ) for s in symbols_of(value))
 
 
 def emit(graph: fx.Graph, value: sympy.Expr, batch: fx.Node) -> Any:

@@ -22,7 +22,7 @@ from advisor.inputs import InputSpec, arguments, nesting, paired
 from advisor.normalise import NotNodewiseError, normalise
 from advisor.preserve import left_as_found, plain_attention
 from advisor.refusals import line_of_node
-from advisor.symbols import expression, frozen_size
+from advisor.symbols import frozen_size, symbols_of
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -198,11 +198,10 @@ def _batch_of(nodes: list[fx.Node]) -> int | None:
 
 def _check_sizes(graph: fx.Graph, inputs: list[fx.Node]) -> None:
     """Refuse sizes that depend on values: behind a cut they could not be told from the batch."""
-    known = {symbol for node in inputs for symbol in expression(node.meta["val"].shape[0]).free_symbols}
+    known = {symbol for node in inputs for symbol in symbols_of(node.meta["val"].shape[0])}
     for node in graph.nodes:
         values = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, torch.Tensor)]
-        sizes = [size for v in values for size in v.shape if isinstance(size, torch.SymInt)]
-        if any(expression(size).free_symbols - known for size in sizes):
+        if any(symbols_of(size) - known for v in values for size in v.shape):
             raise TraceError(
                 f"The size of what {node.name!r} returns depends on the values of the input{line_of_node(node)}.",
                 "Such a model has no fixed tensors that could cross; compute a mask instead.",
@@ -218,7 +217,9 @@ def _check_results(graph: fx.Graph, notes: list[str]) -> None:
         raise TraceError(f"The model returns no tensor ({found}).", "There is nothing to split.")
     if not any(kind.is_floating_point or kind.is_complex for kind in kinds):
         whole = ", ".join(dict.fromkeys(str(kind).removeprefix("torch.") for kind in kinds))
-        notes.append(f"All that the model returns is {whole}: nothing of it can be differentiated, so return the scores.")
+        notes.append(
+            f"All that the model returns is {whole}: nothing of it can be differentiated, so return the scores."
+        )
 
 
 def _normalizing(graph: PartitionGraph, normalization: Normalization | None) -> PartitionGraph:

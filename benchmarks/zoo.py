@@ -4,14 +4,17 @@
     python benchmarks/zoo.py --group timm --group nasty   # some groups
     python benchmarks/zoo.py resnet50 swin_t              # some models, of whatever group
     python benchmarks/zoo.py --all                        # exact at every cut
+    python benchmarks/zoo.py --quick                      # at three cuts, neither timed against torch.export nor saved
     python benchmarks/zoo.py --list                       # what there is
 
-A row each: operations and cuts; CPU seconds of a bare torch.export.export, of trace + cuts, and their ratio, in one run;
-cuts at which the halves give the model's own output bit for bit (at two and, at the middle cut, three samples), write
-to no input, and share all weights that add up; whether both halves of the middle cut came back the same from torch.export.save.
+A row each: operations and cuts; CPU seconds of a bare torch.export.export, of trace + cuts, and their ratio, in one
+run; cuts at which the halves give the model's own output bit for bit (at two samples, and at the middle cut at three),
+write to no input, and share all weights that add up; whether both halves of the middle cut came back the same from
+torch.export.save.
 
-Limits: every model traced and exact; trace + cuts at most twice the bare export, and at most 5 s for resnet50, densenet121,
-vit_b_16 and swin_t. Exits 1 where one is passed. Groups whose library is not installed are left out with a line.
+Limits: every model traced and exact; trace + cuts at most twice the bare export, and at most 5 s for resnet50,
+densenet121, vit_b_16 and swin_t. Exits 1 where one is passed. Groups whose library is not installed are left out with
+a line.
 """
 
 from __future__ import annotations
@@ -58,6 +61,14 @@ ROW = "{:<38} {:>7} {:>6} {:>5} {:>8} {:>8} {:>6} {:>9} {:>9}  {}"
 
 
 @dataclass(frozen=True)
+class Thoroughness:
+    """At how many cuts the halves are checked (None: at all), and whether exports are timed and saved."""
+
+    cuts: int | None
+    full: bool
+
+
+@dataclass(frozen=True)
 class Result:
     """What came out for one model; times in CPU seconds."""
 
@@ -67,7 +78,7 @@ class Result:
     trace: float
     exact: int
     checked: int
-    exported: bool
+    exported: bool | None
     notes: tuple[str, ...]
 
     @property
@@ -80,7 +91,7 @@ class Result:
         wrong = {
             "slow": self.trace > limit or (self.ratio > MAX_RATIO and self.trace > NOTICEABLE),
             "not exact": self.exact < self.checked,
-            "not exported": not self.exported,
+            "not exported": self.exported is False,
         }
         return [word for word, holds in wrong.items() if holds]
 
@@ -92,6 +103,7 @@ def main() -> int:
     wanted, listed = set(given.models), dict.fromkeys(given.group or GROUPS)
     print(ROW.format("model", "traced", "nodes", "cuts", "export s", "trace s", "ratio", "exact", "exported", ""))
     _exported(nn.ReLU(), (torch.rand(2, 3),), {})  # the first export of a process pays for torch's own imports
+    how = Thoroughness(None if given.all else 3 if given.quick else SAMPLED_CUTS, not given.quick)
     failures, walked = [], 0
     for group in listed:
         for entry in _entries(group):
@@ -101,9 +113,12 @@ def main() -> int:
                 print(f"{group}:{entry.name}")
                 continue
             walked += not entry.skip
-            if not _report(f"{group}:{entry.name}", entry, given.all):
+            if not _report(f"{group}:{entry.name}", entry, how):
                 failures.append(f"{group}:{entry.name}")
-    print(f"{walked - len(failures)} of {walked} inside the limits" + (f"; not: {', '.join(failures)}" if failures else ""))
+    print(
+        f"{walked - len(failures)} of {walked} inside the limits"
+        + (f"; not: {', '.join(failures)}" if failures else "")
+    )
     return int(bool(failures))
 
 
@@ -112,6 +127,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all")
     parser.add_argument("--group", action="append", choices=list(GROUPS), help="default: all")
     parser.add_argument("--all", action="store_true", help="check every cut, not a sample of them")
+    parser.add_argument("--quick", action="store_true", help="three cuts, no bare export, nothing saved")
     parser.add_argument("--list", action="store_true", help="print the names only")
     return parser.parse_args()
 
@@ -126,39 +142,41 @@ def _entries(group: str) -> list[Entry]:
     return entries
 
 
-def _report(name: str, entry: Entry, every_cut: bool) -> bool:
+def _report(name: str, entry: Entry, how: Thoroughness) -> bool:
     if entry.skip:
         print(ROW.format(name, "skipped", *[""] * 7, entry.skip))
         return True
     try:
-        found = measure(entry, every_cut)
+        found = measure(entry, how)
     except Exception as error:  # noqa: BLE001 - the row says so, and the walk goes on
         told = isinstance(error, AdvisorError) and bool(entry.refused) and entry.refused in str(error)
         reason = str(error) if isinstance(error, AdvisorError) else f"CRASH {type(error).__name__}: {error}"
         print(ROW.format(name, "refused" if told else "NO", *[""] * 7, reason.splitlines()[0]), flush=True)
         return told
     faults = found.faults(entry.seconds)
+    exported = {True: "yes", False: "NO", None: "-"}[found.exported]
+    told_of = "; ".join([*map(str.upper, faults), *found.notes])
     print(
         ROW.format(
             name, "yes", found.nodes, found.cuts, f"{found.export:.2f}", f"{found.trace:.2f}", f"{found.ratio:.2f}",
-            f"{found.exact}/{found.checked}", "yes" if found.exported else "NO", "; ".join([*map(str.upper, faults), *found.notes]),
+            f"{found.exact}/{found.checked}", exported, told_of,
         ),
         flush=True,
     )  # fmt: skip
     return not faults
 
 
-def measure(entry: Entry, every_cut: bool) -> Result:
+def measure(entry: Entry, how: Thoroughness) -> Result:
     """Trace one model; check its halves."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = _lively(entry.make().eval())
         traced, graph = _timed(lambda: _with_cuts(model, entry.inputs(2)))
-        exported = _bare_export(model, entry.inputs(2))
+        exported = _bare_export(model, entry.inputs(2)) if how.full else float("nan")
         with torch.no_grad(), plain_attention():
-            exact, checked = _exact(model, graph, entry.inputs, every_cut)
-            saved = _saved(graph, entry.inputs(2))
+            exact, checked = _exact(model, graph, entry.inputs, how.cuts)
+            saved = _saved(graph, entry.inputs(2)) if how.full else None
     nodes = sum(len(graph.piece_nodes(cut.index)) for cut in graph.cuts)
     return Result(nodes, len(graph.cuts), exported, traced, exact, checked, saved, graph.notes)
 
@@ -203,16 +221,14 @@ def call(module: nn.Module, x: Any) -> Any:
     return module(*args, **kwargs)
 
 
-def _exact(model: nn.Module, graph: PartitionGraph, inputs: Callable[[int], Any], every_cut: bool) -> tuple[int, int]:
+def _exact(model: nn.Module, graph: PartitionGraph, inputs: Callable[[int], Any], cuts: int | None) -> tuple[int, int]:
     count = len(graph.cuts)
-    sampled = sorted({round(i * (count - 1) / (SAMPLED_CUTS - 1)) for i in range(SAMPLED_CUTS)})
+    wanted = count if cuts is None else cuts
+    sampled = sorted({round(i * (count - 1) / (wanted - 1)) for i in range(wanted)})
     expected = call(model, inputs(2))
     own = {id(p) for p in model.parameters()}
     live = {id(p) for half in graph.split(0) for p in half.parameters()}
-    exact = [
-        _faithful(graph, index, inputs(2), expected, live) and live <= own
-        for index in (range(count) if every_cut else sampled)
-    ]
+    exact = [_faithful(graph, index, inputs(2), expected, live) and live <= own for index in sampled]
     exact.append(_faithful(graph, count // 2, inputs(3), call(model, inputs(3)), live))
     return sum(exact), len(exact)
 

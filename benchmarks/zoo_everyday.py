@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = (3, 8, 16, 32)
-        self.down = nn.ModuleList(self._block(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(self._block(a, b) for a, b in pairwise(widths))
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, 2) for a, b in ((16, 32), (8, 16)))
         self.merge = nn.ModuleList(self._block(2 * a, a) for a in (16, 8))
         self.head = nn.Conv2d(8, 2, 1)

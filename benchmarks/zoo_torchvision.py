@@ -44,7 +44,7 @@ def segmentation() -> list[Entry]:
 
 
 def detection() -> list[Entry]:
-    """All of them, which are refused (how many boxes there are follows from the image), and what can be split of them."""
+    """All, which are refused (how many boxes there are follows from the image), and what can be split of them."""
 
     def detector(name: str) -> Callable[[], nn.Module]:
         return _maker(name, weights_backbone=None)

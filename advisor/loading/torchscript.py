@@ -85,7 +85,8 @@ def convert(script: torch.jit.ScriptModule, example_inputs: tuple[Any, ...]) -> 
     """
     import torch
 
-    if script.inlined_graph.findAllNodes("prim::PythonOp"):  # the converter would crash the process
+    graph: Any = script.inlined_graph
+    if graph.findAllNodes("prim::PythonOp"):  # the converter would crash the process
         raise AdvisorError("TorchScript cannot take an autograd function of your own.", f"{THREE_LINES}.")
     try:
         with quiet(), torch.no_grad():

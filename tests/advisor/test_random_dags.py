@@ -16,7 +16,7 @@ from tests.advisor.test_graph import separates
 from tests.models import call, equal
 
 WIDTH = 3
-UNARY = ("linear", "shared", "relu", "tanh", "write", "view", "norm")
+UNARY = ("linear", "shared", "relu", "tanh", "write", "overwrite", "view", "halves", "buffer", "norm")
 BINARY = ("add", "mul", "cat", "product", "slice")
 
 
@@ -36,6 +36,7 @@ class RandomDag(nn.Module):
         super().__init__()
         self.inputs, self.steps, self.outputs = inputs, steps, outputs
         self.shared = nn.Linear(WIDTH, WIDTH)
+        self.register_buffer("scale", torch.linspace(0.5, 1.5, WIDTH))
         self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in steps)
         self.wide = nn.ModuleList(nn.Linear(2 * WIDTH, WIDTH) for _ in steps)
 
@@ -58,6 +59,14 @@ class RandomDag(nn.Module):
                 return torch.tanh(one)
             case "write":
                 return layer(one).mul_(0.5).add_(two)
+            case "overwrite":  # an earlier value, perhaps an input, changes for all who read it later
+                one.mul_(0.5)[:, 0].add_(1.0)
+                return one
+            case "halves":
+                left, right = one.split((1, WIDTH - 1), 1)
+                return torch.cat([right, left.neg()], 1)
+            case "buffer":
+                return one * self.scale
             case "view":
                 return one.view(-1, 1, WIDTH).transpose(1, 2).reshape(one.shape[0], WIDTH)
             case "norm":
@@ -104,6 +113,7 @@ def test_random_dags(model: RandomDag) -> None:
     live = {id(p): p.numel() for p in graph.edge_parameters(-1).values() if isinstance(p, nn.Parameter)}
     for rows in (2, 5):
         expected = model(*samples(model, rows))
+        assert equal(graph(samples(model, rows)), expected)
         for cut in graph.cuts:
             edge, cloud = graph.split(cut)
             x = samples(model, rows)
