@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.cuts import TensorSpec
 from advisor.dag import flat_results
-from advisor.errors import DataError, TraceError
+from advisor.errors import AdvisorError, DataError, TraceError
 from advisor.exporting import export, frozen_batch, quiet, single_sample, unlifted, user_inputs
 from advisor.fallbacks import Arguments, agrees, fall_back
 from advisor.graph import Granularity, PartitionGraph

@@ -105,6 +105,7 @@ def main() -> int:
     _exported(nn.ReLU(), (torch.rand(2, 3),), {})  # the first export of a process pays for torch's own imports
     how = Thoroughness(None if given.all else 3 if given.quick else SAMPLED_CUTS, not given.quick)
     failures, walked = [], 0
+    per_node: dict[str, float] = {}
     for group in listed:
         for entry in _entries(group):
             if wanted and entry.name not in wanted and f"{group}:{entry.name}" not in wanted:
@@ -113,13 +114,23 @@ def main() -> int:
                 print(f"{group}:{entry.name}")
                 continue
             walked += not entry.skip
-            if not _report(f"{group}:{entry.name}", entry, how):
+            if not _report(f"{group}:{entry.name}", entry, how, per_node):
                 failures.append(f"{group}:{entry.name}")
+    _say_growth(per_node)
     print(
         f"{walked - len(failures)} of {walked} inside the limits"
         + (f"; not: {', '.join(failures)}" if failures else "")
     )
     return int(bool(failures))
+
+
+def _say_growth(per_node: dict[str, float]) -> None:
+    """Cost grows with the operations, not faster: the same family at two depths."""
+    small, large = (per_node.get(f"classification:densenet{depth}") for depth in (121, 201))
+    if small and large:
+        print(
+            f"densenet201 against densenet121: {large / small:.2f} times the seconds an operation (linear growth is 1)"
+        )
 
 
 def _arguments() -> argparse.Namespace:
@@ -142,7 +153,7 @@ def _entries(group: str) -> list[Entry]:
     return entries
 
 
-def _report(name: str, entry: Entry, how: Thoroughness) -> bool:
+def _report(name: str, entry: Entry, how: Thoroughness, per_node: dict[str, float]) -> bool:
     if entry.skip:
         print(ROW.format(name, "skipped", *[""] * 7, entry.skip))
         return True
@@ -154,6 +165,7 @@ def _report(name: str, entry: Entry, how: Thoroughness) -> bool:
         print(ROW.format(name, "refused" if told else "NO", *[""] * 7, reason.splitlines()[0]), flush=True)
         return told
     faults = found.faults(entry.seconds)
+    per_node[name] = found.trace / found.nodes
     exported = {True: "yes", False: "NO", None: "-"}[found.exported]
     told_of = "; ".join([*map(str.upper, faults), *found.notes])
     print(
