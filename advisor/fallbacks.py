@@ -18,8 +18,8 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError, TraceError
-from advisor.exporting import export
 from advisor.graph import PartitionGraph
+from advisor.programs import export
 from advisor.reads import InputRead, Read, Settled, reads_of
 from advisor.refusals import by_value
 

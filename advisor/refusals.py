@@ -18,7 +18,7 @@ from torch import fx, nn
 from advisor.errors import TraceError
 
 _HERE = Path(__file__).parent
-_OURS = ("tracing.py", "exporting.py", "fallbacks.py", "preserve.py", "reads.py", "refusals.py")
+_OURS = ("tracing.py", "programs.py", "fallbacks.py", "preserve.py", "reads.py", "refusals.py")
 _NOT_THE_USERS = (
     *(f"{Path(module.__file__ or '').parent}{os.sep}" for module in (torch, sympy)),
     *(str(_HERE / name) for name in _OURS),

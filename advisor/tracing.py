@@ -15,12 +15,12 @@ from torch.utils import _pytree as pytree
 from advisor.cuts import TensorSpec
 from advisor.dag import flat_results
 from advisor.errors import AdvisorError, DataError, TraceError
-from advisor.exporting import export, frozen_batch, quiet, single_sample, unlifted, user_inputs
 from advisor.fallbacks import Arguments, agrees, fall_back
 from advisor.graph import Granularity, PartitionGraph
 from advisor.inputs import InputSpec, arguments, nesting, paired
 from advisor.normalise import NotNodewiseError, normalise
 from advisor.preserve import left_as_found, plain_attention
+from advisor.programs import export, frozen_batch, quiet, single_sample, unlifted, user_inputs
 from advisor.refusals import line_of_node
 from advisor.symbols import frozen_size, symbols_of
 
