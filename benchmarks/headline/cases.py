@@ -41,6 +41,13 @@ def cifar10() -> Data:
     return Data((parts[0].float() / 255, parts[1].long()), (parts[2].float() / 255, parts[3].long()))
 
 
+def cifar10_small() -> Data:
+    """The same at 16×16 pixels, averaged: networks and attacks are four times cheaper."""
+    whole = cifar10()
+    (a, la), (b, lb) = whole.owner, whole.unseen
+    return Data((F.avg_pool2d(a, 2), la), (F.avg_pool2d(b, 2), lb))
+
+
 def _halved(x: Tensor, y: Tensor) -> Data:
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     mine, other = order[: len(x) // 2], order[len(x) // 2 :]
@@ -98,10 +105,10 @@ CASES = {
     case.name: case
     for case in (
         Case("resnet20-cifar10", cifar10, resnet20),
-        Case("vgg-cifar10", cifar10, nets.vgg, 8),
-        Case("mobilenet-cifar10", cifar10, nets.mobilenet, 8),
-        Case("cnn-cifar10", cifar10, nets.cnn, 10),
-        Case("vit-cifar10", cifar10, nets.ViT, 8),
+        Case("vgg-cifar10", cifar10_small, nets.vgg, 10),
+        Case("mobilenet-cifar10", cifar10_small, nets.mobilenet, 10),
+        Case("cnn-cifar10", cifar10_small, nets.cnn, 12),
+        Case("vit-cifar10", cifar10_small, nets.ViT, 12),
         Case("cnn-digits", digits, partial(nets.cnn, 10, 1, 8, (16, 32)), 40),
         Case("vit-digits", digits, partial(nets.ViT, 10, 1, 8, 2, 32, 4), 40),
         Case("mlp-digits", digits, partial(nets.mlp, 64, 10), 40),

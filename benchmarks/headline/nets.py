@@ -1,4 +1,4 @@
-"""Small networks of different families, for 32×32 colour images, 8×8 grey ones and vectors."""
+"""Small networks of different families, for 16×16 colour images, 8×8 grey ones and vectors."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def conv_norm(inputs: int, outputs: int, stride: int = 1, groups: int = 1, kerne
     return named(conv=convolution, norm=nn.BatchNorm2d(outputs), relu=nn.ReLU())
 
 
-def vgg(classes: int = 10) -> nn.Module:
+def vgg(classes: int = 10, side: int = 16) -> nn.Module:
     """Four stages of two convolutions with batch norm and pooling, then two linear layers."""
     stages, inputs = OrderedDict[str, nn.Module](scale=Scale()), 3
     for number, outputs in enumerate((32, 64, 128, 128), 1):
         first, second = conv_norm(inputs, outputs), conv_norm(outputs, outputs)
         stages[f"stage{number}"] = named(first=first, second=second, pool=nn.MaxPool2d(2))
         inputs = outputs
-    stages["neck"] = named(flatten=nn.Flatten(), linear=nn.Linear(512, 128), relu=nn.ReLU())
+    stages["neck"] = named(flatten=nn.Flatten(), linear=nn.Linear(128 * (side // 16) ** 2, 128), relu=nn.ReLU())
     stages["head"] = nn.Linear(128, classes)
     return nn.Sequential(stages)
 
@@ -58,10 +58,10 @@ def mobilenet(classes: int = 10) -> nn.Module:
     rows = ((16, 24, 1), (24, 24, 1), (24, 48, 2), (48, 48, 1), (48, 96, 2), (96, 96, 1), (96, 96, 1))
     head = named(conv=conv_norm(96, 256, kernel=1), pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
     blocks = nn.Sequential(*(Inverted(*row) for row in rows))
-    return named(scale=Scale(), stem=conv_norm(3, 16, 2), blocks=blocks, head=head, linear=nn.Linear(256, classes))
+    return named(scale=Scale(), stem=conv_norm(3, 16), blocks=blocks, head=head, linear=nn.Linear(256, classes))
 
 
-def cnn(classes: int = 10, channels: int = 3, side: int = 32, widths: tuple[int, ...] = (32, 64, 128)) -> nn.Module:
+def cnn(classes: int = 10, channels: int = 3, side: int = 16, widths: tuple[int, ...] = (32, 64, 128)) -> nn.Module:
     """Pairs of convolutions without norm, a sigmoid bottleneck: the family of He, Zhang and Lee (ACSAC 2019)."""
     stages, inputs = OrderedDict[str, nn.Module](scale=Scale()), channels
     for number, outputs in enumerate(widths, 1):
@@ -96,7 +96,7 @@ class ViT(nn.Module):
     """Patches, learnt positions, transformer layers, mean over tokens, one linear layer."""
 
     def __init__(
-        self, classes: int = 10, channels: int = 3, side: int = 32, patch: int = 4, width: int = 64, depth: int = 5
+        self, classes: int = 10, channels: int = 3, side: int = 16, patch: int = 4, width: int = 64, depth: int = 5
     ) -> None:
         super().__init__()
         self.scale, self.patches = Scale(), nn.Conv2d(channels, width, patch, patch)
