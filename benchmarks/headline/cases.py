@@ -105,10 +105,10 @@ CASES = {
     case.name: case
     for case in (
         Case("resnet20-cifar10", cifar10, resnet20),
-        Case("vgg-cifar10", cifar10_small, nets.vgg, 10),
-        Case("mobilenet-cifar10", cifar10_small, nets.mobilenet, 10),
-        Case("cnn-cifar10", cifar10_small, nets.cnn, 12),
-        Case("vit-cifar10", cifar10_small, nets.ViT, 12),
+        Case("vgg-cifar10", cifar10_small, nets.vgg, 8),
+        Case("mobilenet-cifar10", cifar10_small, nets.mobilenet, 6),
+        Case("cnn-cifar10", cifar10_small, nets.cnn, 10),
+        Case("vit-cifar10", cifar10_small, nets.ViT, 10),
         Case("cnn-digits", digits, partial(nets.cnn, 10, 1, 8, (16, 32)), 40),
         Case("vit-digits", digits, partial(nets.ViT, 10, 1, 8, 2, 32, 4), 40),
         Case("mlp-digits", digits, partial(nets.mlp, 64, 10), 40),

@@ -54,8 +54,8 @@ class Inverted(nn.Module):
 
 
 def mobilenet(classes: int = 10) -> nn.Module:
-    """Seven inverted residuals, linear bottlenecks."""
-    rows = ((16, 24, 1), (24, 24, 1), (24, 48, 2), (48, 48, 1), (48, 96, 2), (96, 96, 1), (96, 96, 1))
+    """Six inverted residuals, linear bottlenecks."""
+    rows = ((16, 24, 2), (24, 24, 1), (24, 48, 2), (48, 48, 1), (48, 96, 2), (96, 96, 1))
     head = named(conv=conv_norm(96, 256, kernel=1), pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
     blocks = nn.Sequential(*(Inverted(*row) for row in rows))
     return named(scale=Scale(), stem=conv_norm(3, 16), blocks=blocks, head=head, linear=nn.Linear(256, classes))
