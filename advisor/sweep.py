@@ -18,6 +18,7 @@ from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Source
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, one_thread, plain_attention
+from advisor.tangent_grams import TangentGram
 from advisor.tangents import TangentEnergy
 
 Progress = Callable[[float, str], None]
@@ -91,6 +92,7 @@ class CutView:
         wire_step: rounding step of what is sent, in units of z.
         seed: for estimators that draw.
         energy: squared length of forward-mode tangents at this cut, or None where no tangents were asked for.
+        gram_of_tangents: their inner products along the inputs' leading directions, or None likewise.
     """
 
     cut: Cut
@@ -99,6 +101,7 @@ class CutView:
     wire_step: float
     seed: int
     energy: TangentEnergy | None = None
+    gram_of_tangents: TangentGram | None = None
 
     @cached_property
     def z(self) -> Tensor:
@@ -205,6 +208,7 @@ def sweep(
     estimators: Sequence[Estimator],
     *,
     energies: dict[int, TangentEnergy] | None = None,
+    grams: dict[int, TangentGram] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Column]:
@@ -215,7 +219,7 @@ def sweep(
         inputs: flat tensors `[n, ...]`; `n` should come from `panel_size`.
         targets: what the attacker wants; same `n`.
         estimators: what to measure.
-        energies: tangent energies by cut index, for estimators that use derivatives.
+        energies, grams: of tangents by cut index, for estimators that use derivatives.
         seed: handed to estimators that draw.
         progress: called after each cut.
 
@@ -231,7 +235,8 @@ def sweep(
 
     def measure(index: int, crossing: tuple[Tensor, ...]) -> None:
         step = max(rounding_step(t) for t in crossing)
-        view = CutView(graph.cuts[index], crossing, targets, step, seed, (energies or {}).get(index))
+        tangents = (energies or {}).get(index), (grams or {}).get(index)
+        view = CutView(graph.cuts[index], crossing, targets, step, seed, *tangents)
         for number, estimator in enumerate(estimators):
             sheet.add(estimator, view)
             if progress:

@@ -14,18 +14,28 @@ def estimators() -> list[Estimator]:
     One more is one more file and one more line here.
     """
     from advisor.estimators.class_radius import ClassRadius
+    from advisor.estimators.completion import FewLabels
     from advisor.estimators.dependence import DistanceCorrelation
     from advisor.estimators.entropy import Entropy
     from advisor.estimators.fisher import Fisher
     from advisor.estimators.labels import LabelLeak
     from advisor.estimators.linear import KernelInversion, LinearInversion
+    from advisor.estimators.mixture import Mixture
+    from advisor.estimators.mutual import MutualInformation
+    from advisor.estimators.spectrum import Spectrum
+    from advisor.estimators.variational import Variational
 
     return [
         Fisher(),
+        Spectrum(),
         ClassRadius(),
         Entropy(),
+        Mixture(),
         DistanceCorrelation(),
+        MutualInformation(),
         LinearInversion(),
         KernelInversion(),
+        Variational(),
         LabelLeak(),
+        FewLabels(),
     ]

@@ -14,6 +14,7 @@ from advisor.batches import first_scores
 from advisor.columns import Column, Profile
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.alignment import QuickAlignment
+from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.images import PICTURE_SIDE, is_image_batch, pictures, ssim
 from advisor.estimators.noise import NoiseCurve, NoiseCurves
 from advisor.estimators.score import score_columns
@@ -21,6 +22,7 @@ from advisor.estimators.zone import Zone, ZoneThresholds, find_zone
 from advisor.graph import PartitionGraph
 from advisor.samples import split_holdout
 from advisor.sweep import Estimator, NotMeasurableError, Progress, Targets, panel_size, sweep
+from advisor.tangent_grams import TangentGram, tangent_grams
 from advisor.tangents import TangentEnergy, tangent_energies
 
 PROBES = 4
@@ -29,6 +31,9 @@ TANGENT_ELEMENTS = 64 * 3 * 64 * 64
 """Input elements differentiated in all: fewer samples where they are large (224×224: 5)."""
 
 FEWEST_TANGENT_SAMPLES = 8
+
+DIRECTIONS = 16
+SPECTRUM_SAMPLES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +91,7 @@ def study(
     report = progress or (lambda share, what: None)
     energies = _energies(graph, inputs, members, seed, lambda share, what: report(0.1 * share, what))
     columns = sweep(
-        graph, inputs, targets, members, energies=energies, seed=seed,
+        graph, inputs, targets, members, energies=energies, grams=_grams(graph, inputs, members, seed), seed=seed,
         progress=lambda share, what: report(0.1 + 0.9 * share, what),
     )  # fmt: skip
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds)
@@ -179,6 +184,17 @@ def _energies(
     elements = sum(t[0].numel() for t in inputs)
     count = min(TANGENT_SAMPLES, max(FEWEST_TANGENT_SAMPLES, TANGENT_ELEMENTS // elements), len(inputs[0]))
     return tangent_energies(graph, [t[:count] for t in inputs], PROBES, seed, progress)
+
+
+def _grams(
+    graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int
+) -> dict[int, TangentGram] | None:
+    wanted = any(spec.name in ("spectrum_bound", "fsinfo") for m in members for spec in m.columns)
+    if not wanted or not all(t.dtype.is_floating_point for t in inputs):
+        return None
+    count = min(SPECTRUM_SAMPLES, max(FEWEST_TANGENT_SAMPLES, TANGENT_ELEMENTS // sum(t[0].numel() for t in inputs)))
+    few = [t[: max(count, 4 * DIRECTIONS)] for t in inputs]
+    return tangent_grams(graph, few, count, DIRECTIONS, PRIOR_SMOOTHING, seed)
 
 
 def _judged(

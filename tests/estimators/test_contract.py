@@ -17,6 +17,7 @@ from advisor.estimators import estimators
 from advisor.estimators.alignment import QUICK, QuickAlignment
 from advisor.estimators.noise import NoiseCurves
 from advisor.sweep import CutView, Estimator, NotMeasurableError, Targets
+from advisor.tangent_grams import TangentGram
 from advisor.tangents import TangentEnergy
 
 EVERY: list[Estimator] = [
@@ -40,7 +41,9 @@ def leaky(n: int = 160, shape: tuple[int, ...] = (3, 4, 4), seed: int = 0) -> Cu
 def with_energy(view: CutView) -> CutView:
     n = len(view.z)
     energy = TangentEnergy(1 + normal(4, n).abs(), view.z.double().square().sum(1), view.targets.elements, "")
-    return dataclasses.replace(view, energy=energy)
+    sides = normal(9, 3, 5, seed=2)
+    grams = TangentGram(sides @ sides.transpose(1, 2), 20 + normal(9).abs(), torch.ones(3).double(), 64, 0.1)
+    return dataclasses.replace(view, energy=energy, gram_of_tangents=grams)
 
 
 def measured(estimator: Estimator, view: CutView) -> dict[str, Estimate]:
@@ -61,7 +64,8 @@ def permuted(view: CutView, order: Tensor) -> CutView:
     energy = view.energy
     assert energy is not None
     turned = dataclasses.replace(energy, energy=energy.energy[:, order], signal=energy.signal[order])
-    return CutView(view.cut, tuple(z[order] for z in view.tensors), targets, view.wire_step, view.seed, turned)
+    tensors = tuple(z[order] for z in view.tensors)
+    return dataclasses.replace(view, tensors=tensors, targets=targets, energy=turned)
 
 
 @each
