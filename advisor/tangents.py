@@ -15,6 +15,7 @@ from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
 from advisor.pushforward import Operation, is_step, operator_name, push
 
+FORWARD_MISSING = "forward mode is not implemented for "
 _MICRO_BYTES = 96 * 2**20  # memory for the largest tangent of one micro-batch
 
 
@@ -27,12 +28,14 @@ class TangentEnergy:
         signal: `[samples]` float64, ‖z‖².
         elements: d, elements of one input.
         problem: why there are no tangents here; "" when there are.
+        note: how they were had, where not in forward mode.
     """
 
     energy: Tensor
     signal: Tensor
     elements: int
     problem: str = ""
+    note: str = ""
 
 
 def tangent_energies(
@@ -195,7 +198,7 @@ class _Walk:
                 self.tangents[node] = push(self._operation(node), self.tangents, primal)
             except (RuntimeError, NotImplementedError) as error:
                 line = str(error).splitlines()[0][:160]
-                self.problems[node] = f"forward mode is not implemented for {operator_name(node)} ({line})"
+                self.problems[node] = f"{FORWARD_MISSING}{operator_name(node)} ({line})"
 
     def _operation(self, node: fx.Node) -> Operation:
         leaves, structure = pytree.tree_flatten((node.args, node.kwargs))

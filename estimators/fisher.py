@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -75,4 +76,7 @@ class Fisher:
             raise NotMeasurableError("the derivatives hold NaN or infinities")
         fisher = fisher_information(tangents)
         bound = van_trees_bound(fisher, view.wire_step**2 / 12, 1 / PRIOR_SMOOTHING**2)
-        return {"fisher": fisher, "fisher_snr": signal_normalised(tangents), "mse_bound": bound}
+        found = {"fisher": fisher, "fisher_snr": signal_normalised(tangents), "mse_bound": bound}
+        if not tangents.note:
+            return found
+        return {name: replace(e, method=e.method or tangents.note) for name, e in found.items()}

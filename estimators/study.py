@@ -12,6 +12,7 @@ from torch import Tensor
 
 from advisor.batches import first_scores
 from advisor.columns import Column, Profile
+from advisor.cotangents import with_reverse_mode
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.alignment import QuickAlignment
 from advisor.estimators.fisher import PRIOR_SMOOTHING
@@ -183,7 +184,8 @@ def _energies(
         return None
     elements = sum(t[0].numel() for t in inputs)
     count = min(TANGENT_SAMPLES, max(FEWEST_TANGENT_SAMPLES, TANGENT_ELEMENTS // elements), len(inputs[0]))
-    return tangent_energies(graph, [t[:count] for t in inputs], PROBES, seed, progress)
+    few = [t[:count] for t in inputs]
+    return with_reverse_mode(graph, few, tangent_energies(graph, few, PROBES, seed, progress), PROBES, seed)
 
 
 def _grams(
