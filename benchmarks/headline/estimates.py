@@ -14,15 +14,17 @@ from advisor.defenses.precision import rounding_step
 from advisor.estimate import Estimate
 from advisor.estimators import estimators
 from advisor.estimators.alignment import QuickAlignment
+from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.noise import NoiseCurves
-from advisor.estimators.study import PROBES, TANGENT_SAMPLES, targets_for
+from advisor.estimators.study import DIRECTIONS, PROBES, SPECTRUM_SAMPLES, TANGENT_SAMPLES, targets_for
 from advisor.graph import PartitionGraph
 from advisor.sweep import CutView, Estimator, NotMeasurableError, Targets, panel_size
+from advisor.tangent_grams import TangentGram, tangent_grams
 from advisor.tangents import TangentEnergy, tangent_energies
 from benchmarks.headline.cases import Case, Data
 from benchmarks.headline.truth import NOISES, attacked_cuts, noisy
 
-TANGENTS = "tangents"
+WALK = "walk"
 KEPT = "kept"
 
 
@@ -33,7 +35,8 @@ class Estimated:
     Attributes:
         net, cut, index, noise: as `Attacked` has them.
         estimator: class name of the estimator.
-        column: its column; `kept` is the share of what linear inversion explains that survives the noise.
+        column: its column; `walk` is its share of a walk for derivatives, `kept` the share of what linear inversion
+            explains that survives the noise.
         value, stderr, low, high: the estimate.
         seconds: of the estimator at this cut; on its first column only, so that sums are right.
     """
@@ -52,43 +55,70 @@ class Estimated:
 
 
 def estimated(
-    case: Case, graph: PartitionGraph, data: Data, done: set[str], seed: int = 0
+    case: Case, graph: PartitionGraph, data: Data, done: set[tuple[str, str]], seed: int = 0
 ) -> Iterator[list[Estimated]]:
-    """All rows of one cut at a time, cuts in `done` left out."""
-    cuts = [cut for cut in attacked_cuts(graph) if cut.name not in done]
+    """All rows of one cut at a time; what is in `done` (cut name, estimator) is left out."""
+    names = {type(member).__name__ for member in _members()}
+    cuts = [cut for cut in attacked_cuts(graph) if names - {name for c, name in done if c == cut.name}]
     if not cuts:
         return
     pool = graph.flat(data.unseen[0])
     order = torch.randperm(len(pool[0]), generator=torch.Generator().manual_seed(seed))
-    rows = order[: panel_size(graph, len(order))].sort().values
+    rows = order[: panel_size(graph, len(order) // 2)].sort().values  # fewer samples than the strong attack has
     inputs = tuple(t[rows] for t in pool)
     targets = targets_for(graph, inputs, data.unseen[1][rows], seed)
-    started = time.perf_counter()
-    energies = tangent_energies(graph, [t[:TANGENT_SAMPLES] for t in inputs], PROBES, seed)
-    share = (time.perf_counter() - started) / len(cuts)
+    derivatives = Derivatives.of(graph, inputs, seed)
     for cut in cuts:
-        found = list(_at(case, cut, carried(graph, inputs, 0, cut.index), targets, energies, seed))
-        yield [Estimated(case.name, cut.name, cut.index, 0.0, "Fisher", TANGENTS, 1.0, 0.0, 1.0, 1.0, share), *found]
+        known = {name for c, name in done if c == cut.name}
+        found = list(_at(case, cut, carried(graph, inputs, 0, cut.index), targets, derivatives, known, seed))
+        walks = [] if "Fisher" in known else [("Fisher", derivatives.probing), ("Spectrum", derivatives.directing)]
+        shared = [
+            Estimated(case.name, cut.name, cut.index, 0.0, name, WALK, 1.0, 0.0, 1.0, 1.0, seconds / len(cuts))
+            for name, seconds in walks
+        ]
+        yield [*shared, *found]
+
+
+@dataclass(frozen=True, eq=False)
+class Derivatives:
+    """Tangents at every cut, by index, and the seconds of each walk."""
+
+    energies: dict[int, TangentEnergy]
+    grams: dict[int, TangentGram]
+    probing: float
+    directing: float
+
+    @classmethod
+    def of(cls, graph: PartitionGraph, inputs: tuple[torch.Tensor, ...], seed: int) -> Derivatives:
+        """As a study takes them."""
+        begin = time.perf_counter()
+        energies = tangent_energies(graph, [t[:TANGENT_SAMPLES] for t in inputs], PROBES, seed)
+        middle = time.perf_counter()
+        few = [t[: 4 * DIRECTIONS] for t in inputs]
+        grams = tangent_grams(graph, few, SPECTRUM_SAMPLES, DIRECTIONS, PRIOR_SMOOTHING, seed)
+        return cls(energies, grams, middle - begin, time.perf_counter() - middle)
+
+
+def _members() -> list[Estimator]:
+    return [*estimators(), NoiseCurves(), QuickAlignment()]
 
 
 def _at(
-    case: Case,
-    cut: Cut,
-    bare: tuple[torch.Tensor, ...],
-    targets: Targets,
-    energies: dict[int, TangentEnergy],
+    case: Case, cut: Cut, bare: tuple[torch.Tensor, ...], targets: Targets, derivatives: Derivatives, known: set[str],
     seed: int,
-) -> Iterator[Estimated]:
-    curves = NoiseCurves()
+) -> Iterator[Estimated]:  # fmt: skip
+    members = [member for member in _members() if type(member).__name__ not in known]
+    curves = next((member.curves for member in members if isinstance(member, NoiseCurves)), {})
     for noise in sorted(NOISES):
         sent, sigma = noisy(bare, noise, seed)
         step = max(rounding_step(t) for t in sent)
-        view = CutView(cut, sent, targets, step, seed, energies.get(cut.index))
-        members: list[Estimator] = [*estimators(), *([curves, QuickAlignment()] if noise == 0 else [])]
+        grams = derivatives.grams.get(cut.index)
+        view = CutView(cut, sent, targets, step, seed, derivatives.energies.get(cut.index), grams)
         for member in members:
-            yield from _rows(case, view, noise, member)
-        if noise and cut.index in curves.curves:
-            kept = curves.curves[cut.index].kept(sigma)
+            if noise == 0 or not isinstance(member, NoiseCurves | QuickAlignment):
+                yield from _rows(case, view, noise, member)
+        if noise and cut.index in curves:
+            kept = curves[cut.index].kept(sigma)
             yield Estimated(case.name, cut.name, cut.index, noise, "NoiseCurves", KEPT, kept, 0, kept, kept, 0)
 
 

@@ -58,7 +58,7 @@ def estimate_all(names: Sequence[str], cache: Path, say: Say = print) -> None:
         case = CASES[name]
         model, data = trained(case, cache), case.data()
         graph = advisor.trace(model, data.unseen[0][:2])
-        done = {row.cut for row in read(cache / ESTIMATES, Estimated) if row.net == name}
+        done = {(row.cut, row.estimator) for row in read(cache / ESTIMATES, Estimated) if row.net == name}
         for rows in estimated(case, graph, data, done):
             append(cache / ESTIMATES, rows)
             say(f"{name} {rows[0].cut}: {sum(row.seconds for row in rows):.1f} s of estimators")
