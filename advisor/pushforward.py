@@ -81,13 +81,13 @@ class Operation:
         return 0 if operator_name(self.node) in ("add", "sub", "rsub") and position == 1 else value
 
 
-def push(operation: Operation, tangents: dict[fx.Node, Any], primal: Any) -> Any:
-    """Tangent `[k, ...]` of one operation's output."""
+def push(operation: Operation, tangents: dict[fx.Node, Any], primal: Any, consume: bool = False) -> Any:
+    """Tangent `[k, ...]` of one operation's output; with `consume`, the only argument's tangent may be written over."""
     node, name = operation.node, operator_name(operation.node)
     moving = [s for s in node.all_input_nodes if s in tangents]
     alone = len(moving) == 1 and node.args and node.args[0] is moving[0] and operation.leaves.count(moving[0]) == 1
     if alone and not operation.batching.groups:
-        pushed = _alone(name, operation, tangents[moving[0]], primal)
+        pushed = _alone(name, operation, tangents[moving[0]], primal, consume)
         if pushed is not None:
             return pushed
     if name in _LINEAR:
@@ -97,7 +97,7 @@ def push(operation: Operation, tangents: dict[fx.Node, Any], primal: Any) -> Any
     return _general(operation, moving, tangents)
 
 
-def _alone(name: str, operation: Operation, tangent: Tensor, primal: Any) -> Tensor | None:
+def _alone(name: str, operation: Operation, tangent: Tensor, primal: Any, consume: bool) -> Tensor | None:
     """Shortcuts for operations whose first argument alone moves; None where there is none."""
     args, kwargs = operation.args, operation.kwargs
     target: Any = operation.node.target
@@ -107,12 +107,17 @@ def _alone(name: str, operation: Operation, tangent: Tensor, primal: Any) -> Ten
         return _folded(target, tangent, args[1], None, *args[3:])
     if name == "batch_norm" and not args[5]:
         scale: Tensor = torch.rsqrt(args[4] + args[7]) * (1 if args[1] is None else args[1])
-        return tangent * scale.view(1, 1, -1, *(1,) * (primal.dim() - 2))
+        return _scaled(tangent, scale.view(1, 1, -1, *(1,) * (primal.dim() - 2)), consume)
     if name in _POINTWISE:
         ones = torch.ones_like(args[0])
         slope: Tensor = torch.func.jvp(lambda x: target(x, *args[1:], **kwargs), (args[0],), (ones,))[1]
-        return tangent * slope
+        return _scaled(tangent, slope, consume)
     return None
+
+
+def _scaled(tangent: Tensor, factor: Tensor, consume: bool) -> Tensor:
+    """tangent · factor; in place it saves fresh memory, which costs more than the product."""
+    return tangent.mul_(factor) if consume and factor.dtype == tangent.dtype else tangent * factor
 
 
 def operator_name(node: fx.Node) -> str:

@@ -12,9 +12,8 @@ from torch import Tensor, fx
 
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
-from advisor.tangents import walk
+from advisor.tangents import MICRO_BYTES, walk
 
-_MICRO_BYTES = 96 * 2**20
 TRACE_PROBES = 2
 
 
@@ -87,7 +86,7 @@ def tangent_grams(
     generator = torch.Generator().manual_seed(seed)
     count = len(prior) + TRACE_PROBES
     largest = max(graph.value_bytes(node) for node in graph.data_nodes) or 1
-    step = max(1, min(samples, int(_MICRO_BYTES / (largest * count))))
+    step = max(1, min(samples, int(MICRO_BYTES / (largest * count))))
     parts: list[dict[int, tuple[Tensor, str]]] = []
     with left_as_found(graph.module), plain_attention(), math_attention(), torch.no_grad():
         for start in range(0, min(samples, len(inputs[0])), step):

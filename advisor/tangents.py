@@ -16,7 +16,8 @@ from advisor.preserve import left_as_found, math_attention, plain_attention
 from advisor.pushforward import Operation, is_step, operator_name, push
 
 FORWARD_MISSING = "forward mode is not implemented for "
-_MICRO_BYTES = 96 * 2**20  # memory for the largest tangent of one micro-batch
+MICRO_BYTES = 28 * 2**20
+"""Memory for the largest tangent of one micro-batch: above 32 MB an allocator asks the system for fresh pages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ def tangent_energies(
     """
     rows = inputs[0].shape[0]
     largest = max(graph.value_bytes(node) for node in graph.data_nodes) or 1
-    step = max(1, min(rows, int(_MICRO_BYTES / (largest * probes))))
+    step = max(1, min(rows, int(MICRO_BYTES / (largest * probes))))
     generator = torch.Generator().manual_seed(seed)
     parts: list[dict[int, TangentEnergy]] = []
     with left_as_found(graph.module), plain_attention(), math_attention(), torch.no_grad():
@@ -139,7 +140,8 @@ def walk(
         inputs: flat tensors `[N, ...]`.
         directions: `[k, N, ...]` for each input, None for one in which no derivative is taken.
         at_node: called as (node, primal `[N, ...]`, tangent `[k, N, ...]` or None, problem) after each operation; a
-            value without tangent and without problem does not depend on the inputs.
+            value without tangent and without problem does not depend on the inputs. A tangent's memory may be written
+            over when the call returns: copy what is to be kept.
     """
     _Walk(graph, inputs, directions, at_node).run(inputs)
 
@@ -159,6 +161,7 @@ class _Walk:
         self.primals: dict[fx.Node, Any] = {}
         self.tangents: dict[fx.Node, Any] = {}
         self.problems: dict[fx.Node, str] = {}
+        self.owned: set[fx.Node] = set()
         for node, value, direction in zip(graph.placeholders, inputs, directions, strict=True):
             if direction is None:
                 kind = str(value.dtype).removeprefix("torch.")
@@ -195,10 +198,24 @@ class _Walk:
             self.problems[node] = f"{operator_name(node)} is a step function: its derivative says nothing"
         else:
             try:
-                self.tangents[node] = push(self._operation(node), self.tangents, primal)
+                consume = len(moving) == 1 and moving[0] in self.owned and self.left[moving[0]] == 1
+                self.tangents[node] = push(self._operation(node), self.tangents, primal, consume)
+                self._own(node, moving, consume)
             except (RuntimeError, NotImplementedError) as error:
                 line = str(error).splitlines()[0][:160]
                 self.problems[node] = f"{FORWARD_MISSING}{operator_name(node)} ({line})"
+
+    def _own(self, node: fx.Node, moving: Sequence[fx.Node], consumed: bool) -> None:
+        """Whether nobody else holds the memory of a new tangent, so that it may be written over at its last use."""
+        new = self.tangents[node]
+        if not isinstance(new, Tensor):
+            self.owned.difference_update(moving)
+            return
+        sharing = [s for s in moving if _storages(self.tangents[s]) & _storages(new)]
+        if not sharing or consumed:
+            self.owned.add(node)
+        else:
+            self.owned.difference_update(sharing)
 
     def _operation(self, node: fx.Node) -> Operation:
         leaves, structure = pytree.tree_flatten((node.args, node.kwargs))
@@ -212,6 +229,10 @@ class _Walk:
         if self.batching.size is None or not isinstance(tangent, Tensor):
             return tangent
         return torch.stack([self.batching.leave(node, t) for t in tangent])
+
+
+def _storages(value: Any) -> set[int]:
+    return {t.untyped_storage().data_ptr() for t in pytree.tree_leaves(value) if isinstance(t, Tensor)}
 
 
 def _matters(source: fx.Node, problems: dict[fx.Node, str], moving: Sequence[fx.Node]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 from torch.export import export
 from torch.utils import _pytree as pytree
 
@@ -37,7 +38,7 @@ def flat_edge(graph: PartitionGraph, cut: int, number: int) -> Any:
 def walked(graph: PartitionGraph, x: tuple[Tensor, ...], directions: tuple[Tensor, ...]) -> dict[Any, Any]:
     seen = {}
     with torch.no_grad(), math_attention():
-        walk(graph, x, directions, lambda node, *rest: seen.__setitem__(node, rest))
+        walk(graph, x, directions, lambda node, *rest: seen.__setitem__(node, tree_map_only(Tensor, torch.clone, rest)))
     return seen
 
 

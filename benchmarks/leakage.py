@@ -1,0 +1,182 @@
+"""Speed and memory of the leakage estimators: ratios within one run, on one thread.
+
+python benchmarks/leakage.py probe | jacobian | cheap | quick   (several may be named; none runs all)
+
+Limits. probe: one Fisher probe for all cuts, in forward passes, at 8 probes a walk: (1 + 8)/8 = 1.125, since the primal
+counts and tangents go through the same affine maps; target 1.5. jacobian: error against the exact Jacobian on the same
+64 samples at most 5 % on every cut of ResNet-20, in at most a hundredth of its time. cheap: estimators 1 (trace), 2, 3,
+5 and distance correlation for all cuts of ResNet-18 at 224 pixels with 64 samples in at most 40 forward passes of the
+same samples (one pass is the walk itself, 4 probes on 5 samples are 0.4), and memory of at most twice one pass
+plus 500 MB. quick: the quick inversion network at all cuts of ResNet-20 in at most 180 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import advisor
+from advisor.estimators.class_radius import ClassRadius
+from advisor.estimators.dependence import DistanceCorrelation
+from advisor.estimators.entropy import Entropy
+from advisor.estimators.fisher import Fisher
+from advisor.estimators.linear import LinearInversion
+from advisor.estimators.study import (
+    FEWEST_TANGENT_SAMPLES,
+    PROBES,
+    TANGENT_ELEMENTS,
+    TANGENT_SAMPLES,
+    study,
+    targets_for,
+)
+from advisor.graph import PartitionGraph
+from advisor.sweep import sweep
+from advisor.tangents import tangent_energies, walk
+from benchmarks.headline.cases import CASES, resnet20
+
+MODELS = (
+    ("resnet18", 32, 64), ("resnet18", 224, 8), ("mobilenet_v2", 224, 8), ("densenet121", 224, 4), ("vit_b_16", 224, 4),
+)  # fmt: skip
+WALK_PROBES = 8
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def forward(model: nn.Module, x: Tensor) -> None:
+    with torch.no_grad():
+        model(x)
+
+
+def probe(rounds: int) -> None:
+    """Median over rounds of a walk's time over that of forward passes just before and after it."""
+    print(f"{'model':14}{'pixels':>7}{'samples':>8}{'pass s':>9}{'one probe, passes':>19}   (target 1.5, limit 1.125)")
+    for name, side, samples in MODELS:
+        model = torchvision.models.get_model(name, weights=None).eval()
+        x = torch.rand(samples, 3, side, side)
+        graph = advisor.trace(model, x[:2])
+        forward(model, x)
+        ratios, passes = [], []
+        for number in range(rounds):
+            before = seconds(lambda: forward(model, x))
+            took = seconds(lambda: tangent_energies(graph, [x], WALK_PROBES, number))
+            passes.append((before + seconds(lambda: forward(model, x))) / 2)
+            ratios.append(took / WALK_PROBES / passes[-1])
+        print(f"{name:14}{side:>7}{samples:>8}{min(passes):>9.2f}{statistics.median(ratios):>19.2f}", flush=True)
+
+
+def jacobian(rounds: int, samples: int = 64) -> None:
+    """The trace by probes against all 3,072 directions of the input, at every cut."""
+    x = CASES["resnet20-cifar10"].data().unseen[0][:samples]
+    graph = advisor.trace(resnet20(), x[:2])
+    exact: dict[int, float] = {}
+    took = seconds(lambda: exact.update(exact_traces(graph, x)))
+    found = {}
+    started = time.perf_counter()
+    found = tangent_energies(graph, [x], PROBES, 0)
+    probing = time.perf_counter() - started
+    errors = [abs(float(found[i].energy.mean()) / exact[i] - 1) for i in exact]
+    worst = max(range(len(errors)), key=errors.__getitem__)
+    print(f"ResNet-20, {samples} samples, {PROBES} probes, {len(graph.cuts)} cuts")
+    print(
+        f"worst error {max(errors):.1%} at {graph.cuts[worst].name} (target 5 %), "
+        f"median {statistics.median(errors):.1%}"
+    )
+    print(f"exact {took:.0f} s, probes {probing:.2f} s: {took / probing:.0f} times faster (target 100)")
+
+
+def exact_traces(graph: PartitionGraph, x: Tensor, chunk: int = 128) -> dict[int, float]:
+    """Mean over samples of Tr(JᵀJ) at every cut, by the basis vectors of the input."""
+    where = {node: i for i, nodes in enumerate(graph.crossings) for node in nodes}
+    total = dict.fromkeys(range(len(graph.cuts)), 0.0)
+
+    def at_node(node: object, primal: object, tangent: object, problem: str) -> None:
+        if node in where and isinstance(tangent, Tensor):
+            total[where[node]] += float(tangent.double().square().sum())  # type: ignore[index]
+
+    basis = torch.eye(x[0].numel()).reshape(-1, 1, *x.shape[1:])
+    with torch.no_grad():
+        for part in x.split(4):
+            for directions in basis.split(chunk):
+                walk(graph, [part], [directions.expand(-1, len(part), *x.shape[1:])], at_node)
+    return {index: value / len(x) for index, value in total.items()}
+
+
+def cheap(rounds: int, samples: int = 64) -> None:
+    """Estimators for all cuts at 224 pixels, in forward passes; memory in a process of its own each."""
+    model = torchvision.models.resnet18(weights=None).eval()
+    x = torch.rand(samples, 3, 224, 224)
+    graph = advisor.trace(model, x[:2])
+    forward(model, x)
+    passes = [seconds(lambda: forward(model, x)) for _ in range(rounds)]
+    took = [seconds(lambda: measure(graph, x)) for _ in range(rounds)]
+    passes += [seconds(lambda: forward(model, x)) for _ in range(rounds)]
+    ratio = min(took) / min(passes)
+    print(f"ResNet-18 at 224, {samples} samples, {len(graph.cuts)} cuts: {ratio:.1f} forward passes (target 40)")
+    one, all_ = (_peak(work) for work in ("forward", "measure"))
+    print(f"peak memory: one pass {one:.0f} MB, estimators {all_:.0f} MB (target {2 * one + 500:.0f})", flush=True)
+
+
+def measure(graph: PartitionGraph, x: Tensor) -> None:
+    targets = targets_for(graph, (x,), torch.arange(len(x)) % 4, 0)
+    count = min(TANGENT_SAMPLES, max(FEWEST_TANGENT_SAMPLES, TANGENT_ELEMENTS // x[0].numel()))
+    energies = tangent_energies(graph, [x[:count]], PROBES, 0)
+    members = [Fisher(), ClassRadius(), Entropy(), LinearInversion(), DistanceCorrelation()]
+    sweep(graph, (x,), targets, members, energies=energies)
+
+
+def _peak(work: str) -> float:
+    """Highest resident memory in MB of a fresh process that does one thing."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_resident, (work,))
+
+
+def _resident(work: str) -> float:
+    torch.set_num_threads(1)
+    model, x = torchvision.models.resnet18(weights=None).eval(), torch.rand(64, 3, 224, 224)
+    if work == "forward":
+        forward(model, x)
+    else:
+        measure(advisor.trace(model, x[:2]), x)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def quick(rounds: int) -> None:
+    """The quick inversion network alone, at every cut."""
+    x, y = CASES["resnet20-cifar10"].data().unseen
+    graph = advisor.trace(resnet20(), x[:2])
+    took = seconds(lambda: study(graph, x, y, only=["ka_nmse"]))
+    print(f"quick inversion at {len(graph.cuts)} cuts of ResNet-20: {took:.0f} s (target 180)")
+
+
+PARTS: dict[str, Callable[[int], None]] = {"probe": probe, "jacobian": jacobian, "cheap": cheap, "quick": quick}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    for part in options.parts or PARTS:
+        PARTS[part](options.rounds)
+
+
+if __name__ == "__main__":
+    main()
