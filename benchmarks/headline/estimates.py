@@ -38,7 +38,7 @@ class Estimated:
         column: its column; `walk` is its share of a walk for derivatives, `kept` the share of what linear inversion
             explains that survives the noise.
         value, stderr, low, high: the estimate.
-        seconds: of the estimator at this cut; on its first column only, so that sums are right.
+        seconds: CPU time of the estimator at this cut; on its first column only, so that sums are right.
     """
 
     net: str
@@ -91,12 +91,12 @@ class Derivatives:
     @classmethod
     def of(cls, graph: PartitionGraph, inputs: tuple[torch.Tensor, ...], seed: int) -> Derivatives:
         """As a study takes them."""
-        begin = time.perf_counter()
+        begin = time.process_time()
         energies = tangent_energies(graph, [t[:TANGENT_SAMPLES] for t in inputs], PROBES, seed)
-        middle = time.perf_counter()
+        middle = time.process_time()
         few = [t[: 4 * DIRECTIONS] for t in inputs]
         grams = tangent_grams(graph, few, SPECTRUM_SAMPLES, DIRECTIONS, PRIOR_SMOOTHING, seed)
-        return cls(energies, grams, middle - begin, time.perf_counter() - middle)
+        return cls(energies, grams, middle - begin, time.process_time() - middle)
 
 
 def _members() -> list[Estimator]:
@@ -123,12 +123,12 @@ def _at(
 
 
 def _rows(case: Case, view: CutView, noise: float, member: Estimator) -> Iterator[Estimated]:
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         found = member.at(view)
     except NotMeasurableError:
         found = {spec.name: Estimate(float("nan")) for spec in member.columns}
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     for number, (column, e) in enumerate(found.items()):
         yield Estimated(
             case.name, view.cut.name, view.cut.index, noise, type(member).__name__, column,
