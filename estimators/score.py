@@ -8,6 +8,7 @@ it got, so a cut leaks at least what any later cut leaks: the score never falls 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,37 +19,50 @@ STRONG_SAMPLES = 8000
 ATTACKS = ("ka_nmse", "linear_nmse", "kernel_nmse")
 
 
-def score_columns(profile: Profile, learnt_from: int) -> dict[str, Column]:
+@dataclass(frozen=True)
+class Target:
+    """The attack that is predicted.
+
+    Attributes:
+        samples: that it learns from.
+    """
+
+    samples: int = STRONG_SAMPLES
+
+
+def score_columns(profile: Profile, learnt_from: int, target: Target | None = None) -> dict[str, Column]:
     """`score` and `score_ssim`.
 
     Args:
         profile: with the columns of at least one attack.
         learnt_from: samples those attacks learnt from.
+        target: the attack to predict; None for the `strong` one.
     """
+    target = target or Target()
     columns = {}
     attacks = [profile[name] for name in ATTACKS if name in profile]
     if attacks:
-        columns["score"] = _score(profile, attacks, learnt_from)
+        columns["score"] = _score(profile, attacks, learnt_from, target.samples)
     if "ka_ssim" in profile:
         columns["score_ssim"] = _similarity(profile, columns.get("score"))
     return columns
 
 
-def remaining_gain(learnt_from: int) -> float:
+def remaining_gain(learnt_from: int, samples: int = STRONG_SAMPLES) -> float:
     """Gain from here to the strong attack's samples, in units of the gain of the last doubling."""
-    if learnt_from >= STRONG_SAMPLES:
+    if learnt_from >= samples:
         return 0.0
-    return (1 - math.sqrt(learnt_from / STRONG_SAMPLES)) / (math.sqrt(2) - 1)
+    return (1 - math.sqrt(learnt_from / samples)) / (math.sqrt(2) - 1)
 
 
-def _score(profile: Profile, attacks: list[Column], learnt_from: int) -> Column:
+def _score(profile: Profile, attacks: list[Column], learnt_from: int, samples: int) -> Column:
     values = np.vstack([a.values for a in attacks])
     measured = ~np.isnan(values).all(0)
     filled = np.where(np.isnan(values), np.inf, values)
     winner = filled.argmin(0)
     best = np.where(measured, filled.min(0), 1.0)
     error = np.vstack([np.nan_to_num(a.stderr) for a in attacks])[winner, np.arange(len(best))]
-    gain = _relative_gain(profile) * remaining_gain(learnt_from) * best
+    gain = _relative_gain(profile) * remaining_gain(learnt_from, samples) * best
     value = np.clip(best - gain, 0, 1)
     low = np.clip(best - 2 * gain - NORMAL_90 * error, 0, 1)
     high = np.clip(best + NORMAL_90 * error, 0, 1)
@@ -56,7 +70,7 @@ def _score(profile: Profile, attacks: list[Column], learnt_from: int) -> Column:
     why = [_reason(attacks, i) if not measured[i] else "" for i in range(len(best))]
     return Column.of(
         "score", "1", "high", value, "estimated", stderr=(high - low) / (2 * NORMAL_90), low=low, high=high,
-        method=f"predicted NMSE of the strong attack ({STRONG_SAMPLES:,} samples) from "
+        method=f"predicted NMSE of the strong attack ({samples:,} samples) from "
         f"{', '.join(a.name for a in attacks)} with {learnt_from:,} samples, along the learning curve",
         why=why,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,7 @@ from advisor.sweep import CutView, Estimator, NotMeasurableError, Targets, panel
 from advisor.tangent_grams import TangentGram, tangent_grams
 from advisor.tangents import TangentEnergy, tangent_energies
 from benchmarks.headline.cases import Case, Data
-from benchmarks.headline.truth import NOISES, attacked_cuts, noisy
+from benchmarks.headline.truth import attacked_cuts, noisy
 
 WALK = "walk"
 KEPT = "kept"
@@ -55,7 +55,7 @@ class Estimated:
 
 
 def estimated(
-    case: Case, graph: PartitionGraph, data: Data, done: set[tuple[str, str]], seed: int = 0
+    case: Case, graph: PartitionGraph, data: Data, noises: Sequence[float], done: set[tuple[str, str]], seed: int = 0
 ) -> Iterator[list[Estimated]]:
     """All rows of one cut at a time; what is in `done` (cut name, estimator) is left out."""
     names = {type(member).__name__ for member in _members()}
@@ -70,7 +70,7 @@ def estimated(
     derivatives = Derivatives.of(graph, inputs, seed)
     for cut in cuts:
         known = {name for c, name in done if c == cut.name}
-        found = list(_at(case, cut, carried(graph, inputs, 0, cut.index), targets, derivatives, known, seed))
+        found = list(_at(case, cut, carried(graph, inputs, 0, cut.index), targets, derivatives, noises, known, seed))
         walks = [] if "Fisher" in known else [("Fisher", derivatives.probing), ("Spectrum", derivatives.directing)]
         shared = [
             Estimated(case.name, cut.name, cut.index, 0.0, name, WALK, 1.0, 0.0, 1.0, 1.0, seconds / len(cuts))
@@ -104,12 +104,12 @@ def _members() -> list[Estimator]:
 
 
 def _at(
-    case: Case, cut: Cut, bare: tuple[torch.Tensor, ...], targets: Targets, derivatives: Derivatives, known: set[str],
-    seed: int,
+    case: Case, cut: Cut, bare: tuple[torch.Tensor, ...], targets: Targets, derivatives: Derivatives,
+    noises: Sequence[float], known: set[str], seed: int,
 ) -> Iterator[Estimated]:  # fmt: skip
     members = [member for member in _members() if type(member).__name__ not in known]
     curves = next((member.curves for member in members if isinstance(member, NoiseCurves)), {})
-    for noise in sorted(NOISES):
+    for noise in sorted(noises):
         sent, sigma = noisy(bare, noise, seed)
         step = max(rounding_step(t) for t in sent)
         grams = derivatives.grams.get(cut.index)

@@ -21,8 +21,9 @@ TRUTH, ESTIMATES = "truth.csv", "estimates.csv"
 
 
 def attack_all(
-    names: Sequence[str], cache: Path, budget: Budget = REDUCED, limit: float = 1200, say: Say = print
-) -> None:
+    names: Sequence[str], cache: Path, budget: Budget = REDUCED, limit: float = 1200, noises: Sequence[float] = NOISES,
+    say: Say = print,
+) -> None:  # fmt: skip
     """Bare cuts of every net first, then noise.
 
     Args:
@@ -30,16 +31,17 @@ def attack_all(
         cache: folder of trained networks and `truth.csv`.
         budget: of the attacks.
         limit: seconds spent on one net at most, of this call.
+        noises: levels, in order of work.
         say: told of each row.
     """
     torch.set_num_threads(1)
     spent = dict.fromkeys(names, 0.0)
-    for noise in NOISES:
+    for noise in noises:
         for name in names:
             case, started = CASES[name], time.perf_counter()
             model, data = trained(case, cache), case.data()
             graph = advisor.trace(model, data.unseen[0][:2])
-            if noise == NOISES[0]:
+            if noise == noises[0]:
                 say(f"{name}: {accuracy(model, data):.1%} of unseen samples right, {len(graph.cuts)} cuts")
             done = {(row.cut, row.noise) for row in read(cache / TRUTH, Attacked) if row.net == name}
             for row in attacks(case, graph, data, budget, [noise], done):
@@ -51,7 +53,7 @@ def attack_all(
             spent[name] += time.perf_counter() - started
 
 
-def estimate_all(names: Sequence[str], cache: Path, say: Say = print) -> None:
+def estimate_all(names: Sequence[str], cache: Path, noises: Sequence[float] = NOISES, say: Say = print) -> None:
     """Every estimator at the cuts that are not yet kept; one cut's rows are kept together."""
     torch.set_num_threads(1)
     for name in names:
@@ -59,6 +61,6 @@ def estimate_all(names: Sequence[str], cache: Path, say: Say = print) -> None:
         model, data = trained(case, cache), case.data()
         graph = advisor.trace(model, data.unseen[0][:2])
         done = {(row.cut, row.estimator) for row in read(cache / ESTIMATES, Estimated) if row.net == name}
-        for rows in estimated(case, graph, data, done):
+        for rows in estimated(case, graph, data, noises, done):
             append(cache / ESTIMATES, rows)
             say(f"{name} {rows[0].cut}: {sum(row.seconds for row in rows):.1f} s of estimators")

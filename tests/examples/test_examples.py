@@ -44,6 +44,22 @@ def test_an_added_estimator_measures_every_cut(capsys: pytest.CaptureFixture[str
     assert float(rows["input"].split()[0]) > 0.95  # the input keeps its own neighbours
 
 
+def test_the_score_is_held_against_attacks_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "04_which_score_predicts_the_attack.py"
+    arguments = ("--nets", "mlp-cells", "--noises", 0, "--steps", 30, "--out", tmp_path)
+    run(name, *arguments)
+    first = capsys.readouterr().out
+    assert "mlp-cells layer1.1 noise 0.0: NMSE" in first
+    assert "4 attacks on 1 networks" in first
+    lines = {line.split()[0]: line.split()[1:] for line in first.splitlines() if line and not line.startswith("mlp")}
+    assert float(lines["score"][0]) > 0.7  # narrowing layers: deeper is more private
+    assert {"cut", "D/d", "linear_nmse", "ka_nmse", "spectrum_bound"} <= set(lines)
+    run(name, *arguments)
+    assert "NMSE 0" not in capsys.readouterr().out  # nothing is attacked twice
+
+
 def test_every_example_is_tested() -> None:
     tested = Path(__file__).read_text(encoding="utf-8")
     assert all(f'"{path.name}"' in tested for path in EXAMPLES.glob("[0-9]*.py"))
