@@ -20,6 +20,7 @@ from advisor.defenses import Defense, GaussianNoise, NoDefense
 from advisor.estimate import Estimate
 from advisor.estimators.attacking import AttackResult, attack, defended
 from advisor.estimators.noise import NoiseCurve
+from advisor.estimators.spectrum import spectrum_bound
 from advisor.estimators.study import LeakageStudy
 from advisor.graph import PartitionGraph
 from advisor.plans import Plan
@@ -88,7 +89,7 @@ class Pricer:
         """A split plan with everything predicted."""
         predicted = self.costs(cut, defense, self.tail)
         sigma = self.noise_of(cut, defense)
-        predicted |= self.leakage(cut, sigma)
+        predicted |= self.leakage(cut, sigma) | self.guarantee(cut, defense)
         predicted |= self.accuracy(cut, defense)
         return self.plan(cut, defense, predicted)
 
@@ -170,6 +171,13 @@ class Pricer:
             "score": score.mapped(lambda v: 1 - (1 - v) * kept, method),
             "score_ssim": similar.mapped(lambda v: floor + max(v - floor, 0.0) * kept, method),
         }
+
+    def guarantee(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
+        """`mse_bound` under Gaussian noise: no attacker's error per element is below it; nothing without such noise."""
+        tangents = self.study.grams.get(cut.index)
+        if not isinstance(defense, GaussianNoise) or defense.sigma == 0 or tangents is None or tangents.problem:
+            return {}
+        return {"mse_bound": spectrum_bound(tangents, defense.sigma**2)}
 
     def allowed_share(self, cut: Cut, limits: LeakageLimits) -> float:
         """Share of what the bare attack explains that may survive for the limits to be met; 1 when none need go."""

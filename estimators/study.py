@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -49,6 +49,7 @@ class LeakageStudy:
         reconstructions: first held-out reconstructions of the quick attack, by cut index.
         baseline_ssim: SSIM of the mean image with the held-out ones; NaN where inputs are no images.
         rows: which of the given samples were used, in the order of `targets`.
+        grams: tangents along the inputs' leading directions, by cut index: what bounds under noise are made of.
     """
 
     profile: Profile
@@ -58,6 +59,7 @@ class LeakageStudy:
     reconstructions: dict[int, Tensor]
     baseline_ssim: float
     rows: Tensor
+    grams: dict[int, TangentGram] = field(default_factory=dict)
 
 
 def study(
@@ -91,13 +93,14 @@ def study(
     baseline = mean_image_ssim(targets)
     report = progress or (lambda share, what: None)
     energies = _energies(graph, inputs, members, seed, lambda share, what: report(0.1 * share, what))
+    grams = _grams(graph, inputs, members, seed)
     columns = sweep(
-        graph, inputs, targets, members, energies=energies, grams=_grams(graph, inputs, members, seed), seed=seed,
+        graph, inputs, targets, members, energies=energies, grams=grams, seed=seed,
         progress=lambda share, what: report(0.1 + 0.9 * share, what),
     )  # fmt: skip
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds)
     profile = Profile(graph.cuts, _selected(profile.columns, only), {"leakage": _provenance(targets, rows, seed)})
-    return LeakageStudy(profile, zone, targets, curves.curves, quick.reconstructions, baseline, rows)
+    return LeakageStudy(profile, zone, targets, curves.curves, quick.reconstructions, baseline, rows, grams or {})
 
 
 def repeated(

@@ -59,6 +59,16 @@ def test_more_noise_leaks_less_and_costs_more_accuracy(pricer):
     assert plans[-1].predicted["accuracy_drop"].value > 0.3
 
 
+def test_noise_that_is_really_added_gives_a_guarantee_and_rounding_does_not(pricer):
+    cut = pricer.graph.cut("block2.2")
+    bounds = [pricer.price(cut, GaussianNoise(sigma)).predicted["mse_bound"] for sigma in (0.1, 3.0, 300.0)]
+    assert all(bound.source == "bounded" for bound in bounds)
+    assert 0 <= bounds[0].value < bounds[1].value < bounds[2].value < 0.1**2 * (1 + 1e-9)  # at most the smoothing's own
+    assert bounds[2].value > 0.9 * 0.1**2
+    for defense in (NoDefense(), Quantize8(), GaussianNoise(0.0)):
+        assert "mse_bound" not in pricer.price(cut, defense).predicted
+
+
 def test_verification_attacks_what_is_really_sent(pricer):
     cut = pricer.graph.cut("block1.2")
     bare, noisy = (pricer.attack(pricer.price(cut, d), "quick") for d in (NoDefense(), GaussianNoise(300.0)))

@@ -17,6 +17,7 @@ from advisor.tracing import trace
 
 CONTRACT = [
     "fisher", "fisher_snr", "mse_bound", "rc2", "rc2_per_dim", "rc2_ratio", "entropy_bound", "rate", "dcor",
+    "spectrum_bound", "fsinfo", "mixture_bound", "club", "info_nce", "decoder_entropy", "label_leak_few",
     "linear_nmse", "ka_mse", "ka_nmse", "ka_ssim", "label_leak", "score", "score_ssim", "rc2_drop", "in_gpz", "in_zone",
 ]  # fmt: skip
 
