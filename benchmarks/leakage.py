@@ -64,7 +64,7 @@ def forward(model: nn.Module, x: Tensor) -> None:
         model(x)
 
 
-def probe(rounds: int) -> None:
+def probe(rounds: int, _: int) -> None:
     """Median over rounds of a walk's time over that of forward passes just before and after it."""
     print(f"{'model':14}{'pixels':>7}{'samples':>8}{'pass s':>9}{'one probe, passes':>19}   (target 1.5, limit 1.125)")
     for name, side, samples in MODELS:
@@ -87,13 +87,12 @@ def probe_ratio(model: nn.Module, x: Tensor, rounds: int) -> tuple[float, float]
     return min(passes), statistics.median(ratios)
 
 
-def jacobian(rounds: int, samples: int = 64) -> None:
+def jacobian(_: int, samples: int) -> None:
     """The trace by probes against all 3,072 directions of the input, at every cut."""
     x = CASES["resnet20-cifar10"].data().unseen[0][:samples]
     graph = advisor.trace(resnet20(), x[:2])
     exact: dict[int, float] = {}
     took = seconds(lambda: exact.update(exact_traces(graph, x)))
-    found = {}
     started = time.process_time()
     found = tangent_energies(graph, [x], PROBES, 0)
     probing = time.process_time() - started
@@ -124,7 +123,7 @@ def exact_traces(graph: PartitionGraph, x: Tensor, chunk: int = 128) -> dict[int
     return {index: value / len(x) for index, value in total.items()}
 
 
-def cheap(rounds: int, samples: int = 64) -> None:
+def cheap(rounds: int, samples: int) -> None:
     """Estimators for all cuts at 224 pixels, in forward passes; memory in a process of its own each."""
     model = torchvision.models.resnet18(weights=None).eval()
     x = torch.rand(samples, 3, 224, 224)
@@ -164,7 +163,7 @@ def _resident(work: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def quick(rounds: int) -> None:
+def quick(_: int, __: int) -> None:
     """The quick inversion network alone, at every cut."""
     x, y = CASES["resnet20-cifar10"].data().unseen
     graph = advisor.trace(resnet20(), x[:2])
@@ -172,17 +171,18 @@ def quick(rounds: int) -> None:
     print(f"quick inversion at {len(graph.cuts)} cuts of ResNet-20: {took:.0f} s (target 180)")
 
 
-PARTS: dict[str, Callable[[int], None]] = {"probe": probe, "jacobian": jacobian, "cheap": cheap, "quick": quick}
+PARTS: dict[str, Callable[[int, int], None]] = {"probe": probe, "jacobian": jacobian, "cheap": cheap, "quick": quick}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=64, help="of jacobian and cheap")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     for part in options.parts or PARTS:
-        PARTS[part](options.rounds)
+        PARTS[part](options.rounds, options.samples)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,8 @@ def clusters(gram: Tensor, labels: Tensor, seed: int) -> Tensor:
         count = max(1, min(CENTRES, len(rows) // SMALLEST))
         member[rows] = start + _kmeans(gram[rows][:, rows], count, generator)
         start += count
-    return torch.unique(member, return_inverse=True)[1]
+    found: Tensor = torch.unique(member, return_inverse=True)[1]
+    return found
 
 
 def _kmeans(gram: Tensor, count: int, generator: torch.Generator) -> Tensor:
