@@ -50,6 +50,25 @@ def van_trees_bound(fisher: Estimate, noise_variance: float, prior_information: 
     return Estimate(bound(fisher.value), (high - low) / (2 * NORMAL_90), low, high, "x²")
 
 
+def cramer_rao_bound(fisher: Estimate, noise_variance: float) -> Estimate:
+    """Lower bound on an unbiased attacker's mean squared error per element: 1/dFIL (Maeng et al. 2022, section 3).
+
+    Only for unbiased attackers: any that knows what inputs look like is biased, and may do better. Infinite where
+    nothing crosses, 0 without noise.
+
+    Args:
+        fisher: Tr(JᵀJ)/d.
+        noise_variance: σ² of Gaussian noise on z.
+    """
+
+    def bound(value: float) -> float:
+        return noise_variance / value if value > 0 else math.inf
+
+    low, high = bound(fisher.high), bound(fisher.low)
+    method = "Cramér–Rao, unbiased attackers only"
+    return Estimate(bound(fisher.value), (high - low) / (2 * NORMAL_90), low, high, "x²", "estimated", method)
+
+
 class Fisher:
     """Columns `fisher`, `fisher_snr`, `mse_bound`."""
 

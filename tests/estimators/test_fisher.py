@@ -13,6 +13,7 @@ from advisor.estimate import Estimate
 from advisor.estimators.fisher import (
     PRIOR_SMOOTHING,
     Fisher,
+    cramer_rao_bound,
     fisher_information,
     signal_normalised,
     van_trees_bound,
@@ -190,3 +191,23 @@ def test_error_of_the_probes_is_their_closed_form(probes: int) -> None:
     found = tangent_energies(trace(layer, x[:2]), (x,), probes, 0)[1]
     error = float((found.energy.mean(0) - square.trace()).square().mean().sqrt())
     assert error == pytest.approx(spread / math.sqrt(probes), rel=0.1)
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+def test_least_squares_reaches_cramer_rao_where_the_map_is_isotropic(isotropic: bool) -> None:
+    """z = Wx + noise: the unbiased attacker's error is σ² Tr((WᵀW)⁻¹)/d, never below σ² d / Tr(WᵀW)."""
+    weight, sigma = normal(12, 5, seed=1), 0.3
+    weight = 2 * torch.linalg.qr(weight)[0] if isotropic else weight
+    exact = sigma**2 * float(torch.linalg.inv(weight.T @ weight).trace()) / 5
+    bound = cramer_rao_bound(Estimate.exact(float(weight.square().sum()) / 5), sigma**2).value
+    assert bound <= exact * (1 + 1e-12)
+    assert (bound == pytest.approx(exact)) is isotropic
+    x = normal(4000, 5, seed=2)
+    z = x @ weight.T + sigma * normal(4000, 12, seed=3)
+    found = z @ torch.linalg.pinv(weight).T
+    assert float((found - x).square().mean()) == pytest.approx(exact, rel=0.05)
+
+
+def test_cramer_rao_at_its_ends() -> None:
+    assert cramer_rao_bound(Estimate.exact(0.0), 0.1).value == math.inf
+    assert cramer_rao_bound(Estimate.exact(2.0), 0.0).value == 0
