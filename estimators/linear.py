@@ -15,6 +15,7 @@ from advisor.estimators.grams import (
     centred_blocks,
     flat_pixels,
     pixel_gram,
+    remembered,
     roles,
     sample_gram,
     squared_distances,
@@ -51,6 +52,7 @@ def ridge_predictions(gram_train: Tensor, cross: Tensor, targets: Tensor, penalt
     return (mean + kernel.weights(penalty) @ centred).to(targets.dtype)
 
 
+@remembered
 def linear_weights(view: CutView) -> Tensor:
     """`[test, train]` weights of linear ridge inversion at one cut; the penalty follows the pixels."""
     kernel, (train, _) = train_kernel(view), roles(view.targets)

@@ -11,14 +11,23 @@ from torch import Tensor
 
 from advisor.estimate import Estimate
 from advisor.estimators.decoders import principal_components
-from advisor.estimators.grams import flat_pixels, roles
+from advisor.estimators.grams import flat_pixels, remembered, roles
 from advisor.estimators.linear import linear_weights
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
+from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 
 COMPONENTS = 8
 """Principal components of the input that information is counted in: all pixels together saturate InfoNCE."""
 
+MOST_COMPONENTS = 128
 _FLOOR = 1e-6
+
+
+@remembered
+def leading_pixels(targets: Targets) -> tuple[Tensor, Tensor]:
+    """Targets `[n, d]` about the attacker's mean, and `[d, k]` their leading directions, the same at every cut."""
+    pixels = flat_pixels(targets)
+    centred = pixels - pixels[targets.train].mean(0)
+    return centred, principal_components(centred[targets.train], MOST_COMPONENTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +75,8 @@ def linear_critic(view: CutView) -> tuple[GaussianCritic, Tensor]:
     train, test = roles(view.targets)
     if len(test) < 4:
         raise NotMeasurableError(f"mutual information needs at least 4 held-out samples, not {len(test)}")
-    pixels = flat_pixels(view.targets)
-    centred = pixels - pixels[train].mean(0)
-    basis = principal_components(centred[train], COMPONENTS)
+    centred, basis = leading_pixels(view.targets)
+    basis = basis[:, :COMPONENTS]
     if not basis.shape[1]:
         raise NotMeasurableError("the inputs are all the same: there is no information in them")
     wanted = (centred @ basis).double()

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.estimators.decoders import principal_components
-from advisor.estimators.grams import flat_pixels, roles
+from advisor.estimators.grams import roles
 from advisor.estimators.linear import linear_weights
+from advisor.estimators.mutual import leading_pixels
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
 
-COMPONENTS = 128
 _FLOOR = 1 / 255**2 / 12
 """Variance of what an 8-bit picture rounds away: below it no entropy is left to hide."""
 
@@ -62,9 +61,8 @@ class Variational:
             NotMeasurableError: too few samples, or inputs that do not vary.
         """
         train, test = roles(view.targets)
-        pixels = flat_pixels(view.targets)
-        centred = pixels - pixels[train].mean(0)
-        basis = principal_components(centred[train], min(COMPONENTS, max(1, len(test) // 2)))
+        centred, basis = leading_pixels(view.targets)
+        basis = basis[:, : max(1, len(test) // 2)]
         if not basis.shape[1]:
             raise NotMeasurableError("the inputs are all the same: their entropy is that of a point")
         errors = centred[test] - linear_weights(view).to(centred.dtype) @ centred[train]
