@@ -1,0 +1,74 @@
+"""The table that holds estimators against attacks: its truth, ranks, coverage and edges on made-up rows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks.headline.estimates import Estimated
+from benchmarks.headline.rows import append, read
+from benchmarks.headline.table import accuracy, ranked, scored, truth_of
+from benchmarks.headline.truth import Attacked
+
+
+def attacked(index: int, nmse: float, noise: float = 0.0, net: str = "net") -> Attacked:
+    return Attacked(net, f"c{index}", index, index / 9, 100 // index, 100, noise, noise, nmse, 0.01, math.nan, math.nan,
+                    3000, 1000, 300, 1.0)  # fmt: skip
+
+
+def estimated(index: int, column: str, value: float, noise: float = 0.0, net: str = "net") -> Estimated:
+    return Estimated(net, f"c{index}", index, noise, column, column, value, 0.0, value, value, 2.0)
+
+
+TRUTH = [attacked(1, 0.1), attacked(2, 0.5), attacked(3, 0.4), attacked(4, 0.9), attacked(2, 0.6, 1.0)]
+
+
+def estimates(shift: float = 0.0) -> list[Estimated]:
+    rows = []
+    for index, value in ((1, 0.1), (2, 0.4), (3, 0.4), (4, 0.9)):
+        rows += [estimated(index, name, value + shift) for name in ("ka_nmse", "linear_nmse", "kernel_nmse")]
+        rows += [estimated(index, "linear_gain", 0.0), estimated(index, "dcor", 1 - value)]
+    return [*rows, estimated(2, "kept", 0.5, 1.0), estimated(2, "dcor", 0.1, 1.0)]
+
+
+def test_a_cut_leaks_what_a_later_one_or_more_noise_leaks() -> None:
+    found = truth_of([*TRUTH, attacked(2, 0.45, 2.0)])
+    assert found["net", 1, 0.0] == 0.1
+    assert found["net", 2, 0.0] == 0.4  # the third cut is behind it
+    assert found["net", 2, 1.0] == 0.45  # more noise did less harm
+    assert found["net", 4, 0.0] == 0.9
+
+
+def test_a_perfect_estimator_ranks_perfectly_and_low_is_turned() -> None:
+    rows = scored(TRUTH, estimates())
+    table = {line.name: line for line in ranked(rows, estimates())}
+    assert table["linear_nmse"].spearman == pytest.approx(1)
+    assert table["dcor"].kendall == pytest.approx(1)
+    assert table["linear_nmse"].seconds == 8.0
+    assert table["cut index"].spearman == pytest.approx(0.9487, abs=1e-3)  # a tie in the truth
+
+
+def test_the_score_under_noise_keeps_what_the_linear_attack_keeps() -> None:
+    noisy = next(row for row in scored(TRUTH, estimates()) if row.noise == 1.0)
+    assert noisy.values["score"] == pytest.approx(1 - 0.6 * 0.5)
+
+
+def test_errors_coverage_and_edges() -> None:
+    exact = accuracy(TRUTH[:4], estimates(), scored(TRUTH[:4], estimates()))
+    assert (exact.median, exact.coverage) == (pytest.approx(0), 1.0)
+    assert exact.edges["net"] == ("c4", "c4", True)
+    off = accuracy(TRUTH[:4], estimates(0.05), scored(TRUTH[:4], estimates(0.05)))
+    assert off.median == pytest.approx(0.05)
+    assert off.coverage == 0.0
+
+
+def test_rows_come_back_as_they_were_kept(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "rows.csv"
+    assert read(path, Attacked) == []
+    append(path, TRUTH[:2])
+    append(path, TRUTH[2:3])
+    back = read(path, Attacked)
+    assert [row.nmse for row in back] == [0.1, 0.5, 0.4]
+    assert math.isnan(back[0].ssim)
