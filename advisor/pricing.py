@@ -19,7 +19,7 @@ from advisor.cuts import Cut
 from advisor.defenses import Defense, GaussianNoise, NoDefense
 from advisor.estimate import Estimate
 from advisor.estimators.attacking import AttackResult, attack, defended
-from advisor.estimators.noise import NoiseCurve
+from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, under_noise
 from advisor.estimators.spectrum import spectrum_bound
 from advisor.estimators.study import LeakageStudy
 from advisor.graph import PartitionGraph
@@ -168,8 +168,8 @@ class Pricer:
         kept, floor = curve.kept(sigma), self.study.baseline_ssim
         method = f"{score.method}; of what the bare attack explains, {kept:.0%} survives the defense's noise"
         return {
-            "score": score.mapped(lambda v: 1 - (1 - v) * kept, method),
-            "score_ssim": similar.mapped(lambda v: floor + max(v - floor, 0.0) * kept, method),
+            "score": under_noise(score, kept, 1.0, method),
+            "score_ssim": under_noise(similar.mapped(lambda v: max(v, floor), method), kept, floor, method),
         }
 
     def guarantee(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
@@ -187,7 +187,8 @@ class Pricer:
             shares.append((1 - limits.min_nmse) / (1 - score.low))
         if limits.max_ssim is not None and similar.high > floor:
             shares.append((limits.max_ssim - floor) / (similar.high - floor))
-        return max(0.0, min(shares))
+        # the interval's unfavourable end is what must meet the limits
+        return max(0.0, min(shares)) ** (1 / (1 - NOISE_DOUBT))
 
     def _bare(self, name: str, cut: Cut) -> Estimate:
         if name not in self.profile:

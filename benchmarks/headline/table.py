@@ -11,6 +11,7 @@ from scipy import stats
 
 from advisor.columns import Column, Profile
 from advisor.cuts import Cut, TensorSpec
+from advisor.estimators.noise import under_noise
 from advisor.estimators.score import Target, score_columns
 from advisor.estimators.zone import ZoneThresholds, find_zone
 from benchmarks.headline.estimates import KEPT, WALK, Estimated
@@ -94,11 +95,10 @@ def _scored(row: Attacked, truth: float, profile: Profile, values: dict[str, flo
     baselines = {"cut index": float(row.index), "D/d": row.elements / row.inputs}
     if math.isnan(profile["score"].values[position]):
         return Scored(row.net, row.index, row.noise, truth, row.stderr, baselines | values, math.nan, math.nan)
-    value, low, high = (
-        1 - (1 - float(part[position])) * kept
-        for part in (profile["score"].values, profile["score"].low, profile["score"].high)
-    )
-    return Scored(row.net, row.index, row.noise, truth, row.stderr, baselines | values | {"score": value}, low, high)
+    bare = profile["score"].at(position)
+    found = bare if row.noise == 0 else under_noise(bare, kept, 1.0, "")
+    known = baselines | values | {"score": found.value}
+    return Scored(row.net, row.index, row.noise, truth, row.stderr, known, found.low, found.high)
 
 
 def profile_of(rows: Sequence[Attacked], estimates: Sequence[Estimated]) -> Profile | None:

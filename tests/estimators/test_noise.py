@@ -8,9 +8,10 @@ import torch
 from sklearn.linear_model import Ridge
 from views import normal, view_of
 
+from advisor.estimate import Estimate
 from advisor.estimators.grams import pixel_gram, roles, train_kernel
 from advisor.estimators.linear import LinearInversion
-from advisor.estimators.noise import NoiseCurve, NoiseCurves, learning_gain, noise_curve
+from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, NoiseCurves, learning_gain, noise_curve, under_noise
 from advisor.sweep import CutView, NotMeasurableError
 
 
@@ -134,3 +135,21 @@ def test_curves_are_kept_for_the_search() -> None:
 def test_too_few_samples_are_said() -> None:
     with pytest.raises(NotMeasurableError, match="too few"):
         NoiseCurves().at(view_of(normal(3, 4).float()))
+
+
+def test_under_noise_ends_meet_without_noise_and_at_the_floor() -> None:
+    bare = Estimate(0.4, 0.03, 0.35, 0.45)
+    same = under_noise(bare, 1.0, 1.0, "")
+    assert (same.value, same.low, same.high) == pytest.approx((0.4, 0.35, 0.45))
+    gone = under_noise(bare, 0.0, 1.0, "")
+    assert (gone.value, gone.low, gone.high) == (1.0, 1.0, 1.0)
+    half = under_noise(bare, 0.5, 1.0, "")
+    assert half.value == pytest.approx(0.7)
+    assert half.low == pytest.approx(1 - 0.65 * 0.5 ** (1 - NOISE_DOUBT))
+    assert half.high == pytest.approx(1 - 0.55 * 0.5 ** (1 + NOISE_DOUBT))
+
+
+def test_likeness_under_noise_falls_to_that_of_the_mean() -> None:
+    found = under_noise(Estimate(0.8, 0.02, 0.75, 0.85), 0.3, 0.2, "")
+    assert found.low < found.value == pytest.approx(0.38)
+    assert 0.2 < found.low < found.high < 0.85
