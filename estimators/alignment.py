@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,14 +12,18 @@ from torch import Tensor
 from advisor.estimate import Estimate
 from advisor.estimators.decoders import decoders_for
 from advisor.estimators.images import mse, psnr, ssim
-from advisor.estimators.layouts import arrange
+from advisor.estimators.layouts import Layout, arrange
 from advisor.estimators.ratios import ratio_of_means
 from advisor.estimators.training import Budget, Tick, recover, train_all
 from advisor.preserve import one_thread
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 
 QUICK = Budget(width=24, depth=1, steps=120, epochs=40, batch=48, rate=0.05, checks=8, patience=4, settled=0.08)
-STRONG = Budget(width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=60, patience=15, settled=0.01)
+STRONG = Budget(
+    width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=60, patience=15, settled=0.01,
+    auxiliary=8000, held_out=1000, seed=0,
+)  # fmt: skip
+"""The strong attack: the one that `score` predicts and `--verify strong` runs."""
 BUDGETS = {"quick": QUICK, "strong": STRONG}
 
 VALIDATION = 0.15
@@ -60,19 +65,40 @@ def invert(
     """
     _check(tensors, targets)
     features, layout = arrange(tensors, targets.pixels, targets.images)
+    return score(reconstruct(features, layout, targets, budget, seed, tick=tick), targets)
+
+
+def reconstruct(
+    features: Tensor, layout: Layout, targets: Targets, budget: Budget, seed: int, *, tick: Tick | None = None,
+    folder: Path | None = None,
+) -> Tensor:  # fmt: skip
+    """Reconstructions `[test, ...]`, unclipped; of `targets.pixels` only those of `targets.train` are looked at.
+
+    Args:
+        features: of all samples, as arranged.
+        layout: how they are read.
+        targets: what the attacker wants.
+        budget: how hard to train.
+        seed: of initialisation and batch order.
+        tick: called with the fraction done.
+        folder: where to keep the state of training, to resume from after a kill.
+
+    Raises:
+        NotMeasurableError: training diverged.
+    """
     with torch.random.fork_rng(devices=[]), torch.no_grad(), one_thread():
         torch.manual_seed(seed)
         order = targets.train[torch.randperm(len(targets.train))]
         held = max(int(VALIDATION * len(order)), min(FEWEST_CHECKS, len(order) // 3))
         fit, check = order[held:], order[:held]
         decoders = decoders_for(features, layout, targets.pixels, order, budget.width, budget.depth)
-        blend = train_all(decoders, targets.pixels, fit, check, budget, tick)
+        blend = train_all(decoders, targets.pixels, fit, check, budget, tick, folder)
         mean = targets.pixels[order].mean(0)
         if not surely_better(recover(blend, check), targets.pixels[check], mean):
-            return score(mean.expand(len(targets.test), *mean.shape), targets)
+            return mean.expand(len(targets.test), *mean.shape)
         for member in blend:
             member.decoder.solve_again(order)
-        return score(recover(blend, targets.test), targets)
+        return recover(blend, targets.test)
 
 
 def surely_better(found: Tensor, wanted: Tensor, mean: Tensor) -> bool:

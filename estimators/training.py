@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.estimators.decoders import Decoder
+from advisor.estimators.descent import Batches, Descent
 from advisor.estimators.optimiser import OneCycle
 from advisor.sweep import NotMeasurableError
 
@@ -33,6 +34,8 @@ class Budget:
         checks: how often in all the network is tried on samples held back.
         patience: checks without improvement after which training stops.
         settled: NMSE on these samples below which training stops: the answer is known.
+        auxiliary, held_out: samples that the attack takes at most to learn from and to be scored on; None for all.
+        seed: that the attack is run with where it stands for a predicted one.
     """
 
     width: int
@@ -44,6 +47,9 @@ class Budget:
     checks: int
     patience: int
     settled: float
+    auxiliary: int | None = None
+    held_out: int | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +82,9 @@ def recover(blend: list[Trained], index: Tensor) -> Tensor:
 
 
 def train_all(
-    decoders: Iterable[Decoder], pixels: Tensor, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None
-) -> list[Trained]:
+    decoders: Iterable[Decoder], pixels: Tensor, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None,
+    folder: Path | None = None,
+) -> list[Trained]:  # fmt: skip
     """Train decoders until one settles the question; each new one enters with the share that serves `check` best.
 
     Args:
@@ -86,13 +93,14 @@ def train_all(
         fit, check: samples to learn from, and to stop, choose and blend by.
         budget: how hard to train.
         tick: called with the fraction done of each training.
+        folder: where the state of each training is kept, to resume from after a kill.
 
     Raises:
         NotMeasurableError: training diverged.
     """
     blend: list[Trained] = []
-    for decoder in decoders:
-        new = train(decoder, fit, check, budget, tick)
+    for number, decoder in enumerate(decoders):
+        new = train(decoder, fit, check, budget, tick, None if folder is None else folder / f"decoder{number}.pt")
         share = 1.0
         if blend:
             found = recover(blend, check)
@@ -105,7 +113,9 @@ def train_all(
     return blend
 
 
-def train(decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None) -> Trained:
+def train(
+    decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None, file: Path | None = None
+) -> Trained:
     """Solve the linear part, then train the network on what it leaves, unless that settles the question."""
     decoder.solve(fit, check)
     left, outside = decoder.left(check)
@@ -115,38 +125,29 @@ def train(decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: Ti
         return Trained(decoder, 0.0, (energy + beyond) / ceiling if ceiling > 0 else 0.0)
     scale = math.sqrt(energy / left.numel())
     enough = (budget.settled * ceiling - beyond) / energy
-    best = _descend(decoder, fit, check, (decoder.left(fit)[0] / scale, left / scale), enough, budget, tick)
+    best = _descend(decoder, fit, check, (decoder.left(fit)[0] / scale, left / scale), enough, budget, tick, file)
     return Trained(decoder, scale, (best * energy + beyond) / ceiling if ceiling > 0 else math.inf)
 
 
 def _descend(
     decoder: Decoder, fit: Tensor, check: Tensor, goals: tuple[Tensor, Tensor], enough: float, budget: Budget,
-    tick: Tick | None,
+    tick: Tick | None, file: Path | None,
 ) -> float:  # fmt: skip
     """One cycle; leaves the network in its best state on `check`, the zero start included, and returns its error."""
     network, features = decoder.network, decoder.features
-    best, worse, state = 1.0, 0, copy.deepcopy(network.state_dict())
     steps = min(budget.steps, budget.epochs * math.ceil(len(fit) / budget.batch))
-    cycle, batches = OneCycle(network, budget.rate, steps), _batches(len(fit), budget.batch)
-    while cycle.taken < steps and worse < budget.patience and best > enough:
+    cycle, batches = OneCycle(network, budget.rate, steps), Batches(len(fit), budget.batch)
+    run = Descent(network, cycle, batches, file)
+    while cycle.taken < steps and run.worse < budget.patience and run.best > enough:
         for _ in range(min(math.ceil(steps / budget.checks), steps - cycle.taken)):
-            batch = next(batches)
+            batch = batches.next()
             with torch.enable_grad():
                 cycle.step(F.mse_loss(network(features[fit[batch]]), goals[0][batch]))
-        error = _error(network, features, check, goals[1])
-        worse = 0 if error < 0.998 * best else worse + 1
-        if error < best:
-            best, state = error, copy.deepcopy(network.state_dict())
+        run.checked(_error(network, features, check, goals[1]))
         if tick:
             tick(cycle.taken / steps)
-    network.load_state_dict(state)
-    return best
-
-
-def _batches(count: int, size: int) -> Iterator[Tensor]:
-    """Positions, shuffled anew each epoch, without end."""
-    while True:
-        yield from torch.split(torch.randperm(count), size)
+    network.load_state_dict(run.state)
+    return run.best
 
 
 def _error(network: nn.Module, features: Tensor, index: Tensor, goal: Tensor) -> float:

@@ -1,0 +1,16 @@
+"""The attacks: one a file, all listed here. One more is one more file and one more line."""
+
+from __future__ import annotations
+
+from advisor.estimators.attacks.alignment import Alignment
+from advisor.estimators.attacks.base import Attack, Known, Recovered, Scene, ThreatModel
+from advisor.estimators.attacks.image_prior import DeepImagePrior
+from advisor.estimators.attacks.matched_features import MatchedFeatures
+from advisor.estimators.attacks.unbiased import Unbiased
+
+_MEMBERS: tuple[Attack, ...] = (Alignment(), MatchedFeatures(), DeepImagePrior(), Unbiased())
+
+ATTACKS: dict[str, Attack] = {member.name: member for member in _MEMBERS}
+"""By name, in the order of the report."""
+
+__all__ = ["ATTACKS", "Attack", "Known", "Recovered", "Scene", "ThreatModel"]

@@ -1,0 +1,199 @@
+"""Attack: one way to get back what was private from what crossed, with its threat model as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from advisor.estimators.attacks.channel import Channel
+from advisor.synthesis import synthesise
+
+if TYPE_CHECKING:
+    from advisor.cuts import Cut
+    from advisor.graph import PartitionGraph
+
+Knowledge = Literal["cut and defense", "edge weights", "cloud weights"]
+Holding = Literal["auxiliary inputs", "few labels", "nothing"]
+Right = Literal["query the edge", "repeat inputs", "nothing"]
+Secret = Literal["input", "label", "ids"]
+Effort = Literal["quick", "strong"]
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """What an attacker knows, has and may do. `Scene` hands over nothing beyond it.
+
+    Attributes:
+        knows: of the model; every attacker knows the cut and the defense.
+        has: data of its own.
+        may: ask of the edge.
+        recovers: what it is after.
+    """
+
+    knows: tuple[Knowledge, ...]
+    has: tuple[Holding, ...]
+    may: tuple[Right, ...]
+    recovers: Secret = "input"
+
+    def __str__(self) -> str:
+        parts = (("knows", self.knows), ("has", self.has), ("may", self.may))
+        return "; ".join(f"{verb} {', '.join(what)}" for verb, what in parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """An attacker's own samples.
+
+    Attributes:
+        inputs: flat tensors `[n, ...]`.
+        pixels: `[n, ...]`, as reconstructions are scored.
+        labels: `[n]` int64, -1 where the attacker does not know; None when it knows none.
+        what: where they come from, for people.
+    """
+
+    inputs: tuple[Tensor, ...]
+    pixels: Tensor
+    labels: Tensor | None = None
+    what: str = "auxiliary samples"
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def first(self, count: int) -> Known:
+        """At most `count` of them."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Known(tuple(t[:count] for t in self.inputs), self.pixels[:count], labels, self.what)
+
+
+@dataclass(frozen=True, eq=False)
+class Recovered:
+    """What an attack got back for each private sample; exactly one of the three.
+
+    Attributes:
+        inputs: `[N, ...]`, in the shape of the scored targets.
+        labels: `[N, classes]` scores of each class.
+        ids: `[N, positions, k]` guesses, best first.
+        clip: whether reconstructions may be clipped to [0, 1]: not those of an unbiased attacker.
+        notes: what should be said beside the result, one sentence each.
+        evidence: other numbers of interest by name.
+    """
+
+    inputs: Tensor | None = None
+    labels: Tensor | None = None
+    ids: Tensor | None = None
+    clip: bool = True
+    notes: tuple[str, ...] = ()
+    evidence: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Everything that an attack may use; the private samples are not in it, only what was seen of them.
+
+    Attributes:
+        graph: the traced model.
+        cut: which cut was listened at.
+        sent: what was received of the private samples, each `[N, ...]`, averaged over `channel.repeats` transmissions.
+        channel: edge half, defense and wire.
+        auxiliary: the attacker's own samples, or None.
+        template: `[0, ...]`, an empty tensor of the shape that is scored.
+        images: whether the targets are images.
+        shrink: from flat inputs to the scored targets.
+        classes: of the model; 1 where it is no classifier.
+        effort: how hard to try.
+        seed: of everything that the attacker draws.
+        threat: what the attack declared; nothing else is handed over.
+        tick: called with the fraction done.
+        folder: where to keep what a killed attack resumes from, or None.
+    """
+
+    graph: PartitionGraph
+    cut: Cut
+    sent: tuple[Tensor, ...]
+    channel: Channel
+    auxiliary: Known | None
+    template: Tensor
+    images: bool
+    shrink: Callable[[tuple[Tensor, ...]], Tensor]
+    classes: int
+    effort: Effort
+    seed: int
+    threat: ThreatModel
+    tick: Callable[[float], None] = lambda share: None
+    folder: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.sent[0])
+
+    @property
+    def known(self) -> Known:
+        """The attacker's own samples."""
+        self._allowed("auxiliary inputs" in self.threat.has, "auxiliary inputs")
+        assert self.auxiliary is not None
+        return self.auxiliary
+
+    def practice(self, count: int) -> Known:
+        """Samples to practise on: the attacker's own, else made up (BatchNorm statistics, a natural-image prior)."""
+        if "auxiliary inputs" in self.threat.has and self.auxiliary is not None:
+            return self.auxiliary.first(count)
+        made = synthesise(self.graph, max(2, count), self.seed + 1)
+        flat = self.graph.flat(made.x)
+        return Known(flat, self.shrink(flat), None, made.description)
+
+    def query(self, inputs: Sequence[Tensor], salt: int = 1) -> tuple[Tensor, ...]:
+        """What would be received of these inputs: asked of the edge, or computed by who knows its weights."""
+        free = "query the edge" in self.threat.may or "edge weights" in self.threat.knows
+        self._allowed(free, "queries")
+        return self.channel.send(inputs, self.seed + salt)
+
+    def edge(self, start: int = 0) -> nn.Module:
+        """The edge half from cut `start` on: flat tensors in and out, differentiable, in eval mode."""
+        self._allowed("edge weights" in self.threat.knows, "edge weights")
+        return self.graph.piece(self.cut.index, start)
+
+    def cloud(self) -> nn.Module:
+        """The cloud half: flat tensors in and out, differentiable, in eval mode."""
+        self._allowed("cloud weights" in self.threat.knows, "cloud weights")
+        return self.graph.piece(len(self.graph.cuts) - 1, self.cut.index)
+
+    @property
+    def strong(self) -> bool:
+        """Whether to try hard."""
+        return self.effort == "strong"
+
+    def _allowed(self, allowed: bool, what: str) -> None:
+        if not allowed:
+            raise RuntimeError(f"this attack uses {what}, which its threat model does not grant: {self.threat}")
+
+
+class Attack(Protocol):
+    """One attack: says what it needs and recovers what it can."""
+
+    @property
+    def name(self) -> str:
+        """How it is called on the command line."""
+
+    @property
+    def threat(self) -> ThreatModel:
+        """What the attacker knows, has and may do."""
+
+    @property
+    def about(self) -> str:
+        """One line for people, with the paper."""
+
+    def run(self, scene: Scene) -> Recovered:
+        """Attack all private samples.
+
+        Raises:
+            NotMeasurableError: when the attack failed or does not apply; that says nothing about privacy.
+        """
+
+
+def generator(seed: int) -> torch.Generator:
+    """A seeded generator, apart from torch's own."""
+    return torch.Generator().manual_seed(seed)

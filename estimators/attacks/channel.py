@@ -1,0 +1,114 @@
+"""What an attacker receives: edge half, defense and wire, a few samples at a time; repeated transmissions averaged."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from advisor.batches import BATCH
+from advisor.preserve import left_as_found, plain_attention
+
+if TYPE_CHECKING:
+    from advisor.defenses import Defense
+    from advisor.graph import PartitionGraph
+
+COMPACT_BYTES = 2**30
+"""Features larger than this in all are kept at half precision in a mapped file instead of memory."""
+
+Reduce = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """Edge half, defense and wire.
+
+    Attributes:
+        graph: the traced model.
+        stop: index of the cut.
+        defense: what happens to the tensor before it leaves.
+        repeats: transmissions of each input that the attacker saw; it averages them, so that independent noise of
+            variance σ² is left with σ²/repeats.
+    """
+
+    graph: PartitionGraph
+    stop: int
+    defense: Defense
+    repeats: int = 1
+
+    @cached_property
+    def _edge(self) -> nn.Module | None:
+        return None if self.stop == 0 else self.graph.piece(self.stop, 0)
+
+    def clean(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What the edge half computes before the defense, each `[n, ...]`."""
+        if self._edge is None:
+            return tuple(inputs)
+        leaves: list[Any] = pytree.tree_leaves(self._edge(*inputs))
+        return tuple(t for t in leaves if isinstance(t, Tensor))
+
+    def send(self, inputs: Sequence[Tensor], seed: int, reduce: Reduce | None = None) -> tuple[Tensor, ...]:
+        """What is received of flat inputs `[n, ...]`, each `[n, ...]`, restored and averaged.
+
+        Args:
+            inputs: flat tensors.
+            seed: of the defense's randomness.
+            reduce: applied to each part before it is kept: what crosses is then never held whole.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        store = Store(len(inputs[0]))
+        with left_as_found(), plain_attention(), torch.no_grad():
+            for part in zip(*(torch.split(t, BATCH) for t in inputs), strict=True):
+                received = tuple(self._received(z, generator) for z in self.clean(part))
+                store.add(received if reduce is None else reduce(received), halve=reduce is not None)
+        return store.tensors()
+
+    def _received(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        total = self._once(z, generator)
+        for _ in range(self.repeats - 1):
+            total = total + self._once(z, generator)
+        return (total / self.repeats).to(z.dtype) if self.repeats > 1 else total.to(z.dtype)
+
+    def _once(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        return self.defense.restore(self.defense.apply(z, generator))
+
+
+class Store:
+    """Tensors `[n, ...]` filled part by part; those too large for memory lie in a mapped file at half precision.
+
+    Args:
+        rows: n.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.filled = rows, 0
+        self.kept: list[Tensor] = []
+
+    def add(self, parts: Sequence[Tensor], halve: bool = False) -> None:
+        """Append the next samples of each tensor."""
+        if not self.kept:
+            self.kept = [_room(self.rows, part, halve) for part in parts]
+        for room, part in zip(self.kept, parts, strict=True):
+            room[self.filled : self.filled + len(part)] = part
+        self.filled += len(parts[0])
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return tuple(self.kept)
+
+
+def _room(rows: int, part: Tensor, halve: bool) -> Tensor:
+    shape = (rows, *part.shape[1:])
+    elements = rows * part[0].numel()
+    if not halve or elements * part.element_size() <= COMPACT_BYTES:
+        return torch.empty(shape, dtype=part.dtype)
+    with tempfile.TemporaryDirectory(prefix="advisor-") as folder:  # the mapping outlives the file's name
+        name = str(Path(folder) / "features")
+        return torch.from_file(name, shared=True, size=elements, dtype=torch.float16).reshape(shape)

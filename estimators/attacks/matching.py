@@ -1,0 +1,122 @@
+"""Feature matching: inputs whose features are those that were received, found by gradient descent, all at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from advisor.preserve import plain_attention
+from advisor.sweep import NotMeasurableError
+
+Tick = Callable[[float], None]
+
+MEMORY = 400 * 2**20
+"""Bytes of activations that one step may keep."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How long and how fast to descend: Adam, with a cosine fall of its rate."""
+
+    steps: int
+    rate: float
+
+
+def features(edge: nn.Module, x: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The tensors that an edge half sends for flat inputs."""
+    leaves: list[Any] = pytree.tree_leaves(edge(*x))
+    return tuple(t for t in leaves if isinstance(t, Tensor))
+
+
+def mismatch(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """`[n]`: ‖f(x) − z‖² / ‖z‖² over all tensors that cross, for each sample (Maeng et al. 2022, section 5)."""
+    error = sum((a.float() - b.float()).square().flatten(1).sum(1) for a, b in zip(found, wanted, strict=True))
+    energy = sum(b.float().square().flatten(1).sum(1) for b in wanted)
+    return torch.as_tensor(error) / torch.as_tensor(energy).clamp_min(1e-12)
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """`[n]`: mean length of the gradient of images `[n, c, h, w]`, isotropic, the same for all sizes."""
+    down = (x[..., 1:, :-1] - x[..., :-1, :-1]).square()
+    right = (x[..., :-1, 1:] - x[..., :-1, :-1]).square()
+    length: Tensor = (down + right + 1e-6).sqrt().flatten(1).mean(1)
+    return length
+
+
+def prior_of(x: Tensor, mean: Tensor) -> Tensor:
+    """`[n]`: how unlike an input is: total variation of images, else the mean square about the attacker's mean."""
+    return total_variation(x) if x.dim() == 4 and min(x.shape[-2:]) > 1 else (x - mean).square().flatten(1).mean(1)
+
+
+def match(
+    edge: nn.Module, wanted: Sequence[Tensor], start: Tensor, weight: Tensor, how: Descent, *, mean: Tensor,
+    box: bool, tick: Tick | None = None,
+) -> Tensor:  # fmt: skip
+    """Inputs `[n, ...]` of least ‖f(x) − z‖²/‖z‖² + weight · prior, each for itself.
+
+    Args:
+        edge: one flat input to what crosses, differentiable.
+        wanted: what was received, each `[n, ...]`.
+        start: `[n, ...]`.
+        weight: `[n]` of the prior.
+        how: steps and rate.
+        mean: `[...]`, of the prior where inputs are no images.
+        box: whether inputs lie in [0, 1].
+        tick: called with the fraction done.
+
+    Raises:
+        NotMeasurableError: when the descent diverges.
+    """
+    x = start.clone().requires_grad_()
+
+    def loss() -> Tensor:
+        return (mismatch(features(edge, (x,)), wanted) + weight * prior_of(x, mean)).sum()
+
+    def keep() -> None:
+        if box:
+            x.data.clamp_(0, 1)
+
+    descend([x], loss, how, after=keep, tick=tick)
+    return x.detach()
+
+
+def descend(
+    parameters: list[Tensor], loss: Callable[[], Tensor], how: Descent, *, after: Callable[[], None] | None = None,
+    tick: Tick | None = None,
+) -> None:  # fmt: skip
+    """Adam on a loss, in place; gradients go to the parameters alone, whatever else the loss depends on.
+
+    Raises:
+        NotMeasurableError: when the loss is not finite, or ends above its start.
+    """
+    optimiser = torch.optim.Adam(parameters, how.rate)
+    first = last = math.nan
+    for step in range(how.steps):
+        with torch.enable_grad(), plain_attention():
+            value = loss()
+            gradients = torch.autograd.grad(value, parameters)
+        last = float(value.detach())
+        first = last if step == 0 else first
+        if not math.isfinite(last):
+            raise NotMeasurableError("the descent diverged: this says nothing about privacy")
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        optimiser.param_groups[0]["lr"] = how.rate * 0.5 * (1 + math.cos(math.pi * step / how.steps))
+        optimiser.step()
+        if after:
+            after()
+        if tick:
+            tick((step + 1) / how.steps)
+    if not last <= first * (1 + 1e-6):
+        raise NotMeasurableError("the descent ended above its start: this says nothing about privacy")
+
+
+def batch_rows(bytes_per_sample: float) -> int:
+    """Samples that one step may take, from what the edge half keeps for a sample."""
+    return max(1, min(256, int(MEMORY / max(bytes_per_sample, 1.0))))
