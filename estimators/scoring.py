@@ -139,7 +139,7 @@ def score_labels(found: Recovered, labels: Tensor) -> AttackResult:
     assert guesses is not None
     if not torch.isfinite(guesses).all():
         raise NotMeasurableError("the attack diverged: this says nothing about privacy")
-    ranked = guesses.argsort(1, descending=True, stable=True)
+    ranked = guesses.argsort(dim=1, descending=True, stable=True)
     commonest = float((labels == labels.mode().values).double().mean())
     top5 = _missing("there are no more than five classes")
     if guesses.shape[1] > 5:
@@ -149,7 +149,7 @@ def score_labels(found: Recovered, labels: Tensor) -> AttackResult:
 
 
 def score_ids(found: Recovered, ids: Tensor) -> AttackResult:
-    """Score guesses `[N, positions, k]` of the ids `[N, positions]`: a sample counts by its share of right positions."""
+    """Score guesses `[N, positions, k]` of the ids `[N, positions]`, by the share of right positions."""
     guesses = found.ids
     assert guesses is not None
     hits = guesses == ids[..., None]

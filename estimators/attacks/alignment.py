@@ -35,7 +35,7 @@ def decoded(scene: Scene, known: Known, sent: tuple[Tensor, ...]) -> Tensor:
         NotMeasurableError: too few samples, NaN in what crosses, or training diverged.
     """
     if len(known) < FEWEST:
-        raise NotMeasurableError(f"an inversion network needs at least {FEWEST} samples to learn from, not {len(known)}")
+        raise NotMeasurableError(f"an inversion network learns from at least {FEWEST} samples, not {len(known)}")
     layout = _arranged(scene, sent[0][:1], sent)[1]
 
     def features_of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,0 +1,146 @@
+"""`ids`: which embeddings were looked up (Maeng et al. 2022, section 5.1): users and items, or the tokens of a text.
+
+The embeddings are reconstructed first, by least squares where they can be, else by feature matching; the ids are those
+of the nearest rows of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, fx, nn
+
+from advisor.errors import CutError
+from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel
+from advisor.estimators.attacks.matching import Descent, descend, features, mismatch
+from advisor.estimators.attacks.unbiased import ELEMENTS, flat_output, is_affine, jacobian
+from advisor.graph import PartitionGraph
+from advisor.halves import subgraph
+from advisor.sweep import NotMeasurableError
+
+BUDGETS = {"quick": Descent(300, 0.1), "strong": Descent(3000, 0.05)}
+GUESSES = 5
+ROWS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """One embedding of the edge half.
+
+    Attributes:
+        node: the operation.
+        ids: the input whose ids it looks up.
+        table: `[rows, width]`.
+    """
+
+    node: fx.Node
+    ids: fx.Node
+    table: Tensor
+
+
+@dataclass(frozen=True)
+class Identity:
+    """White box: knows the embedding tables and what follows them on the edge."""
+
+    budgets: tuple[Descent, Descent] = (BUDGETS["quick"], BUDGETS["strong"])
+    name: ClassVar[str] = "ids"
+    about: ClassVar[str] = "ids of the nearest embeddings: users, items, tokens (Maeng et al. 2022)"
+    threat: ClassVar[ThreatModel] = ThreatModel(
+        ("cut and defense", "edge weights"), ("nothing",), ("nothing",), "ids"
+    )
+
+    def run(self, scene: Scene) -> Recovered:
+        """Reconstruct the embeddings, then find the nearest rows."""
+        found = lookups(scene.graph)
+        if not found:
+            raise NotMeasurableError("no integer input of this model is looked up in an embedding")
+        edge = self._behind(scene, found)
+        shapes = [(*_positions(scene, look), look.table.shape[1]) for look in found]
+        joined = Joined(edge, shapes)
+        start = torch.cat([look.table.mean(0).expand(s).reshape(-1) for look, s in zip(found, shapes, strict=True)])
+        best = least_squares(joined, scene.sent, start) if _solvable(joined, scene, start) else None
+        notes = ("embeddings by least squares",)
+        if best is None:
+            best, notes = self._matched(joined, scene, start), ("embeddings by feature matching",)
+        guesses = [nearest(e, look.table) for e, look in zip(joined.apart(best), found, strict=True)]
+        return Recovered(ids=torch.cat(guesses, 1), notes=notes)
+
+    def _behind(self, scene: Scene, found: Sequence[Lookup]) -> nn.Module:
+        scene.edge()  # only who knows the edge half may take it apart
+        crossing = scene.graph.crossings[scene.cut.index]
+        if scene.cut.index == 0:
+            raise NotMeasurableError("the ids themselves cross: there is nothing to reconstruct")
+        try:
+            return subgraph(scene.graph.module, [look.node for look in found], crossing)
+        except CutError as error:
+            raise NotMeasurableError(f"what crosses depends on more than the embeddings: {error.problem}") from None
+
+    def _matched(self, joined: Joined, scene: Scene, start: Tensor) -> Tensor:
+        parts, how = [], self.budgets[scene.strong]
+        scale = float(start.std()) if len(start) > 1 else 1.0
+        for index in torch.split(torch.arange(len(scene)), ROWS):
+            sent = [z[index] for z in scene.sent]
+            x = start.expand(len(index), -1).clone().requires_grad_()
+            pace = Descent(how.steps, how.rate * max(scale, 1e-3))
+            descend([x], lambda x=x, sent=sent: mismatch(features(joined, (x,)), sent).sum(), pace, tick=scene.tick)
+            parts.append(x.detach())
+        return torch.cat(parts)
+
+
+class Joined(nn.Module):
+    """The edge half behind its embeddings, as a function of all of them side by side, `[n, sum]`."""
+
+    def __init__(self, body: nn.Module, shapes: Sequence[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.body, self.shapes = body, shapes
+
+    def forward(self, x: Tensor) -> object:
+        """What crosses."""
+        return self.body(*self.apart(x))
+
+    def apart(self, x: Tensor) -> list[Tensor]:
+        """The embeddings, each `[n, ...positions, width]`."""
+        sizes = [torch.Size(s).numel() for s in self.shapes]
+        return [t.reshape(len(x), *s) for t, s in zip(torch.split(x, sizes, 1), self.shapes, strict=True)]
+
+
+def lookups(graph: PartitionGraph) -> list[Lookup]:
+    """Embeddings of integer inputs, in the order of these."""
+    found = []
+    for source in graph.placeholders:
+        for user in source.users:
+            schema = getattr(user.target, "_schema", None)
+            looks = schema is not None and str(schema.name).split("::")[-1] == "embedding"
+            if looks and user.args[1] is source and isinstance(user.args[0], fx.Node):
+                found.append(Lookup(user, source, graph.constant(user.args[0]).detach().float()))
+    return found
+
+
+def least_squares(joined: Joined, sent: Sequence[Tensor], start: Tensor) -> Tensor:
+    """`[n, d]` solutions of least norm about `start` for an affine body."""
+    base, J = start[None], jacobian(joined, start[None])
+    z = torch.cat([t.flatten(1).double() for t in sent], 1)
+    with torch.no_grad():
+        left = z - flat_output(joined, base).double()
+    return (start.double() + left @ torch.linalg.pinv(J, rtol=1e-7).T).float()
+
+
+def nearest(embeddings: Tensor, table: Tensor) -> Tensor:
+    """`[n, positions, k]` rows of the table nearest to `[n, ..., width]`, nearest first."""
+    flat = embeddings.reshape(len(embeddings), -1, table.shape[1])
+    count = min(GUESSES, len(table))
+    parts = [torch.cdist(e, table).topk(count, largest=False).indices for e in torch.split(flat, ROWS)]
+    return torch.cat(parts)
+
+
+def _solvable(joined: Joined, scene: Scene, start: Tensor) -> bool:
+    elements = sum(t[0].numel() for t in scene.sent)
+    return len(start) * elements <= ELEMENTS and is_affine(joined, tuple(start.shape), scene.seed)
+
+
+def _positions(scene: Scene, look: Lookup) -> tuple[int, ...]:
+    index = scene.graph.placeholders.index(look.ids)
+    return tuple(scene.graph.inputs.tensors[index].shape)
