@@ -23,7 +23,9 @@ MEMORY = 400 * 2**20  # bytes of activations that a step may keep
 BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm", "cudnn_batch_norm")
 
 
-def synthesise(graph: PartitionGraph, n: int = 64, seed: int = 0, progress: Progress | None = None) -> Samples:
+def synthesise(
+    graph: PartitionGraph, n: int = 64, seed: int = 0, progress: Progress | None = None, steps: int | None = None
+) -> Samples:
     """Samples for a model without data; the description says what they are.
 
     One image: natural-image prior, refined to the model's BatchNorm statistics, where it has any. Token ids: uniform
@@ -34,13 +36,14 @@ def synthesise(graph: PartitionGraph, n: int = 64, seed: int = 0, progress: Prog
         n: number of samples, at least 2.
         seed: same seed, same samples.
         progress: called as (steps done, steps in all).
+        steps: of the refinement to BatchNorm statistics; None: as many as a small budget pays for.
     """
     made = [_input(graph, i, spec, n, seed) for i, spec in enumerate(graph.inputs.tensors)]
     x: Any = made[0][0] if len(made) == 1 else tuple(value for value, _ in made)
     description = "; ".join(dict.fromkeys(what for _, what in made))
     statistics = batchnorm_statistics(graph)
     if len(made) == 1 and statistics and x.is_floating_point():
-        x, fit = _refined(graph, x, statistics, seed, progress)
+        x, fit = _refined(graph, x, statistics, seed, progress, steps)
         description = f"{description}, {fit}"
     return Samples(x, None, f"{n} synthetic samples, no data given: {description}", fingerprint(x, None))
 
@@ -117,11 +120,12 @@ def batchnorm_statistics(graph: PartitionGraph) -> dict[fx.Node, Statistics]:
 
 
 def _refined(
-    graph: PartitionGraph, x: Tensor, statistics: Mapping[fx.Node, Statistics], seed: int, progress: Progress | None
-) -> tuple[Tensor, str]:
+    graph: PartitionGraph, x: Tensor, statistics: Mapping[fx.Node, Statistics], seed: int, progress: Progress | None,
+    wanted: int | None,
+) -> tuple[Tensor, str]:  # fmt: skip
     image = is_image(graph.inputs.tensors[0])
     budget = BUDGET if image and max(x.shape[2:]) > 64 else SMALL_BUDGET
-    steps = min(max(budget // (3 * len(x)), 1), 200)
+    steps = min(max(budget // (3 * len(x)), 1), 200) if wanted is None else wanted
     kept = 2 * sum(graph.value_bytes(node) for node in graph.data_nodes)
     batch = int(min(len(x), max(8, MEMORY // max(kept, 1))))
 

@@ -72,7 +72,7 @@ def attack(
         y: `[N]` true labels of `x`, for attacks on labels; None: the model's own predictions.
         aux_y: labels of `aux`, likewise.
         aux_samples: the attacker has this many auxiliary samples at most.
-        labels: how many of them it has labels for; None: four a class.
+        labels: how many of them it has labels for; None: four a class for an attacker of few labels, else all.
         repeats: how often each private input is sent; the attacker averages what it receives.
         folder: where a killed attack keeps what it resumes from.
         progress: called with the fraction done.
@@ -155,7 +155,7 @@ def _sides(
 
 def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None, chosen: Attack) -> Tensor | None:
     """Labels where the attack is about them: as given, else what the model says."""
-    if "few labels" not in chosen.threat.has and chosen.threat.recovers != "label":
+    if not {"few labels", "labels"} & set(chosen.threat.has) and chosen.threat.recovers != "label":
         return None
     if y is not None:
         if len(y) != len(inputs[0]):
@@ -176,7 +176,9 @@ def _scene(
         raise DataError("The inputs are discrete: there are no pixels to reconstruct.", "Attack their ids: --name ids.")
     pixels, images, _ = pixels_of(sides.private)
     classes = _classes(graph, sides)
-    known = _known(sides, effort, seed, aux_samples, classes, labels)
+    if labels is None:
+        labels = LABELS_A_CLASS * classes if "few labels" in chosen.threat.has else 10**9
+    known = _known(sides, effort, seed, aux_samples, labels)
     return Scene(
         graph=graph, cut=graph.cuts[channel.stop], sent=channel.send(sides.private, seed), channel=channel,
         auxiliary=known, template=pixels[:0], images=images, shrink=lambda flat: pixels_of(flat)[0],
@@ -191,7 +193,7 @@ def _classes(graph: PartitionGraph, sides: _Sides) -> int:
 
 
 def _known(
-    sides: _Sides, effort: Effort, seed: int, aux_samples: int | None, classes: int, labels: int | None
+    sides: _Sides, effort: Effort, seed: int, aux_samples: int | None, labels: int
 ) -> Known | None:
     """The attacker's own samples in random order, so that the first few are as good as any."""
     if sides.auxiliary is None:
@@ -203,8 +205,7 @@ def _known(
     inputs = tuple(t[order] for t in sides.auxiliary)
     few = None
     if sides.auxiliary_labels is not None:
-        wanted = LABELS_A_CLASS * classes if labels is None else labels
-        few = few_labels(sides.auxiliary_labels[order], wanted, seed)
+        few = few_labels(sides.auxiliary_labels[order], labels, seed)
     return Known(inputs, pixels_of(inputs)[0], few, f"{sides.what}, {len(order):,} of {n:,}")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
 
 Knowledge = Literal["cut and defense", "edge weights", "cloud weights"]
-Holding = Literal["auxiliary inputs", "few labels", "nothing"]
+Holding = Literal["auxiliary inputs", "few labels", "labels", "nothing"]
 Right = Literal["query the edge", "repeat inputs", "nothing"]
 Secret = Literal["input", "label", "ids"]
 Effort = Literal["quick", "strong"]

@@ -66,11 +66,12 @@ class Channel:
         store = Store(len(inputs[0]))
         with left_as_found(), plain_attention(), torch.no_grad():
             for part in zip(*(torch.split(t, BATCH) for t in inputs), strict=True):
-                received = tuple(self._received(z, generator) for z in self.clean(part))
+                received = tuple(self.defend(z, generator) for z in self.clean(part))
                 store.add(received if reduce is None else reduce(received), halve=reduce is not None)
         return store.tensors()
 
-    def _received(self, z: Tensor, generator: torch.Generator) -> Tensor:
+    def defend(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        """What is received of one clean tensor `[n, ...]`, restored and averaged over the transmissions."""
         total = self._once(z, generator)
         for _ in range(self.repeats - 1):
             total = total + self._once(z, generator)

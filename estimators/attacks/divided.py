@@ -1,0 +1,173 @@
+"""`dci`: divide-and-conquer inversion (Dong et al., BMVC 2022): block by block, on synthetic data, cycle-consistent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from advisor.cuts import Cut
+from advisor.estimators.attacks.base import Known, Recovered, Scene, ThreatModel, generator
+from advisor.estimators.attacks.inverses import Inverse, Scale, batch_of, frozen, readable
+from advisor.estimators.attacks.matched_features import one_float_input
+from advisor.estimators.attacks.matching import features
+from advisor.estimators.optimiser import OneCycle
+from advisor.sweep import NotMeasurableError
+from advisor.synthesis import synthesise
+
+STEPS = {"quick": 150, "strong": 3000}
+"""Of each block."""
+
+SAMPLES = {"quick": 192, "strong": 2000}
+REFINED = {"quick": 15, "strong": 100}
+"""Steps of synthesis towards the BatchNorm statistics."""
+
+BATCH, RATE = 32, 0.02
+CALIBRATION = 128
+MOST_BLOCKS = 6
+
+
+@dataclass(frozen=True)
+class DividedInversion:
+    """White box, no data: the model's own BatchNorm statistics stand in for it.
+
+    Attributes:
+        blockwise: one module a block, trained in turn; else one for the whole edge half.
+        layer: each module is held to what entered its block (the paper's eq. 1).
+        image: and to the picture through all modules (eq. 2).
+        cycle: and to the features of the reconstruction (eq. 3).
+        real: learns from auxiliary samples instead of synthetic ones, for comparison.
+        refined: synthetic samples are moved to the BatchNorm statistics (eq. 4); else they stay the prior's.
+    """
+
+    blockwise: bool = True
+    layer: bool = True
+    image: bool = True
+    cycle: bool = True
+    real: bool = False
+    refined: bool = True
+    name: ClassVar[str] = "dci"
+    about: ClassVar[str] = "divide-and-conquer inversion on synthetic data (Dong et al., BMVC 2022)"
+
+    @property
+    def threat(self) -> ThreatModel:
+        """With auxiliary samples only where it is to learn from them."""
+        has = ("auxiliary inputs",) if self.real else ("nothing",)
+        return ThreatModel(("cut and defense", "edge weights"), has, ("nothing",))  # type: ignore[arg-type]
+
+    def run(self, scene: Scene) -> Recovered:
+        """Train the modules from the first block to the last, then read the private samples."""
+        one_float_input(scene)
+        data = self._data(scene)
+        chain = Chain(scene, self._stops(scene), data)
+        for number in range(len(chain.stops)):
+            self._conquer(chain, number, scene)
+        with torch.no_grad():
+            parts = [chain.back(z, len(chain.stops) - 1) for z in torch.split(scene.sent[0].float(), 64)]
+        names = ", ".join(scene.graph.cuts[i].name for i in chain.stops)
+        return Recovered(scene.shrink((torch.cat(parts),)), notes=(f"learnt from {data.what}", f"blocks end at {names}"))
+
+    def _data(self, scene: Scene) -> Known:
+        if self.real:
+            return scene.known
+        steps = REFINED[scene.effort] if self.refined else 0
+        made = synthesise(scene.graph, SAMPLES[scene.effort], scene.seed + 1, steps=steps)
+        flat = scene.graph.flat(made.x)
+        return Known(flat, scene.shrink(flat), None, made.description)
+
+    def _stops(self, scene: Scene) -> list[int]:
+        last = scene.cut
+        if len(last.tensors) != 1 or not readable(last.tensors[0].shape) or last.index == 0:
+            raise NotMeasurableError("inversion modules read one map or vector behind the first operation")
+        if not self.blockwise:
+            return [last.index]
+        inner = [cut.index for cut in scene.graph.cuts[1 : last.index] if cut.block and _useful(cut)]
+        if len(inner) < 2:
+            inner = [cut.index for cut in scene.graph.cuts[1 : last.index] if _useful(cut)]
+        if len(inner) >= MOST_BLOCKS:
+            inner = [inner[i * len(inner) // (MOST_BLOCKS - 1)] for i in range(MOST_BLOCKS - 1)]
+        return [*inner, last.index]
+
+    def _conquer(self, chain: Chain, number: int, scene: Scene) -> None:
+        """Train the module of one block; those before it stay as they are."""
+        steps, module = STEPS[scene.effort], chain.inverses[number]
+        module.train().requires_grad_(True)
+        cycle, draw = OneCycle(module, RATE, steps), generator(scene.seed + number)
+        for step in range(steps):
+            (x,) = batch_of(chain.data.inputs, BATCH)
+            with torch.no_grad():
+                ahead = chain.ahead(x, number)
+                seen = chain.received(ahead[number + 1], number, draw)
+            with torch.enable_grad():
+                cycle.step(self._loss(chain, number, ahead, seen))
+            scene.tick((number + (step + 1) / steps) / len(chain.stops))
+        module.eval().requires_grad_(False)
+        if not all(torch.isfinite(p).all() for p in module.parameters()):
+            raise NotMeasurableError("the inversion modules diverged: this says nothing about privacy")
+
+    def _loss(self, chain: Chain, number: int, ahead: list[Tensor], seen: Tensor) -> Tensor:
+        own = chain.inverses[number](chain.scales[number + 1].apply(seen))
+        loss = torch.zeros(())
+        if self.layer:
+            loss = loss + (own - chain.scales[number].apply(ahead[number])).abs().mean()
+        if not (self.image or self.cycle):
+            return loss
+        picture = chain.down(own, number)
+        if self.image:
+            loss = loss + (picture - ahead[0]).abs().mean() / chain.scales[0].deviation.mean()
+        if self.cycle:
+            again = chain.ahead(picture, number)
+            pairs = zip(chain.scales[1 : number + 2], again[1:], ahead[1:], strict=True)
+            loss = loss + sum(((a - b).abs() / s.deviation).mean() for s, a, b in pairs) / (number + 1)
+        return loss
+
+
+class Chain:
+    """The edge half in blocks, and an inversion module for each.
+
+    Args:
+        scene: for the edge half and the defense.
+        stops: index of the cut behind each block.
+        data: what is learnt from.
+    """
+
+    def __init__(self, scene: Scene, stops: list[int], data: Known) -> None:
+        self.scene, self.stops, self.data = scene, stops, data
+        starts = [0, *stops[:-1]]
+        scene.edge()  # only who knows the edge half may take it apart
+        self.blocks = [frozen(scene.graph.piece(b, a)) for a, b in zip(starts, stops, strict=True)]
+        shapes = [scene.graph.cuts[i].tensors[0].shape for i in (0, *stops)]
+        depth = 2 if scene.strong else 1
+        pairs = zip(shapes[1:], shapes[:-1], strict=True)
+        self.inverses: list[nn.Module] = [Inverse(inner, outer, depth).requires_grad_(False) for inner, outer in pairs]
+        with torch.no_grad():
+            values = self.ahead(data.inputs[0][:CALIBRATION], len(stops) - 1)
+        self.scales = [Scale.of(z.float()) for z in values]
+
+    def ahead(self, x: Tensor, number: int) -> list[Tensor]:
+        """The input and what leaves each block up to block `number`."""
+        values = [x]
+        for block in self.blocks[: number + 1]:
+            values.append(features(block, (values[-1],))[0])
+        return values
+
+    def received(self, z: Tensor, number: int, draw: torch.Generator) -> Tensor:
+        """What is sent behind the last block goes through the defense."""
+        return self.scene.channel.defend(z, draw) if number == len(self.stops) - 1 else z
+
+    def down(self, own: Tensor, number: int) -> Tensor:
+        """The picture from the standardised input of block `number`, through the modules before it."""
+        for module in reversed(self.inverses[:number]):
+            own = module(own)
+        picture = self.scales[0].undo(own)
+        return picture.clamp(-0.5, 1.5) if self.scene.images else picture
+
+    def back(self, z: Tensor, number: int) -> Tensor:
+        """The picture from what left block `number`."""
+        return self.down(self.inverses[number](self.scales[number + 1].apply(z)), number)
+
+
+def _useful(cut: Cut) -> bool:
+    return len(cut.tensors) == 1 and len(cut.tensors[0].shape) == 3

@@ -1,0 +1,126 @@
+"""`shadow`: query-free (He et al. 2019; Liu and Xiong 2024): a stand-in for the unknown edge half, then its inverse.
+
+The server knows its own half and has labelled training data. It trains a shadow front so that its own half classifies
+behind it, and so that what the front gives has the mean and variance of what was really received; then it learns to
+invert the shadow, and applies that to what was received.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from advisor.estimators.attacks.alignment import trained_decoder
+from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel, generator
+from advisor.estimators.attacks.heads import known_labels, said
+from advisor.estimators.attacks.inverses import Scale, batch_of, frozen
+from advisor.estimators.attacks.matched_features import one_float_input
+from advisor.estimators.attacks.matching import features
+from advisor.estimators.layouts import arrange
+from advisor.estimators.optimiser import OneCycle
+from advisor.sweep import NotMeasurableError
+
+STEPS = {"quick": 400, "strong": 6000}
+BATCH, RATE, WIDTH = 64, 0.02, 64
+ALIKE = 1.0
+"""Weight of the received tensors' statistics beside the cross-entropy."""
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """Never asks the edge anything, and does not know its weights."""
+
+    name: ClassVar[str] = "shadow"
+    about: ClassVar[str] = "query-free shadow network: the server's half and training data (He et al., ACSAC 2019)"
+    threat: ClassVar[ThreatModel] = ThreatModel(
+        ("cut and defense", "cloud weights"), ("auxiliary inputs", "labels"), ("nothing",)
+    )
+
+    def run(self, scene: Scene) -> Recovered:
+        """Train the shadow, invert it, read what was received."""
+        one_float_input(scene)
+        if len(scene.sent) != 1:
+            raise NotMeasurableError("a shadow front gives one tensor, and several cross here")
+        labels = known_labels(scene)
+        known = scene.known
+        front, accuracy = self._front(scene, known.inputs[0], labels)
+        draw = generator(scene.seed + 3)
+        with torch.no_grad():
+            own = torch.cat([scene.channel.defend(front(x), draw) for x in torch.split(known.inputs[0], 64)])
+        both = [Scale.of(z.float()).apply(z.float()) for z in (own, scene.sent[0])]
+        arranged = [arrange((z,), known.pixels[:1].expand(len(z), *known.pixels.shape[1:]), scene.images) for z in both]
+        found = trained_decoder(scene, arranged[0][0], arranged[1][0], arranged[0][1], known.pixels)
+        return Recovered(inputs=found, notes=(said(labels),), evidence={"shadow_accuracy": accuracy})
+
+    def _front(self, scene: Scene, x: Tensor, labels: Tensor) -> tuple[nn.Module, float]:
+        shown = labels >= 0
+        data, cloud = (x[shown], labels[shown]), frozen(scene.cloud())
+        received = Scale.of(scene.sent[0].float())
+        front = Front(tuple(x.shape[1:]), tuple(scene.sent[0].shape[1:]))
+        steps = STEPS[scene.effort]
+        cycle = OneCycle(front, RATE, steps)
+        for step in range(steps):
+            part, wanted = batch_of(data, min(BATCH, len(data[0])))
+            with torch.enable_grad():
+                z = received.undo(front.raw(part))
+                loss = F.cross_entropy(features(cloud, (z,))[0], wanted) + ALIKE * apart(z, received)
+                cycle.step(loss)
+            scene.tick(0.5 * (step + 1) / steps)
+        whole = Standing(front.eval().requires_grad_(False), received)
+        with torch.no_grad():
+            right = torch.cat([features(cloud, (whole(p),))[0].argmax(1) for p in torch.split(data[0], 64)]) == data[1]
+        return whole, float(right.double().mean())
+
+
+class Standing(nn.Module):
+    """A shadow front in the units of what was received."""
+
+    def __init__(self, front: Front, scale: Scale) -> None:
+        super().__init__()
+        self.front, self.scale = front, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the shadow would send."""
+        return self.scale.undo(self.front.raw(x))
+
+
+class Front(nn.Module):
+    """Three convolutions of 64 channels that end in the shape that crosses (Ensembler's shadow), or a perceptron."""
+
+    def __init__(self, outer: tuple[int, ...], inner: tuple[int, ...]) -> None:
+        super().__init__()
+        self.inner = inner
+        self.maps = len(outer) == 3 and len(inner) == 3 and inner[1] * inner[2] > 1
+        first = outer[0] if len(outer) == 3 else 1
+        if len(outer) == 3:
+            self.convolutions: nn.Module = nn.Sequential(
+                nn.Conv2d(first, WIDTH, 3, padding=1), nn.GELU(), nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.GELU()
+            )
+        else:
+            self.convolutions = nn.Sequential(nn.Flatten(), nn.LazyLinear(4 * WIDTH), nn.GELU())
+        size = int(torch.Size(inner).numel())
+        if self.maps:
+            self.last: nn.Module = nn.Conv2d(WIDTH, inner[0], 3, padding=1)
+        else:
+            self.last = nn.Linear(16 * WIDTH if len(outer) == 3 else 4 * WIDTH, size)
+
+    def raw(self, x: Tensor) -> Tensor:
+        """`[n, *inner]`, of unit scale."""
+        z = self.convolutions(x)
+        if self.maps:
+            return self.last(F.adaptive_avg_pool2d(z, self.inner[1:]))  # type: ignore[no-any-return]
+        if z.dim() == 4:
+            z = F.adaptive_avg_pool2d(z, 4).flatten(1)
+        return self.last(z).reshape(len(x), *self.inner)  # type: ignore[no-any-return]
+
+
+def apart(z: Tensor, wanted: Scale) -> Tensor:
+    """How far mean and deviation of `[n, c, ...]` are from those wanted, in units of the latter."""
+    here = Scale.of(z)
+    mean = ((here.mean - wanted.mean) / wanted.deviation).square().mean()
+    spread: Tensor = (here.deviation / wanted.deviation - 1).square().mean()
+    return mean + spread
