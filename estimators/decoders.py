@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.estimators.layouts import Layout, flat_vector
-from advisor.estimators.ridges import Moments, held_out_penalty, kernel_size, vector_penalty, vector_weights
+from advisor.estimators.ridges import (
+    Moments,
+    enough_samples,
+    held_out_penalty,
+    kernel_size,
+    vector_penalty,
+    vector_weights,
+)
+from advisor.estimators.standard import Features, Standardised, mean_of
+from advisor.estimators.standard import inverse as _inverse
 
 COMPONENTS = 256
 """Principal components of the targets that the network on a vector corrects; its linear part reaches all of them."""
@@ -38,7 +47,7 @@ class Decoder(Protocol):
         goal: centred targets, flat or as a map.
     """
 
-    features: Tensor
+    features: Features
     goal: Tensor
 
     @property
@@ -58,16 +67,18 @@ class Decoder(Protocol):
         """Reconstructions `[len(index), ...]` from the linear part and a correction."""
 
 
-def standardised(features: Tensor, train: Tensor) -> Tensor:
+def standardised(features: Tensor, train: Tensor) -> Features:
     """Features `[n, c, ...]` less the mean of each channel, over its scale, by the samples `train`.
 
-    A channel that does not vary by more than rounding becomes 0.
+    A channel that does not vary by more than rounding becomes 0. Those at half precision, too large for memory, are
+    read part by part.
     """
+    if features.dtype == torch.float16:
+        return Standardised(features, train)
     known = features[train]
     dims = [d for d in range(known.dim()) if d != 1]
     mean, std = known.mean(dims, keepdim=True), known.std(dims, keepdim=True)
-    alive = std > 1e-6 * torch.maximum(std.max(), mean.abs())
-    return (features - mean) * torch.where(alive, 1 / std.clamp_min(1e-30), 0)
+    return (features - mean) * _inverse(mean, std)
 
 
 class Residual(nn.Module):
@@ -90,7 +101,7 @@ class MapDecoder:
     def __init__(self, features: Tensor, pixels: Tensor, train: Tensor, factor: int, width: int, depth: int) -> None:
         self.features = standardised(features, train)
         self.mean, self.factor = pixels[train].mean(0), factor
-        self.centre = self.features[train].mean(0)
+        self.centre = mean_of(self.features, train)
         self.goal = F.pixel_unshuffle(pixels - self.mean, factor)
         self.kernel = kernel_size(features)
         self.weight = torch.zeros(self.goal.shape[1], features.shape[1], self.kernel, self.kernel)
@@ -100,7 +111,8 @@ class MapDecoder:
 
     def solve(self, fit: Tensor, check: Tensor) -> None:
         """Ridge on patches; the penalty that serves the samples `check` best."""
-        self.moments = [Moments.of(self.features[i] - self.centre, self.goal[i], self.kernel) for i in (fit, check)]
+        used = [i[: enough_samples(self.features.shape, self.kernel)] for i in (fit, check)]
+        self.moments = [Moments.of(self.features[i] - self.centre, self.goal[i], self.kernel) for i in used]
         self.penalty = held_out_penalty(*self.moments)
         self._set(self.moments[0])
 
@@ -138,12 +150,14 @@ class VectorDecoder:
     def __init__(
         self, features: Tensor, pixels: Tensor, train: Tensor, width: int, depth: int, curved: bool = False
     ) -> None:
-        self.features = standardised(features, train)
+        whole = standardised(features.float(), train)
+        assert isinstance(whole, Tensor)
+        self.features: Features = whole
         self.shape, flat = pixels.shape[1:], pixels.flatten(1)
         self.mean = flat[train].mean(0)
         self.goal = flat - self.mean
         self.basis = principal_components(self.goal[train], COMPONENTS)
-        lifted = fourier_features(self.features, train) if curved else self.features
+        lifted = fourier_features(whole, train) if curved else whole
         self.lifted = lifted - lifted[train].mean(0)
         self.leverage = torch.zeros(len(features))
         layers: list[nn.Module] = [nn.Linear(features.shape[1], width), nn.GELU()]

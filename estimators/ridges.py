@@ -46,7 +46,7 @@ class Moments:
     def of(cls, features: Tensor, targets: Tensor, kernel: int) -> Moments:
         """Of features `[n, c, h, w]` and targets `[n, t, h, w]`; c·kernel² values a patch, zero-padded."""
         cells, size = features.shape[-1] * features.shape[-2], features.shape[1] * kernel**2
-        enough = max(FEWEST_SAMPLES, math.ceil(ROWS_PER_FEATURE * size / cells))
+        enough = enough_samples(features.shape, kernel)
         features, targets = features[:enough], targets[:enough]
         gram = torch.zeros(size, size, dtype=torch.float64)
         cross = torch.zeros(size, targets.shape[1], dtype=torch.float64)
@@ -68,6 +68,11 @@ class Moments:
             return torch.zeros_like(self.cross)
         found: Tensor = torch.linalg.solve(self.gram + penalty * torch.eye(len(self.gram)).double(), self.cross)
         return found
+
+
+def enough_samples(shape: torch.Size, kernel: int) -> int:
+    """How many samples of features `[n, c, h, w]` a patch regression is solved on."""
+    return max(FEWEST_SAMPLES, math.ceil(ROWS_PER_FEATURE * shape[1] * kernel**2 / (shape[-1] * shape[-2])))
 
 
 def held_out_penalty(fit: Moments, check: Moments) -> float:

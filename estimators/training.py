@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from advisor.estimators.decoders import Decoder
 from advisor.estimators.descent import Batches, Descent
 from advisor.estimators.optimiser import OneCycle
+from advisor.estimators.standard import Features
 from advisor.sweep import NotMeasurableError
 
 Tick = Callable[[float], None]
@@ -150,7 +151,7 @@ def _descend(
     return run.best
 
 
-def _error(network: nn.Module, features: Tensor, index: Tensor, goal: Tensor) -> float:
+def _error(network: nn.Module, features: Features, index: Tensor, goal: Tensor) -> float:
     parts = zip(torch.split(index, _CHUNK), torch.split(goal, _CHUNK), strict=True)
     with torch.no_grad():
         error = sum(float((network(features[i]) - g).square().sum()) for i, g in parts) / goal.numel()

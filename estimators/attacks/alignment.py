@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advisor.estimators.alignment import BUDGETS, FEWEST, reconstruct
 from advisor.estimators.attacks.base import Known, Recovered, Scene, ThreatModel
+from advisor.estimators.attacks.channel import Store
 from advisor.estimators.layouts import Layout, arrange
 from advisor.sweep import NotMeasurableError, Targets
 
@@ -43,25 +44,32 @@ def decoded(scene: Scene, known: Known, sent: tuple[Tensor, ...]) -> Tensor:
             raise NotMeasurableError("the crossing tensor holds NaN or infinities")
         return (_arranged(scene, tensors[0], tensors)[0],)
 
-    (learnt,) = scene.channel.send(known.inputs, scene.seed + 1, features_of)
-    (seen,) = features_of(sent)
-    return trained_decoder(scene, learnt, seen, layout, known.pixels)
+    store = Store(len(known) + len(scene))
+    scene.channel.send(known.inputs, scene.seed + 1, features_of, store)
+    store.add(features_of(sent))
+    (everything,) = store.tensors()
+    return trained_decoder(scene, everything, layout, known.pixels)
 
 
-def trained_decoder(scene: Scene, learnt: Tensor, seen: Tensor, layout: Layout, pixels: Tensor) -> Tensor:
-    """Reconstructions `[N, ...]` of the features `seen`, by a decoder from the features `learnt` to `pixels`.
+def trained_decoder(scene: Scene, features: Tensor, layout: Layout, pixels: Tensor) -> Tensor:
+    """Reconstructions `[N, ...]`, by a decoder learnt from the first of the features to `pixels`.
 
     What the decoder is given for the private samples is the attacker's mean: it has nothing else.
+
+    Args:
+        scene: for effort, progress and folder.
+        features: `[n + N, ...]` of the attacker's samples and of the private ones, as arranged.
+        layout: how they are read.
+        pixels: `[n, ...]`.
     """
-    n, count = len(learnt), len(seen)
-    everything = torch.cat([learnt, seen.to(learnt.dtype)])
+    n, count = len(pixels), len(features) - len(pixels)
     unknown = pixels.mean(0).expand(count, *pixels.shape[1:])
     targets = Targets(
         torch.cat([pixels, unknown]), scene.images, torch.zeros(n + count, dtype=torch.long), False,
         torch.arange(n), torch.arange(n, n + count), 1,
     )  # fmt: skip
     budget = BUDGETS[scene.effort]
-    return reconstruct(everything, layout, targets, budget, scene.seed, tick=scene.tick, folder=scene.folder)
+    return reconstruct(features, layout, targets, budget, scene.seed, tick=scene.tick, folder=scene.folder)
 
 
 def _arranged(scene: Scene, rows: Tensor, tensors: tuple[Tensor, ...]) -> tuple[Tensor, Layout]:

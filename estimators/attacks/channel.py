@@ -54,16 +54,19 @@ class Channel:
         leaves: list[Any] = pytree.tree_leaves(self._edge(*inputs))
         return tuple(t for t in leaves if isinstance(t, Tensor))
 
-    def send(self, inputs: Sequence[Tensor], seed: int, reduce: Reduce | None = None) -> tuple[Tensor, ...]:
+    def send(
+        self, inputs: Sequence[Tensor], seed: int, reduce: Reduce | None = None, into: Store | None = None
+    ) -> tuple[Tensor, ...]:
         """What is received of flat inputs `[n, ...]`, each `[n, ...]`, restored and averaged.
 
         Args:
             inputs: flat tensors.
             seed: of the defense's randomness.
             reduce: applied to each part before it is kept: what crosses is then never held whole.
+            into: what is received is added to this, and all that it then holds is returned.
         """
         generator = torch.Generator().manual_seed(seed)
-        store = Store(len(inputs[0]))
+        store = Store(len(inputs[0])) if into is None else into
         with left_as_found(), plain_attention(), torch.no_grad():
             for part in zip(*(torch.split(t, BATCH) for t in inputs), strict=True):
                 received = tuple(self.defend(z, generator) for z in self.clean(part))

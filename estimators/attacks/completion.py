@@ -101,4 +101,5 @@ def mixed(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def _loss(head: nn.Module, x: Tensor, y: Tensor, weight: float) -> Tensor:
     scores = head(x)
     supervised = -(y[:BATCH] * scores[:BATCH].log_softmax(1)).sum(1).mean()
-    return supervised + weight * F.mse_loss(scores[BATCH:].softmax(1), y[BATCH:])
+    total: Tensor = supervised + weight * F.mse_loss(scores[BATCH:].softmax(1), y[BATCH:])
+    return total

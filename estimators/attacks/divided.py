@@ -67,7 +67,9 @@ class DividedInversion:
         with torch.no_grad():
             parts = [chain.back(z, len(chain.stops) - 1) for z in torch.split(scene.sent[0].float(), 64)]
         names = ", ".join(scene.graph.cuts[i].name for i in chain.stops)
-        return Recovered(scene.shrink((torch.cat(parts),)), notes=(f"learnt from {data.what}", f"blocks end at {names}"))
+        return Recovered(
+            scene.shrink((torch.cat(parts),)), notes=(f"learnt from {data.what}", f"blocks end at {names}")
+        )
 
     def _data(self, scene: Scene) -> Known:
         if self.real:

@@ -1,8 +1,9 @@
-"""`mlp` and `mlp-sim`: label inference by a head learnt from a few labelled samples (Duan et al. 2024, appendix D.2)."""
+"""`mlp`, `mlp-sim`: label inference by a head learnt from a few labelled samples (Duan et al. 2024, appendix D.2)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -66,7 +67,7 @@ def known_labels(scene: Scene) -> Tensor:
         NotMeasurableError: when it knows fewer than two classes.
     """
     labels = scene.known.labels
-    if labels is None or len(labels[labels >= 0].unique()) < 2:
+    if labels is None or len(torch.unique(labels[labels >= 0])) < 2:
         raise NotMeasurableError("the attacker's labels are of fewer than two classes: there is none to tell apart")
     return labels
 
@@ -80,6 +81,6 @@ def perceptron(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequent
     """Fully connected layers with ReLU between."""
     sizes = [inputs, *hidden, outputs]
     layers: list[nn.Module] = []
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+    for a, b in pairwise(sizes):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

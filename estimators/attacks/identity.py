@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -48,9 +49,7 @@ class Identity:
     budgets: tuple[Descent, Descent] = (BUDGETS["quick"], BUDGETS["strong"])
     name: ClassVar[str] = "ids"
     about: ClassVar[str] = "ids of the nearest embeddings: users, items, tokens (Maeng et al. 2022)"
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        ("cut and defense", "edge weights"), ("nothing",), ("nothing",), "ids"
-    )
+    threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("nothing",), "ids")
 
     def run(self, scene: Scene) -> Recovered:
         """Reconstruct the embeddings, then find the nearest rows."""
@@ -85,9 +84,13 @@ class Identity:
             sent = [z[index] for z in scene.sent]
             x = start.expand(len(index), -1).clone().requires_grad_()
             pace = Descent(how.steps, how.rate * max(scale, 1e-3))
-            descend([x], lambda x=x, sent=sent: mismatch(features(joined, (x,)), sent).sum(), pace, tick=scene.tick)
+            descend([x], partial(_error, joined, x, sent), pace, tick=scene.tick)
             parts.append(x.detach())
         return torch.cat(parts)
+
+
+def _error(joined: nn.Module, x: Tensor, sent: Sequence[Tensor]) -> Tensor:
+    return mismatch(features(joined, (x,)), sent).sum()
 
 
 class Joined(nn.Module):
@@ -125,7 +128,8 @@ def least_squares(joined: Joined, sent: Sequence[Tensor], start: Tensor) -> Tens
     z = torch.cat([t.flatten(1).double() for t in sent], 1)
     with torch.no_grad():
         left = z - flat_output(joined, base).double()
-    return (start.double() + left @ torch.linalg.pinv(J, rtol=1e-7).T).float()
+    found: Tensor = start.double() + left @ torch.linalg.pinv(J, rtol=1e-7).T
+    return found.float()
 
 
 def nearest(embeddings: Tensor, table: Tensor) -> Tensor:

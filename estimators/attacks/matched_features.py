@@ -53,18 +53,14 @@ class MatchedFeatures:
         evidence = {"prior_weight": weight, "denoised": float(shrink), "noise_variance": max(variance)}
         return Recovered(scene.shrink((found,)), notes=(f"practised on {own.what}",), evidence=evidence)
 
-    def _readings(
-        self, scene: Scene, own: Known, variance: Sequence[float]
-    ) -> list[tuple[tuple[Tensor, ...], bool]]:
+    def _readings(self, scene: Scene, own: Known, variance: Sequence[float]) -> list[tuple[tuple[Tensor, ...], bool]]:
         """What is received of the attacker's own samples, as it is, and shrunk where that could matter."""
         received, clean = scene.query(own.inputs), clean_of(scene, own)
         found = [(received, False)]
         noisy = any(v > NOISY * float(c.double().square().mean()) for v, c in zip(variance, clean, strict=True))
         return [*found, (denoised(received, clean, variance), True)] if noisy else found
 
-    def _tried(
-        self, scene: Scene, own: Known, readings: list[tuple[tuple[Tensor, ...], bool]]
-    ) -> tuple[float, bool]:
+    def _tried(self, scene: Scene, own: Known, readings: list[tuple[tuple[Tensor, ...], bool]]) -> tuple[float, bool]:
         """The weight and reading of least error on own samples, all tried in one batch."""
         if len(self.weights) * len(readings) == 1:
             return self.weights[0], False
@@ -77,11 +73,9 @@ class MatchedFeatures:
         best = int(errors.argmin())
         return self.weights[best % len(self.weights)], readings[best // len(self.weights)][1]
 
-    def _descend(
-        self, scene: Scene, sent: tuple[Tensor, ...], mean: Tensor, weight: Tensor, tick: bool
-    ) -> Tensor:
+    def _descend(self, scene: Scene, sent: tuple[Tensor, ...], mean: Tensor, weight: Tensor, tick: bool) -> Tensor:
         how, edge, rows = self.budgets[scene.strong], scene.edge(), rows_at_once(scene)
-        parts, done = [], 0
+        parts, done = [], 0.0
         for index in torch.split(torch.arange(len(weight)), rows):
             start = mean.float().expand(len(index), *mean.shape).clone()
             share = (done, len(index) / len(weight))

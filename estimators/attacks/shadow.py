@@ -52,8 +52,9 @@ class Shadow:
         with torch.no_grad():
             own = torch.cat([scene.channel.defend(front(x), draw) for x in torch.split(known.inputs[0], 64)])
         both = [Scale.of(z.float()).apply(z.float()) for z in (own, scene.sent[0])]
-        arranged = [arrange((z,), known.pixels[:1].expand(len(z), *known.pixels.shape[1:]), scene.images) for z in both]
-        found = trained_decoder(scene, arranged[0][0], arranged[1][0], arranged[0][1], known.pixels)
+        z = torch.cat(both)
+        read, layout = arrange((z,), known.pixels[:1].expand(len(z), *known.pixels.shape[1:]), scene.images)
+        found = trained_decoder(scene, read, layout, known.pixels)
         return Recovered(inputs=found, notes=(said(labels),), evidence={"shadow_accuracy": accuracy})
 
     def _front(self, scene: Scene, x: Tensor, labels: Tensor) -> tuple[nn.Module, float]:
@@ -112,7 +113,7 @@ class Front(nn.Module):
         """`[n, *inner]`, of unit scale."""
         z = self.convolutions(x)
         if self.maps:
-            return self.last(F.adaptive_avg_pool2d(z, self.inner[1:]))  # type: ignore[no-any-return]
+            return self.last(F.adaptive_avg_pool2d(z, (self.inner[1], self.inner[2])))  # type: ignore[no-any-return]
         if z.dim() == 4:
             z = F.adaptive_avg_pool2d(z, 4).flatten(1)
         return self.last(z).reshape(len(x), *self.inner)  # type: ignore[no-any-return]

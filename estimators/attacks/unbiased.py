@@ -71,7 +71,8 @@ def jacobian(edge: nn.Module, x: Tensor) -> Tensor:
     """`[D, d]` float64 at one input `[1, ...]`."""
     basis = torch.eye(x.numel()).reshape(-1, *x.shape)
     columns = torch.func.vmap(lambda v: torch.func.jvp(lambda u: flat_output(edge, u), (x,), (v,))[1], chunk_size=64)
-    return columns(basis).reshape(x.numel(), -1).T.double()
+    found: Tensor = columns(basis).reshape(x.numel(), -1).T.double()
+    return found
 
 
 def solved(edge: nn.Module, z: Tensor, start: Tensor) -> Tensor:

@@ -1,0 +1,60 @@
+"""Features too large for memory, at half precision in a mapped file, standardised as they are read."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+CHUNK = 128
+
+
+class Features(Protocol):
+    """What a decoder needs of its features: a tensor is one."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """`[n, c, ...]`."""
+
+    def __getitem__(self, index: Tensor, /) -> Tensor:
+        """The samples at these positions, float32."""
+
+
+class Standardised:
+    """Features `[n, c, ...]` less the mean of each channel, over its scale, computed when a sample is asked for.
+
+    Args:
+        features: float16, of all samples.
+        train: samples that mean and scale are taken from.
+    """
+
+    def __init__(self, features: Tensor, train: Tensor) -> None:
+        self.raw, self.shape = features, features.shape
+        sums = torch.zeros(2, features.shape[1], dtype=torch.float64)
+        for index in torch.split(train, CHUNK):
+            rows = features[index].double().flatten(2)
+            sums += torch.stack([rows.sum((0, 2)), rows.square().sum((0, 2))])
+        count = len(train) * features[0, 0].numel()
+        mean = sums[0] / count
+        variance = (sums[1] / count - mean.square()).clamp_min(0) * count / max(1, count - 1)
+        sides = (1, -1, *[1] * (features.dim() - 2))
+        self.mean, std = mean.float().reshape(sides), variance.sqrt().float().reshape(sides)
+        self.scale = inverse(self.mean, std)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return (self.raw[index].float() - self.mean) * self.scale
+
+
+def inverse(mean: Tensor, std: Tensor) -> Tensor:
+    """1 / deviation; 0 for a channel that does not vary by more than rounding."""
+    alive = std > 1e-6 * torch.maximum(std.max(), mean.abs())
+    return torch.where(alive, 1 / std.clamp_min(1e-30), 0)
+
+
+def mean_of(features: Features, index: Tensor) -> Tensor:
+    """Mean over samples, `[c, ...]`."""
+    if isinstance(features, Tensor):
+        return features[index].mean(0)
+    parts = torch.split(index, CHUNK)
+    return torch.stack([features[part].double().sum(0) for part in parts]).sum(0).float() / len(index)
