@@ -50,6 +50,7 @@ def assemble(
         assumptions=tuple(dict.fromkeys(run.assumptions)),
         gallery=run.gallery or gallery(found, "quick"),
         noise=_noise(found),
+        evidence=tuple(item for plan in plans for item in plan.evidence),
         provenance=provenance | {"zone": _zone(found)},
     )
 

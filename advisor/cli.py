@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from advisor.commands.attack import attack
+from advisor.commands.attack import attack, attacks
 from advisor.commands.catalog import devices, links
 from advisor.commands.measure import leakage, profile
 from advisor.commands.recommend import recommend
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (recommend, profile, leakage, attack, split, devices, links):
+for command in (recommend, profile, leakage, attack, attacks, split, devices, links):
     app.command()(command)
 
 

@@ -7,8 +7,11 @@ import io
 
 from torch import Tensor
 
+from advisor.cuts import Cut
+from advisor.defenses import Defense
+from advisor.estimators.scoring import AttackResult
 from advisor.estimators.study import LeakageStudy
-from advisor.plans import Gallery
+from advisor.plans import Evidence, Gallery, Picture
 
 SHOWN = 6
 MOST_CUTS = 40
@@ -28,6 +31,24 @@ def gallery(study: LeakageStudy, budget: str) -> Gallery:
         {cut.name: tuple(data_uri(x) for x in study.reconstructions[cut.index][:SHOWN]) for cut in shown},
         note,
     )
+
+
+def evidence_of(found: AttackResult, cut: Cut, defense: Defense) -> Evidence:
+    """An attack's result for the report, with its best, median and worst picture where it reconstructed images."""
+    shown: tuple[Picture, ...] = ()
+    if found.reconstructions.dim() == 4 and found.reconstructions.shape[1] in (1, 3, 4):
+        names = ("best", "median", "worst")
+        shown = tuple(_picture(found, name, i) for name, i in zip(names, found.ranked(), strict=True))
+    return Evidence(
+        attack=found.name, threat=str(found.threat or ""), budget=found.budget, cut=cut.name, defense=str(defense),
+        scores=found.scores, samples=len(found.originals), repeats=found.repeats, notes=found.notes, pictures=shown,
+    )  # fmt: skip
+
+
+def _picture(found: AttackResult, which: str, i: int) -> Picture:
+    original, back = found.originals[i], found.reconstructions[i]
+    error = float((original - back).square().mean())
+    return Picture(which, data_uri(original), data_uri(back), f"squared error {error:.2g} per element")
 
 
 def data_uri(image: Tensor) -> str:

@@ -72,6 +72,44 @@ class Budgets:
         return self.max_ssim is not None or self.min_nmse is not None
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One reconstruction beside its original, as PNG data URIs; `which` is "best", "median" or "worst"."""
+
+    which: str
+    original: str
+    reconstruction: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One attack that was run.
+
+    Attributes:
+        attack: its name.
+        threat: what the attacker knows, has and may do, in words.
+        budget: how hard it tried.
+        cut, defense: what it attacked.
+        scores: quantity -> Estimate, NaN with its reason where this attack has none.
+        samples: how many private samples it was scored on.
+        repeats: transmissions of each input that it averaged.
+        notes: what should be said beside the numbers.
+        pictures: its best, median and worst reconstruction.
+    """
+
+    attack: str
+    threat: str
+    budget: str
+    cut: str
+    defense: str
+    scores: dict[str, Estimate]
+    samples: int
+    repeats: int = 1
+    notes: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+
+
 @dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
 class Plan:
     """Cut(s) + defense + what they are predicted to cost and leak.
@@ -96,6 +134,7 @@ class Plan:
     kind: Literal["split", "all-edge", "all-cloud"] = "split"
     inputs: InputSpec | None = None
     graph: Any = Field(default=None, exclude=True, repr=False)
+    evidence: Any = Field(default=(), exclude=True, repr=False)
 
     @property
     def cut(self) -> Cut:
@@ -203,6 +242,7 @@ class Advice:
         budgets: what was asked.
         unmeasured: what could not be measured, and why.
         assumptions: what was assumed, one sentence each.
+        evidence: every attack that was run, in order.
         provenance: versions, seeds, data, device, wall times.
         noise: by cut name, what noise does to an attack: with it defenses are priced again without measuring again.
     """
@@ -220,6 +260,7 @@ class Advice:
     unmeasured: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     gallery: Gallery = dataclasses.field(default_factory=Gallery)
+    evidence: tuple[Evidence, ...] = ()
     provenance: Provenance = dataclasses.field(default_factory=dict)
     noise: dict[str, NoiseLevels] = dataclasses.field(default_factory=dict)
     schema_version: str = SCHEMA_VERSION

@@ -6,6 +6,7 @@ import dataclasses
 
 from advisor.choosing import LeakageLimits, choose, pareto, with_excess
 from advisor.defenses import GaussianNoise, NoDefense
+from advisor.pictures import evidence_of
 from advisor.plans import Budgets, Plan
 from advisor.pricing import Pricer
 from advisor.stages import Run
@@ -44,8 +45,9 @@ def verified_plans(
 
 def _attacked(pricer: Pricer, plan: Plan, budgets: Budgets, limits: LeakageLimits, budget: str) -> Plan:
     found = pricer.attack(plan, budget)
-    evidence = {"nmse": found.nmse, "mse": found.mse, "ssim": found.ssim, "psnr": found.psnr}
-    return with_excess(dataclasses.replace(plan, verified=evidence), budgets, limits)
+    numbers = {"nmse": found.nmse, "mse": found.mse, "ssim": found.ssim, "psnr": found.psnr}
+    shown = (evidence_of(found, plan.cut, plan.defense),)
+    return with_excess(dataclasses.replace(plan, verified=numbers, evidence=shown), budgets, limits)
 
 
 def _also_shown(plans: list[Plan], best: Plan | None) -> list[Plan]:

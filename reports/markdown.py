@@ -24,6 +24,7 @@ def render(advice: Advice) -> str:
         _cuts(advice),
         markdown_text(words.zone_words(advice)),
         _listed("Without a split", [_priced(plan) for plan in advice.baselines]),
+        _listed("Attacks that were run", words.attack_lines(advice)),
         _listed("Not measured", (*advice.unmeasured, *tables.missing_notes(advice.profile, _columns(advice)))),
         _listed("Assumed", advice.assumptions),
         _reproduce(advice),

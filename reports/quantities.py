@@ -84,6 +84,10 @@ QUANTITIES: Mapping[str, Quantity] = {
     "mse": Quantity("MSE", "per-element squared error of the attack that was run"),
     "ssim": Quantity("SSIM", "likeness of that attack's reconstructions; 1 is the original", "ratio"),
     "psnr": Quantity("PSNR", "peak signal-to-noise ratio of that attack's reconstructions"),
+    "lpips": Quantity("LPIPS", "perceptual distance of that attack's reconstructions; 0 is the original", "ratio"),
+    "reidentified": Quantity("re-identified", "reconstructions that the model classifies as the original", "share"),
+    "top1": Quantity("top 1", "labels or ids guessed right", "share"),
+    "top5": Quantity("top 5", "labels or ids among five guesses", "share"),
     "in_zone": Quantity("zone", "in the golden partition zone", "flag"),
     "in_gpz": Quantity("published", "in the zone of the published criterion", "flag"),
 }

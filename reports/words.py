@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from advisor.plans import Advice, Plan
+from advisor.plans import Advice, Evidence, Plan
 from advisor.reports.quantities import NOT_MEASURED, digits, quantity, show, show_estimate
-from advisor.reports.text import clean, shorten
+from advisor.reports.text import clean, is_png, shorten
 from advisor.units import show_duration
 
 NAME_LENGTH = 60
@@ -52,6 +52,34 @@ def plan_lines(advice: Advice) -> tuple[str, ...]:
 def predicted(plan: Plan, name: str) -> str:
     """A predicted quantity with its interval; one that is absent or NaN is "not measured"."""
     return show_estimate(plan.predicted.get(name), name)
+
+
+def attacks(advice: Advice) -> tuple[tuple[Evidence, str, tuple[tuple[str, str], ...]], ...]:
+    """Every attack that was run: itself, what it attacked in words, and (quantity, what was found)."""
+    found = []
+    for item in advice.evidence:
+        times = "" if item.repeats == 1 else f", {item.repeats} transmissions of each averaged"
+        title = f"{item.attack} ({item.budget}) at {item.cut}, defense {item.defense}: {item.samples:,} inputs{times}"
+        rows = tuple(
+            (quantity(name).label, show_estimate(estimate, name))
+            for name, estimate in item.scores.items()
+            if math.isfinite(estimate.value)
+        )
+        found.append((item, title, rows))
+    return tuple(found)
+
+
+def png(uri: str) -> str:
+    """A picture's data URI; "" where it is no PNG."""
+    return uri if is_png(uri) else ""
+
+
+def attack_lines(advice: Advice) -> tuple[str, ...]:
+    """One line an attack, for text."""
+    return tuple(
+        f"{title}: {', '.join(f'{label} {value}' for label, value in rows)}. Threat model: {clean(item.threat)}"
+        for item, title, rows in attacks(advice)
+    )
 
 
 def evidence(plan: Plan) -> tuple[tuple[str, str, str, str], ...]:

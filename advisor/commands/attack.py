@@ -1,11 +1,13 @@
-"""`advisor attack`: try to get the input back from what crosses one cut."""
+"""`advisor attack`: try to get the private input, label or ids back from what crosses one cut."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,21 +21,37 @@ from advisor.progress import StageProgress
 if TYPE_CHECKING:
     from advisor.cuts import Cut
     from advisor.defenses import Defense
-    from advisor.estimators.attacking import AttackResult
+    from advisor.estimators.scoring import AttackResult
+    from advisor.plans import Advice
+    from advisor.samples import Samples
 
-SCORES = ("nmse", "mse", "ssim", "psnr")
+Few = Annotated[int | None, typer.Option(min=1, help="It has this many at most.", rich_help_panel=given.WHAT)]
 
 
 def attack(
-    model: given.Model,
-    cut: Annotated[str, typer.Option(help="Name or index of the cut, as `advisor profile` lists them.")],
-    defense: Annotated[str, typer.Option(help="none, int8, or gaussian:sigma=0.5.")] = "none",
-    name: Annotated[str, typer.Option(help="Which attack: ka, an inversion network.")] = "ka",
+    model: Annotated[
+        str, typer.Argument(help="A model, as for recommend; or an advice.json, or its folder.", show_default=False)
+    ],
+    cut: Annotated[
+        str | None, typer.Option(help="Name or index, as `advisor profile` lists them; of an advice: its plan's.")
+    ] = None,
+    defense: Annotated[
+        str | None, typer.Option(help="none, int8, or gaussian:sigma=0.5; of an advice: its plan's.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Which attack, as `advisor attacks` lists them.")] = "ka",
     budget: Annotated[str, typer.Option(help="quick or strong.")] = "quick",
+    repeats: Annotated[int, typer.Option(min=1, help="Transmissions of each input that the attacker averages.")] = 1,
     data: given.Data = None,
     aux: Annotated[
         str | None,
-        typer.Option(help="What the attacker learns from; else most of --data.", rich_help_panel=given.WHAT),
+        typer.Option(
+            help="What the attacker learns from: data, or `synthetic`; else most of --data.",
+            rich_help_panel=given.WHAT,
+        ),
+    ] = None,
+    aux_samples: Few = None,
+    labels: Annotated[
+        int | None, typer.Option(min=1, help="Labels it has, for attacks on labels.", rich_help_panel=given.WHAT)
     ] = None,
     input_shape: given.Shape = None,
     arch: given.Arch = None,
@@ -41,24 +59,109 @@ def attack(
     normalize: given.Normalize = "auto",
     resize: given.Resize = None,
     max_tensors: given.MaxTensors = None,
+    model_file: Annotated[
+        str | None, typer.Option("--model", help="The model of an advice, if it moved.", rich_help_panel=given.WHAT)
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Folder that a killed attack resumes from.", rich_help_panel=given.SEARCH)
+    ] = None,
     seed: given.Seed = 0,
     as_json: given.Json = False,
 ) -> None:
-    """Reconstruct the inputs of MODEL from what crosses one cut, and say how well that went."""
+    """Attack one cut of MODEL and say how well that went; of an advice, the evidence goes into its report."""
     with exit_codes():
         import advisor
 
-        protection = parse_defense(defense)
-        wanted = Wanted(model, arch, trusted, input_shape, normalize, data, resize, seed, max_tensors)
+        advice, path = _advice(model, model_file)
+        cut, defense = _where(advice, cut, defense)
+        protection = _defense(advice, defense)
+        wanted = Wanted(path, arch, trusted, input_shape, normalize, data, resize, seed, _most_tensors(advice, max_tensors))
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)
             place = graph.cut(int(cut) if cut.isdecimal() else cut)
+            own = _auxiliary(aux, wanted)
             found = advisor.attack(
-                graph, place, samples.x, _auxiliary(aux, wanted), name=name, defense=protection, budget=budget,
-                seed=seed, progress=lambda share: progress("attack", share, place.name),
+                graph, place, samples.x, own if own is None or isinstance(own, str) else own.x, name=name,
+                defense=protection, budget=budget, seed=seed, y=samples.y, aux_y=getattr(own, "y", None),
+                aux_samples=aux_samples, labels=labels, repeats=repeats, folder=resume,
+                progress=lambda share: progress("attack", share, place.name),
             )  # fmt: skip
         say(progress.summary())
+        if advice is not None:
+            _record(advice, Path(model), found, place, protection, samples)
         _show(found, place, protection, samples.description, as_json)
+
+
+def attacks(as_json: given.Json = False) -> None:
+    """List the attacks that `advisor attack --name` knows, with what each attacker knows, has and may do."""
+    with exit_codes():
+        from advisor.estimators.attacks import ATTACKS
+
+        if as_json:
+            rows = [{"name": a.name, "about": a.about} | dataclasses.asdict(a.threat) for a in ATTACKS.values()]
+            sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+            return
+        console = screen()
+        for member in ATTACKS.values():
+            console.print(f"{member.name}: {member.about}", markup=False)
+            console.print(f"    after the {member.threat.recovers}; {member.threat}", markup=False)
+
+
+def _advice(model: str, model_file: str | None) -> tuple[Advice | None, str]:
+    """The advice that was named, if one was, and the model to attack.
+
+    Raises:
+        AdvisorError: when the advice cannot be read, or its model is gone or another.
+    """
+    from advisor.plans import check_model_file, load_advice
+
+    path = Path(model)
+    if not (path.suffix == ".json" or (path / "advice.json").exists()):
+        return None, model
+    advice = load_advice(path)
+    said = advice.provenance.get("model")
+    recorded = said.get("path") if isinstance(said, dict) else None
+    chosen = model_file or recorded
+    if not chosen:
+        raise AdvisorError("This advice does not say where its model is.", "Name it with --model.")
+    if Path(str(chosen)).exists():
+        check_model_file(advice, str(chosen))
+    return advice, str(chosen)
+
+
+def _most_tensors(advice: Advice | None, given_most: int | None) -> int | None:
+    """As many tensors a cut as those of the advice have, so that its cuts are found again."""
+    if given_most is not None or advice is None:
+        return given_most
+    return max((len(cut.tensors) for cut in advice.profile.cuts[1:-1]), default=1)
+
+
+def _where(advice: Advice | None, cut: str | None, defense: str | None) -> tuple[str, str | None]:
+    if advice is not None and advice.best is not None:
+        own = cut is None or cut == advice.best.cut.name
+        return cut or advice.best.cut.name, defense if defense is not None or own else "none"
+    if cut is None:
+        raise AdvisorError("Which cut is to be attacked?", "Name it with --cut; `advisor profile` lists them.")
+    return cut, defense or "none"
+
+
+def _defense(advice: Advice | None, defense: str | None) -> Defense:
+    if defense is None and advice is not None and advice.best is not None:
+        chosen: Defense = advice.best.defense
+        return chosen
+    return parse_defense(defense or "none")
+
+
+def _record(advice: Advice, path: Path, found: AttackResult, cut: Cut, defense: Defense, samples: Samples) -> None:
+    """Put the evidence into the advice and its report."""
+    from advisor.pictures import evidence_of
+
+    said = advice.provenance.get("data")
+    if isinstance(said, dict) and said.get("fingerprint") not in (None, samples.fingerprint):
+        say("Note: these are not the samples that the advice was made from.")
+    folder = path if path.is_dir() else path.parent
+    dataclasses.replace(advice, evidence=(*advice.evidence, evidence_of(found, cut, defense))).save(folder)
+    say(f"The evidence is in {folder / 'report.html'}.")
 
 
 def parse_defense(text: str) -> Defense:
@@ -93,10 +196,10 @@ def _number(value: str, text: str) -> float:
         raise AdvisorError(f"{value!r} in {text!r} is no number.", "Write gaussian:sigma=0.5.") from None
 
 
-def _auxiliary(aux: str | None, wanted: Wanted) -> Any:
+def _auxiliary(aux: str | None, wanted: Wanted) -> Samples | str | None:
     from advisor.samples import load_samples
 
-    return None if aux is None else load_samples(aux, resize=wanted.resize, seed=wanted.seed).x
+    return aux if aux in (None, "synthetic") else load_samples(aux, resize=wanted.resize, seed=wanted.seed)
 
 
 def _show(found: AttackResult, cut: Cut, defense: Defense, described: str, as_json: bool) -> None:
@@ -105,15 +208,23 @@ def _show(found: AttackResult, cut: Cut, defense: Defense, described: str, as_js
     from advisor.estimate import Estimate
     from advisor.reports.quantities import quantity, show_estimate
 
-    scores = {name: getattr(found, name) for name in SCORES}
+    about = {"attack": found.name, "threat": str(found.threat), "budget": found.budget, "repeats": found.repeats}
     if as_json:
-        plain = TypeAdapter(dict[str, Estimate]).dump_python(scores, mode="json")
-        row = {"cut": cut.name, "defense": str(defense), "samples": len(found.reconstructions), "data": described}
-        sys.stdout.write(json.dumps(row | plain, indent=1) + "\n")
+        plain = TypeAdapter(dict[str, Estimate]).dump_python(found.scores, mode="json")
+        row = {"cut": cut.name, "defense": str(defense), "samples": len(found.originals), "data": described}
+        sys.stdout.write(json.dumps(row | about | plain | {"notes": found.notes}, indent=1) + "\n")
         return
-    console, count = screen(), len(found.reconstructions)
-    console.print(f"{count} inputs reconstructed from what crosses {cut.name}, defense: {defense}.", markup=False)
-    for name, estimate in scores.items():
-        line = f"  {quantity(name).label:<5} {show_estimate(estimate, name)}"
-        console.print(f"{line}  {quantity(name).meaning or estimate.method}", markup=False)
+    console, count = screen(), len(found.originals)
+    console.print(f"{found.name} on {count} inputs, what crosses {cut.name}, defense: {defense}.", markup=False)
+    console.print(f"Threat model: {found.threat}.", markup=False)
+    for name, estimate in found.scores.items():
+        words = quantity(name)
+        if math.isfinite(estimate.value):
+            line = f"  {words.label:<13} {show_estimate(estimate, name)}"
+            console.print(f"{line}  {words.meaning or estimate.method}", markup=False)
+    for name, estimate in found.scores.items():
+        if not math.isfinite(estimate.value):
+            console.print(f"  {quantity(name).label:<13} not measured: {estimate.method}", markup=False)
+    for note in found.notes:
+        console.print(f"Note: {note}.", markup=False)
     console.print(f"On {described}.", markup=False)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Knowledge = Literal["cut and defense", "edge weights", "cloud weights"]
 Holding = Literal["auxiliary inputs", "few labels", "labels", "nothing"]
-Right = Literal["query the edge", "repeat inputs", "nothing"]
+Right = Literal["query the edge", "ask nothing"]
 Secret = Literal["input", "label", "ids"]
 Effort = Literal["quick", "strong"]
 

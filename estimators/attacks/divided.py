@@ -55,7 +55,7 @@ class DividedInversion:
     def threat(self) -> ThreatModel:
         """With auxiliary samples only where it is to learn from them."""
         has = ("auxiliary inputs",) if self.real else ("nothing",)
-        return ThreatModel(("cut and defense", "edge weights"), has, ("nothing",))  # type: ignore[arg-type]
+        return ThreatModel(("cut and defense", "edge weights"), has, ("ask nothing",))  # type: ignore[arg-type]
 
     def run(self, scene: Scene) -> Recovered:
         """Train the modules from the first block to the last, then read the private samples."""

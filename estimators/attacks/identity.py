@@ -49,7 +49,7 @@ class Identity:
     budgets: tuple[Descent, Descent] = (BUDGETS["quick"], BUDGETS["strong"])
     name: ClassVar[str] = "ids"
     about: ClassVar[str] = "ids of the nearest embeddings: users, items, tokens (Maeng et al. 2022)"
-    threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("nothing",), "ids")
+    threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("ask nothing",), "ids")
 
     def run(self, scene: Scene) -> Recovered:
         """Reconstruct the embeddings, then find the nearest rows."""

@@ -32,7 +32,7 @@ class DeepImagePrior:
     budgets: tuple[Descent, Descent] = (BUDGETS["quick"], BUDGETS["strong"])
     name: ClassVar[str] = "dip"
     about: ClassVar[str] = "white-box feature matching over an untrained network (deep image prior, CVPR 2018)"
-    threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("nothing",))
+    threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("ask nothing",))
 
     def run(self, scene: Scene) -> Recovered:
         """Practise to find when to stop, then descend on all private samples."""

@@ -36,7 +36,7 @@ class MatchedFeatures:
     budgets: tuple[Descent, Descent] = (BUDGETS["quick"], BUDGETS["strong"])
     name: ClassVar[str] = "rmle"
     about: ClassVar[str] = "white-box feature matching with a total-variation prior (He et al., ACSAC 2019)"
-    threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("nothing",))
+    threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("ask nothing",))
 
     def run(self, scene: Scene) -> Recovered:
         """Practise, then descend on all private samples."""

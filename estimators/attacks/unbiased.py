@@ -33,7 +33,7 @@ class Unbiased:
 
     name: ClassVar[str] = "unbiased"
     about: ClassVar[str] = "unbiased least squares, the attacker that 1/dFIL bounds (Maeng et al. 2022)"
-    threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("nothing",))
+    threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("ask nothing",))
 
     def run(self, scene: Scene) -> Recovered:
         """Invert the edge half, sample by sample where it is not affine."""
