@@ -88,6 +88,8 @@ def attack(
     if folder is not None:
         scene = dataclasses.replace(scene, folder=_own_folder(Path(folder), scene))
     try:
+        if not all(torch.isfinite(t).all() for t in scene.sent):
+            raise NotMeasurableError("the crossing tensor holds NaN or infinities")
         with left_as_found(graph.module), one_thread():
             torch.manual_seed(seed)
             found = chosen.run(scene)

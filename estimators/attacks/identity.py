@@ -20,10 +20,15 @@ from advisor.estimators.attacks.matching import Descent, descend, features, mism
 from advisor.estimators.attacks.unbiased import ELEMENTS, flat_output, is_affine, jacobian
 from advisor.graph import PartitionGraph
 from advisor.halves import subgraph
+from advisor.preserve import plain_attention
 from advisor.sweep import NotMeasurableError
 
 BUDGETS = {"quick": Descent(300, 0.1), "strong": Descent(3000, 0.05)}
-GUESSES = 5
+GUESSES, CANDIDATES = 5, 8
+SWEEPS = 2
+MOST_POSITIONS = 64
+"""Of ids in a sample, for which guesses are tried out one by one."""
+
 ROWS = 64
 
 
@@ -49,7 +54,9 @@ class Identity:
     budgets: tuple[Descent, Descent] = (BUDGETS["quick"], BUDGETS["strong"])
     name: ClassVar[str] = "ids"
     about: ClassVar[str] = "ids of the nearest embeddings: users, items, tokens (Maeng et al. 2022)"
-    threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("ask nothing",), "ids")
+    threat: ClassVar[ThreatModel] = ThreatModel(
+        ("cut and defense", "edge weights"), ("nothing",), ("ask nothing",), "ids"
+    )
 
     def run(self, scene: Scene) -> Recovered:
         """Reconstruct the embeddings, then find the nearest rows."""
@@ -65,7 +72,9 @@ class Identity:
         if best is None:
             best, notes = self._matched(joined, scene, start), ("embeddings by feature matching",)
         guesses = [nearest(e, look.table) for e, look in zip(joined.apart(best), found, strict=True)]
-        return Recovered(ids=torch.cat(guesses, 1), notes=notes)
+        if notes[0].endswith("matching") and sum(g.shape[1] for g in guesses) <= MOST_POSITIONS:
+            guesses, notes = refined(joined, guesses, found, scene.sent), (f"{notes[0]}, guesses tried out in turn",)
+        return Recovered(ids=torch.cat([g[..., :GUESSES] for g in guesses], 1), notes=notes)
 
     def _behind(self, scene: Scene, found: Sequence[Lookup]) -> nn.Module:
         scene.edge()  # only who knows the edge half may take it apart
@@ -132,10 +141,37 @@ def least_squares(joined: Joined, sent: Sequence[Tensor], start: Tensor) -> Tens
     return found.float()
 
 
+def refined(joined: Joined, guesses: Sequence[Tensor], found: Sequence[Lookup], sent: Sequence[Tensor]) -> list[Tensor]:
+    """The guesses `[n, positions, k]` of each lookup in another order: by the mismatch that each leads to.
+
+    Position after position, the other ones held at their best guess: the attacker knows that only rows of the table
+    were looked up, which descent on embeddings does not.
+    """
+    order = [g.clone() for g in guesses]
+    for _ in range(SWEEPS):
+        for which, position in [(w, p) for w, g in enumerate(order) for p in range(g.shape[1])]:
+            tried = order[which][:, position]
+            errors = torch.stack([_trial(joined, order, found, sent, which, position, c) for c in tried.T], 1)
+            order[which][:, position] = tried.gather(1, errors.argsort(dim=1, stable=True))
+    return order
+
+
+def _trial(
+    joined: Joined, order: Sequence[Tensor], found: Sequence[Lookup], sent: Sequence[Tensor], which: int,
+    position: int, candidate: Tensor,
+) -> Tensor:  # fmt: skip
+    """`[n]` mismatch with one position's id replaced."""
+    rows = [g[..., 0].clone() for g in order]
+    rows[which][:, position] = candidate
+    x = torch.cat([look.table[r].flatten(1) for look, r in zip(found, rows, strict=True)], 1)
+    with torch.no_grad(), plain_attention():
+        return mismatch(features(joined, (x,)), sent)
+
+
 def nearest(embeddings: Tensor, table: Tensor) -> Tensor:
     """`[n, positions, k]` rows of the table nearest to `[n, ..., width]`, nearest first."""
     flat = embeddings.reshape(len(embeddings), -1, table.shape[1])
-    count = min(GUESSES, len(table))
+    count = min(CANDIDATES, len(table))
     parts = [torch.cdist(e, table).topk(count, largest=False).indices for e in torch.split(flat, ROWS)]
     return torch.cat(parts)
 

@@ -1,0 +1,188 @@
+"""What every attack must do, whatever it is after. One more attack is tested here without a line of test."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import pytest
+import torch
+from nets import digits, fixed, trained
+from torch import Tensor, nn
+
+from advisor.defenses import Defense, GaussianNoise
+from advisor.errors import AdvisorError
+from advisor.estimators.attacking import AttackResult, attack
+from advisor.estimators.attacks import ATTACKS, Attack, completion, divided, heads, shadow
+from advisor.estimators.attacks.base import Recovered, Scene
+from advisor.estimators.attacks.identity import Identity
+from advisor.estimators.attacks.image_prior import DeepImagePrior
+from advisor.estimators.attacks.matched_features import MatchedFeatures
+from advisor.estimators.attacks.matching import Descent
+from advisor.graph import PartitionGraph
+from advisor.tracing import trace
+
+FEW = (Descent(4, 0.02), Descent(4, 0.02))
+CHEAP: dict[str, Attack] = {
+    **ATTACKS,
+    "rmle": MatchedFeatures(weights=(0.0, 0.1), budgets=FEW), "dip": DeepImagePrior(FEW), "ids": Identity(FEW),
+}  # fmt: skip
+each = pytest.mark.parametrize("member", [CHEAP[name] for name in ATTACKS], ids=list(ATTACKS))
+
+
+class Pair(nn.Module):
+    """A recommender: user and item embeddings, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user, self.item = nn.Embedding(30, 6), nn.Embedding(20, 6)
+        self.mix, self.out = nn.Linear(12, 16), nn.Linear(16, 2)
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.out(torch.relu(self.mix(torch.cat([self.user(user), self.item(item)], 1))))
+
+
+@pytest.fixture(autouse=True)
+def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (completion, heads, shadow, divided):
+        monkeypatch.setitem(module.STEPS, "quick", 4)
+    monkeypatch.setitem(divided.SAMPLES, "quick", 16)
+
+
+@functools.cache
+def graph(ids: bool) -> PartitionGraph:
+    if ids:
+        return trace(fixed(Pair()), (torch.zeros(2).long(), torch.zeros(2).long()))
+    return trace(trained(), digits(2)[0])
+
+
+def private(member: Attack, n: int = 60) -> tuple[PartitionGraph, object, str]:
+    """A model, samples and a cut that this attack is after."""
+    if member.threat.recovers == "ids":
+        draw = torch.Generator().manual_seed(0)
+        pair = (torch.randint(30, (n,), generator=draw), torch.randint(20, (n,), generator=draw))
+        return graph(True), pair, "mix"
+    return graph(False), digits(n)[0], "conv1"
+
+
+def run(member: Attack, **options: object) -> AttackResult:
+    model, x, cut = private(member)
+    return attack(model, cut, x, name=member, **options)  # type: ignore[arg-type]
+
+
+def answer(found: AttackResult) -> Tensor:
+    return found.reconstructions
+
+
+@each
+def test_says_who_the_attacker_is(member: Attack) -> None:
+    assert "cut and defense" in member.threat.knows
+    assert member.threat.has
+    assert member.threat.may
+    assert member.threat.recovers in ("input", "label", "ids")
+    assert all(word in str(member.threat) for word in ("knows", "has", "may"))
+    assert len(member.about) > 20
+    assert ATTACKS[member.name].name == member.name
+
+
+@each
+def test_scores_are_estimates_with_an_interval_or_a_reason(member: Attack) -> None:
+    found = run(member)
+    assert found.name == member.name
+    assert found.threat == member.threat
+    assert len(found.reconstructions) == len(found.originals) == len(found.rows)
+    measured = [e for e in found.scores.values() if math.isfinite(e.value)]
+    assert measured
+    assert all(e.method for e in found.scores.values() if math.isnan(e.value))
+    assert all(e.low - 1e-9 <= e.value <= e.high + 1e-9 for e in measured)
+    asked = found.nmse if member.threat.recovers == "input" else found.top1
+    assert math.isfinite(asked.value)
+
+
+@each
+def test_same_seed_same_answer_and_all_is_left_as_found(member: Attack) -> None:
+    parameters = list(graph(member.threat.recovers == "ids").module.parameters())
+    gradients = [None if p.grad is None else p.grad.clone() for p in parameters]
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = run(member, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)
+    assert torch.equal(answer(first), answer(run(member, seed=3)))
+    for parameter, before in zip(parameters, gradients, strict=True):
+        assert parameter.grad is before or torch.equal(parameter.grad, before)
+
+
+@each
+def test_uses_nothing_that_its_threat_model_does_not_grant(member: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every grant taken away, whatever an attack takes is refused: it takes only what it declared."""
+    model, x, cut = private(member)
+    bare = dataclasses.replace(member.threat, knows=("cut and defense",), has=("nothing",), may=("ask nothing",))
+
+    class Stripped:
+        name, about, threat = member.name, member.about, member.threat
+
+        def run(self, scene: Scene) -> Recovered:
+            return member.run(dataclasses.replace(scene, threat=bare))
+
+    with pytest.raises(RuntimeError, match="does not grant"):
+        attack(model, cut, x, name=Stripped())
+
+
+@each
+def test_the_scene_holds_no_private_sample(member: Attack) -> None:
+    model, x, cut = private(member)
+    held: list[Scene] = []
+
+    class Spy:
+        name, about, threat = member.name, member.about, member.threat
+
+        def run(self, scene: Scene) -> Recovered:
+            held.append(scene)
+            return member.run(scene)
+
+    attack(model, cut, x, name=Spy())
+    own = held[0].auxiliary
+    assert held[0].template.shape[0] == 0
+    if own is not None:
+        flat = own.inputs[0].flatten(1) if own.inputs[0].dim() > 1 else own.inputs[0][:, None]
+        rows = attack(model, cut, x, name=Spy()).rows
+        assert len(own) + len(rows) == 60
+        assert member.threat.recovers == "ids" or not any(
+            torch.equal(a, b) for a in flat[:5] for b in digits(60)[0][rows].flatten(1)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Spoilt(Defense):
+    """Sends NaN."""
+
+    name = "spoilt"
+
+    def apply(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return torch.full_like(z, math.nan)
+
+
+@each
+def test_what_fails_is_failed_and_never_private(member: Attack) -> None:
+    with pytest.raises(AdvisorError, match=r"attack failed: .*says nothing about privacy"):
+        run(member, defense=Spoilt())
+
+
+@each
+def test_runs_through_a_defense_and_averages_repeated_inputs(member: Attack) -> None:
+    found = run(member, defense=GaussianNoise(0.1), repeats=3)
+    assert found.repeats == 3
+    assert torch.isfinite(answer(found).float()).all()
+
+
+@each
+def test_progress_never_passes_one(member: Attack) -> None:
+    told: list[float] = []
+    run(member, progress=told.append)
+    assert all(0 <= share <= 1 + 1e-9 for share in told)
+
+
+def test_a_name_is_an_attack_once() -> None:
+    assert len({member.name for member in ATTACKS.values()}) == len(ATTACKS)
