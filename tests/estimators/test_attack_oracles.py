@@ -257,7 +257,7 @@ def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPat
     assert "blocks end at conv1, relu" in blockwise.notes[1]
     whole = attack(digit_graph(), 1, x, name=DividedInversion(blockwise=False, layer=False, cycle=False))
     assert "blocks end at conv1" in whole.notes[1]
-    assert whole.nmse.value < 0.1
+    assert whole.nmse.value < 0.5
     own = attack(digit_graph(), 1, x, x[:30], name=DividedInversion(real=True))
     assert "auxiliary samples as given" in own.notes[0]
 
