@@ -4,8 +4,8 @@
 
 Theirs: 50,000 images, 50 epochs, full width (64, 128, 128), pixel means of ImageNet, ten images attacked.
 Ours: 12,000 images at half width and few epochs (`--full` trains at full width for 12), inputs in [0, 1] without
-normalisation, the first 40 test images for rMLE and 200 for the inverse network, which is this project's quick one on
-2,000 auxiliary images. Limits here: the ordering conv11 > ReLU22 > ReLU32 in PSNR for both attacks, conv11 at least
+normalisation, 600 steps of rMLE for 5,000, the first 40 test images for rMLE and 200 for the inverse network, which is
+this project's quick one on 2,000 auxiliary images. Limits here: the ordering conv11 > ReLU22 > ReLU32 in PSNR for both attacks, conv11 at least
 35 dB. Their own numbers stand beside ours in the table; the 1.5 dB target is for full size.
 """
 
@@ -19,11 +19,14 @@ from common import Table, accuracy, cifar, train
 from torch import nn
 
 import advisor
+from advisor.estimators.attacks.matched_features import MatchedFeatures
+from advisor.estimators.attacks.matching import Descent
 
 THEIRS = {
     ("rmle", "conv11"): (37.59, 0.9960), ("rmle", "relu22"): (19.47, 0.6940), ("rmle", "relu32"): (13.38, 0.1625),
     ("ka", "conv11"): (49.02, 0.9992), ("ka", "relu22"): (19.36, 0.6802), ("ka", "relu32"): (13.95, 0.2196),
 }  # fmt: skip
+MATCHING = MatchedFeatures(budgets=(Descent(600, 0.03), Descent(5000, 0.01)))
 PRIVATE = {"rmle": 40, "ka": 200}
 
 
@@ -67,7 +70,12 @@ def main() -> int:
         count = 200 if full else PRIVATE[name]
         aux = cifar("train", 10_000 if full else 2000)[0] if name == "ka" else None
         found = advisor.attack(
-            graph, cut, cifar("test", count)[0], aux, name=name, budget="strong" if full else "quick"
+            graph,
+            cut,
+            cifar("test", count)[0],
+            aux,
+            name=MATCHING if name == "rmle" else name,
+            budget="strong" if full else "quick",
         )
         psnr, ssim = THEIRS[name, cut]
         return {

@@ -12,10 +12,11 @@ from torch import Tensor
 from advisor.estimators.attacks.base import Known, Recovered, Scene, ThreatModel
 from advisor.estimators.attacks.denoising import denoised, noise_variance
 from advisor.estimators.attacks.matching import Descent, batch_rows, features, match
+from advisor.estimators.attacks.shrinking import Shrinking
 from advisor.estimators.images import mse
 from advisor.sweep import NotMeasurableError
 
-BUDGETS = {"quick": Descent(150, 0.05), "strong": Descent(2000, 0.03)}
+BUDGETS = {"quick": Descent(150, 0.03), "strong": Descent(2000, 0.02)}
 WEIGHTS = (0.0, 0.01, 0.1, 1.0)
 """Of the prior; which one, and whether to denoise first, is tried on samples of the attacker's own."""
 
@@ -29,7 +30,7 @@ class MatchedFeatures:
     """White box: descends on the input until the edge half gives what was received.
 
     Knowing the defense, it tries on samples of its own how much to trust what it received: which weight of the prior,
-    and whether to shrink it first by the noise it knows.
+    whether to shrink it first by the noise it knows, and which frequencies of the result to keep.
     """
 
     weights: tuple[float, ...] = WEIGHTS
@@ -44,12 +45,12 @@ class MatchedFeatures:
         own = scene.practice(PRACTICE)
         variance = noise_variance(scene.query(own.inputs), clean_of(scene, own))
         readings = self._readings(scene, own, variance)
-        weight, shrink = self._tried(scene, own, readings)
+        weight, shrink, last = self._tried(scene, own, readings)
         sent = scene.sent
         if shrink:
             sent = denoised(sent, clean_of(scene, own), variance)
         mean = own.inputs[0].mean(0)
-        found = self._descend(scene, sent, mean, torch.full((len(scene),), weight), tick=True)
+        found = last(self._descend(scene, sent, mean, torch.full((len(scene),), weight), tick=True))
         evidence = {"prior_weight": weight, "denoised": float(shrink), "noise_variance": max(variance)}
         return Recovered(scene.shrink((found,)), notes=(f"practised on {own.what}",), evidence=evidence)
 
@@ -60,18 +61,18 @@ class MatchedFeatures:
         noisy = any(v > NOISY * float(c.double().square().mean()) for v, c in zip(variance, clean, strict=True))
         return [*found, (denoised(received, clean, variance), True)] if noisy else found
 
-    def _tried(self, scene: Scene, own: Known, readings: list[tuple[tuple[Tensor, ...], bool]]) -> tuple[float, bool]:
-        """The weight and reading of least error on own samples, all tried in one batch."""
-        if len(self.weights) * len(readings) == 1:
-            return self.weights[0], False
+    def _tried(
+        self, scene: Scene, own: Known, readings: list[tuple[tuple[Tensor, ...], bool]]
+    ) -> tuple[float, bool, Shrinking]:
+        """The weight and reading of least error on own samples, all tried in one batch, and what to keep of it."""
         count, mean = len(own), own.inputs[0].mean(0)
         sent = [torch.cat([r[i] for r, _ in readings for _ in self.weights]) for i in range(len(readings[0][0]))]
         weight = torch.tensor(self.weights).repeat_interleave(count).repeat(len(readings))
-        found = self._descend(scene, tuple(sent), mean, weight, tick=False)
-        wanted = own.inputs[0].repeat(len(readings) * len(self.weights), *[1] * (found.dim() - 1))
-        errors = mse(found, wanted).reshape(len(readings), len(self.weights), count).mean(2)
-        best = int(errors.argmin())
-        return self.weights[best % len(self.weights)], readings[best // len(self.weights)][1]
+        found = self._descend(scene, tuple(sent), mean, weight, tick=False).split(count)
+        fits = [Shrinking.fitted(back, own.inputs[0], mean.mean()) for back in found]
+        errors = [float(mse(fit(back), own.inputs[0]).mean()) for fit, back in zip(fits, found, strict=True)]
+        best = errors.index(min(errors))
+        return self.weights[best % len(self.weights)], readings[best // len(self.weights)][1], fits[best]
 
     def _descend(self, scene: Scene, sent: tuple[Tensor, ...], mean: Tensor, weight: Tensor, tick: bool) -> Tensor:
         how, edge, rows = self.budgets[scene.strong], scene.edge(), rows_at_once(scene)

@@ -16,6 +16,9 @@ from advisor.sweep import NotMeasurableError
 
 Tick = Callable[[float], None]
 
+OUTSIDE = 10.0
+"""Weight of what lies outside of [0, 1]: a hard limit stops Adam at the borders and costs 2 to 3 dB."""
+
 MEMORY = 400 * 2**20
 """Bytes of activations that one step may keep."""
 
@@ -76,14 +79,12 @@ def match(
     x = start.clone().requires_grad_()
 
     def loss() -> Tensor:
-        return (mismatch(features(edge, (x,)), wanted) + weight * prior_of(x, mean)).sum()
+        total = mismatch(features(edge, (x,)), wanted) + weight * prior_of(x, mean)
+        outside = (x - x.clamp(0, 1)).square().flatten(1).mean(1) if box else 0.0
+        return (total + OUTSIDE * outside).sum()
 
-    def keep() -> None:
-        if box:
-            x.data.clamp_(0, 1)
-
-    descend([x], loss, how, after=keep, tick=tick)
-    return x.detach()
+    descend([x], loss, how, tick=tick)
+    return x.detach().clamp(0, 1) if box else x.detach()
 
 
 def descend(

@@ -23,6 +23,7 @@ from advisor.estimators.attacks.divided import DividedInversion
 from advisor.estimators.attacks.identity import nearest
 from advisor.estimators.attacks.matched_features import MatchedFeatures
 from advisor.estimators.attacks.matching import Descent, mismatch, total_variation
+from advisor.estimators.attacks.shrinking import Shrinking, bands
 from advisor.estimators.attacks.sides import few_labels
 from advisor.graph import PartitionGraph
 from advisor.tracing import trace
@@ -277,3 +278,18 @@ def test_the_shadow_asks_the_edge_nothing_and_still_learns(monkeypatch: pytest.M
     assert asked == [60]
     assert found.evidence["shadow_accuracy"] > 0.9
     assert found.nmse.value < 0.9
+
+
+def test_shrinking_keeps_a_band_by_its_reliability() -> None:
+    """The least-squares gain of white noise over a white signal is S/(S + N), in each band."""
+    x, noise = normal(400, 1, 16, 16).float(), 0.5 * normal(400, 1, 16, 16, seed=1).float()
+    fit = Shrinking.fitted(x + noise, x, torch.zeros(()))
+    present = bands(x).unique()
+    assert fit.gain[present].tolist() == pytest.approx([0.8] * len(present), abs=0.06)
+    error = (fit(x + noise) - x).square().mean()
+    assert float(error) == pytest.approx(0.2, rel=0.05)
+    vectors = Shrinking.fitted(x.flatten(1) + noise.flatten(1), x.flatten(1), torch.zeros(256))
+    assert float(vectors.gain[0]) == pytest.approx(0.8, abs=0.01)
+    assert vectors(x.flatten(1)).shape == (400, 256)
+    perfect = Shrinking.fitted(x, x, torch.tensor(0.3))
+    assert torch.allclose(perfect(x), x, atol=1e-5)
