@@ -59,7 +59,8 @@ def attacks(advice: Advice) -> tuple[tuple[Evidence, str, tuple[tuple[str, str],
     found = []
     for item in advice.evidence:
         times = "" if item.repeats == 1 else f", {item.repeats} transmissions of each averaged"
-        title = f"{item.attack} ({item.budget}) at {item.cut}, defense {item.defense}: {item.samples:,} inputs{times}"
+        place = shorten(item.cut, NAME_LENGTH)
+        title = f"{item.attack} ({item.budget}) at {place}, defense {item.defense}: {item.samples:,} inputs{times}"
         rows = tuple(
             (quantity(name).label, show_estimate(estimate, name))
             for name, estimate in item.scores.items()

@@ -138,8 +138,10 @@ def _most_tensors(advice: Advice | None, given_most: int | None) -> int | None:
 
 def _where(advice: Advice | None, cut: str | None, defense: str | None) -> tuple[str, str | None]:
     if advice is not None and advice.best is not None:
-        own = cut is None or cut == advice.best.cut.name
-        return cut or advice.best.cut.name, defense if defense is not None or own else "none"
+        own = advice.best.cut
+        if cut is None or cut in (own.name, str(own.index)):
+            return str(own.index), defense
+        return cut, defense or "none"
     if cut is None:
         raise AdvisorError("Which cut is to be attacked?", "Name it with --cut; `advisor profile` lists them.")
     return cut, defense or "none"

@@ -211,7 +211,7 @@ def test_a_user_own_catalog_joins_the_list(cli: Run, tmp_path: Path) -> None:
 def test_version_and_help(cli: Run) -> None:
     assert cli("--version").stdout.strip() == f"advisor {advisor.__version__}"
     text = cli("--help").stdout
-    for command in ("recommend", "profile", "leakage", "attack", "devices", "links"):
+    for command in ("recommend", "profile", "leakage", "attack", "attacks", "devices", "links"):
         assert command in text
         assert cli(command, "--help").exit_code == 0
 

@@ -1,0 +1,99 @@
+"""`advisor attack` on an advice, its options, and what the report then shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import advisor
+from advisor.estimators.attacks import ATTACKS
+from advisor.plans import Advice, load_advice
+from advisor.reports import markdown
+from tests.conftest import Run, samples
+
+
+def test_every_attack_is_listed_with_its_threat_model(cli: Run) -> None:
+    plain = cli("attacks")
+    assert plain.exit_code == 0
+    rows = json.loads(cli("attacks", "--json").stdout)
+    assert [row["name"] for row in rows] == list(ATTACKS)
+    for member in ATTACKS.values():
+        assert f"{member.name}: {member.about}" in " ".join(plain.stdout.split())
+        assert str(member.threat) in " ".join(plain.stdout.split())
+    assert {row["recovers"] for row in rows} == {"input", "label", "ids"}
+
+
+def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(recommend: Run, cli: Run, tiny_data: Path) -> None:
+    assert recommend().exit_code == 0
+    before = load_advice("out")
+    result = cli("attack", "out/advice.json", "--data", tiny_data, "--repeats", "2", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert before.best is not None
+    assert (found["cut"], found["defense"]) == (before.best.cut.name, str(before.best.defense))
+    assert "report.html" in result.stderr
+    after = load_advice("out")
+    (kept,) = after.evidence
+    assert (kept.attack, kept.repeats, kept.samples) == ("ka", 2, 5)
+    assert kept.scores["nmse"].value == pytest.approx(found["nmse"]["value"])
+    assert kept.threat == str(ATTACKS["ka"].threat)
+    assert [shown.which for shown in kept.pictures] == ["best", "median", "worst"]
+    assert (after.headline, after.zone) == (before.headline, before.zone)
+    page = Path("out/report.html").read_text()
+    assert page.count(kept.pictures[0].reconstruction) >= 1
+    assert "The attacks that were run" in page
+    assert str(ATTACKS["ka"].threat) in page
+    assert "Attacks that were run" in markdown.render(after)
+    again = cli("attack", "out", "--cut", "2", "--name", "rmle", "--data", tiny_data)
+    assert again.exit_code == 0, again.output
+    assert "Threat model: knows cut and defense, edge weights" in " ".join(again.stdout.split())
+    second = load_advice("out").evidence[1]
+    assert (second.attack, second.cut, second.defense) == ("rmle", before.profile.cuts[2].name, "none")
+
+
+def test_another_model_than_the_advice_s_is_refused(recommend: Run, cli: Run, tiny_data: Path) -> None:
+    assert recommend().exit_code == 0
+    Path("other.pt").write_bytes(b"another")
+    result = cli("attack", "out", "--model", "other.pt", "--data", tiny_data)
+    assert result.exit_code == 2
+    assert "not the model of this advice" in result.stderr
+
+
+def test_an_advice_of_before_has_no_evidence(recommend: Run) -> None:
+    assert recommend().exit_code == 0
+    payload = json.loads(Path("out/advice.json").read_text())
+    del payload["evidence"]
+    assert Advice.from_json(payload).evidence == ()
+
+
+def test_verification_leaves_its_evidence(recommend: Run) -> None:
+    assert recommend("--verify", "quick").exit_code == 0
+    advice = load_advice("out")
+    assert advice.best is not None
+    ours = [e for e in advice.evidence if e.cut == advice.best.cut.name and e.defense == str(advice.best.defense)]
+    assert ours
+    assert ours[0].scores["nmse"] == advice.best.verified["nmse"]
+    assert len(ours[0].pictures) == 3
+
+
+def test_labels_auxiliary_data_and_a_folder_to_resume_from(cli: Run, tiny_model: Path, tmp_path: Path) -> None:
+    many = samples(120)
+    np.savez(tmp_path / "many.npz", **many)
+    given = ("attack", tiny_model, "--data", "many.npz", "--json")
+    result = cli(*given, "--cut", "2", "--name", "mlp-sim", "--labels", "20")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["top1"]["value"] is not None
+    assert found["nmse"]["value"] is None
+    assert "20 labelled samples" in found["notes"][0]
+    x, y = torch.from_numpy(many["x"]), torch.from_numpy(many["y"])
+    expected = advisor.attack(advisor.trace(tiny_model), 2, x, name="mlp-sim", y=y, labels=20)
+    assert found["top1"]["value"] == pytest.approx(expected.top1.value)
+    result = cli(*given, "--cut", "4", "--aux", "many.npz", "--aux-samples", "50", "--resume", "kept")
+    assert result.exit_code == 0, result.output
+    assert any("50 of 120" in note for note in json.loads(result.stdout)["notes"])
+    assert list((tmp_path / "kept").glob("*/decoder0.pt"))
