@@ -68,7 +68,7 @@ class MatchedFeatures:
         count, mean = len(own), own.inputs[0].mean(0)
         sent = [torch.cat([r[i] for r, _ in readings for _ in self.weights]) for i in range(len(readings[0][0]))]
         weight = torch.tensor(self.weights).repeat_interleave(count).repeat(len(readings))
-        found = self._descend(scene, tuple(sent), mean, weight, tick=False).split(count)
+        found = torch.split(self._descend(scene, tuple(sent), mean, weight, tick=False), count)
         fits = [Shrinking.fitted(back, own.inputs[0], mean.mean()) for back in found]
         errors = [float(mse(fit(back), own.inputs[0]).mean()) for fit, back in zip(fits, found, strict=True)]
         best = errors.index(min(errors))

@@ -35,7 +35,8 @@ class Shrinking:
         """`[n, ...]`, shrunk."""
         shrunk = spectrum(found - self.mean) * self.gain[bands(found)]
         if found.dim() == 4:
-            return self.mean + torch.fft.irfft2(shrunk, s=found.shape[-2:], norm="ortho")
+            back: Tensor = self.mean + torch.fft.irfft2(shrunk, s=found.shape[-2:], norm="ortho")
+            return back
         return self.mean + shrunk.reshape(found.shape)
 
 
