@@ -73,12 +73,12 @@ def attack(
         import advisor
 
         advice, path = _advice(model, model_file)
-        cut, defense = _where(advice, cut, defense)
-        protection = _defense(advice, defense)
-        wanted = Wanted(path, arch, trusted, input_shape, normalize, data, resize, seed, _most_tensors(advice, max_tensors))
+        where, defense = _where(advice, cut, defense)
+        protection, most = _defense(advice, defense), _most_tensors(advice, max_tensors)
+        wanted = Wanted(path, arch, trusted, input_shape, normalize, data, resize, seed, most)
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)
-            place = graph.cut(int(cut) if cut.isdecimal() else cut)
+            place = graph.cut(where)
             own = _auxiliary(aux, wanted)
             found = advisor.attack(
                 graph, place, samples.x, own if own is None or isinstance(own, str) else own.x, name=name,
@@ -136,15 +136,17 @@ def _most_tensors(advice: Advice | None, given_most: int | None) -> int | None:
     return max((len(cut.tensors) for cut in advice.profile.cuts[1:-1]), default=1)
 
 
-def _where(advice: Advice | None, cut: str | None, defense: str | None) -> tuple[str, str | None]:
-    if advice is not None and advice.best is not None:
-        own = advice.best.cut
-        if cut is None or cut in (own.name, str(own.index)):
-            return str(own.index), defense
-        return cut, defense or "none"
+def _where(advice: Advice | None, cut: str | None, defense: str | None) -> tuple[str | int, str | None]:
+    """Which cut, by name or index, and which defense, None for that of the advice's plan.
+
+    Raises:
+        AdvisorError: when nothing says which cut.
+    """
+    if advice is not None and advice.best is not None and cut in (None, advice.best.cut.name):
+        return advice.best.cut.name, defense
     if cut is None:
         raise AdvisorError("Which cut is to be attacked?", "Name it with --cut; `advisor profile` lists them.")
-    return cut, defense or "none"
+    return int(cut) if cut.isdecimal() else cut, defense or "none"
 
 
 def _defense(advice: Advice | None, defense: str | None) -> Defense:

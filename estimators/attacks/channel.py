@@ -69,19 +69,24 @@ class Channel:
         store = Store(len(inputs[0])) if into is None else into
         with left_as_found(), plain_attention(), torch.no_grad():
             for part in zip(*(torch.split(t, BATCH) for t in inputs), strict=True):
-                received = tuple(self.defend(z, generator) for z in self.clean(part))
+                received = self.defended(self.clean(part), generator)
                 store.add(received if reduce is None else reduce(received), halve=reduce is not None)
         return store.tensors()
 
-    def defend(self, z: Tensor, generator: torch.Generator) -> Tensor:
-        """What is received of one clean tensor `[n, ...]`, restored and averaged over the transmissions."""
-        total = self._once(z, generator)
+    def defended(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
+        """What is received of clean tensors, each `[n, ...]`, restored and averaged over the transmissions."""
+        sums = self._once(tensors, generator)
         for _ in range(self.repeats - 1):
-            total = total + self._once(z, generator)
-        return (total / self.repeats).to(z.dtype) if self.repeats > 1 else total.to(z.dtype)
+            more = self._once(tensors, generator)
+            sums = tuple(a + b if a.is_floating_point() else a for a, b in zip(sums, more, strict=True))
+        return tuple((z / self.repeats).to(z.dtype) if z.is_floating_point() else z for z in sums)
 
-    def _once(self, z: Tensor, generator: torch.Generator) -> Tensor:
-        return self.defense.restore(self.defense.apply(z, generator))
+    def defend(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        """The same of one tensor."""
+        return self.defended((z,), generator)[0]
+
+    def _once(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
+        return self.defense.receive(self.defense.send(tensors, generator), [z.dtype for z in tensors])
 
 
 class Store:
