@@ -17,7 +17,7 @@ from advisor.cuts import Cut, TensorSpec
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.defenses.base import Defense
 from advisor.estimate import Estimate
-from advisor.plans import Advice, Budgets, Gallery, Plan
+from advisor.plans import Advice, Budgets, Evidence, Gallery, Picture, Plan
 
 HOSTILE = (
     "</svg><script>alert(1)</script>",
@@ -195,7 +195,18 @@ def plan_with(**changes: object) -> Plan:
 def resnet() -> Advice:
     """Thirty cuts, and a latency budget that the interval crosses."""
     blocks = [f"layer{s}.{b}{op}" for s in (1, 2, 3) for b in (0, 1, 2) for op in ("/relu", "/add", ".conv2")]
-    return advice_of(["input", "conv1", *blocks, "output"], Budgets(max_latency=0.0275, max_accuracy_drop=0.02), 22)
+    advice = advice_of(["input", "conv1", *blocks, "output"], Budgets(max_latency=0.0275, max_accuracy_drop=0.02), 22)
+    return dataclasses.replace(advice, evidence=(evidence_of("rmle", "layer1.0/add"),))
+
+
+def evidence_of(attack: str, cut: str, uri: str | None = None) -> Evidence:
+    """An attack that found something, with its pictures, and without an LPIPS network at hand."""
+    shown = picture(np.full((8, 8), 0.5)) if uri is None else uri
+    scores = {"nmse": Estimate(0.25, 0.01, 0.23, 0.27), "lpips": Estimate(math.nan, method="no network at hand")}
+    pictures = tuple(Picture(which, shown, shown, "squared error 0.1") for which in ("best", "median", "worst"))
+    return Evidence(
+        attack, f"knows {attack}", "quick", cut, attack, scores, 40, 4, (f"practised on {attack}",), pictures
+    )
 
 
 def long_model() -> Advice:
@@ -273,7 +284,8 @@ def hostile() -> Advice:
         evil: Column.of(evil, evil, "low", [math.nan] * len(names), "measured", method=evil, why=[evil] * len(names)),
     }
     return dataclasses.replace(
-        advice, headline=evil, reasons=(evil,), unmeasured=(evil,), assumptions=(evil,), provenance=provenance,
+        advice, evidence=(evidence_of(evil, evil, pictures[0]),), headline=evil,
+        reasons=(evil,), unmeasured=(evil,), assumptions=(evil,), provenance=provenance,
         gallery=fake, profile=Profile(advice.profile.cuts, columns),
     )  # fmt: skip
 

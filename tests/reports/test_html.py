@@ -161,6 +161,19 @@ def test_evidence_stands_beside_the_prediction() -> None:
     ).replace(")0", ") 0").replace(")q", ") q")
 
 
+def test_every_attack_that_was_run_is_shown_with_its_threat_model_and_pictures() -> None:
+    page = page_of("resnet")
+    text = " ".join("".join(page.text).split())
+    assert "rmle (quick) at layer1.0/add, defense rmle: 40 inputs, 4 transmissions of each averaged" in text
+    assert "Threat model: knows rmle." in text
+    assert "0.250 (0.230–0.270)" in text
+    assert "practised on rmle" in text
+    alts = [image["alt"] for image in page.all("img")]
+    for which in ("best", "median", "worst"):
+        assert f"the original of the {which} reconstruction" in alts
+        assert f"the {which} reconstruction" in alts
+
+
 def test_the_latency_bar_is_in_proportion() -> None:
     advice = DEMOS["digits"]()
     assert advice.best is not None
