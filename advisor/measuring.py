@@ -21,16 +21,19 @@ def profile(
     *,
     extra: str | Path | None = None,
     progress: Progress | None = None,
+    limit: float | None = None,
 ) -> Profile:
     """Cost of every cut: `macs`, `params`, `bytes`, `edge_memory`, the latencies and `edge_energy`.
 
     Args:
         graph: the traced model.
-        device: key `name[:runtime[:precision[@mode]]]`, an alias such as `jetson`, or `local` (measured here).
+        device: key `name[:runtime[:precision[@mode]]]`, an alias such as `jetson`, `local` (measured here) or
+            `ssh://user@host[:port]` (measured there).
         link: preset, or `bandwidth=20Mbps,rtt=15ms`.
         cloud: as `device`.
         extra: a TOML file with your own devices and links.
         progress: called with the fraction done and what is being worked on.
+        limit: seconds of timing where something is measured; None for the usual.
 
     Raises:
         AdvisorError: on an unknown device or link; the message suggests the nearest names.
@@ -38,7 +41,7 @@ def profile(
     from advisor import profilers
 
     told = None if progress is None else lambda share: progress(share, "cost")
-    return profilers.profile(graph, device, link, cloud, extra=extra, progress=told)
+    return profilers.profile(graph, device, link, cloud, extra=extra, progress=told, limit=limit)
 
 
 def leakage(

@@ -26,6 +26,7 @@ from advisor.loading import LoadedModel, load_model
 from advisor.loading.shapes import infer_example
 from advisor.normalization import chosen_normalization
 from advisor.plans import Advice, Gallery
+from advisor.profilers import given as given_profiles
 from advisor.samples import Samples, check_against, load_samples
 from advisor.sweep import panel_size
 from advisor.synthesis import synthesise
@@ -164,11 +165,14 @@ def still_applies(
 def measure_cost(run: Run, graph: PartitionGraph, edge: Any, wire: Any, server: Any, given: Any) -> Profile:
     """The cost columns; those of a given profile win."""
     with run.timed("cost") as tell:
+        measured = Profile.load(given) if isinstance(given, str | Path) else given
+        if measured is not None:
+            given_profiles.check(measured.provenance, graph)
         cost = profilers.profile(graph, edge, wire, server, progress=lambda share: tell(share, "cost"))
-        if given is not None:
-            measured = given if isinstance(given, Profile) else Profile.load(given)
-            cost = cost.joined(measured)
-            run.assumptions.append("Cost columns were taken from the given profile.")
+        if measured is not None:
+            cost = given_profiles.joined(cost, measured)
+            names = ", ".join(given_profiles.taken(measured))
+            run.assumptions.append(f"Cost columns were taken from the given profile: {names}.")
         rows = [cost.provenance.get(key, {}) for key in ("device", "link", "cloud")]
         run.assumptions += [f"{row['key']}: {row['stands_for']}." for row in rows if row.get("stands_for")]
         run.assumptions += cost.provenance.get("cost", {}).get("notes", [])

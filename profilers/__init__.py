@@ -38,6 +38,7 @@ def profile(
     *,
     extra: str | Path | None = None,
     progress: Callable[[float], None] | None = None,
+    limit: float | None = None,
 ) -> Profile:
     """All cost columns of every cut, for one sample.
 
@@ -46,11 +47,13 @@ def profile(
 
     Args:
         graph: the traced model.
-        device: key `name[:runtime[:precision[@mode]]]`, an alias, or `local` (measured on this computer).
+        device: key `name[:runtime[:precision[@mode]]]`, an alias, `local` (measured here), or `ssh://user@host[:port]`
+            (measured there, see `ssh.Address`).
         link: preset, or `bandwidth=20Mbps,rtt=15ms[,down=…,jitter=…]`.
         cloud: as `device`.
         extra: the user's own TOML with further devices and links.
         progress: told the share that is done, 0 to 1.
+        limit: seconds of timing where something is measured; None for the usual.
 
     Raises:
         AdvisorError: on an unknown device or link, or one that no published figure supports.
@@ -58,7 +61,7 @@ def profile(
     from advisor.columns import Profile
     from advisor.profilers.setting import Setting
 
-    setting = Setting(graph, _device(device, extra), _link(link, extra), _device(cloud, extra), progress)
+    setting = Setting(graph, _device(device, extra), _link(link, extra), _device(cloud, extra), progress, limit)
     members = profilers()
     found: dict[str, Column] = {}
     for done, columns in enumerate(members.values(), start=1):
@@ -93,12 +96,14 @@ def _link(wanted: str | Link, extra: str | Path | None) -> Link:
 
 
 def _provenance(setting: Setting, found: dict[str, Column]) -> dict[str, Any]:
+    from advisor.profilers.fingerprint import fingerprint
+
     notes = [
         *setting.on_device.notes,
         *setting.on_cloud.notes,
         *(f"{setting.link.name}: {a}" for a in setting.link.assumed),
     ]
-    memory = setting.device.memory
+    memory = setting.memory
     too_large = [
         cut.name for cut, need in zip(setting.graph.cuts, found["edge_memory"].values, strict=True) if need > memory
     ]
@@ -106,7 +111,14 @@ def _provenance(setting: Setting, found: dict[str, Column]) -> dict[str, Any]:
         notes.append(
             f"{setting.device.key} has {memory / 1e9:.3g} GB: the edge half does not fit at {', '.join(too_large)}"
         )
+    measured = {
+        role: dict(half.facts)
+        for role, half in (("device", setting.on_device), ("cloud", setting.on_cloud))
+        if half.facts
+    }
     return {
+        "fingerprint": fingerprint(setting.graph),
+        **({"measured": measured} if measured else {}),
         "device": _plain(setting.device),
         "link": _plain(setting.link),
         "cloud": _plain(setting.cloud),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from advisor.errors import AdvisorError
 from advisor.profilers.facts import Table, check_keys, figure, nearest, read, shipped
+from advisor.profilers.ssh import SCHEME, address
 
 PRECISION_CLASS = {"fp32": "fp32", "tf32": "fp32", "fp16": "fp16", "amp-fp16": "fp16", "int8": "int8", "w8a8": "int8"}
 """Precision as published -> which datasheet peak it runs at."""
@@ -66,7 +67,9 @@ class Device:
 
     @property
     def key(self) -> str:
-        """`name:runtime:precision[@mode]`."""
+        """`name:runtime:precision[@mode]`; an address as it was given."""
+        if is_remote(self.name):
+            return self.name
         return f"{self.name}:{self.runtime}:{self.precision}" + (f"@{self.mode}" if self.mode else "")
 
     def __str__(self) -> str:
@@ -89,11 +92,13 @@ def device(key: str, extra: str | Path | None = None) -> Device:
     Raises:
         AdvisorError: on an unknown name, runtime, precision or mode (the nearest are named), or an absurd figure.
     """
+    if is_remote(key):
+        return remote_computer(key)
     rows, aliases = _device_rows(extra)
     base, _, mode = key.strip().partition("@")
     name, *rest = base.split(":")
     if name == LOCAL:
-        return this_computer()
+        return this_computer(*rest[:1])
     stands_for = ""
     if name in aliases:
         stands_for = aliases[name]["stands_for"]
@@ -107,12 +112,39 @@ def device(key: str, extra: str | Path | None = None) -> Device:
     return _device(name, rows[name], runtime, precision, mode, stands_for)
 
 
-def this_computer() -> Device:
-    """The computer this runs on, as measured by PyTorch on its CPU."""
+MEASURED_RUNTIMES = {"pytorch-eager": ("pt2",), "onnxruntime": ("onnx",)}
+"""What can be measured, here and over ssh, with the formats it loads."""
+
+
+def this_computer(runtime: str = "pytorch-eager") -> Device:
+    """The computer this runs on, measured on its CPU.
+
+    Raises:
+        AdvisorError: on a runtime that cannot be measured.
+    """
+    if runtime not in MEASURED_RUNTIMES:
+        raise AdvisorError(f"{LOCAL} cannot measure {runtime!r}.", f"It can: {', '.join(MEASURED_RUNTIMES)}.")
     pages = {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(getattr(os, "sysconf_names", {}))
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if pages else math.nan
+    stands_for = "this computer's CPU, measured now"
+    return Device(LOCAL, runtime, "fp32", memory=memory, loads=MEASURED_RUNTIMES[runtime], stands_for=stands_for)
+
+
+def is_remote(key: str) -> bool:
+    """Whether a key names a machine to measure over ssh."""
+    return key.strip().startswith(SCHEME)
+
+
+def remote_computer(key: str) -> Device:
+    """A machine that is measured over ssh, when its times are asked for.
+
+    Raises:
+        AdvisorError: when the key is no address.
+    """
+    at = address(key.strip())
+    runtime = at.runtime or "measured"
     return Device(
-        LOCAL, "pytorch-eager", "fp32", memory=memory, loads=("pt2",), stands_for="this computer's CPU, measured now"
+        key.strip(), runtime, "fp32", loads=MEASURED_RUNTIMES.get(runtime, ()), stands_for=f"{at}, measured now"
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from advisor.estimate import Estimate, Source
 
@@ -18,12 +19,14 @@ class Halves:
         cloud: `[cuts]`, from the cut to the output.
         notes: what they rest on, one sentence each.
         why: why they are NaN, or "".
+        facts: of the machine that was measured: board, versions, threads, clocks; empty where nothing was.
     """
 
     edge: tuple[Estimate, ...]
     cloud: tuple[Estimate, ...]
     notes: tuple[str, ...] = ()
     why: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def whole(self) -> Estimate:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from advisor.profilers import macs, measured, roofline
-from advisor.profilers.catalog import LOCAL, Device
+from advisor.profilers import macs, measured, remote, roofline
+from advisor.profilers.catalog import LOCAL, Device, is_remote
 from advisor.profilers.features import Work, piece_work
 from advisor.profilers.halves import Halves
 from advisor.profilers.measured import Progress
@@ -25,6 +25,7 @@ class Setting:
         graph: the traced model.
         device, link, cloud: where its halves run and what lies between.
         progress: told the share that is done while something is measured.
+        limit: seconds of timing where something is measured; None for the usual.
     """
 
     graph: PartitionGraph
@@ -32,6 +33,7 @@ class Setting:
     link: Link
     cloud: Device
     progress: Progress | None = None
+    limit: float | None = None
 
     @cached_property
     def counted(self) -> macs.MacCount:
@@ -53,8 +55,16 @@ class Setting:
         """Times of both halves on the cloud machine."""
         return self.on_device if self.cloud == self.device else self.times(self.cloud)
 
+    @property
+    def memory(self) -> float:
+        """Bytes of memory of the edge device; of a measured one what it said."""
+        told = self.on_device.facts.get("memory")
+        return self.device.memory if told is None else float(told)
+
     def times(self, device: Device) -> Halves:
-        """Measured on this computer, estimated for a catalog device."""
+        """Measured on this computer or over ssh, estimated for a catalog device."""
+        if is_remote(device.name):
+            return remote.halves(self.graph, device.name, self.progress, self.limit)
         if device.name == LOCAL:
-            return measured.halves(self.graph, self.progress)
+            return measured.halves(self.graph, self.progress, limit=self.limit, runtime=device.runtime)
         return roofline.halves(self.pieces, device)

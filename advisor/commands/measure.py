@@ -32,6 +32,10 @@ def profile(
     trusted: given.Trust = False,
     max_tensors: given.MaxTensors = None,
     granularity: given.Granularity = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(help="Stop timing after: 60s. For --device local and ssh://...", rich_help_panel=given.WHERE),
+    ] = None,
     out: given.Out = Path("out"),
     as_json: given.Json = False,
 ) -> None:
@@ -39,15 +43,17 @@ def profile(
     with exit_codes():
         import advisor
         from advisor import profilers
+        from advisor.units import duration
 
-        path = result_file(out, "profile.json")
+        path, limit = result_file(out, "profile.json"), given.optional(duration, time_limit, "--time-limit")
         profilers.device(device, extra), profilers.link(link, extra), profilers.device(cloud, extra)
         with StageProgress() as progress, answer_only():
             wanted = Wanted(model, arch, trusted, input_shape, "none", max_tensors=max_tensors, granularity=granularity)
             graph = wanted.graph(progress)
             found = advisor.profile(
-                graph, device, link, cloud, extra=extra, progress=lambda share, what: progress("cost", share, what)
-            )
+                graph, device, link, cloud, extra=extra, limit=limit,
+                progress=lambda share, what: progress("cost", share, what),
+            )  # fmt: skip
         say(progress.summary())
         _finish(found, path, as_json)
 

@@ -26,7 +26,10 @@ ModelAgain = Annotated[
     str | None, typer.Argument(help="A file or name as above; with --from it may be left out.", show_default=False)
 ]
 Device = Annotated[
-    str, typer.Option("--device", help="Edge device: a name of `advisor devices`, or local.", rich_help_panel=WHERE)
+    str,
+    typer.Option(
+        "--device", help="Edge device: a name of `advisor devices`, local, or ssh://user@host.", rich_help_panel=WHERE
+    ),
 ]
 Link = Annotated[
     str,

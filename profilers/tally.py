@@ -1,0 +1,67 @@
+"""What the agent timed, as halves with their intervals and a sentence on what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from advisor.errors import AdvisorError
+from advisor.estimate import NORMAL_90, Estimate
+from advisor.profilers.halves import Halves
+
+EXPLAINED_GAP = 0.05
+
+
+def halves(result: Mapping[str, Any], cuts: int, facts: Mapping[str, Any], where: str) -> Halves:
+    """Halves of a result in the agent's form.
+
+    Args:
+        result: `times` (name -> median, low, high in seconds), `pieces` (of their sum a round), `rounds`.
+        cuts: of the model.
+        facts: of the machine, kept with the profile.
+        where: what to call the machine.
+
+    Raises:
+        AdvisorError: when a half is missing, as in a result of an agent that did not finish.
+    """
+    times = result.get("times", {})
+    wanted = ["whole", *(f"{half}:{i}" for i in range(1, cuts - 1) for half in ("edge", "cloud"))]
+    if any(name not in times for name in wanted):
+        raise AdvisorError(f"{where} timed no more than {len(times)} of {len(wanted)} halves.", "Measure again.")
+    method = _method(result, facts, where)
+    nothing, whole = Estimate.exact(0.0, "s", "measured", method), estimate(times["whole"], method)
+    edge = [nothing, *(estimate(times[f"edge:{i}"], method) for i in range(1, cuts - 1)), whole]
+    cloud = [whole, *(estimate(times[f"cloud:{i}"], method) for i in range(1, cuts - 1)), nothing]
+    notes = (f"{method}; {result['rounds']} rounds; {_gaps(result, edge, cloud)}",)
+    return Halves(tuple(edge), tuple(cloud), notes, "", {**facts, "where": where})
+
+
+def estimate(found: Sequence[float], method: str = "") -> Estimate:
+    """Median with its 90 % interval, in seconds."""
+    value, low, high = (float(seconds) for seconds in found)
+    return Estimate(value, (high - low) / (2 * NORMAL_90), low, high, "s", "measured", method)
+
+
+def _method(result: Mapping[str, Any], facts: Mapping[str, Any], where: str) -> str:
+    named = {"pytorch-eager": "eager PyTorch", "onnxruntime": "ONNX Runtime"}.get(facts["runtime"], facts["runtime"])
+    board = f" ({facts['board']})" if facts.get("board") else ""
+    text = (
+        f"measured in {named} {facts['version']} on {where}{board}, {facts['on']}, {facts['threads']} threads, batch 1"
+    )
+    clocks = [hertz for key in ("started", "ended") for hertz in result.get(key, ())]
+    if clocks:
+        text += f", cores at {min(clocks) / 1e9:.2f} to {max(clocks) / 1e9:.2f} GHz"
+    return text + (f" ({result['governor']})" if result.get("governor") else "")
+
+
+def _gaps(result: Mapping[str, Any], edge: Sequence[Estimate], cloud: Sequence[Estimate]) -> str:
+    """What halves and pieces add up to, beside the whole model."""
+    whole = edge[-1].value
+    gaps = [e.value + c.value - whole for e, c in zip(edge[1:-1], cloud[1:-1], strict=True)]
+    worst = max(gaps, key=abs, default=0.0) / whole
+    pieces = float(result["pieces"][0]) / whole - 1
+    text = f"edge + cloud deviates from the whole model by at most {100 * worst:+.1f} %"
+    text += f", the pieces run one by one by {100 * pieces:+.1f} %"
+    if max(abs(worst), abs(pieces)) > EXPLAINED_GAP:
+        text += " (each part pays for its own call and finds other data in the caches; the clocks may have moved)"
+    return text
