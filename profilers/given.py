@@ -34,4 +34,4 @@ def joined(cost: Profile, measured: Profile) -> Profile:
     sums = [total(estimates) for estimates in zip(*parts, strict=True)]
     why = ["; ".join(filter(None, reasons)) for reasons in zip(*(both[n].why for n in LATENCIES), strict=True)]
     latency = replace(Column.of_estimates("latency", "low", sums, why), method=cost["latency"].method)
-    return Profile(joined.cuts, {**both.columns, "latency": latency}, both.provenance)
+    return Profile(both.cuts, {**both.columns, "latency": latency}, both.provenance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from advisor.errors import AdvisorError
@@ -33,7 +34,28 @@ def halves(result: Mapping[str, Any], cuts: int, facts: Mapping[str, Any], where
     edge = [nothing, *(estimate(times[f"edge:{i}"], method) for i in range(1, cuts - 1)), whole]
     cloud = [whole, *(estimate(times[f"cloud:{i}"], method) for i in range(1, cuts - 1)), nothing]
     notes = (f"{method}; {result['rounds']} rounds; {_gaps(result, edge, cloud)}",)
+    edge, cloud = nested(edge), nested(cloud[::-1])[::-1]
     return Halves(tuple(edge), tuple(cloud), notes, "", {**facts, "where": where})
+
+
+def nested(times: Sequence[Estimate]) -> list[Estimate]:
+    """Times of parts that contain each other, smallest first: where noise put them out of order, the mean of the run.
+
+    Isotonic regression by pooling adjacent violators (Ayer et al. 1955), of the ends of the intervals alike.
+    """
+    runs: list[list[Estimate]] = []
+    for time in times:
+        runs.append([time])
+        while len(runs) > 1 and _mean(runs[-2]).value > _mean(runs[-1]).value:
+            runs[-2:] = [runs[-2] + runs[-1]]
+    return [_mean(run) for run in runs for _ in run]
+
+
+def _mean(run: Sequence[Estimate]) -> Estimate:
+    value, stderr, low, high = (
+        sum(getattr(time, name) for time in run) / len(run) for name in ("value", "stderr", "low", "high")
+    )
+    return replace(run[0], value=value, stderr=stderr, low=low, high=high)
 
 
 def estimate(found: Sequence[float], method: str = "") -> Estimate:

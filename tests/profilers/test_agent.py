@@ -154,3 +154,12 @@ def test_halves_are_as_they_were_timed_and_the_gaps_are_said() -> None:
 def test_a_result_that_stopped_early_is_refused() -> None:
     with pytest.raises(AdvisorError, match=r"there timed no more than 3 of 5 halves"):
         tally.halves(RESULT, 4, FACTS, "there")
+
+
+def test_nested_parts_are_put_in_order_as_isotonic_regression_does() -> None:
+    from sklearn.isotonic import isotonic_regression
+
+    values = np.random.default_rng(0).normal(np.linspace(0, 2, 30), 1)
+    found = tally.nested([tally.estimate((v, v - 1, v + 1)) for v in values])
+    assert [e.value for e in found] == pytest.approx(isotonic_regression(values))
+    assert [e.high - e.low for e in found] == pytest.approx([2.0] * 30)
