@@ -188,7 +188,7 @@ class Pricer:
         if limits.max_ssim is not None and similar.high > floor:
             shares.append((limits.max_ssim - floor) / (similar.high - floor))
         # the interval's unfavourable end is what must meet the limits
-        return max(0.0, min(shares)) ** (1 / (1 - NOISE_DOUBT))
+        return float(max(0.0, min(shares)) ** (1 / (1 - NOISE_DOUBT)))
 
     def _bare(self, name: str, cut: Cut) -> Estimate:
         if name not in self.profile:
