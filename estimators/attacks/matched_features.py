@@ -16,7 +16,7 @@ from advisor.estimators.attacks.shrinking import Shrinking
 from advisor.estimators.images import mse
 from advisor.sweep import NotMeasurableError
 
-BUDGETS = {"quick": Descent(150, 0.03), "strong": Descent(2000, 0.02)}
+BUDGETS = {"quick": Descent(150, 0.1), "strong": Descent(2000, 0.05)}
 WEIGHTS = (0.0, 0.01, 0.1, 1.0)
 """Of the prior; which one, and whether to denoise first, is tried on samples of the attacker's own."""
 

@@ -17,7 +17,7 @@ from advisor.sweep import NotMeasurableError
 Tick = Callable[[float], None]
 
 OUTSIDE = 10.0
-"""Weight of what lies outside of [0, 1]: a hard limit stops Adam at the borders and costs 2 to 3 dB."""
+"""Weight of what lies outside of [0, 1]; the result is clipped."""
 
 MEMORY = 400 * 2**20
 """Bytes of activations that one step may keep."""
