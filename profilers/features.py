@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -26,20 +27,22 @@ class Work:
         macs: multiply-adds, as counted by fvcore.
         weights: parameter elements read, once per use.
         activations: elements that operations write.
+        depthwise, grouped, attention: how many of the operations are convolutions of one channel a group, convolutions
+            of several, or scaled dot-product attention.
+        pointwise: multiply-adds of dense 1×1 convolutions.
     """
 
     ops: float = 0.0
     macs: float = 0.0
     weights: float = 0.0
     activations: float = 0.0
+    depthwise: float = 0.0
+    grouped: float = 0.0
+    attention: float = 0.0
+    pointwise: float = 0.0
 
     def __add__(self, other: Work) -> Work:
-        return Work(
-            self.ops + other.ops,
-            self.macs + other.macs,
-            self.weights + other.weights,
-            self.activations + other.activations,
-        )
+        return Work(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def traffic(self, item_size: int, fused: bool, batch: int = 1) -> float:
         """Bytes through memory: weights once a batch, activations written and read once."""
@@ -77,8 +80,26 @@ def _node_work(graph: PartitionGraph, nodes: Sequence[fx.Node]) -> Work:
         size = graph.value_bytes(node)
         written = size / _item_size(node) if size else 0.0
         read = sum(graph.constant(source).numel() for source in node.all_input_nodes if source.op == "get_attr")
-        total += Work(ops=float(size > 0), weights=float(read), activations=written)
+        total += Work(ops=float(size > 0), weights=float(read), activations=written) + _kind(graph, node, written)
     return total
+
+
+def _kind(graph: PartitionGraph, node: fx.Node, written: float) -> Work:
+    """Convolutions by their groups, and attention."""
+    from torch.fx import Node
+
+    name = str(node.target)
+    if "scaled_dot_product_attention" in name:
+        return Work(attention=1.0)
+    if not any(text in name for text in ("conv1d", "conv2d", "conv3d")) or "transpose" in name:
+        return Work()
+    weight, groups = node.args[1], node.args[6] if len(node.args) > 6 else 1
+    if not (isinstance(weight, Node) and weight.op == "get_attr" and isinstance(groups, int)):
+        return Work()
+    shape = graph.constant(weight).shape
+    if groups > 1:
+        return Work(depthwise=1.0) if shape[1] == 1 else Work(grouped=1.0)
+    return Work(pointwise=written * shape[1]) if math.prod(shape[2:]) == 1 else Work()
 
 
 def _item_size(node: fx.Node) -> int:

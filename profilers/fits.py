@@ -6,12 +6,13 @@ Parameters were fitted by `fitting.py` and are shipped in `fits.toml`, so that n
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advisor.errors import AdvisorError
 from advisor.profilers.catalog import PRECISION_CLASS, Device, runtime_family
 from advisor.profilers.facts import Table, shipped
 from advisor.profilers.features import ITEM_SIZE, Work
+from advisor.profilers.resemblance import Neighbours, spread, traits
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Fit:
         log_sd: standard deviation of ln(measured / estimated), for networks left out.
         stretch: factor by which a power mode's unknown clocks widen the interval, either way.
         basis: what it was fitted on, in one sentence.
+        neighbours: what networks alike tell; `half_width` and `log_sd` are then in units of `resemblance.spread`.
     """
 
     seconds_per_op: float
@@ -38,6 +40,26 @@ class Fit:
     log_sd: float
     basis: str
     stretch: float = 1.0
+    neighbours: Neighbours | None = None
+
+    def adapted(self, whole: Work) -> Fit:
+        """The fit for one network: corrected by what networks alike took, with the interval that follows."""
+        if self.neighbours is None:
+            return self
+        factor, (nearest, name) = self.neighbours.factor(whole), self.neighbours.nearest(whole)
+        width = spread(nearest)
+        basis = f"{self.basis}; corrected by {100 * (factor - 1):+.0f} % after networks alike"
+        basis += f", the nearest here {name} (likeness {nearest:.2f})" if name else ""
+        return replace(
+            self,
+            seconds_per_op=self.seconds_per_op * factor,
+            seconds_per_mac=self.seconds_per_mac * factor,
+            seconds_per_byte=self.seconds_per_byte * factor,
+            half_width=self.half_width * width,
+            log_sd=self.log_sd * width,
+            basis=basis,
+            neighbours=None,
+        )
 
     def seconds(self, work: Work) -> float:
         """Estimated time of some work, batch 1."""
@@ -74,7 +96,17 @@ def _own(row: Table, device: Device) -> Fit:
         f"fitted on {row['points']} published latencies of {row['networks']} networks on this device; a network"
         f" left out was off by {100 * row['median_error']:.0f} % (median)"
     )
-    return _fit(row, device, row["seconds_per_mac"], row["seconds_per_byte"], basis)
+    fit = _fit(row, device, row["seconds_per_mac"], row["seconds_per_byte"], basis)
+    return replace(fit, neighbours=_neighbours(row))
+
+
+def _neighbours(row: Table) -> Neighbours:
+    known = {
+        f"{name} {shape}": traits(Work(*numbers)) for name, shape, *numbers in shipped("features.toml")["networks"]
+    }
+    names, coefficients, measured = zip(*row["neighbours"], strict=True)
+    at = tuple(found for name in names if (found := known[name]) is not None)
+    return Neighbours(names, at, coefficients, measured)
 
 
 def _borrowed(row: Table, device: Device) -> Fit:

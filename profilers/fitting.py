@@ -1,8 +1,8 @@
 """Fits the latency model on the published measurements; `python -m advisor.profilers.fitting` rewrites `fits.toml`.
 
-Non-negative least squares in relative error; each network is left out once to learn how wrong the fit is on
-networks it never saw. Devices with few networks are pooled with kin: same runtime, kind and unit, work in units of
-datasheet peaks; there each device is left out once.
+Non-negative least squares in relative error, then what networks alike tell (`kriging.py`); each network is left out
+of all devices once to learn how wrong that is on networks it never saw. Devices with few networks are pooled with
+kin: same runtime, kind and unit, work in units of datasheet peaks; there each device is left out once.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from advisor.profilers.catalog import PRECISION_CLASS, Device, device, devices, runtime_facts
+from advisor.profilers.catalog import PRECISION_CLASS, Device, device, devices, runtime_facts, runtime_family
 from advisor.profilers.facts import FOLDER, shipped
 from advisor.profilers.features import ITEM_SIZE, Work
 from advisor.profilers.fits import kin_runtime
+from advisor.profilers.kriging import Learnt, learn
 
 MIN_NETWORKS = 4
 """One more than the model has parameters: fewer say nothing of its error."""
@@ -41,6 +42,7 @@ class Point:
     precision: str
     unit: str
     network: str
+    shape: str
     batch: int
     work: Work
     seconds: float
@@ -62,7 +64,7 @@ def points() -> list[Point]:
             name, shape = SAME_NETWORK.get(name, name), shape.rstrip("?")
             if (name, shape) in works:
                 setting = (series["device"], series["runtime"], series["precision"], unit)
-                found.append(Point(*setting, name, batch, works[name, shape], milliseconds * 1e-3))
+                found.append(Point(*setting, name, shape, batch, works[name, shape], milliseconds * 1e-3))
     return found
 
 
@@ -100,11 +102,45 @@ def left_out(
 def fit_all() -> dict[str, list[dict[str, Any]]]:
     """The contents of `fits.toml`: `own` fits of a device, runtime and precision; `kin` by datasheet peaks."""
     everything = points()
-    own = [fit for group in _grouped(everything, _setting) if (fit := _own(group))]
+    groups = fitted_groups(everything)
+    own = [_own(group, found) for group, found in zip(groups, learnt(groups), strict=True)]
     kin = [fit for group in _grouped(_with_peaks(everything), _kinship) if (fit := _kin(group))]
     _widths(own, "networks")
     _widths(kin, "lenders")
     return {"own": own, "kin": kin}
+
+
+def fitted_groups(all_points: list[Point]) -> list[list[Point]]:
+    """Points by device, runtime and precision, where enough networks were measured for a fit of their own."""
+    return [group for group in _grouped(all_points, _setting) if len({p.network for p in group}) >= MIN_NETWORKS]
+
+
+def learnt(groups: list[list[Point]]) -> list[Learnt]:
+    """What networks alike tell of each group, those of one runtime together; each network left out of all at once."""
+    found: dict[int, Learnt] = {}
+    families = [kriging_family(group[0].runtime) for group in groups]
+    for family in dict.fromkeys(families):
+        members = [i for i, name in enumerate(families) if name == family]
+        parts = [groups[i] for i in members]
+        result = learn(
+            [rows(part) for part in parts],
+            [np.array([p.seconds for p in part]) for part in parts],
+            [[(p.network, p.shape, p.work) for p in part] for part in parts],
+            solve,
+        )
+        found.update(zip(members, result, strict=True))
+    return [found[i] for i in range(len(groups))]
+
+
+def kriging_family(runtime: str) -> str:
+    """Runtimes that err alike: thread counts and versions of one, and the two front ends of Qualcomm's compiler."""
+    family = runtime_family(runtime)
+    return "qnn" if family in ("tflite-qnn", "qnn-dlc") else family
+
+
+def rows(group: Sequence[Point]) -> np.ndarray:
+    """`[points, 3]`: ops, MACs and bytes of each."""
+    return np.array([p.row() for p in group], dtype=float)
 
 
 def _setting(point: Point) -> tuple[str, ...]:
@@ -124,22 +160,20 @@ def _grouped(all_points: list[Point], key: Callable[[Point], tuple[str, ...]]) -
         yield groups[name]
 
 
-def _own(group: list[Point]) -> dict[str, Any] | None:
-    networks = [p.network for p in group]
-    if len(set(networks)) < MIN_NETWORKS:
-        return None
-    features, seconds = np.array([p.row() for p in group], dtype=float), np.array([p.seconds for p in group])
-    estimated = left_out(features, seconds, networks)
+def _own(group: list[Point], found: Learnt) -> dict[str, Any]:
+    features, seconds = rows(group), np.array([p.seconds for p in group])
     per_op, per_mac, per_byte = solve(features, seconds)
+    errors = np.log(seconds / found.left_out)
     return {
         **dict(zip(("device", "runtime", "precision", "unit"), _setting(group[0]), strict=True)),
         "seconds_per_op": float(per_op),
         "seconds_per_mac": float(per_mac),
         "seconds_per_byte": float(per_byte),
         "points": len(group),
-        "networks": len(set(networks)),
-        "median_error": float(np.median(np.abs(estimated / seconds - 1))),
-        "left_out_log_rms": _log_rms(estimated, seconds),
+        "networks": len({p.network for p in group}),
+        "median_error": float(np.median(np.abs(found.left_out / seconds - 1))),
+        "left_out_log_rms": float(np.sqrt(np.mean((errors / found.spread) ** 2))),
+        "neighbours": found.neighbours,
     }
 
 
@@ -215,6 +249,8 @@ def write(folder: Path = FOLDER) -> None:
 def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,14 +62,14 @@ def write(folder: Path = FOLDER) -> None:
     lines = [
         "# Work of one forward pass of the published networks for one sample, from torchvision's networks.",
         "# Written by `python -m advisor.profilers.published`.",
-        "# Each row: name, input, operations, multiply-adds, weight elements, activation elements.",
+        "# Each row: name, input, then the attributes of `features.Work` in order.",
         "networks = [",
     ]
     for name, shape in sorted(published):
         with torch.random.fork_rng():
             found = work(name, shape)
         if found is not None:
-            numbers = ", ".join(f"{value:.1f}" for value in (found.ops, found.macs, found.weights, found.activations))
+            numbers = ", ".join(f"{value:.1f}" for value in astuple(found))
             lines.append(f'  ["{name}", "{shape}", {numbers}],')
     write_atomically(folder / "features.toml", "\n".join([*lines, "]"]) + "\n")
 

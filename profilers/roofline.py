@@ -24,7 +24,8 @@ def halves(pieces: Sequence[Work], device: Device) -> Halves:
     Raises:
         AdvisorError: when no published latency, of this device or of its kin, supports an estimate.
     """
-    fit = fit_for(device)
+    whole = edge_work(pieces)[-1]
+    fit = fit_for(device).adapted(whole)
     edge = tuple(seconds(work, fit) for work in edge_work(pieces))
     cloud = tuple(seconds(work, fit) for work in cloud_work(pieces))
     why = "the multiply-adds could not be counted" if math.isnan(edge[-1].value) else ""
