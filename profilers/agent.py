@@ -408,7 +408,7 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(probe()))
         return 0
     if len(arguments) == 2 and arguments[0] == "run":
-        return run(arguments[1])
+        return run(os.path.abspath(arguments[1]))  # "." itself could not be removed at the end
     sys.stderr.write("usage: agent.py probe | agent.py run FOLDER\n")
     return 2
 
