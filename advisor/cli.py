@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from advisor.commands.attack import attack, attacks
+from advisor.commands.calibrate import calibrate
 from advisor.commands.catalog import devices, links
 from advisor.commands.measure import leakage, profile
 from advisor.commands.recommend import recommend
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (recommend, profile, leakage, attack, attacks, split, devices, links):
+for command in (recommend, profile, leakage, attack, attacks, split, calibrate, devices, links):
     app.command()(command)
 
 

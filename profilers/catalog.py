@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from advisor.errors import AdvisorError
@@ -42,6 +42,7 @@ class Device:
         fused: whether the runtime fuses elementwise operators.
         loads: file formats the runtime can load, directly or as `runtime_note` says.
         stands_for: what the name means, in one sentence.
+        calibration: device file that `advisor calibrate` wrote, where this row comes from one.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Device:
     confidence: str = ""
     source: str = ""
     note: str = ""
+    calibration: str = ""
 
     @property
     def key(self) -> str:
@@ -89,11 +91,15 @@ def devices(extra: str | Path | None = None) -> tuple[Device, ...]:
 def device(key: str, extra: str | Path | None = None) -> Device:
     """Look a device up by `name[:runtime[:precision[@mode]]]`, by alias, or `local` for this computer.
 
+    `FILE.toml` is the device of that file, `FILE.toml:name` one of several.
+
     Raises:
         AdvisorError: on an unknown name, runtime, precision or mode (the nearest are named), or an absurd figure.
     """
     if is_remote(key):
         return remote_computer(key)
+    if ".toml" in key:
+        return _from_file(key.strip())
     rows, aliases = _device_rows(extra)
     base, _, mode = key.strip().partition("@")
     name, *rest = base.split(":")
@@ -109,7 +115,19 @@ def device(key: str, extra: str | Path | None = None) -> Device:
     if len(rest) > 2:
         raise AdvisorError(f"{key!r} is no device key.", "Write name[:runtime[:precision[@mode]]].")
     runtime, precision = _setting(name, rows[name], rest)
-    return _device(name, rows[name], runtime, precision, mode, stands_for)
+    found = _device(name, rows[name], runtime, precision, mode, stands_for)
+    calibrated = extra is not None and name in read(extra).get("calibrations", {}) and not rest
+    return replace(found, calibration=str(extra)) if calibrated else found
+
+
+def _from_file(key: str) -> Device:
+    """A device of a user's own file: the only one, or the one that is named behind the file."""
+    path, _, wanted = key.partition(".toml")
+    path, wanted = f"{path}.toml", wanted.removeprefix(":")
+    names = tuple(read(path).get("devices", {}))
+    if not wanted and len(names) != 1:
+        raise AdvisorError(f"{path} has {len(names)} devices: {', '.join(names)}.", f"Name one: {path}:NAME.")
+    return device(wanted or names[0], path)
 
 
 MEASURED_RUNTIMES = {"pytorch-eager": ("pt2",), "onnxruntime": ("onnx",)}

@@ -78,7 +78,7 @@ def _node_work(graph: PartitionGraph, nodes: Sequence[fx.Node]) -> Work:
     total = Work()
     for node in nodes:
         size = graph.value_bytes(node)
-        written = size / _item_size(node) if size else 0.0
+        written = size / item_size(node) if size else 0.0
         read = sum(graph.constant(source).numel() for source in node.all_input_nodes if source.op == "get_attr")
         total += Work(ops=float(size > 0), weights=float(read), activations=written) + _kind(graph, node, written)
     return total
@@ -102,7 +102,8 @@ def _kind(graph: PartitionGraph, node: fx.Node, written: float) -> Work:
     return Work(pointwise=written * shape[1]) if math.prod(shape[2:]) == 1 else Work()
 
 
-def _item_size(node: fx.Node) -> int:
+def item_size(node: fx.Node) -> int:
+    """Bytes of one element of what a node writes."""
     from torch import Tensor
     from torch.utils import _pytree as pytree
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from advisor.profilers import macs, measured, remote, roofline
+from advisor.profilers import calibration, macs, measured, remote, roofline
 from advisor.profilers.catalog import LOCAL, Device, is_remote
 from advisor.profilers.features import Work, piece_work
 from advisor.profilers.halves import Halves
@@ -67,4 +67,6 @@ class Setting:
             return remote.halves(self.graph, device.name, self.progress, self.limit)
         if device.name == LOCAL:
             return measured.halves(self.graph, self.progress, limit=self.limit, runtime=device.runtime)
+        if device.calibration:
+            return calibration.halves(self.graph, device.calibration, device.name)
         return roofline.halves(self.pieces, device)

@@ -28,7 +28,9 @@ ModelAgain = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        "--device", help="Edge device: a name of `advisor devices`, local, or ssh://user@host.", rich_help_panel=WHERE
+        "--device",
+        help="Edge device: a name of `advisor devices`, local, ssh://user@host, or FILE.toml.",
+        rich_help_panel=WHERE,
     ),
 ]
 Link = Annotated[

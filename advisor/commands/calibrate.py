@@ -1,0 +1,37 @@
+"""`advisor calibrate`: a device file for the machine at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from advisor.commands import options as given
+from advisor.commands.exits import exit_codes, say
+from advisor.commands.outputs import answer_only, writable
+from advisor.progress import StageProgress
+
+
+def calibrate(
+    out: Annotated[Path, typer.Option("--out", help="The device file to write.", rich_help_panel=given.OUTPUT)] = Path(
+        "device.toml"
+    ),
+    name: Annotated[str, typer.Option(help="What to call the device.")] = "this-machine",
+    time_limit: Annotated[str, typer.Option(help="How long to measure.")] = "120s",
+) -> None:
+    """Learn how fast this machine runs each kind of operator, from micro-benchmarks; writes a device file."""
+    with exit_codes():
+        from advisor.errors import AdvisorError
+        from advisor.files import write_atomically
+        from advisor.profilers.calibrating import calibrate as measure
+        from advisor.units import duration
+
+        if out.suffix != ".toml":
+            raise AdvisorError(f"{out} is no .toml file.", "Write --out device.toml.")
+        writable(out.parent, (out.name,))
+        seconds = given.optional(duration, time_limit, "--time-limit") or 0.0
+        with StageProgress() as progress, answer_only():
+            text = measure(name, seconds, lambda share: progress("cost", share, "operators"))
+        write_atomically(out, text)
+        say(f"Wrote {out}. Use it: advisor recommend MODEL --device {out}")

@@ -1,0 +1,179 @@
+"""A machine's own calibration: a roofline a kind of operator, corrected by operators alike, learnt in minutes.
+
+Each kind has t = a + MACs/E + bytes/B, fitted in relative error, times a Gaussian process over the operator's shape;
+what it predicts of a model is the sum over its operators. It holds for one machine, runtime and number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from advisor.errors import AdvisorError
+from advisor.estimate import NORMAL_90, Estimate
+from advisor.profilers.facts import read
+from advisor.profilers.halves import Halves
+from advisor.profilers.operators import KINDS, Operator, operators
+
+if TYPE_CHECKING:
+    from advisor.graph import PartitionGraph
+    from advisor.profilers.microbenchmarks import Timed
+
+LENGTHS, SPREAD, NOISE = (0.35, 0.5, 0.75, 1.0, 1.5, 2.5), 0.5, 0.1
+"""Of the Gaussian process over `Operator.point`: length scales, of which each kind takes the one with the least left-out
+error, and standard deviations in ln(measured / roofline)."""
+
+SMALLEST = 12
+"""Micro-benchmarks a kind must have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """One kind of operator.
+
+    Attributes:
+        seconds_per_op, seconds_per_mac, seconds_per_byte: of the roofline.
+        points: `[benchmarks, 6]`, see `Operator.point`.
+        coefficients: `[benchmarks]` of the Gaussian process.
+        length: its length scale.
+        log_sd: of ln(measured / predicted), each benchmark left out once.
+    """
+
+    seconds_per_op: float
+    seconds_per_mac: float
+    seconds_per_byte: float
+    points: np.ndarray
+    coefficients: np.ndarray
+    log_sd: float
+    length: float
+
+    def seconds(self, operator: Operator) -> float:
+        """Of one operator."""
+        parameters = (self.seconds_per_op, self.seconds_per_mac, self.seconds_per_byte)
+        base = sum(a * b for a, b in zip(parameters, operator.row(), strict=True))
+        alike = _likeness(np.array([operator.point()]), self.points, self.length)[0]
+        return base * math.exp(float(alike @ self.coefficients))
+
+
+def fit(timed: Sequence[Timed]) -> dict[str, Kind]:
+    """Parameters of every kind that was measured often enough."""
+    found = {}
+    for kind in KINDS:
+        members = [(operator, seconds) for operator, seconds in timed if operator.kind == kind]
+        if len(members) >= SMALLEST:
+            found[kind] = _fit([operator for operator, _ in members], np.array([seconds for _, seconds in members]))
+    return found
+
+
+def _fit(members: Sequence[Operator], seconds: np.ndarray) -> Kind:
+    from advisor.profilers.fitting import solve
+
+    rows, points = np.array([o.row() for o in members]), np.array([o.point() for o in members])
+    parameters = solve(rows, seconds)
+    residual = np.log(seconds / np.maximum(rows @ parameters, 1e-9))
+    weights, error, length = min((_process(points, residual, length) for length in LENGTHS), key=lambda found: found[1])
+    per_op, per_mac, per_byte = (float(value) for value in parameters)
+    return Kind(per_op, per_mac, per_byte, points, SPREAD**2 * weights, error, length)
+
+
+def _process(points: np.ndarray, residual: np.ndarray, length: float) -> tuple[np.ndarray, float, float]:
+    """Weights of the Gaussian process, and its root mean square error with each point left out once."""
+    inverse = np.linalg.inv(SPREAD**2 * _likeness(points, points, length) + NOISE**2 * np.eye(len(points)))
+    weights = inverse @ residual
+    left_out = weights / np.diag(inverse)  # Rasmussen & Williams 2006, eq. 5.12
+    return weights, float(np.sqrt(np.mean(left_out**2))), length
+
+
+def _likeness(one: np.ndarray, other: np.ndarray, length: float) -> np.ndarray:
+    squares = ((one[:, None, :] - other[None, :, :]) ** 2).sum(-1)
+    result: np.ndarray = np.exp(-0.5 * squares / length**2)
+    return result
+
+
+def halves(graph: PartitionGraph, path: str, name: str) -> Halves:
+    """Estimated times of both halves at every cut, on the machine that was calibrated.
+
+    Raises:
+        AdvisorError: when the file holds no calibration.
+    """
+    kinds = load(path, name)
+    pieces = [_piece(operators(graph, i), kinds) if i else (0.0, 0.0) for i in range(len(graph.cuts))]
+    seconds, errors = ([piece[j] for piece in pieces] for j in (0, 1))
+    basis = f"calibrated on this machine's operators ({sum(len(k.points) for k in kinds.values())} micro-benchmarks)"
+    edge = [_estimate(t, e, basis) for t, e in zip(accumulate(seconds), accumulate(errors), strict=True)]
+    later = [list(accumulate(reversed(values[1:]), initial=0.0))[::-1] for values in (seconds, errors)]
+    cloud = [_estimate(t, e, basis) for t, e in zip(*later, strict=True)]
+    return Halves(tuple(edge), tuple(cloud), (f"{name}: {basis}",))
+
+
+def _piece(members: Sequence[Operator], kinds: Mapping[str, Kind]) -> tuple[float, float]:
+    """Seconds and their standard error; operators of one kind err together, which overstates it rather than not."""
+    usual = kinds.get("pass") or next(iter(kinds.values()))
+    times = [(kinds.get(o.kind, usual).seconds(o), kinds.get(o.kind, usual).log_sd) for o in members]
+    return math.fsum(t for t, _ in times), math.fsum(t * sd for t, sd in times)
+
+
+def _estimate(seconds: float, error: float, basis: str) -> Estimate:
+    wide = math.exp(NORMAL_90 * error / seconds) if seconds else 1.0
+    return Estimate(seconds, error, seconds / wide, seconds * wide, "s", "estimated", basis)
+
+
+# ---- the device file -----------------------------------------------------------------------------------------------
+
+
+def toml(name: str, kinds: Mapping[str, Kind], facts: Mapping[str, Any]) -> str:
+    """A device file: a row of the catalog's form, and the calibration it rests on."""
+    lines = [
+        "# Written by `advisor calibrate`: a device that `--device FILE.toml` and `--extra FILE.toml` take.",
+        "",
+        f"[devices.{name}]",
+        *(f"{key} = {_value(value)}" for key, value in facts.items()),
+    ]
+    for kind, found in kinds.items():
+        lines += ["", f"[calibrations.{name}.{kind}]"]
+        lines += [f"{key} = {getattr(found, key):.6g}" for key in _NUMBERS]
+        rows = np.column_stack([found.points, found.coefficients])
+        lines += ["points = [", *(f"  [{', '.join(f'{v:.4g}' for v in row)}]," for row in rows), "]"]
+    return "\n".join(lines) + "\n"
+
+
+_NUMBERS = ("seconds_per_op", "seconds_per_mac", "seconds_per_byte", "log_sd", "length")
+
+
+def _value(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else f"{value:.6g}"
+
+
+@cache
+def load(path: str, name: str) -> dict[str, Kind]:
+    """The calibration of a device file.
+
+    Raises:
+        AdvisorError: when it has none, or a figure is no positive number.
+    """
+    rows = read(path).get("calibrations", {}).get(name)
+    if not rows:
+        raise AdvisorError(f"{path} holds no calibration of {name}.", "Write it with `advisor calibrate`.")
+    return {kind: _kind(path, kind, row) for kind, row in rows.items()}
+
+
+def _kind(path: str, kind: str, row: Mapping[str, Any]) -> Kind:
+    try:
+        table = np.array(row["points"], dtype=float)
+        per_op, per_mac, per_byte, log_sd, length = numbers = [float(row[key]) for key in _NUMBERS]
+    except (KeyError, TypeError, ValueError) as error:
+        raise AdvisorError(
+            f"{path}: the calibration of {kind} is damaged: {error}.", "Run `advisor calibrate`."
+        ) from None
+    plausible = all(math.isfinite(v) and v >= 0 for v in numbers) and np.isfinite(table).all() and sum(numbers[:3]) > 0
+    if not plausible or table.ndim != 2 or table.shape[1] != 7 or numbers[0] > 10 or not length:
+        raise AdvisorError(f"{path}: the calibration of {kind} has absurd figures.", "Run `advisor calibrate` again.")
+    return Kind(per_op, per_mac, per_byte, table[:, :6], table[:, 6], log_sd, length)
