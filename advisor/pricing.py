@@ -23,6 +23,7 @@ from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, under_noise
 from advisor.estimators.spectrum import spectrum_bound
 from advisor.estimators.study import LeakageStudy
 from advisor.graph import PartitionGraph
+from advisor.payloads import as_sent
 from advisor.plans import Plan
 from advisor.profilers import Device, Link, transfer_time
 from advisor.profilers.halves import total
@@ -138,6 +139,10 @@ class Pricer:
         if sent != cut.bytes or tail is not None:
             found["bytes"] = Estimate.exact(sent, "B", "measured", f"as sent by {defense.name}")
             found["link_latency"] = transfer_time(self.link, sent, answer, self.device.copy_rate)
+        if self.link.compression and cut is not self.graph.cuts[-1]:
+            found["bytes"], packing = as_sent(self.crossings.at(cut), defense, self.link.compression)
+            on_link = transfer_time(self.link, found["bytes"].value, answer, math.inf)
+            found["link_latency"] = total([on_link, packing])
         found["latency"] = total([found["edge_latency"], found["link_latency"], found["cloud_latency"]])
         return found
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advisor.estimate import Estimate
 from advisor.profilers.catalog import LOCAL, Device, device, devices
 from advisor.profilers.network import Link, link, links
-from advisor.profilers.transfer import transfer_time
+from advisor.profilers.transfer import payload_within, percentile, transfer, transfer_time
 
 if TYPE_CHECKING:
     from advisor.columns import Column, Profile
-    from advisor.estimate import Estimate
     from advisor.graph import PartitionGraph
     from advisor.profilers.setting import Setting
 
@@ -25,9 +25,10 @@ Profiler = Callable[["Setting"], "tuple[Column, ...]"]
 
 def profilers() -> dict[str, Profiler]:
     """Every profiler by name; each gives one or more columns. One more is one more file and one more line here."""
-    from advisor.profilers import energy, latency, macs, memory
+    from advisor.profilers import energy, latency, macs, memory, throughput
 
-    return {"macs": macs.columns, "memory": memory.columns, "latency": latency.columns, "energy": energy.columns}
+    members = {"macs": macs, "memory": memory, "latency": latency, "throughput": throughput, "energy": energy}
+    return {name: member.columns for name, member in members.items()}
 
 
 def profile(
@@ -71,16 +72,43 @@ def profile(
     return Profile(graph.cuts, found, _provenance(setting, found))
 
 
-def estimate(graph: PartitionGraph, key: str | Device, extra: str | Path | None = None) -> Estimate:
-    """Latency of the whole model on one machine for one sample, in seconds; `local` is measured.
+def estimate(graph: PartitionGraph, key: str | Device, extra: str | Path | None = None, *, batch: int = 1) -> Estimate:
+    """Latency of the whole model on one machine, in seconds; `local` and `ssh://…` are measured.
+
+    Args:
+        graph: the traced model.
+        key: `name[:runtime[:precision[@mode]]]`, an alias, `local`, `ssh://…` or a device file.
+        extra: the user's own TOML with further devices.
+        batch: samples that are computed together; other than 1 for catalog devices only.
 
     Raises:
-        AdvisorError: on an unknown device, or one that no published latency supports.
+        AdvisorError: on an unknown device, one that no published latency supports, or a batch it cannot be told of.
     """
     from advisor.profilers.setting import Setting
 
     machine = _device(key, extra)
+    if batch != 1:
+        return _of_batch(graph, machine, batch)
     return Setting(graph, machine, _link(DEFAULT_LINK, None), machine).on_device.whole
+
+
+def _of_batch(graph: PartitionGraph, machine: Device, batch: int) -> Estimate:
+    from advisor.errors import AdvisorError
+    from advisor.profilers.catalog import is_remote
+    from advisor.profilers.features import edge_work
+    from advisor.profilers.fits import fit_for
+    from advisor.profilers.setting import Setting
+    from advisor.profilers.throughput import batched
+
+    if batch < 1 or machine.calibration or machine.name == LOCAL or is_remote(machine.name):
+        raise AdvisorError(
+            f"A batch of {batch} cannot be estimated for {machine}.", "Take a catalog device, or batch 1."
+        )
+    whole = edge_work(Setting(graph, machine, _link(DEFAULT_LINK, None), machine).pieces)[-1]
+    fit = fit_for(machine).adapted(whole)
+    seconds, _ = batched(fit, whole, batch)
+    low, high = fit.interval(seconds)
+    return Estimate(seconds, seconds * fit.log_sd, low, high, "s", "estimated", f"{fit.basis}; batch {batch}")
 
 
 def _device(wanted: str | Device, extra: str | Path | None) -> Device:
@@ -147,7 +175,10 @@ __all__ = [
     "estimate",
     "link",
     "links",
+    "payload_within",
+    "percentile",
     "profile",
     "profilers",
+    "transfer",
     "transfer_time",
 ]

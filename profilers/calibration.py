@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from advisor.profilers.microbenchmarks import Timed
 
 LENGTHS, SPREAD, NOISE = (0.35, 0.5, 0.75, 1.0, 1.5, 2.5), 0.5, 0.1
-"""Of the Gaussian process over `Operator.point`: length scales, of which each kind takes the one with the least left-out
-error, and standard deviations in ln(measured / roofline)."""
+"""Of the Gaussian process over `Operator.point`: length scales, of which each kind takes the one that errs least, and
+standard deviations in ln(measured / roofline)."""
 
 SMALLEST = 12
 """Micro-benchmarks a kind must have."""
@@ -77,7 +77,8 @@ def _fit(members: Sequence[Operator], seconds: np.ndarray) -> Kind:
     rows, points = np.array([o.row() for o in members]), np.array([o.point() for o in members])
     parameters = solve(rows, seconds)
     residual = np.log(seconds / np.maximum(rows @ parameters, 1e-9))
-    weights, error, length = min((_process(points, residual, length) for length in LENGTHS), key=lambda found: found[1])
+    tried = (_process(points, residual, length) for length in LENGTHS)
+    weights, error, length = min(tried, key=lambda found: found[1])
     per_op, per_mac, per_byte = (float(value) for value in parameters)
     return Kind(per_op, per_mac, per_byte, points, SPREAD**2 * weights, error, length)
 

@@ -48,7 +48,7 @@ def _for(
 ) -> Iterator[str]:
     while True:
         for kind in rng.sample(turns, len(turns)):
-            used = (time.perf_counter() - start) / seconds
+            used = (time.perf_counter() - start) / max(seconds, 1e-9)
             if told:
                 told(min(1.0, used))
             if used >= 1:

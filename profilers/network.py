@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.errors import AdvisorError
 from advisor.profilers.catalog import tables
 from advisor.profilers.facts import Table, check_keys, figure, nearest, shipped
+from advisor.profilers.network_trace import read_trace
 from advisor.units import duration, rate
 
 _FIGURES = (
@@ -17,7 +19,7 @@ _FIGURES = (
     "max_payload_bytes",
 )  # fmt: skip
 _KEYS = (*_FIGURES, "family", "energy_model", "confidence", "source", "note")
-_OPTIONS = ("bandwidth", "rtt", "down", "jitter")
+_OPTIONS = ("bandwidth", "rtt", "down", "jitter", "compress", "trace")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Link:
         jitter: seconds the round trip may deviate either way.
         duty_cycle: share of the time the edge may send, once a message is longer than `max_payload` bytes.
         tx_power, rx_power: radio power in watts while sending at `up` and receiving at `down`; NaN unknown.
+        compression: "zlib" where what is sent is compressed, else "".
+        trace: (up, down, rtt) as measured one after the other; figures above are then their medians.
         assumed: what no source gives and was assumed, one sentence each.
     """
 
@@ -45,6 +49,8 @@ class Link:
     max_payload: float = math.inf
     tx_power: float = math.nan
     rx_power: float = math.nan
+    compression: str = ""
+    trace: tuple[tuple[float, float, float], ...] = ()
     assumed: tuple[str, ...] = ()
     family: str = ""
     stands_for: str = ""
@@ -65,14 +71,45 @@ def links(extra: str | Path | None = None) -> tuple[Link, ...]:
 def link(text: str, extra: str | Path | None = None) -> Link:
     """A preset's name, `bandwidth=20Mbps,rtt=15ms[,down=…,jitter=…]`, or a preset with some of these replaced.
 
+    `trace=FILE.csv` takes measured figures, see `network_trace.read_trace`; `compress=zlib` compresses what is sent.
+
     Raises:
         AdvisorError: on an unknown name (the nearest are named), a missing round trip or an absurd figure.
     """
     head, *options = [part.strip() for part in str(text).split(",")]
-    if "=" in head:
-        return _given(str(text), [head, *options])
-    preset = _preset(head, extra)
-    return _changed(preset, str(text), options) if options else preset
+    if "=" not in head:
+        preset = _preset(head, extra)
+        return _changed(preset, str(text), options) if options else preset
+    compression, rest = _compression(str(text), [head, *options])
+    traces = [part.partition("=")[2] for part in rest if part.startswith("trace=")]
+    if traces:
+        if len(rest) > 1:
+            raise AdvisorError(f"{text!r}: a trace tells the rates and the round trip.", "Leave the others out.")
+        return dataclasses.replace(traced(str(text), traces[0]), compression=compression)
+    return dataclasses.replace(_given(str(text), rest), compression=compression)
+
+
+def _compression(text: str, parts: list[str]) -> tuple[str, list[str]]:
+    """The codec that was asked for, and the other options."""
+    found = [part.partition("=")[2].strip() for part in parts if part.partition("=")[0].strip() == "compress"]
+    for name in found:
+        if name != "zlib":
+            raise AdvisorError(f"{text!r}: there is no codec {name!r}.", "Write compress=zlib.")
+    return (found[-1] if found else ""), [p for p in parts if p.partition("=")[0].strip() != "compress"]
+
+
+def traced(text: str, path: str) -> Link:
+    """A link as it was measured: medians of the trace, which is kept for percentiles.
+
+    Raises:
+        AdvisorError: when the file is no trace.
+    """
+    trace = read_trace(path)
+    up, down, rtt = (statistics.median(row[i] for row in trace) for i in range(3))
+    return Link(
+        text, up, down, rtt, rtt, rtt, trace=trace, stands_for=f"{len(trace)} measurements of {path}",
+        confidence="measured", source=f"trace {path}",
+    )  # fmt: skip
 
 
 def _preset(name: str, extra: str | Path | None) -> Link:
@@ -142,7 +179,7 @@ def _options(text: str, parts: list[str]) -> dict[str, float]:
     for part in parts:
         key, _, value = part.partition("=")
         key = "bandwidth" if key.strip() == "up" else key.strip()
-        if key not in _OPTIONS:
+        if key not in _OPTIONS or key == "trace":
             raise AdvisorError(f"{text!r}: a link has no {key!r}.", f"It has {', '.join(_OPTIONS)}.")
         number = rate(value) if key in ("bandwidth", "down") else duration(value)
         if key in ("bandwidth", "down") and number <= 0:
@@ -165,9 +202,11 @@ def _given(text: str, parts: list[str]) -> Link:
 
 
 def _changed(preset: Link, text: str, parts: list[str]) -> Link:
+    compression, parts = _compression(text, parts)
     options = _options(text, parts)
     up, down = options.get("bandwidth", preset.up), options.get("down", preset.down)
     changes: dict[str, object] = {"name": text, "up": up, "down": down, "jitter": options.get("jitter", preset.jitter)}
+    changes["compression"] = compression
     if "rtt" in options:
         changes |= {"rtt": options["rtt"], "rtt_low": options["rtt"], "rtt_high": options["rtt"]}
         changes["assumed"] = tuple(sentence for sentence in preset.assumed if "round trip" not in sentence)

@@ -22,7 +22,7 @@ KINDS = (
 over the data, curves by their cost, operations on two tensors, copies, windows, means."""
 
 _BY_NAME = (
-    ("scaled_dot_product_attention", "attention"), ("conv", "conv"), ("linear", "linear"), ("addmm", "linear"),
+    ("hardtanh", "pass"), ("expand", "pass"), ("scaled_dot_product_attention", "attention"), ("conv", "conv"), ("linear", "linear"), ("addmm", "linear"),
     ("layer_norm", "layer_norm"), ("group_norm", "layer_norm"), ("rms_norm", "layer_norm"), ("batch_norm", "norm"),
     ("adaptive", "reduce"), ("max_pool", "max_pool"), ("avg_pool", "avg_pool"), ("mean", "reduce"), ("sum", "reduce"),
     ("cat", "cat"), ("stack", "cat"), ("gelu", "gelu"), ("silu", "silu"), ("hardsigmoid", "hardswish"),
@@ -122,5 +122,6 @@ def _elements(graph: PartitionGraph, node: fx.Node) -> float:
 
 
 def _shapes(graph: PartitionGraph, node: fx.Node) -> list[tuple[int, ...]]:
-    specs = [graph.spec(source, strict=False) for source in node.all_input_nodes if source.op != "get_attr"]
+    given = [source for source in node.args if hasattr(source, "all_input_nodes") and source.op != "get_attr"]
+    specs = [graph.spec(source, strict=False) for source in given]
     return [tuple(spec.shape) for spec in specs if spec is not None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from dataclasses import dataclass
 
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.profilers.network import Link
@@ -34,6 +36,54 @@ def download(link: Link, count: float) -> float:
     return 8 * count / link.down
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """Where the time of one exchange goes, in seconds: packing and unpacking, on the way up, round trip, down."""
+
+    serialisation: float
+    upload: float
+    round_trip: float
+    download: float
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return self.serialisation + self.upload + self.round_trip + self.download
+
+
+def transfer(link: Link, count: float, answer: float = 0.0, copy_rate: float = COPY_RATE) -> Transfer:
+    """The parts of `transfer_time`, at the link's usual rates."""
+    if count == 0:
+        return Transfer(0.0, 0.0, 0.0, 0.0)
+    return Transfer(serialisation(count + answer, copy_rate), upload(link, count), link.rtt, download(link, answer))
+
+
+def percentile(link: Link, count: float, share: float, answer: float = 0.0, copy_rate: float = COPY_RATE) -> float:
+    """Seconds within which this share of the exchanges of a traced link are over; NaN without a trace."""
+    if not link.trace:
+        return math.nan
+    times = sorted(_as_measured(link, row, count, answer, copy_rate) for row in link.trace)
+    place = share * (len(times) - 1)
+    low = math.floor(place)
+    return times[low] + (place - low) * (times[min(low + 1, len(times) - 1)] - times[low])
+
+
+def _as_measured(link: Link, row: tuple[float, float, float], count: float, answer: float, copy_rate: float) -> float:
+    up, down, rtt = row
+    at = dataclasses.replace(link, up=up, down=down, rtt=rtt, trace=())
+    return transfer(at, count, answer, copy_rate).total
+
+
+def payload_within(link: Link, seconds: float, answer: float = 0.0, copy_rate: float = COPY_RATE) -> float:
+    """The most bytes whose exchange takes no longer than so many seconds; 0 where not even one does."""
+    rest = seconds - link.rtt - download(link, answer) - serialisation(answer, copy_rate)
+    per_byte = serialisation(1.0, copy_rate)
+    freely = rest / (per_byte + 8 / link.up)
+    if freely > link.max_payload:  # beyond one message the duty cycle counts for every byte
+        freely = max(link.max_payload, rest / (per_byte + 8 / link.up / link.duty_cycle))
+    return max(0.0, math.floor(freely))
+
+
 def transfer_time(link: Link, count: float, answer: float = 0.0, copy_rate: float = COPY_RATE) -> Estimate:
     """Seconds from handing a payload to the link until the answer is back, the cloud's work left out.
 
@@ -48,7 +98,11 @@ def transfer_time(link: Link, count: float, answer: float = 0.0, copy_rate: floa
     """
     if count == 0:
         return Estimate.exact(0.0, "s", "estimated", "nothing is sent")
-    seconds = serialisation(count + answer, copy_rate) + upload(link, count) + link.rtt + download(link, answer)
+    if link.trace:
+        middle, low, high = (percentile(link, count, share, answer, copy_rate) for share in (0.5, 0.05, 0.95))
+        method = f"{METHOD}; median and 5th to 95th percentile of {link.stands_for}"
+        return Estimate(middle, (high - low) / (2 * NORMAL_90), low, high, "s", "estimated", method)
+    seconds = transfer(link, count, answer, copy_rate).total
     low = max(0.0, seconds - link.jitter - (link.rtt - link.rtt_low))
     high = seconds + link.jitter + (link.rtt_high - link.rtt)
     method = "; ".join((METHOD, *link.assumed))

@@ -39,6 +39,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "link_latency": Quantity("link", "time on the network, there and back"),
     "cloud_latency": Quantity("cloud", "time of the cloud half"),
     "latency": Quantity("latency", "edge + link + cloud"),
+    "throughput": Quantity("throughput", "inputs a second with edge, link and cloud working at once"),
     "edge_energy": Quantity("edge energy", "energy the edge spends on one input, radio included"),
     "accuracy": Quantity("accuracy", "share of inputs answered correctly", "share"),
     "accuracy_drop": Quantity("accuracy drop", "accuracy lost to the plan, in percentage points", "points"),

@@ -27,6 +27,7 @@ COLUMNS = {
     "link_latency": "s",
     "cloud_latency": "s",
     "latency": "s",
+    "throughput": "1/s",
     "edge_energy": "J",
 }
 
@@ -48,7 +49,7 @@ class TestEveryProfiler:
         for column in self.columns(name, graph):
             assert len(column) == len(graph.cuts)
             assert column.unit == COLUMNS[column.name]
-            assert column.better == "low"
+            assert column.better == ("high" if column.name == "throughput" else "low")
             assert column.method
             known = ~np.isnan(column.values)
             assert (column.low[known] <= column.values[known]).all()

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from advisor import profilers
+from advisor.errors import AdvisorError
+from advisor.graph import PartitionGraph
+from advisor.profilers import calibration, macs, microbenchmarks
+from advisor.profilers.calibrating import calibrate
+from advisor.profilers.operators import KINDS, Operator, operators
+from advisor.tracing import trace
+
+
+def truth(operator: Operator) -> float:
+    """A made-up machine: a roofline, slower for few channels."""
+    calls, arithmetic, traffic = operator.row()
+    return (5e-6 * calls + 2e-11 * arithmetic + 5e-11 * traffic) * (1.0 + 2.0 / (1.0 + math.log1p(operator.channels)))
+
+
+def benchmarks(count: int, seed: int = 0) -> list[microbenchmarks.Timed]:
+    rng, found = random.Random(seed), []
+    for i in range(count):
+        name, given, held, options, groups = microbenchmarks.shape_of(KINDS[i % len(KINDS)], rng)
+        written = microbenchmarks._written(name, given, held, options)
+        operator = microbenchmarks._operator(name, given, held, written, groups)
+        found.append((operator, truth(operator)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def kinds() -> dict[str, calibration.Kind]:
+    return calibration.fit(benchmarks(60 * len(KINDS)))
+
+
+def test_operators_that_were_not_timed_are_predicted(kinds: dict[str, calibration.Kind]) -> None:
+    assert set(kinds) == set(KINDS)
+    unseen = benchmarks(10 * len(KINDS), seed=1)
+    wrong = [abs(kinds[o.kind].seconds(o) / seconds - 1) for o, seconds in unseen]
+    assert np.median(wrong) < 0.03
+    assert np.quantile(wrong, 0.9) < 0.15
+
+
+def test_the_left_out_error_is_that_of_leaving_out() -> None:
+    """The closed form against refitting without each benchmark."""
+    members = [(o, s) for o, s in benchmarks(20 * len(KINDS)) if o.kind == "conv"]
+    points = np.array([o.point() for o, _ in members])
+    residual = np.random.default_rng(0).normal(size=len(points))
+    _, error, _ = calibration._process(points, residual, 1.0)
+    wrong = []
+    for out in range(len(points)):
+        kept = np.arange(len(points)) != out
+        weights, _, _ = calibration._process(points[kept], residual[kept], 1.0)
+        alike = calibration.SPREAD**2 * calibration._likeness(points[[out]], points[kept], 1.0)[0]
+        wrong.append(residual[out] - alike @ weights)
+    assert error == pytest.approx(np.sqrt(np.mean(np.square(wrong))))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_are_described_as_torch_computes_them(kind: str) -> None:
+    rng, noise = random.Random(1), torch.Generator().manual_seed(0)
+    for _ in range(4):
+        name, given, held, options, groups = microbenchmarks.shape_of(kind, rng)
+        operator, call = microbenchmarks._built(torch, noise, name, given, held, options, groups)
+        assert operator.kind == kind
+        assert call(0).numel() == operator.written
+
+
+def test_operators_of_a_network(graph: PartitionGraph) -> None:
+    found = [o for i in range(1, len(graph.cuts)) for o in operators(graph, i)]
+    assert [o.kind for o in found] == ["conv", "pass", "conv", "norm", "add", "pass", "linear"]
+    assert found[0].macs == 27 * 4 * 64
+    assert (found[0].channels, found[0].kernel, found[0].weights) == (3, 9, 112)
+    counted = macs.count(graph)
+    assert sum(o.macs for o in found) == counted.total - 256 * 2  # fvcore counts batch norm's arithmetic too
+
+
+def test_grouped_convolutions_and_attention() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.depth, self.group = nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3, groups=2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            z = self.group(self.depth(x)).flatten(2)
+            return nn.functional.scaled_dot_product_attention(z, z, z)
+
+    graph = trace(Mixed().eval(), torch.zeros(2, 8, 9, 9))
+    found = [o for i in range(1, len(graph.cuts)) for o in operators(graph, i)]
+    assert [o.kind for o in found] == ["depthwise", "grouped", "attention"]
+
+
+def test_a_device_file_joins_the_catalog(
+    graph: PartitionGraph, kinds: dict[str, calibration.Kind], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(calibration.toml("mine", kinds, {"unit": "cpu", "default": "pytorch-eager:fp32", "memory_gb": 4.0}))
+    for device, extra in ((str(path), None), (f"{path}:mine", None), ("mine", path)):
+        found = profilers.profile(graph, device, extra=extra)
+        expected = sum(truth(o) for i in range(1, len(graph.cuts)) for o in operators(graph, i))
+        assert found["edge_latency"].values[-1] == pytest.approx(expected, rel=0.25)
+        assert found["cloud_latency"].values[-1] == 0
+        assert "micro-benchmarks" in found["edge_latency"].method
+    halves = calibration.halves(graph, str(path), "mine")
+    for edge, cloud in zip(halves.edge, halves.cloud, strict=True):
+        assert edge.value + cloud.value == pytest.approx(halves.whole.value)
+        assert edge.low <= edge.value <= edge.high
+    assert profilers.device("mine", path).memory == 4e9
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seconds_per_op = ", "seconds_per_op = -", "absurd figures"),
+        ("length = ", "size = ", "is damaged"),
+        ("memory_gb = 4", "memory_gb = -4", "memory_gb = -4 is not between"),
+        ("[calibrations.mine", "[calibrations.other", "no published latency|kin"),
+    ],
+)
+def test_damaged_device_files(
+    graph: PartitionGraph, kinds: dict[str, calibration.Kind], tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    path = tmp_path / "mine.toml"
+    text = calibration.toml("mine", kinds, {"unit": "npu", "default": "pytorch-eager:fp32", "memory_gb": 4.0})
+    path.write_text(text.replace(old, new))
+    with pytest.raises(AdvisorError, match=f"(?i){message}"):
+        profilers.profile(graph, str(path))
+
+
+def test_which_device_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "two.toml"
+    path.write_text("[devices.a]\n[devices.b]\n")
+    with pytest.raises(AdvisorError, match=r"has 2 devices: a, b.*two.toml:NAME"):
+        profilers.device(str(path))
+    with pytest.raises(AdvisorError, match=r"There is no file"):
+        profilers.device(str(tmp_path / "none.toml"))
+
+
+def test_a_short_calibration_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Real operators are timed, the generator of shapes is repeatable, and the file that follows is usable."""
+    monkeypatch.setattr(calibration, "SMALLEST", 1)
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    shares: list[float] = []
+    text = calibrate("here", 4.0, shares.append)
+    (tmp_path / "here.toml").write_text(text)
+    assert profilers.device(str(tmp_path / "here.toml")).copy_rate > 1e8
+    assert "threads" in text
+    assert shares == sorted(shares)
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(AdvisorError, match=r"no name for a device"):
+        calibrate("two words")
+    with pytest.raises(AdvisorError, match=r"micro-benchmarks are too few"):
+        calibrate("here", 0.0)
