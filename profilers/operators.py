@@ -22,7 +22,8 @@ KINDS = (
 over the data, curves by their cost, operations on two tensors, copies, windows, means."""
 
 _BY_NAME = (
-    ("hardtanh", "pass"), ("expand", "pass"), ("scaled_dot_product_attention", "attention"), ("conv", "conv"), ("linear", "linear"), ("addmm", "linear"),
+    ("hardtanh", "pass"), ("expand", "pass"), ("scaled_dot_product_attention", "attention"), ("conv", "conv"),
+    ("linear", "linear"), ("addmm", "linear"),
     ("layer_norm", "layer_norm"), ("group_norm", "layer_norm"), ("rms_norm", "layer_norm"), ("batch_norm", "norm"),
     ("adaptive", "reduce"), ("max_pool", "max_pool"), ("avg_pool", "avg_pool"), ("mean", "reduce"), ("sum", "reduce"),
     ("cat", "cat"), ("stack", "cat"), ("gelu", "gelu"), ("silu", "silu"), ("hardsigmoid", "hardswish"),

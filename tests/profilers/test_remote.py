@@ -230,7 +230,11 @@ def test_a_connection_that_does_not_come_back(
 
 def test_ctrl_c_cleans_up(server: Server, graph: PartitionGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "TIME_LIMIT", 60.0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for background jobs
     killer = meanwhile(lambda _: os.kill(os.getpid(), signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        remote.halves(graph, server.url())
-    killer.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            remote.halves(graph, server.url())
+    finally:
+        killer.join()
+        signal.signal(signal.SIGINT, before)
