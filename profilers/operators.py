@@ -123,6 +123,8 @@ def _elements(graph: PartitionGraph, node: fx.Node) -> float:
 
 
 def _shapes(graph: PartitionGraph, node: fx.Node) -> list[tuple[int, ...]]:
-    given = [source for source in node.args if hasattr(source, "all_input_nodes") and source.op != "get_attr"]
+    from torch import fx
+
+    given = [source for source in node.args if isinstance(source, fx.Node) and source.op != "get_attr"]
     specs = [graph.spec(source, strict=False) for source in given]
     return [tuple(spec.shape) for spec in specs if spec is not None]
