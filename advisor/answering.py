@@ -17,9 +17,11 @@ from advisor.loading import LoadedModel
 from advisor.pictures import gallery
 from advisor.plans import Advice, Budgets, NoiseLevels, Plan
 from advisor.pricing import Pricer
+from advisor.profilers import payload_within
 from advisor.samples import Samples
 from advisor.stages import Run
 from advisor.studies import SearchResult
+from advisor.units import show_duration, show_size
 
 RANDOM_WEIGHTS = "The weights are random: leakage and accuracy mean nothing here, only cost does."
 
@@ -39,7 +41,7 @@ def assemble(
         headline=_headline(best, shown, baselines, limits, loaded, provenance),
         best=shown,
         feasible=best is not None,
-        reasons=reasons(best, plans, limits),
+        reasons=(*reasons(best, plans, limits), *([] if feasible else payload_that_fits(pricer, budgets))),
         zone=found.zone.cuts,
         pareto=pareto(feasible or plans),
         nearest=close,
@@ -53,6 +55,32 @@ def assemble(
         evidence=tuple(item for plan in plans for item in plan.evidence),
         provenance=provenance | {"zone": _zone(found)},
     )
+
+
+def payload_that_fits(pricer: Pricer, budgets: Budgets) -> list[str]:
+    """Where no plan keeps the latency budget: what would have to cross instead, at the cut that leaves most room."""
+    if budgets.max_latency is None:
+        return []
+    costs, cuts, answer = pricer.profile, pricer.graph.cuts[1:-1], float(pricer.graph.cuts[-1].bytes)
+    computed = [(costs["edge_latency"].at(cut).value + costs["cloud_latency"].at(cut).value, cut) for cut in cuts]
+    computed = [(seconds, cut) for seconds, cut in computed if not math.isnan(seconds)]
+    if not computed:
+        return []
+    rooms = [
+        (payload_within(pricer.link, budgets.max_latency - seconds, answer, pricer.device.copy_rate), cut)
+        for seconds, cut in computed
+    ]
+    most, cut = max(rooms, key=lambda pair: pair[0] / max(1, pair[1].bytes))
+    if most >= 1:
+        return [
+            f"Within {show_duration(budgets.max_latency)} over {pricer.link} {show_size(most)} could cross at "
+            f"{cut.name}, where {show_size(cut.bytes)} do without a defense."
+        ]
+    least = min(seconds for seconds, _ in computed) + pricer.link.rtt
+    return [
+        f"No payload keeps {show_duration(budgets.max_latency)}: both halves and the round trip alone take "
+        f"{show_duration(least)} at best."
+    ]
 
 
 def _noise(found: LeakageStudy) -> dict[str, NoiseLevels]:

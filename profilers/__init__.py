@@ -132,12 +132,13 @@ def _provenance(setting: Setting, found: dict[str, Column]) -> dict[str, Any]:
         *(f"{setting.link.name}: {a}" for a in setting.link.assumed),
     ]
     memory = setting.memory
-    too_large = [
-        cut.name for cut, need in zip(setting.graph.cuts, found["edge_memory"].values, strict=True) if need > memory
-    ]
+    needs = zip(setting.graph.cuts, found["edge_memory"].values, strict=True)
+    too_large = [(cut.name, need - memory) for cut, need in needs if need > memory]
     if too_large:
+        most = max(swapped for _, swapped in too_large)
         notes.append(
-            f"{setting.device.key} has {memory / 1e9:.3g} GB: the edge half does not fit at {', '.join(too_large)}"
+            f"{setting.device.key} has {memory / 1e9:.3g} GB: the edge half does not fit at "
+            f"{', '.join(name for name, _ in too_large)}; up to {most / 1e9:.3g} GB would be swapped, which is not timed"
         )
     measured = {
         role: dict(half.facts)

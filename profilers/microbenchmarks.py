@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from advisor.profilers import agent
 from advisor.profilers.operators import KINDS, Operator, described
 
-COLD_BYTES = 48 * 2**20
-"""In a network every weight is read once a pass: copies of the weights, so many bytes together, are used in turn."""
+GROUP, VARIETY, ROUNDS = 48, 6, 7
+"""Operators that take turns, of so many kinds and of one order of size, as those of a network: what is still in the
+caches when one's turn comes is then what it would be there. Calls of each."""
 
-MAX_MACS, MAX_ELEMENTS, MAX_WEIGHTS = 1.5e9, 4e6, 2.6e7
+MOST = {"conv": 500}
+"""Benchmarks of a kind that are kept, 150 where not said."""
+
+MACS, ELEMENTS, WEIGHTS = (3e6, 1.5e9), (3e4, 4e6), (3e4, 2.6e7)
+"""The most of an operator, in the group of the smallest and in that of the largest."""
 SHARE = {"conv": 12.0, "linear": 3.0, "depthwise": 3.0, "grouped": 2.0, "attention": 2.0}
-"""How much of the time goes to each kind, 1 where not said: convolutions vary most."""
+"""How often each kind comes, 1 where not said: convolutions vary most."""
 
 Timed = tuple[Operator, float]
-Call = Callable[[int], Any]
+Call = Callable[[], Any]
 
 
 def timed(seconds: float, seed: int = 0, told: Callable[[float], None] | None = None) -> list[Timed]:
@@ -34,53 +40,54 @@ def timed(seconds: float, seed: int = 0, told: Callable[[float], None] | None = 
 
     rng, found, start = random.Random(seed), [], time.perf_counter()
     turns = [kind for kind in KINDS for _ in range(int(SHARE.get(kind, 1.0)))]
-    noise = torch.Generator().manual_seed(seed)
+    noise, counts = torch.Generator().manual_seed(seed), Counter[str]()
     with torch.no_grad():
-        for kind in _for(seconds, start, turns, rng, told):
-            name, given, held, options, groups = shape_of(kind, rng)
-            operator, call = _built(torch, noise, name, given, held, options, groups)
-            found.append((operator, _median(call)))
+        while (used := (time.perf_counter() - start) / max(seconds, 1e-9)) < 1:
+            if told:
+                told(used)
+            wanted = [kind for kind in turns if counts[kind] < MOST.get(kind, 150)]
+            if not wanted:
+                break
+            rarest = sorted(set(wanted), key=lambda kind: (counts[kind] / SHARE.get(kind, 1.0), kind))[:2]
+            kinds = rng.choices([*rarest, *rng.choices(wanted, k=VARIETY - 2)], k=GROUP)
+            size = rng.random()
+            counts.update(kinds)
+            found += _in_turn([_built(torch, noise, *shape_of(kind, rng, size)) for kind in kinds], rng)
     return found
 
 
-def _for(
-    seconds: float, start: float, turns: list[str], rng: random.Random, told: Callable[[float], None] | None
-) -> Iterator[str]:
-    while True:
-        for kind in rng.sample(turns, len(turns)):
-            used = (time.perf_counter() - start) / max(seconds, 1e-9)
-            if told:
-                told(min(1.0, used))
-            if used >= 1:
-                return
-            yield kind
-
-
-def _median(call: Call) -> float:
-    """Of 5 to 25 calls, within a twentieth of a second."""
-    for i in range(2):
-        call(i)
-    samples: list[float] = []
-    begun = time.perf_counter()
-    while len(samples) < 25 and (len(samples) < 5 or time.perf_counter() - begun < 0.05):
-        before = time.perf_counter()
-        call(len(samples))
-        samples.append(time.perf_counter() - before)
-    return agent.interval(samples)[0]
+def _in_turn(members: list[tuple[Operator, Call, Call]], rng: random.Random) -> list[Timed]:
+    """Median seconds of each; what an operator reads has just been written, as by the operator before it."""
+    samples: list[list[float]] = [[] for _ in members]
+    for turn in range(ROUNDS + 1):
+        for i in rng.sample(range(len(members)), len(members)):
+            _, call, touch = members[i]
+            touch()
+            before = time.perf_counter()
+            call()
+            if turn:  # the first call prepares
+                samples[i].append(time.perf_counter() - before)
+    return [(operator, agent.interval(times)[0]) for (operator, _, _), times in zip(members, samples, strict=True)]
 
 
 Shapes = list[tuple[int, ...]]
 Maker = Callable[[random.Random], tuple[str, Shapes, Shapes, tuple[Any, ...], int]]
 
 
-def shape_of(kind: str, rng: random.Random) -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
-    """Operator name, activation shapes without batch, parameter shapes, further arguments and groups."""
+def shape_of(kind: str, rng: random.Random, size: float = 1.0) -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
+    """Operator name, activation shapes without batch, parameter shapes, further arguments and groups.
+
+    Args:
+        kind: of `KINDS`.
+        rng: draws the shape.
+        size: 0 to 1: how large it may be.
+    """
+    macs, elements, weights = (low * (high / low) ** size for low, high in (MACS, ELEMENTS, WEIGHTS))
     while True:
         found = _SHAPES[kind](rng)
         name, given, held, options, groups = found
-        macs = _operator(name, given, held, _written(name, given, held, options), groups).macs
-        sizes = sum(math.prod(s) for s in given), sum(math.prod(s) for s in held)
-        if macs <= MAX_MACS and sizes[0] <= MAX_ELEMENTS and sizes[1] <= MAX_WEIGHTS:
+        operator = _operator(name, given, held, _written(name, given, held, options), groups)
+        if operator.macs <= macs and max(operator.read, operator.written) <= elements and operator.weights <= weights:
             return found
 
 
@@ -202,22 +209,26 @@ def _operator(name: str, given: Shapes, held: Shapes, written: float, groups: in
 
 def _built(
     torch: Any, noise: Any, name: str, given: Shapes, held: Shapes, options: tuple[Any, ...], groups: int
-) -> tuple[Operator, Call]:
-    """The operator, and how to call it with the i-th copy of its weights."""
+) -> tuple[Operator, Call, Call]:
+    """The operator, how to call it with parameters that a module holds, and how to write its inputs anew."""
     inputs = [torch.rand((1, *shape), generator=noise) for shape in given]
-    count = 4 * sum(math.prod(shape) for shape in held)
-    copies = 1 if not count else max(2, min(64, math.ceil(COLD_BYTES / count)))
-    weights = [[torch.rand(shape, generator=noise) + 0.1 for shape in held] for _ in range(copies)]
-    function = getattr(torch.ops.aten, name)
-    operator = _operator(name, given, held, _written(name, given, held, options), groups)
-    if name == "conv2d":
-        arguments = [(*inputs, w[0], w[1] if len(w) > 1 else None, *options) for w in weights]
-    elif name == "batch_norm":
-        arguments = [(*inputs, *w, False, 0.1, 1e-5, True) for w in weights]
-    elif name == "layer_norm":
-        arguments = [(*inputs, [given[0][-1]], *w) for w in weights]
-    elif name == "cat":
-        arguments = [(inputs, 1)]
-    else:
-        arguments = [(*inputs, *w, *options) for w in weights]
-    return operator, lambda i: function(*arguments[i % copies])
+    module, function = torch.nn.Module(), getattr(torch.ops.aten, name)
+    for i, shape in enumerate(held):
+        module.register_buffer(f"held_{i}", torch.rand(shape, generator=noise) + 0.1)
+    labels = [f"held_{i}" for i in range(len(held))]
+
+    def call() -> Any:
+        weights = [getattr(module, label) for label in labels]
+        if name == "conv2d":
+            return function(*inputs, weights[0], weights[1] if len(weights) > 1 else None, *options)
+        if name == "batch_norm":
+            return function(*inputs, *weights, False, 0.1, 1e-5, True)
+        if name == "layer_norm":
+            return function(*inputs, [given[0][-1]], *weights)
+        return function(inputs, 1) if name == "cat" else function(*inputs, *weights, *options)
+
+    def touch() -> None:
+        for tensor in inputs:
+            tensor.neg_().neg_()
+
+    return _operator(name, given, held, _written(name, given, held, options), groups), call, touch

@@ -112,6 +112,7 @@ def test_impossible_budgets_give_the_nearest_plans_and_by_how_much_they_miss(dig
     assert "No plan meets the budgets" in advice.headline
     assert advice.nearest
     assert all(plan.excess["max_latency"] > 0 for plan in advice.nearest)
+    assert "No payload keeps 1 µs: both halves and the round trip alone take" in advice.reasons[-1]
 
 
 def test_a_stated_leakage_budget_that_no_plan_meets_is_not_feasible(digits_net, digits_data):

@@ -110,8 +110,10 @@ def test_a_half_that_does_not_fit_is_named(graph: PartitionGraph, tmp_path: Path
         '[devices.tiny]\nunit = "gpu"\ndefault = "tensorrt:fp16"\n'
         "fp16_tflops = 1\nbandwidth_gbs = 10\nmemory_gb = 8e-6\n"
     )
-    notes = profilers.profile(graph, device="tiny", extra=path).provenance["cost"]["notes"]
-    assert any("does not fit at" in note and "output" in note for note in notes)
+    found = profilers.profile(graph, device="tiny", extra=path)
+    (note,) = [note for note in found.provenance["cost"]["notes"] if "does not fit at" in note]
+    assert "output" in note
+    assert f"up to {(found['edge_memory'].values.max() - 8e3) / 1e9:.3g} GB would be swapped" in note
 
 
 def test_local_is_measured(graph: PartitionGraph, monkeypatch: pytest.MonkeyPatch) -> None:
