@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,9 +11,10 @@ import torch
 from torch import Tensor
 
 from advisor import u_shape
-from advisor.batches import carried, first_scores
+from advisor.batches import first_scores
 from advisor.choosing import LeakageLimits
 from advisor.columns import Profile
+from advisor.crossings import Crossings, Walks
 from advisor.cuts import Cut
 from advisor.defenses import Defense, GaussianNoise, NoDefense
 from advisor.estimate import Estimate
@@ -31,29 +31,7 @@ from advisor.profilers.halves import total
 EVALUATION_SAMPLES = 1000
 EVALUATION_MACS = 4e11
 """Multiply-adds that one evaluation of accuracy may take where labels are made up: a few seconds on two cores."""
-CACHE_BYTES = 256 * 2**20
 _COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "bytes")
-
-
-class Crossings:
-    """What crosses each cut for fixed samples, kept while memory allows; the least recently used goes first.
-
-    A cut is reached from the deepest kept one before it: going down the model in order costs one forward pass in all.
-    """
-
-    def __init__(self, graph: PartitionGraph, inputs: tuple[Tensor, ...]) -> None:
-        self._graph, self._inputs = graph, inputs
-        self._kept: OrderedDict[int, tuple[Tensor, ...]] = OrderedDict()
-
-    def at(self, cut: Cut) -> tuple[Tensor, ...]:
-        """Undefended tensors, each `[N, ...]`."""
-        if cut.index not in self._kept:
-            start = max((index for index in self._kept if index < cut.index), default=0)
-            self._kept[cut.index] = carried(self._graph, self._kept.get(start, self._inputs), start, cut.index)
-        self._kept.move_to_end(cut.index)
-        while len(self._kept) > 1 and sum(t.nbytes for z in self._kept.values() for t in z) > CACHE_BYTES:
-            self._kept.popitem(last=False)
-        return self._kept[cut.index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,8 +228,13 @@ class Pricer:
         learn, private = (tuple(t[i] for t in samples) for i in (targets.train, targets.test))
         return attack(
             self.graph, plan.cut, _pack(self.graph, private), _pack(self.graph, learn),
-            defense=plan.defense, budget=budget, seed=self.seed,
+            defense=plan.defense, budget=budget, seed=self.seed, walks=self.walks,
         )  # fmt: skip
+
+    @cached_property
+    def walks(self) -> Walks:
+        """What the attacks' samples send, shared by the attacks."""
+        return Walks(self.graph)
 
 
 def _pack(graph: PartitionGraph, flat: tuple[Tensor, ...]) -> Any:

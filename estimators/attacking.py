@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from advisor.crossings import Walks
 from advisor.cuts import Cut
 from advisor.defenses import Defense, NoDefense
 from advisor.errors import AdvisorError, DataError
@@ -48,6 +49,7 @@ def attack(
     repeats: int = 1,
     folder: str | Path | None = None,
     progress: Callable[[float], None] | None = None,
+    walks: Walks | None = None,
 ) -> AttackResult:
     """Attack one cut.
 
@@ -71,6 +73,7 @@ def attack(
         repeats: how often each private input is sent; the attacker averages what it receives.
         folder: where a killed attack keeps what it resumes from.
         progress: called with the fraction done.
+        walks: shared by attacks on several cuts or defenses with the same samples, so that these cross once.
 
     Raises:
         AdvisorError: on an unknown attack or budget, or an attack that failed (which is never called private).
@@ -81,7 +84,7 @@ def attack(
         raise AdvisorError(f"{repeats} transmissions of an input make no sense.", "Pass 1 or more.")
     effort: Effort = "strong" if budget == "strong" else "quick"
     given = sides_of(graph, chosen, x, aux, y, aux_y, effort, seed)
-    channel = Channel(graph, graph.cut(cut).index, defense or NoDefense(), repeats)
+    channel = Channel(graph, graph.cut(cut).index, defense or NoDefense(), repeats, walks)
     scene = _scene(graph, channel, chosen, given, effort, seed, aux_samples, labels)
     if progress:
         scene = dataclasses.replace(scene, tick=progress)

@@ -138,7 +138,8 @@ def _provenance(setting: Setting, found: dict[str, Column]) -> dict[str, Any]:
         most = max(swapped for _, swapped in too_large)
         notes.append(
             f"{setting.device.key} has {memory / 1e9:.3g} GB: the edge half does not fit at "
-            f"{', '.join(name for name, _ in too_large)}; up to {most / 1e9:.3g} GB would be swapped, which is not timed"
+            f"{', '.join(name for name, _ in too_large)}; up to {most / 1e9:.3g} GB would be swapped, "
+            "which is not timed"
         )
     measured = {
         role: dict(half.facts)

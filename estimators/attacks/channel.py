@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from advisor.batches import BATCH
 from advisor.preserve import left_as_found, plain_attention
 
 if TYPE_CHECKING:
+    from advisor.crossings import Walks
     from advisor.defenses import Defense
     from advisor.graph import PartitionGraph
 
@@ -36,12 +37,14 @@ class Channel:
         defense: what happens to the tensor before it leaves.
         repeats: transmissions of each input that the attacker saw; it averages them, so that independent noise of
             variance σ² is left with σ²/repeats.
+        walks: what crossed for other attacks, shared; None: computed anew.
     """
 
     graph: PartitionGraph
     stop: int
     defense: Defense
     repeats: int = 1
+    walks: Walks | None = None
 
     @cached_property
     def _edge(self) -> nn.Module | None:
@@ -68,10 +71,15 @@ class Channel:
         generator = torch.Generator().manual_seed(seed)
         store = Store(len(inputs[0])) if into is None else into
         with left_as_found(), plain_attention(), torch.no_grad():
-            for part in zip(*(torch.split(t, BATCH) for t in inputs), strict=True):
-                received = self.defended(self.clean(part), generator)
+            for part in self._parts(inputs):
+                received = self.defended(part, generator)
                 store.add(received if reduce is None else reduce(received), halve=reduce is not None)
         return store.tensors()
+
+    def _parts(self, inputs: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+        kept = None if self.walks is None else self.walks.at(self.graph.cuts[self.stop], inputs)
+        for part in zip(*(torch.split(t, BATCH) for t in (kept or inputs)), strict=True):
+            yield part if kept else self.clean(part)
 
     def defended(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
         """What is received of clean tensors, each `[n, ...]`, restored and averaged over the transmissions."""
