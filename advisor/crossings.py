@@ -49,7 +49,7 @@ class Walks:
         """Undefended tensors, each `[N, ...]`; None where they are too large to be kept."""
         if len(inputs[0]) * cut.bytes > CACHE_BYTES:
             return None
-        key = b"".join(hashlib.blake2b(t.contiguous().view(torch.uint8).numpy()).digest() for t in inputs)
+        key = b"".join(hashlib.blake2b(t.contiguous().view(torch.uint8).numpy().tobytes()).digest() for t in inputs)
         found = self._sets.setdefault(key, Crossings(self.graph, tuple(inputs)))
         self._sets.move_to_end(key)
         while len(self._sets) > SETS:
