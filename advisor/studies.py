@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.plans import Budgets, Plan
 from advisor.pricing import Pricer
+from advisor.suggesting import Suggestions
 
-SEEDED_SHARE = 0.6
-"""Share of the trials that start from what the noise curves suggest; the sampler has the rest."""
+FIRST_SHARE = 0.5
+"""Share of the trials that start from what the noise curves suggest; of the rest the sampler has every other."""
 
-MARGIN = 0.9
-"""Suggested noise leaves this share of what the limit allows an attacker to explain."""
+ASKED_AT_MOST = 3
+"""Trials asked for, each that is wanted: where little is left to try, the sampler repeats itself."""
 
 
 @dataclass(frozen=True)
@@ -77,25 +79,31 @@ class Search:
     def _tried_all(
         self, bare: Sequence[Plan], names: Sequence[str], progress: Callable[[float, str], None] | None
     ) -> tuple[list[Plan], bool]:
-        study = self._study()
+        study, started = self._study(), time.monotonic()
         plans = {trial.number: plan for trial in study.trials if (plan := self._restored(trial)) is not None}
-        if not plans:
-            for parameters in self._suggestions(bare, names):
-                study.enqueue_trial(parameters)
-        done = len(plans)
+        suggestions = Suggestions(self.pricer, self.budgets, self.limits, tuple(names))
+        first = [] if plans else suggestions.first(bare, max(1, int(FIRST_SHARE * self.trials)))
 
         def objective(trial: Trial) -> tuple[float, float, float]:
             plan = self._tried(trial, names)
             plans[trial.number] = plan
             if progress:
-                progress(min(1.0, (len(plans)) / self.trials), str(plan))
+                progress(min(1.0, len(_unique(plans)) / self.trials), str(plan))
             return _objectives(plan)
 
         try:
-            study.optimize(objective, n_trials=max(0, self.trials - done), timeout=self.timeout)
+            for number in range(ASKED_AT_MOST * self.trials):
+                if len(_unique(plans)) >= self.trials or _over(self.timeout, started):
+                    break
+                asked = first[number] if number < len(first) else None
+                if number >= len(first) and number % 2:
+                    asked = suggestions.next([*bare, *plans.values()])
+                if asked is not None:
+                    study.enqueue_trial(asked)
+                study.optimize(objective, n_trials=1)
         except KeyboardInterrupt:
-            return list(plans.values()), True
-        return list(plans.values()), False
+            return _unique(plans), True
+        return _unique(plans), False
 
     # ---- plans ---------------------------------------------------------------------------------------------------
 
@@ -135,37 +143,6 @@ class Search:
         cut, defense = graph.cut(record["cut"]), defense_from_json(record["defense"])
         return with_excess(self.pricer.plan(cut, defense, predicted), self.budgets, self.limits)
 
-    # ---- what to try first ---------------------------------------------------------------------------------------
-
-    def _suggestions(self, bare: Sequence[Plan], names: Sequence[str]) -> list[dict[str, Any]]:
-        """At each promising cut the least noise that the noise curve finds enough, and the parameterless defenses.
-
-        In the order of the cuts: each crossing is then computed from the one before.
-        """
-        cheap = [plan for plan in bare if not self.budgets.excess(plan.predicted)] or list(bare)
-        cheap.sort(key=lambda plan: plan.predicted["latency"].value)
-        found = []
-        for plan in cheap:
-            if GaussianNoise.name in names and (dfil := self.enough_noise(plan.cut)) is not None:
-                found.append({"cut": plan.cut.name, "defense": GaussianNoise.name, "gaussian.dfil": dfil})
-            plain = [name for name in names if not DEFENSES[name].search_space]
-            found += [{"cut": plan.cut.name, "defense": name} for name in plain if plan.cut.block]
-        room = max(1, int(SEEDED_SHARE * self.trials))
-        if len(found) > room:
-            found = [found[round(i * (len(found) - 1) / max(1, room - 1))] for i in range(room)]
-        return sorted(found, key=lambda parameters: self.pricer.graph.cut(parameters["cut"]).index)
-
-    def enough_noise(self, cut: Cut) -> float | None:
-        """The dFIL at which the predicted attack meets the limits; None where none in range does or none is needed."""
-        curve, profile = self.pricer.curve(cut), self.pricer.profile
-        if curve is None or "fisher" not in profile:
-            return None
-        fisher, allowed = profile["fisher"].at(cut).value, MARGIN * self.pricer.allowed_share(cut, self.limits)
-        sigma = curve.sigma_for(allowed) if allowed < MARGIN else 0.0
-        low, high = GaussianNoise.search_space["dfil"]
-        dfil = fisher / sigma**2 if sigma > 0 else math.inf
-        return dfil if low <= dfil <= high else None
-
     # ---- the study -----------------------------------------------------------------------------------------------
 
     def _study(self) -> Study:
@@ -186,6 +163,15 @@ class Search:
             ) from None
         study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials), n_startup_trials=5)
         return study
+
+
+def _unique(plans: dict[int, Plan]) -> list[Plan]:
+    """The plans of the trials, without those that came twice."""
+    return list({(plan.cut.index, str(plan.defense)): plan for plan in plans.values()}.values())
+
+
+def _over(timeout: float | None, started: float) -> bool:
+    return timeout is not None and time.monotonic() - started >= timeout
 
 
 @contextmanager

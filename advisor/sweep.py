@@ -211,6 +211,7 @@ def sweep(
     grams: dict[int, TangentGram] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    on_repeat: Callable[[int], None] | None = None,
 ) -> dict[str, Column]:
     """Walk the model once over all samples and measure every estimator at every cut.
 
@@ -222,6 +223,7 @@ def sweep(
         energies, grams: of tangents by cut index, for estimators that use derivatives.
         seed: handed to estimators that draw.
         progress: called after each cut.
+        on_repeat: called with each cut that the same numbers cross as the one before; its columns are repeated.
 
     Returns:
         The measured columns by name, aligned with `graph.cuts`.
@@ -249,6 +251,8 @@ def sweep(
             crossing = tuple(held[n] for n in graph.crossings[index])
             if index and _same_numbers(previous, crossing):
                 sheet.repeat()
+                if on_repeat:
+                    on_repeat(index)
             else:
                 measure(index, crossing)
                 previous[:] = crossing

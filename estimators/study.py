@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -94,9 +94,15 @@ def study(
     report = progress or (lambda share, what: None)
     energies = _energies(graph, inputs, members, seed, lambda share, what: report(0.1 * share, what))
     grams = _grams(graph, inputs, members, seed)
+
+    def repeat(index: int) -> None:
+        for kept in cast("tuple[dict[int, Any], ...]", (curves.curves, quick.reconstructions)):
+            if index - 1 in kept:
+                kept[index] = kept[index - 1]
+
     columns = sweep(
         graph, inputs, targets, members, energies=energies, grams=grams, seed=seed,
-        progress=lambda share, what: report(0.1 + 0.9 * share, what),
+        progress=lambda share, what: report(0.1 + 0.9 * share, what), on_repeat=repeat,
     )  # fmt: skip
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds)
     profile = Profile(graph.cuts, _selected(profile.columns, only), {"leakage": _provenance(targets, rows, seed)})

@@ -25,6 +25,7 @@ LIBRARY = (
     "advisor.recommending",
     "advisor.stages",
     "advisor.studies",
+    "advisor.suggesting",
     "advisor.verifying",
 )
 """The search and the API; every other module of `advisor/` is ground."""

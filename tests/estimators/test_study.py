@@ -191,3 +191,12 @@ def test_samples_that_do_not_fit_are_refused(x: int, y: int, reason: str) -> Non
     graph = trace(trained(), digits(2)[0])
     with pytest.raises(DataError, match=reason):
         study(graph, digits(x)[0], digits(y)[1])
+
+
+def test_a_reshape_keeps_the_noise_curve_and_the_pictures_of_the_cut_before():
+    with torch.random.fork_rng():
+        net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 3)).eval()
+    x = torch.rand(60, 1, 8, 8)
+    found = study(trace(net, x[:2]), x, only=["score", "ka_nmse"])
+    assert found.curves[2] is found.curves[1]
+    assert found.reconstructions[2] is found.reconstructions[1]
