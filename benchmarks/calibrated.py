@@ -36,7 +36,7 @@ def compared(name: str, device: str, seconds: float) -> tuple[float, float, floa
         network = models.get_model(name, weights=None, **options).eval()
     graph = advisor.trace(network, torch.zeros(2, 3, 224, 224))
     predicted = calibration.halves(graph, device, "this-machine")
-    found = measured._in_eager(graph, None, time.perf_counter, seconds)
+    found = measured._in_pytorch(graph, None, time.perf_counter, seconds, "pytorch-eager")
     last = len(graph.cuts) - 1
     times = np.array([found["times"][f"edge:{i}"] for i in range(1, last)] + [found["times"]["whole"]])
     edge = np.array([estimate.value for estimate in predicted.edge[1:]])

@@ -130,8 +130,8 @@ def _from_file(key: str) -> Device:
     return device(wanted or names[0], path)
 
 
-MEASURED_RUNTIMES = {"pytorch-eager": ("pt2",), "onnxruntime": ("onnx",)}
-"""What can be measured, here and over ssh, with the formats it loads."""
+MEASURED_RUNTIMES = {"pytorch-eager": ("pt2",), "torch-compile": ("pt2",), "onnxruntime": ("onnx",)}
+"""What can be measured on this computer, with the formats it loads."""
 
 
 def this_computer(runtime: str = "pytorch-eager") -> Device:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advisor.errors import AdvisorError
 from advisor.preserve import left_as_found
 from advisor.profilers import agent, tally
 from advisor.profilers.halves import Halves
@@ -39,27 +40,52 @@ def halves(
         progress: told the share of the time limit that is used.
         clock: seconds, monotonic.
         limit: stop measuring after so many seconds.
-        runtime: "pytorch-eager" or "onnxruntime".
+        runtime: "pytorch-eager", "torch-compile" or "onnxruntime".
+
+    Raises:
+        AdvisorError: when a half cannot be compiled.
     """
     limit = TIME_LIMIT if limit is None else limit
-    timed = _in_eager if runtime == "pytorch-eager" else _in_onnxruntime
-    result = timed(graph, progress, clock, limit)
+    if runtime == "onnxruntime":
+        result = _in_onnxruntime(graph, progress, clock, limit)
+    else:
+        result = _in_pytorch(graph, progress, clock, limit, runtime)
     facts = {"board": agent._board(), "memory": agent._memory(), **result}
     return tally.halves(result, len(graph.cuts), facts, HERE)
 
 
-def _in_eager(graph: PartitionGraph, progress: Progress | None, clock: Clock, limit: float) -> dict[str, Any]:
+def _in_pytorch(
+    graph: PartitionGraph, progress: Progress | None, clock: Clock, limit: float, runtime: str
+) -> dict[str, Any]:
     import torch
 
-    started = agent.clocks()
+    started, cases = agent.clocks(), _cases(graph)
     with left_as_found(), torch.no_grad():
-        samples = agent.time_cases(_cases(graph), clock, limit, told=_told(progress))
+        if runtime == "torch-compile":
+            cases = [_compiled(case) for case in cases]
+        samples = agent.time_cases(cases, clock, limit, told=_told(progress))
         threads = torch.get_num_threads()
     return {
         **result(samples),
-        "started": started, "ended": agent.clocks(), "runtime": "pytorch-eager", "version": torch.__version__,
+        "started": started, "ended": agent.clocks(), "runtime": runtime, "version": torch.__version__,
         "on": "cpu", "threads": threads,
     }  # fmt: skip
+
+
+def _compiled(case: agent.Case) -> agent.Case:
+    """The same steps compiled, each by itself as the two machines would; compiling is not timed."""
+    import torch
+
+    names, steps, given = case
+    compiled: list[Step] = [torch.compile(step, fullgraph=True, dynamic=False) for step in steps]
+    try:
+        agent._run((names, compiled, given), time.perf_counter, lambda: None)
+    except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:
+        line = next((text for text in str(error).splitlines() if text.strip()), type(error).__name__)
+        raise AdvisorError(
+            f"torch.compile refuses {names[0]}: {line[:160]}.", "Measure with local or local:onnxruntime."
+        ) from None
+    return names, compiled, given
 
 
 def _in_onnxruntime(graph: PartitionGraph, progress: Progress | None, clock: Clock, limit: float) -> dict[str, Any]:

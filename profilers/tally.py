@@ -11,6 +11,7 @@ from advisor.estimate import NORMAL_90, Estimate
 from advisor.profilers.halves import Halves
 
 EXPLAINED_GAP = 0.05
+RUNTIMES = {"pytorch-eager": "eager PyTorch", "torch-compile": "torch.compile", "onnxruntime": "ONNX Runtime"}
 
 
 def halves(result: Mapping[str, Any], cuts: int, facts: Mapping[str, Any], where: str) -> Halves:
@@ -65,7 +66,7 @@ def estimate(found: Sequence[float], method: str = "") -> Estimate:
 
 
 def _method(result: Mapping[str, Any], facts: Mapping[str, Any], where: str) -> str:
-    named = {"pytorch-eager": "eager PyTorch", "onnxruntime": "ONNX Runtime"}.get(facts["runtime"], facts["runtime"])
+    named = RUNTIMES.get(facts["runtime"], facts["runtime"])
     board = f" ({facts['board']})" if facts.get("board") else ""
     text = (
         f"measured in {named} {facts['version']} on {where}{board}, {facts['on']}, {facts['threads']} threads, batch 1"

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.profilers import measured
 from advisor.tracing import trace
@@ -35,3 +38,28 @@ def test_more_work_takes_longer() -> None:
     found = measured.halves(trace(model, torch.zeros(2, 8)), limit=2)
     assert np.diff([e.value for e in found.edge]).argmax() == 2
     assert -np.diff([e.value for e in found.cloud]).argmin() == -2
+
+
+@pytest.fixture
+def small() -> PartitionGraph:
+    with torch.random.fork_rng():
+        return trace(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval(), torch.zeros(2, 4))
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler")
+def test_compiled_halves_are_measured(small: PartitionGraph) -> None:
+    before = torch._dynamo.utils.counters["stats"]["calls_captured"]
+    found = measured.halves(small, limit=0.5, runtime="torch-compile")
+    assert torch._dynamo.utils.counters["stats"]["calls_captured"] > before
+    assert "torch.compile" in found.notes[0]
+    assert found.facts["runtime"] == "torch-compile"
+    assert all(half.value > 0 for half in (*found.edge[1:], *found.cloud[:-1]))
+
+
+def test_a_half_that_does_not_compile_is_one_line(small: PartitionGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("No working C++ compiler found\nin detail: ...")
+
+    monkeypatch.setattr(torch, "compile", lambda step, **_: refuse)
+    with pytest.raises(AdvisorError, match=r"refuses whole: No working C\+\+ compiler found\. Measure with local"):
+        measured.halves(small, limit=0.5, runtime="torch-compile")
