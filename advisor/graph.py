@@ -21,7 +21,7 @@ from advisor.grouping import Batching, Grouped, not_by_row
 from advisor.halves import spread, subgraph, with_structure
 from advisor.inputs import InputSpec, checked, flattened
 from advisor.naming import Names
-from advisor.normalise import is_view
+from advisor.normalise import copies, is_view
 from advisor.symbols import expression, is_symbolic
 
 AtNode = Callable[[fx.Node, Any], None]
@@ -176,7 +176,7 @@ class PartitionGraph:
 
     def value_bytes(self, node: fx.Node) -> float:
         """Bytes that a node's output adds to memory for one sample; 0 for views and sizes."""
-        if node.op != "call_function" or is_symbolic(node) or is_view(node):
+        if node.op != "call_function" or is_symbolic(node) or (is_view(node) and not copies(node)):
             return 0.0
         leaves_ = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, Tensor)]
         return sum(math.prod(self._concrete(s) for s in v.shape) * v.element_size() for v in leaves_) / self.batch

@@ -161,6 +161,15 @@ def is_view(node: fx.Node) -> bool:
     return any(r.alias_info is not None and not r.alias_info.is_write for r in node.target._schema.returns)
 
 
+def copies(node: fx.Node) -> bool:
+    """Whether an operation that returns its argument where it can has to write it anew, for its strides."""
+    if node.target not in (torch.ops.aten.contiguous.default, torch.ops.aten.reshape.default):
+        return False
+    source = node.args[0].meta.get("val") if isinstance(node.args[0], fx.Node) else None
+    wanted = node.kwargs.get("memory_format") or torch.contiguous_format
+    return isinstance(source, torch.Tensor) and not source.is_contiguous(memory_format=wanted)  # type: ignore[arg-type]
+
+
 def _fold_mutated_constants(module: fx.GraphModule) -> None:
     """Compute once what depends on no input and is written in place (Swin builds its attention mask so)."""
     graph, constant = module.graph, set()

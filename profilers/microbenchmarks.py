@@ -184,6 +184,8 @@ _SHAPES: dict[str, Maker] = {
     "max_pool": lambda rng: _pool(rng, "max_pool2d"),
     "avg_pool": lambda rng: _pool(rng, "avg_pool2d"),
     "reduce": _reduce,
+    "copy": _over(("contiguous",)),
+    "view": _over(("transpose",)),
 }
 
 
@@ -225,6 +227,9 @@ def _built(
             return function(*inputs, *weights, False, 0.1, 1e-5, True)
         if name == "layer_norm":
             return function(*inputs, [given[0][-1]], *weights)
+        if name in ("contiguous", "transpose"):
+            turned = inputs[0].transpose(1, -1)
+            return turned if name == "transpose" else function(turned)
         return function(inputs, 1) if name == "cat" else function(*inputs, *weights, *options)
 
     def touch() -> None:

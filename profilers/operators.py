@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 KINDS = (
     "conv", "depthwise", "grouped", "linear", "attention", "norm", "layer_norm", "pass", "hardswish", "gelu", "silu",
-    "sigmoid", "add", "cat", "max_pool", "avg_pool", "reduce",
+    "sigmoid", "add", "cat", "max_pool", "avg_pool", "reduce", "copy", "view",
 )  # fmt: skip
 """What is timed apart: convolutions by their groups, matrix products, normalisations, elementwise ones that merely pass
-over the data, curves by their cost, operations on two tensors, copies, windows, means."""
+over the data, curves by their cost, operations on two tensors, windows, means, copies in another order, and views,
+which cost their call alone."""
 
 _BY_NAME = (
     ("hardtanh", "pass"), ("expand", "pass"), ("scaled_dot_product_attention", "attention"), ("conv", "conv"),
@@ -29,7 +30,8 @@ _BY_NAME = (
     ("cat", "cat"), ("stack", "cat"), ("gelu", "gelu"), ("silu", "silu"), ("hardsigmoid", "hardswish"),
     ("hardswish", "hardswish"), ("sigmoid", "sigmoid"), ("softmax", "sigmoid"), ("tanh", "sigmoid"), ("exp", "sigmoid"),
     ("erf", "gelu"), ("mish", "silu"), ("add", "add"), ("mul", "add"), ("sub", "add"), ("div", "add"),
-    ("matmul", "attention"), ("bmm", "attention"),
+    ("matmul", "attention"), ("bmm", "attention"), ("contiguous", "copy"), ("clone", "copy"), ("reshape", "copy"),
+    ("transpose", "view"),
 )  # fmt: skip
 
 
@@ -65,12 +67,14 @@ class Operator:
 
 
 def operators(graph: PartitionGraph, index: int) -> list[Operator]:
-    """The operators between cut `index - 1` and cut `index` that write a new tensor."""
-    return [operator(graph, node) for node in graph.piece_nodes(index) if graph.value_bytes(node) > 0]
+    """The operators between cut `index - 1` and cut `index`, without sizes and picking from a list."""
+    return [operator(graph, node) for node in graph.piece_nodes(index) if "aten" in str(node.target) and _tensors(node)]
 
 
 def operator(graph: PartitionGraph, node: fx.Node) -> Operator:
     """Kind and work of one node."""
+    if graph.value_bytes(node) == 0:
+        return Operator("view", 0.0, 0.0, 0.0, 0.0)
     written = graph.value_bytes(node) / item_size(node)
     held = [graph.constant(source) for source in node.all_input_nodes if source.op == "get_attr"]
     read = sum(_elements(graph, source) for source in node.all_input_nodes if source.op != "get_attr")
@@ -109,7 +113,17 @@ def described(
         inner, keys = given[0][-1], given[1][-2] if len(given[1]) > 1 else 1
         twice = 2.0 if len(given) > 2 else 1.0
         return Operator(kind, twice * math.prod(given[0]) * keys, read, written, weights, inner)
+    if kind == "view":
+        return Operator(kind, 0.0, 0.0, 0.0, 0.0)
     return Operator(kind if kind not in ("conv", "linear", "attention") else "add", 0.0, read, written, weights)
+
+
+def _tensors(node: fx.Node) -> bool:
+    """Whether it returns tensors, not sizes."""
+    from torch import Tensor
+    from torch.utils import _pytree as pytree
+
+    return any(isinstance(value, Tensor) for value in pytree.tree_leaves(node.meta.get("val")))
 
 
 def _groups(node: fx.Node) -> int:

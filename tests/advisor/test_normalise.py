@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advisor.normalise import functional_twin, is_mutation, is_view
+from advisor.normalise import copies, functional_twin, is_mutation, is_view
 from advisor.tracing import trace
 from tests.models import ZOO, traced
 
@@ -205,3 +205,18 @@ def test_views_are_known() -> None:
         "conv2d": False, "batch_norm": False, "relu": False, "adaptive_avg_pool2d": False, "flatten": True,
         "linear": False,
     }  # fmt: skip
+
+
+def test_a_copy_that_strides_force_is_none_where_they_do_not():
+    class Shuffle(torch.nn.Module):
+        def forward(self, x):
+            plain = x.contiguous()
+            turned = plain.transpose(1, 2).contiguous()
+            return turned.transpose(1, 2).reshape(len(x), -1) + plain.reshape(len(x), -1)
+
+    graph = trace(Shuffle().eval(), torch.zeros(2, 3, 4))
+    nodes = [
+        n for n in graph.module.graph.nodes if str(n.target) in ("aten.contiguous.default", "aten.reshape.default")
+    ]
+    assert [copies(node) for node in nodes] == [graph.value_bytes(node) > 0 for node in nodes]
+    assert [graph.value_bytes(node) for node in nodes if copies(node)] == [48.0, 48.0]
