@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import time
@@ -12,9 +13,9 @@ from typing import Any
 from advisor.profilers import agent
 from advisor.profilers.operators import KINDS, Operator, described
 
-GROUP, VARIETY, ROUNDS = 48, 6, 7
+GROUP, VARIETY, ROUNDS = 48, 6, 5
 """Operators that take turns, of so many kinds and of one order of size, as those of a network: what is still in the
-caches when one's turn comes is then what it would be there. Calls of each."""
+caches when one's turn comes is then what it would be there. Calls of each in one go."""
 
 MOST = {"conv": 500}
 """Benchmarks of a kind that are kept, 150 where not said."""
@@ -31,6 +32,8 @@ Call = Callable[[], Any]
 def timed(seconds: float, seed: int = 0, told: Callable[[float], None] | None = None) -> list[Timed]:
     """Operators with their median seconds.
 
+    All are gone through again and again until the time is over: a machine shared with others has slow minutes.
+
     Args:
         seconds: how long to measure.
         seed: of the shapes.
@@ -38,26 +41,42 @@ def timed(seconds: float, seed: int = 0, told: Callable[[float], None] | None = 
     """
     import torch
 
-    rng, found, start = random.Random(seed), [], time.perf_counter()
-    turns = [kind for kind in KINDS for _ in range(int(SHARE.get(kind, 1.0)))]
-    noise, counts = torch.Generator().manual_seed(seed), Counter[str]()
+    rng, start = random.Random(seed), time.perf_counter()
+    noise, groups = torch.Generator().manual_seed(seed), _groups(rng)
+    samples: dict[int, list[list[float]]] = {}
+    operators: dict[int, list[Operator]] = {}
     with torch.no_grad():
-        while (used := (time.perf_counter() - start) / max(seconds, 1e-9)) < 1:
+        for number in itertools.count():
+            used, group = (time.perf_counter() - start) / max(seconds, 1e-9), number % len(groups)
+            if used >= 1:
+                break
             if told:
                 told(used)
-            wanted = [kind for kind in turns if counts[kind] < MOST.get(kind, 150)]
-            if not wanted:
-                break
-            rarest = sorted(set(wanted), key=lambda kind: (counts[kind] / SHARE.get(kind, 1.0), kind))[:2]
-            kinds = rng.choices([*rarest, *rng.choices(wanted, k=VARIETY - 2)], k=GROUP)
-            size = rng.random()
-            counts.update(kinds)
-            found += _in_turn([_built(torch, noise, *shape_of(kind, rng, size)) for kind in kinds], rng)
-    return found
+            members = [_built(torch, noise, *shapes) for shapes in groups[group]]
+            operators[group] = [operator for operator, _, _ in members]
+            for kept, more in zip(
+                samples.setdefault(group, [[] for _ in members]), _in_turn(members, rng), strict=True
+            ):
+                kept += more
+    pairs = [pair for group in samples for pair in zip(operators[group], samples[group], strict=True)]
+    return [(operator, agent.interval(times)[0]) for operator, times in pairs]
 
 
-def _in_turn(members: list[tuple[Operator, Call, Call]], rng: random.Random) -> list[Timed]:
-    """Median seconds of each; what an operator reads has just been written, as by the operator before it."""
+def _groups(rng: random.Random) -> list[list[Shape]]:
+    """Shapes of operators that take turns, until there are enough of every kind."""
+    turns = [kind for kind in KINDS for _ in range(int(SHARE.get(kind, 1.0)))]
+    groups, counts = [], Counter[str]()
+    while wanted := [kind for kind in turns if counts[kind] < MOST.get(kind, 150)]:
+        rarest = sorted(set(wanted), key=lambda kind: (counts[kind] / SHARE.get(kind, 1.0), kind))[:2]
+        kinds = rng.choices([*rarest, *rng.choices(wanted, k=VARIETY - 2)], k=GROUP)
+        size = rng.random()
+        counts.update(kinds)
+        groups.append([shape_of(kind, rng, size) for kind in kinds])
+    return groups
+
+
+def _in_turn(members: list[tuple[Operator, Call, Call]], rng: random.Random) -> list[list[float]]:
+    """Seconds of some calls of each; what an operator reads has just been written, as by the operator before it."""
     samples: list[list[float]] = [[] for _ in members]
     for turn in range(ROUNDS + 1):
         for i in rng.sample(range(len(members)), len(members)):
@@ -67,14 +86,15 @@ def _in_turn(members: list[tuple[Operator, Call, Call]], rng: random.Random) -> 
             call()
             if turn:  # the first call prepares
                 samples[i].append(time.perf_counter() - before)
-    return [(operator, agent.interval(times)[0]) for (operator, _, _), times in zip(members, samples, strict=True)]
+    return samples
 
 
 Shapes = list[tuple[int, ...]]
-Maker = Callable[[random.Random], tuple[str, Shapes, Shapes, tuple[Any, ...], int]]
+Shape = tuple[str, Shapes, Shapes, tuple[Any, ...], int]
+Maker = Callable[[random.Random], Shape]
 
 
-def shape_of(kind: str, rng: random.Random, size: float = 1.0) -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
+def shape_of(kind: str, rng: random.Random, size: float = 1.0) -> Shape:
     """Operator name, activation shapes without batch, parameter shapes, further arguments and groups.
 
     Args:
@@ -100,7 +120,7 @@ def _side(rng: random.Random) -> int:
     return rng.choice((1, 7, 7, 8, 14, 14, 16, 28, 28, 32, 56, 56, 64, 112, 112, 224))
 
 
-def _conv(rng: random.Random, groups: str = "one") -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
+def _conv(rng: random.Random, groups: str = "one") -> Shape:
     window, stride = rng.choice((1, 1, 3, 3, 3, 5, 7)), rng.choice((1, 1, 1, 2))
     side = max(window, _side(rng))
     channels, out = rng.choice((3, _channels(rng), _channels(rng), _channels(rng))), _channels(rng)
@@ -117,13 +137,13 @@ def _conv(rng: random.Random, groups: str = "one") -> tuple[str, Shapes, Shapes,
     return "conv2d", [(channels, side, side)], held, options, count
 
 
-def _linear(rng: random.Random) -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
+def _linear(rng: random.Random) -> Shape:
     features, out = _channels(rng, 64, 4096), _channels(rng, 10, 4096)
     tokens = rng.choice(((), (), (50,), (197,), (3136,), (784,), (14, 14), (7, 7)))
     return "linear", [(*tokens, features)], [(out, features), (out,)], (), 1
 
 
-def _attention(rng: random.Random) -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
+def _attention(rng: random.Random) -> Shape:
     shape = rng.choice((3, 4, 6, 8, 12, 16)), rng.choice((16, 49, 50, 128, 197, 257)), rng.choice((32, 64))
     return "scaled_dot_product_attention", [shape] * 3, [], (), 1
 
@@ -138,30 +158,30 @@ def _tokens(rng: random.Random) -> tuple[int, ...]:
 
 
 def _over(names: tuple[str, ...], count: int = 1) -> Maker:
-    def shape(rng: random.Random) -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
+    def shape(rng: random.Random) -> Shape:
         one = rng.choice((_map, _map, _tokens))(rng)
         return rng.choice(names), [one] * count, [], (), 1
 
     return shape
 
 
-def _norm(rng: random.Random) -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
+def _norm(rng: random.Random) -> Shape:
     shape = _map(rng)
     return "batch_norm", [shape], [(shape[0],)] * 4, (), 1
 
 
-def _layer_norm(rng: random.Random) -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
+def _layer_norm(rng: random.Random) -> Shape:
     shape = _tokens(rng)
     return "layer_norm", [shape], [(shape[-1],)] * 2, (), 1
 
 
-def _pool(rng: random.Random, name: str) -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
+def _pool(rng: random.Random, name: str) -> Shape:
     side, window = rng.choice((14, 28, 35, 56, 112)), rng.choice((2, 3))
     options = ([window] * 2, [rng.choice((1, 2))] * 2, [window // 2] * 2)
     return name, [(_channels(rng), side, side)], [], options, 1
 
 
-def _reduce(rng: random.Random) -> tuple[str, Shapes, Shapes, tuple[Any, ...], int]:
+def _reduce(rng: random.Random) -> Shape:
     side = rng.choice((7, 8, 14, 28, 56))
     return "adaptive_avg_pool2d", [(_channels(rng), side, side)], [], ([1, 1],), 1
 

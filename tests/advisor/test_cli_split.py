@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 import advisor
 from advisor.cli import app
+from advisor.commands import split
+from advisor.progress import StageProgress
 from tests.conftest import Run, samples, tiny_net, tree
 
 
@@ -128,3 +130,23 @@ def test_an_advice_about_torchvision_finds_its_model_by_name(answered: Path, cli
     named = model_record(answered, path=None, sha256="", name="torchvision:resnet99@random")
     advice = changed(answered, tmp_path / "a.json", provenance=named)
     refuses(cli("split", advice), r"resnet99", tmp_path, tree(tmp_path))
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_interrupted_split_leaves_nothing(
+    after: int, answered: Path, cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    class Stopping(StageProgress):
+        def __call__(self, stage: str, share: float, what: str = "") -> None:
+            super().__call__(stage, share, what)
+            told.append(stage)
+            if len(told) > after:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(split, "StageProgress", Stopping)
+    result = cli("split", answered / "out", "--out", "halves")
+    assert result.exit_code == 130, result.output
+    assert "Traceback" not in result.output
+    assert tree(tmp_path) == {}
