@@ -18,7 +18,7 @@ from advisor.cuts import Cut, TensorSpec, find_cut
 from advisor.dag import data_nodes, flat_results, levels, live_sets
 from advisor.errors import CutError, TraceError
 from advisor.grouping import Batching, Grouped, not_by_row
-from advisor.halves import spread, subgraph, with_structure
+from advisor.halves import Calling, spread, subgraph
 from advisor.inputs import InputSpec, checked, flattened
 from advisor.naming import Names
 from advisor.normalise import copies, is_view
@@ -232,7 +232,7 @@ class PartitionGraph:
     def piece(self, stop: int, start: int | None = None) -> nn.Module:
         """The model between cut `start` (by default the one before) and `stop`: flat crossing tensors in and out."""
         inputs, outputs = self.crossings[stop - 1 if start is None else start], self.crossings[stop]
-        return self._runnable(with_structure(subgraph(self.module, inputs, outputs), [n.name for n in inputs]))
+        return self._runnable(subgraph(self.module, inputs, outputs, Calling([n.name for n in inputs])))
 
     def split(self, cut: Cut | int | str, tail: Cut | int | str | None = None) -> tuple[nn.Module, ...]:
         """Two modules, `cloud(edge(x)) == model(x)`; with `tail`, three: edge head, cloud body, edge tail.
@@ -253,7 +253,7 @@ class PartitionGraph:
             if i == 0:
                 names, spec_in = self.argument_names, self.in_spec
             spec_out = self.out_spec if i == len(ends) - 2 else None
-            part = self._runnable(with_structure(subgraph(self.module, start, stop), names, spec_in, spec_out))
+            part = self._runnable(subgraph(self.module, start, stop, Calling(names, spec_in, spec_out)))
             if i and len(start) > 1:
                 part.register_forward_pre_hook(spread)
             parts.append(part)

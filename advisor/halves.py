@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,12 +11,11 @@ from torch import Tensor, fx, nn
 from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
 from torch.utils import _pytree as pytree
 
-from advisor.dag import flat_results
 from advisor.errors import CutError
 from advisor.grouping import Grouped
 from advisor.symbols import emit, expression, is_symbolic
 
-__all__ = ["Grouped", "defended_parts", "subgraph", "with_structure"]
+__all__ = ["Calling", "Grouped", "defended_parts", "subgraph"]
 
 if TYPE_CHECKING:
     from advisor.cuts import Cut
@@ -23,10 +23,37 @@ if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
 
 
-def subgraph(root: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[Any]) -> fx.GraphModule:
+@dataclass(frozen=True)
+class Calling:
+    """How a part is called and what it returns, as the user's model: flat where no structure is given.
+
+    Attributes:
+        names: of the arguments.
+        in_spec, out_spec: structure of (args, kwargs), and of what is returned; one flat output comes bare.
+    """
+
+    names: Sequence[str]
+    in_spec: pytree.TreeSpec | None = None
+    out_spec: pytree.TreeSpec | None = None
+
+    def codegen(self, outputs: int) -> _PyTreeCodeGen:
+        """Of a graph with so many flat outputs."""
+        flat = pytree.tree_structure((tuple(range(len(self.names))), {}))
+        returned = self.out_spec or pytree.tree_structure(0 if outputs == 1 else tuple(range(outputs)))
+        return _PyTreeCodeGen(_PyTreeInfo(list(self.names), self.in_spec or flat, returned))
+
+
+def subgraph(
+    root: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[Any], calling: Calling | None = None
+) -> fx.GraphModule:
     """The part of `root` that computes `outputs` from `inputs`; parameters are shared, not copied.
 
-    Sizes are recomputed from the batch of the first input. Takes and returns flat tensors.
+    Sizes are recomputed from the batch of the first input.
+
+    Args:
+        root: the whole graph.
+        inputs, outputs: nodes of it; outputs may be constants.
+        calling: how it is called; None: it takes the inputs and returns a tuple of the outputs.
 
     Raises:
         CutError: when the outputs need something that neither the inputs nor constants give.
@@ -53,6 +80,8 @@ def subgraph(root: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[
         else:
             copied[node] = graph.node_copy(node, lambda n: copied[n])
     graph.output(tuple(copied[o] if isinstance(o, fx.Node) else o for o in outputs))
+    if calling is not None:
+        graph.set_codegen(calling.codegen(len(outputs)))
     return fx.GraphModule(root, graph)
 
 
@@ -78,28 +107,6 @@ def _needed(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> set[fx.Nod
             if node not in stop and not is_symbolic(node):
                 stack.extend(node.all_input_nodes)
     return found
-
-
-def with_structure(
-    module: fx.GraphModule,
-    names: Sequence[str],
-    in_spec: pytree.TreeSpec | None = None,
-    out_spec: pytree.TreeSpec | None = None,
-) -> fx.GraphModule:
-    """Give a flat sub-graph the calling convention and output structure of the user's model; flat where none is given.
-
-    Args:
-        module: takes and returns flat tensors.
-        names: of the arguments.
-        in_spec, out_spec: structure of (args, kwargs), and of what is returned; one flat output comes bare.
-    """
-    flat = pytree.tree_structure((tuple(range(len(names))), {}))
-    if out_spec is None:
-        count = len(flat_results(module.graph))
-        out_spec = pytree.tree_structure(0 if count == 1 else tuple(range(count)))
-    module.graph.set_codegen(_PyTreeCodeGen(_PyTreeInfo(list(names), in_spec or flat, out_spec)))
-    module.recompile()
-    return module
 
 
 def spread(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

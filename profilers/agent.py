@@ -57,6 +57,7 @@ def time_cases(
     width: float = WIDTH,
     told: Optional[Callable[[Samples, float], None]] = None,  # noqa: UP045
     finish: Callable[[], None] = lambda: None,
+    warm_up: int = WARM_UP,
 ) -> Samples:
     """Seconds of every step, round by round: each round runs all cases once, in an order of its own.
 
@@ -67,13 +68,14 @@ def time_cases(
         width: stop when the interval of every step but the pieces' is narrower, as a share of the whole's median.
         told: given the samples so far and the share of the limit that is used, after the warm-up and every round.
         finish: waits until the accelerator is done; called before each stamp.
+        warm_up: rounds that are not counted, cut short when they take long.
     """
     samples: Samples = {name: [] for names, _, _ in cases for name in names}
     order, shuffled, start = list(cases), random.Random(0), clock()
-    for _ in range(WARM_UP):
+    for _ in range(warm_up):
         for case in order:
             _run(case, clock, finish)
-        if clock() - start > limit / (WARM_UP * MIN_ROUNDS):
+        if clock() - start > limit / (2 * MIN_ROUNDS):
             break
     if told:
         told(samples, 0.0)

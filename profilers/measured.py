@@ -63,7 +63,9 @@ def _in_pytorch(
     with left_as_found(), torch.no_grad():
         if runtime == "torch-compile":
             cases = [_compiled(case) for case in cases]
-        samples = agent.time_cases(cases, clock, limit, told=_told(progress))
+        for _ in range(agent.WARM_UP):  # of the library: a half has nothing of its own to prepare
+            agent._run(cases[0], clock, lambda: None)
+        samples = agent.time_cases(cases, clock, limit, told=_told(progress), warm_up=0)
         threads = torch.get_num_threads()
     return {
         **result(samples),

@@ -181,11 +181,11 @@ def _exported(graph: PartitionGraph, inputs: Values) -> tuple[Any, list[list[str
     """The model with the crossing tensors of every cut as outputs, and their names cut by cut."""
     import torch
 
-    from advisor.halves import subgraph, with_structure
+    from advisor.halves import Calling, subgraph
 
     flat = [node for nodes in graph.crossings[1:] for node in nodes]
     outputs = list(dict.fromkeys(flat))
-    body = with_structure(subgraph(graph.module, graph.placeholders, outputs), [n.name for n in graph.placeholders])
+    body = subgraph(graph.module, graph.placeholders, outputs, Calling([n.name for n in graph.placeholders]))
     label = {node: f"crossing_{i}" for i, node in enumerate(outputs)}
     given = [f"input_{i}" for i in range(len(graph.placeholders))]
     try:
