@@ -23,7 +23,7 @@ class TangentGram:
 
     Attributes:
         gram: `[samples, k, k]` float64, VᵀJᵀJV for k orthonormal directions V.
-        trace: `[samples]` float64, Tr(JᵀJ) by Hutchinson probes.
+        trace: `[samples]` float64, Tr(JᵀJ) by Hutchinson probes; exact where V spans the input.
         prior: `[k]` variance of the inputs along V, in squared input units.
         elements: d, elements of one input.
         smoothing: standard deviation of the noise added to the inputs before, in input units.
@@ -38,12 +38,13 @@ class TangentGram:
     problem: str = ""
 
 
-def leading_directions(inputs: Sequence[Tensor], most: int) -> tuple[list[Tensor | None], Tensor]:
+def leading_directions(inputs: Sequence[Tensor], most: int, whole: bool = False) -> tuple[list[Tensor | None], Tensor]:
     """Principal directions of the floating-point inputs taken as one vector.
 
     Args:
         inputs: flat tensors `[n, ...]`.
         most: directions at most; never more than the samples span.
+        whole: all d directions instead, those that the samples do not span included.
 
     Returns:
         For each input `[k, ...]`, orthonormal over all inputs together, None for integers; and `[k]` variances.
@@ -51,10 +52,7 @@ def leading_directions(inputs: Sequence[Tensor], most: int) -> tuple[list[Tensor
     floats = [x for x in inputs if x.dtype.is_floating_point]
     flat = torch.cat([x.flatten(1).double() for x in floats], 1)
     centred = flat - flat.mean(0)
-    values, vectors = torch.linalg.eigh(centred @ centred.T)
-    rank = int((values > 1e-9 * values[-1].clamp_min(1e-30)).sum())
-    kept = slice(len(values) - min(most, rank, flat.shape[1]), None)
-    basis = torch.linalg.qr(centred.T @ vectors[:, kept])[0].flip(1).T
+    basis = torch.linalg.eigh(centred.T @ centred)[1].flip(1).T if whole else _spanned(centred, most)
     parts, start = list[Tensor | None](), 0
     for x in inputs:
         if not x.dtype.is_floating_point:
@@ -66,8 +64,17 @@ def leading_directions(inputs: Sequence[Tensor], most: int) -> tuple[list[Tensor
     return parts, (centred @ basis.T).square().sum(0) / max(1, len(flat) - 1)
 
 
+def _spanned(centred: Tensor, most: int) -> Tensor:
+    """`[k, d]` principal directions by the smaller problem of the samples."""
+    values, vectors = torch.linalg.eigh(centred @ centred.T)
+    rank = int((values > 1e-9 * values[-1].clamp_min(1e-30)).sum())
+    kept = slice(len(values) - min(most, rank, centred.shape[1]), None)
+    basis: Tensor = torch.linalg.qr(centred.T @ vectors[:, kept])[0].flip(1).T
+    return basis
+
+
 def tangent_grams(
-    graph: PartitionGraph, inputs: Sequence[Tensor], samples: int, directions: int, smoothing: float, seed: int
+    graph: PartitionGraph, inputs: Sequence[Tensor], samples: int, directions: int | None, smoothing: float, seed: int
 ) -> dict[int, TangentGram]:
     """Tangents along the inputs' leading directions, at inputs smoothed by Gaussian noise, for every cut in one walk.
 
@@ -75,23 +82,24 @@ def tangent_grams(
         graph: the traced model.
         inputs: flat tensors `[n, ...]`: all of them give the directions, the first `samples` the derivatives.
         samples: how many Jacobians to average.
-        directions: k at most.
+        directions: k at most; None for all d, which leaves nothing to probes.
         smoothing: standard deviation of the noise on the inputs, in input units.
         seed: of that noise and of the probes.
 
     Returns:
         One `TangentGram` a cut, by cut index.
     """
-    basis, prior = leading_directions(inputs, directions)
+    basis, prior = leading_directions(inputs, directions or 0, directions is None)
     generator = torch.Generator().manual_seed(seed)
-    count = len(prior) + TRACE_PROBES
+    probes = 0 if directions is None else TRACE_PROBES
+    count = len(prior) + probes
     largest = max(graph.value_bytes(node) for node in graph.data_nodes) or 1
     step = max(1, min(samples, int(MICRO_BYTES / (largest * count))))
     parts: list[dict[int, tuple[Tensor, str]]] = []
     with left_as_found(graph.module), plain_attention(), math_attention(), torch.no_grad():
         for start in range(0, min(samples, len(inputs[0])), step):
             batch = [x[start : min(start + step, samples)] for x in inputs]
-            moving = [_moving(x, v, generator) for x, v in zip(batch, basis, strict=True)]
+            moving = [_moving(x, v, probes, generator) for x, v in zip(batch, basis, strict=True)]
             smooth = [_smoothed(x, smoothing, generator) for x in batch]
             parts.append(_second_moments(graph, smooth, moving, count))
     elements = sum(math.prod(v.shape[1:]) for v in basis if v is not None)
@@ -102,11 +110,11 @@ def tangent_grams(
     }  # fmt: skip
 
 
-def _moving(x: Tensor, basis: Tensor | None, generator: torch.Generator) -> Tensor | None:
+def _moving(x: Tensor, basis: Tensor | None, count: int, generator: torch.Generator) -> Tensor | None:
     """`[k + probes, n, ...]`: the directions, the same for each sample, and Rademacher probes of their own."""
     if basis is None:
         return None
-    probes = torch.randint(0, 2, (TRACE_PROBES, *x.shape), generator=generator, dtype=torch.int8) * 2 - 1
+    probes = torch.randint(0, 2, (count, *x.shape), generator=generator, dtype=torch.int8) * 2 - 1
     return torch.cat([basis[:, None].expand(-1, *x.shape), probes.to(x.dtype)])
 
 
@@ -148,5 +156,6 @@ def _second_moments(
 
 def _reduced(inner: Tensor, prior: Tensor, elements: int, smoothing: float, problem: str) -> TangentGram:
     k = len(prior)
-    trace = inner.diagonal(dim1=1, dim2=2)[:, k:].mean(1)
+    lengths = inner.diagonal(dim1=1, dim2=2)
+    trace = lengths.sum(1) if k == elements else lengths[:, k:].mean(1)
     return TangentGram(inner[:, :k, :k], trace, prior, elements, smoothing, problem)

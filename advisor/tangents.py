@@ -70,7 +70,7 @@ def tangent_energies(
                 _rademacher((probes, *x.shape), x.dtype, generator) if x.dtype.is_floating_point else None
                 for x in batch
             ]
-            parts.append(_energies(graph, batch, directions, probes))
+            parts.append(batch_energies(graph, batch, directions, probes))
             if progress:
                 progress(min(1.0, (start + step) / rows), "derivatives")
     return {index: _joined([part[index] for part in parts]) for index in parts[0]}
@@ -87,9 +87,10 @@ def _joined(parts: list[TangentEnergy]) -> TangentEnergy:
     )
 
 
-def _energies(
-    graph: PartitionGraph, batch: list[Tensor], directions: list[Tensor | None], probes: int
+def batch_energies(
+    graph: PartitionGraph, batch: Sequence[Tensor], directions: Sequence[Tensor | None], probes: int
 ) -> dict[int, TangentEnergy]:
+    """‖J v‖² at every cut for given directions, `[probes, n, ...]` an input; all samples at once."""
     found: dict[int, list[tuple[Tensor, Tensor, str]]] = {i: [] for i in range(len(graph.crossings))}
     wanted: dict[fx.Node, list[int]] = {}
     for index, nodes in enumerate(graph.crossings):

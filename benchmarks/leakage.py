@@ -16,6 +16,7 @@ import argparse
 import multiprocessing
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -41,15 +42,18 @@ from advisor.estimators.study import (
     study,
     targets_for,
 )
+from advisor.exact_tangents import exact_energies
 from advisor.graph import PartitionGraph
 from advisor.sweep import sweep
-from advisor.tangents import tangent_energies, walk
+from advisor.tangents import tangent_energies
 from benchmarks.headline.cases import CASES, resnet20
 
 MODELS = (
     ("resnet18", 32, 64), ("resnet18", 224, 8), ("mobilenet_v2", 224, 8), ("densenet121", 224, 4), ("vit_b_16", 224, 4),
 )  # fmt: skip
 WALK_PROBES = 8
+JACOBIANS = Path(tempfile.gettempdir()) / "partition-advisor-jacobians"
+"""Where exact Jacobian traces are kept, four samples a file: a killed run goes on where it was."""
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -90,12 +94,12 @@ def jacobian(_: int, samples: int) -> None:
     """The trace by probes against all 3,072 directions of the input, at every cut."""
     x = CASES["resnet20-cifar10"].data().unseen[0][:samples]
     graph = advisor.trace(resnet20(), x[:2])
-    exact: dict[int, float] = {}
-    took = seconds(lambda: exact.update(exact_traces(graph, x)))
+    traces, took = kept_traces(graph, x)
+    exact = traces.mean(0)
     started = time.process_time()
     found = tangent_energies(graph, [x], PROBES, 0)
     probing = time.process_time() - started
-    errors = [abs(float(found[i].energy.mean()) / exact[i] - 1) for i in exact]
+    errors = [abs(float(found[i].energy.mean()) / float(exact[i]) - 1) for i in range(len(exact))]
     worst = max(range(len(errors)), key=errors.__getitem__)
     print(f"ResNet-20, {samples} samples, {PROBES} probes, {len(graph.cuts)} cuts")
     print(
@@ -105,21 +109,22 @@ def jacobian(_: int, samples: int) -> None:
     print(f"exact {took:.0f} s, probes {probing:.2f} s: {took / probing:.0f} times faster (target 100)")
 
 
-def exact_traces(graph: PartitionGraph, x: Tensor, chunk: int = 128) -> dict[int, float]:
-    """Mean over samples of Tr(JᵀJ) at every cut, by the basis vectors of the input."""
-    where = {node: i for i, nodes in enumerate(graph.crossings) for node in nodes}
-    total = dict.fromkeys(range(len(graph.cuts)), 0.0)
-
-    def at_node(node: object, primal: object, tangent: object, problem: str) -> None:
-        if node in where and isinstance(tangent, Tensor):
-            total[where[node]] += float(tangent.double().square().sum())  # type: ignore[index]
-
-    basis = torch.eye(x[0].numel()).reshape(-1, 1, *x.shape[1:])
-    with torch.no_grad():
-        for part in x.split(4):
-            for directions in basis.split(chunk):
-                walk(graph, [part], [directions.expand(-1, len(part), *x.shape[1:])], at_node)
-    return {index: value / len(x) for index, value in total.items()}
+def kept_traces(graph: PartitionGraph, x: Tensor, piece: int = 4) -> tuple[Tensor, float]:
+    """`[samples, cuts]` exact Tr(JᵀJ) and the seconds they took; each piece is kept in `JACOBIANS` as it ends."""
+    JACOBIANS.mkdir(parents=True, exist_ok=True)
+    traces, took = [], 0.0
+    for start in range(0, len(x), piece):
+        file = JACOBIANS / f"{start}.pt"
+        if not file.exists():
+            started = time.process_time()
+            found = exact_energies(graph, [x[start : start + piece]], chunk=128)
+            exact = torch.stack([found[i].energy[0] for i in range(len(graph.cuts))], 1)
+            torch.save((exact, time.process_time() - started), file.with_suffix(".part"))
+            file.with_suffix(".part").replace(file)
+        exact, spent = torch.load(file, weights_only=True)
+        traces.append(exact[: len(x) - start])
+        took += spent
+    return torch.cat(traces), took
 
 
 def cheap(rounds: int, samples: int) -> None:

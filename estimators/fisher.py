@@ -16,12 +16,31 @@ PRIOR_SMOOTHING = 0.1
 
 
 def fisher_information(tangents: TangentEnergy) -> Estimate:
-    """Tr(JᵀJ)/d averaged over samples, by Hutchinson probes; dFIL at noise σ is this over σ².
+    """Tr(JᵀJ)/d averaged over samples, by Hutchinson probes or exact; dFIL at noise σ is this over σ².
 
-    The standard error over samples includes that of the probes, as each sample has its own.
+    The standard error over samples includes that of the probes, as each sample has its own; without probes it is that
+    of the inputs alone, 0 for a linear model.
     """
     per_sample = tangents.energy.mean(0) / tangents.elements
     return Estimate.of_mean(per_sample.numpy(), "z²/x²")
+
+
+def dfil(fisher: Estimate, noise_variance: float) -> Estimate:
+    """Tr(I)/d with Gaussian noise on z: Tr(JᵀJ)/(d σ²), 1/x²; infinite without noise where anything crosses.
+
+    `GaussianNoise.for_dfil` is its inverse: the noise that gives a wanted dFIL.
+
+    Args:
+        fisher: Tr(JᵀJ)/d.
+        noise_variance: σ².
+    """
+
+    def at(value: float) -> float:
+        if noise_variance > 0:
+            return value / noise_variance
+        return math.inf if value > 0 else 0.0
+
+    return replace(fisher.mapped(at, f"Tr(JᵀJ)/d over a noise variance of {noise_variance:g}"), unit="1/x²")
 
 
 def signal_normalised(tangents: TangentEnergy) -> Estimate:

@@ -20,6 +20,7 @@ from advisor.estimators.images import PICTURE_SIDE, is_image_batch, pictures, ss
 from advisor.estimators.noise import NoiseCurve, NoiseCurves
 from advisor.estimators.score import score_columns
 from advisor.estimators.zone import Zone, ZoneThresholds, find_zone
+from advisor.exact_tangents import EXACT_ELEMENTS, exact_energies
 from advisor.graph import PartitionGraph
 from advisor.samples import split_holdout
 from advisor.sweep import Estimator, NotMeasurableError, Progress, Targets, panel_size, sweep
@@ -105,7 +106,9 @@ def study(
         progress=lambda share, what: report(0.1 + 0.9 * share, what), on_repeat=repeat,
     )  # fmt: skip
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds)
-    profile = Profile(graph.cuts, _selected(profile.columns, only), {"leakage": _provenance(targets, rows, seed)})
+    profile = Profile(
+        graph.cuts, _selected(profile.columns, only), {"leakage": _provenance(graph, targets, rows, seed)}
+    )
     return LeakageStudy(profile, zone, targets, curves.curves, quick.reconstructions, baseline, rows, grams or {})
 
 
@@ -117,7 +120,7 @@ def repeated(
     _, targets, rows = _chosen(graph, x, y, seed)
     baseline = mean_image_ssim(targets)
     zone, columns = find_zone(profile, baseline, thresholds)
-    kept = Profile(graph.cuts, {**profile.columns, **columns}, {"leakage": _provenance(targets, rows, seed)})
+    kept = Profile(graph.cuts, {**profile.columns, **columns}, {"leakage": _provenance(graph, targets, rows, seed)})
     return LeakageStudy(kept, zone, targets, curves, {}, baseline, rows)
 
 
@@ -191,10 +194,14 @@ def _energies(
     wanted = any(spec.name.startswith(("fisher", "mse_bound")) for m in members for spec in m.columns)
     if not wanted or not all(t.dtype.is_floating_point for t in inputs):
         return None
-    elements = sum(t[0].numel() for t in inputs)
+    elements = _elements(inputs)
     count = min(TANGENT_SAMPLES, max(FEWEST_TANGENT_SAMPLES, TANGENT_ELEMENTS // elements), len(inputs[0]))
     few = [t[:count] for t in inputs]
-    return with_reverse_mode(graph, few, tangent_energies(graph, few, PROBES, seed, progress), PROBES, seed)
+    if elements <= EXACT_ELEMENTS:
+        found = exact_energies(graph, few, progress)
+    else:
+        found = tangent_energies(graph, few, PROBES, seed, progress)
+    return with_reverse_mode(graph, few, found, PROBES, seed)
 
 
 def _grams(
@@ -203,9 +210,17 @@ def _grams(
     wanted = any(spec.name in ("spectrum_bound", "fsinfo") for m in members for spec in m.columns)
     if not wanted or not all(t.dtype.is_floating_point for t in inputs):
         return None
-    count = min(SPECTRUM_SAMPLES, max(FEWEST_TANGENT_SAMPLES, TANGENT_ELEMENTS // sum(t[0].numel() for t in inputs)))
+    elements = _elements(inputs)
+    if elements <= EXACT_ELEMENTS:
+        return tangent_grams(graph, inputs, min(TANGENT_SAMPLES, len(inputs[0])), None, PRIOR_SMOOTHING, seed)
+    count = min(SPECTRUM_SAMPLES, max(FEWEST_TANGENT_SAMPLES, TANGENT_ELEMENTS // elements))
     few = [t[: max(count, 4 * DIRECTIONS)] for t in inputs]
     return tangent_grams(graph, few, count, DIRECTIONS, PRIOR_SMOOTHING, seed)
+
+
+def _elements(inputs: Sequence[Tensor]) -> int:
+    """Of one sample, all inputs together."""
+    return sum(t[0].numel() for t in inputs)
 
 
 def _judged(
@@ -244,13 +259,13 @@ def _selected(columns: dict[str, Column], only: Sequence[str] | None) -> dict[st
     return columns if only is None else {name: column for name, column in columns.items() if name in set(only)}
 
 
-def _provenance(targets: Targets, rows: Tensor, seed: int) -> dict[str, Any]:
+def _provenance(graph: PartitionGraph, targets: Targets, rows: Tensor, seed: int) -> dict[str, Any]:
     return {
         "samples": len(rows),
         "learnt_from": len(targets.train),
         "scored_on": len(targets.test),
         "labels": "true labels" if targets.labels_are_true else "the model's own predictions",
         "targets": targets.note,
-        "probes": PROBES,
+        "probes": "none: every direction" if _elements(graph.example_inputs) <= EXACT_ELEMENTS else PROBES,
         "seed": seed,
     }

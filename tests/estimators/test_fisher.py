@@ -14,6 +14,7 @@ from advisor.estimators.fisher import (
     PRIOR_SMOOTHING,
     Fisher,
     cramer_rao_bound,
+    dfil,
     fisher_information,
     signal_normalised,
     van_trees_bound,
@@ -117,9 +118,16 @@ def test_noise_for_a_wanted_leakage_gives_it(wanted: float) -> None:
     W = normal(8, 5)
     fisher = float(W.square().sum()) / 5
     sigma = GaussianNoise.for_dfil(fisher, wanted).sigma
-    assert fisher / sigma**2 == pytest.approx(wanted)
+    assert dfil(Estimate.exact(fisher), sigma**2).value == pytest.approx(wanted)
     unbiased = sigma**2 * float(torch.linalg.inv(W.T @ W).trace()) / 5
     assert unbiased >= 1 / wanted * (1 - 1e-9)
+
+
+def test_leakage_at_a_noise_keeps_its_interval_and_has_no_end_without_noise() -> None:
+    found = dfil(Estimate(4.0, 0.5, 3.0, 5.0), 2.0)
+    assert (found.low, found.value, found.high, found.unit) == (1.5, 2.0, 2.5, "1/x²")
+    assert dfil(Estimate.exact(4.0), 0.0).value == math.inf
+    assert dfil(Estimate.exact(0.0), 0.0).value == 0
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 5.0])

@@ -103,6 +103,40 @@ def test_the_walk_has_the_jacobian_s_inner_products() -> None:
     assert found.elements == 6
 
 
+def test_all_directions_leave_nothing_to_probes() -> None:
+    """With V of the input's own size the walk has the whole of JᵀJ: its spectrum, and its trace without error."""
+    model, x = Curved().eval(), normal(40, 6).float()
+    graph = trace(model, x[:2])
+    found = tangent_grams(graph, [x], 7, None, 0.0, 0)[len(graph.cuts) - 1]
+    jacobian = torch.func.vmap(torch.func.jacrev(model))(x[:7]).detach().double()
+    whole = jacobian.transpose(1, 2) @ jacobian
+    assert found.gram.shape == (7, 6, 6)
+    torch.testing.assert_close(torch.linalg.eigvalsh(found.gram), torch.linalg.eigvalsh(whole), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(found.trace, whole.diagonal(dim1=1, dim2=2).sum(1), atol=1e-6, rtol=1e-5)
+    assert found.prior.tolist() == pytest.approx(np.linalg.eigvalsh(np.cov(x.numpy().T))[::-1], rel=1e-5)
+
+
+def test_few_samples_still_give_every_direction() -> None:
+    (basis,), prior = leading_directions([normal(3, 6).float()], 0, whole=True)
+    assert basis is not None
+    torch.testing.assert_close(basis @ basis.T, torch.eye(6), atol=1e-5, rtol=0)
+    assert (prior[2:].abs() < 1e-9).all()  # three samples span two
+
+
+def test_the_whole_spectrum_from_few_samples_stays_below_that_from_many() -> None:
+    """On digits, d = 64: the guarantee by 64 Jacobians against the bound by 1,000, and it is no worse than k = 16."""
+    x, _ = digits(1100)
+    graph = trace(trained(), x[:2])
+    many = tangent_grams(graph, [x], 1000, None, S, 5)
+    few = tangent_grams(graph, [x[-64:]], 64, None, S, 0)
+    part = tangent_grams(graph, [x[-64:]], 16, 16, S, 0)
+    for index in range(1, len(graph.cuts)):
+        for sigma in (0.02, 0.3):
+            found = spectrum_bound(few[index], sigma**2)
+            assert found.low <= spectrum_bound(many[index], sigma**2).value * (1 + 1e-6)
+            assert found.low >= 0.95 * spectrum_bound(part[index], sigma**2).low
+
+
 def test_probes_find_the_trace_on_average() -> None:
     model, x = Curved().eval(), normal(2000, 6).float()
     graph = trace(model, x[:2])
