@@ -1,9 +1,13 @@
-"""Reverse mode where an operator has no forward mode: ‖Jᵀu‖² in place of ‖Jv‖², one backward pass a cut and probe."""
+"""Reverse mode: ‖Jᵀu‖² in place of ‖Jv‖², one backward pass a cut and u.
+
+Where an operator has no forward mode, for random u; where next to nothing crosses, for every u there is: exact.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +19,10 @@ from advisor.pushforward import is_step, operator_name
 from advisor.tangents import FORWARD_MISSING, TangentEnergy
 
 ROWS = 8  # the whole recorded graph is held for these samples
+
+EXACT_ENDS_NOTE = "exact: the gradient of every number that crosses, no probes"
+
+EnergyOf = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 
 def with_reverse_mode(
@@ -38,12 +46,59 @@ def with_reverse_mode(
     if not missing:
         return energies
     generator = torch.Generator().manual_seed(seed)
-    parts: dict[int, list[tuple[Tensor, Tensor]]] = {index: [] for index in missing}
-    problems: dict[int, str] = {i: p for i in missing if (p := _obstacle(graph, i))}
+
+    def drawn(ends: Sequence[Tensor], sources: Sequence[Tensor]) -> Tensor:
+        return torch.stack([_pulled(ends, sources, [_signs(z, generator) for z in ends]) for _ in range(probes)])
+
+    parts, problems = _pulled_back(graph, inputs, list(missing), drawn)
+    return energies | {i: _filled(e, parts[i], problems.get(i, "")) for i, e in missing.items()}
+
+
+def with_exact_ends(
+    graph: PartitionGraph, inputs: Sequence[Tensor], energies: dict[int, TangentEnergy]
+) -> dict[int, TangentEnergy]:
+    """The energies, with those of cuts that no more numbers cross than there were probes replaced by exact ones.
+
+    Probes of few dimensions are off by up to √2 each, and D gradients leave no error.
+
+    Args:
+        graph: the traced model.
+        inputs: flat tensors `[m, ...]`, those that the energies are of.
+        energies: by cut index; those that reverse mode cannot give stay as they are.
+    """
+    few = [
+        c for c in graph.cuts if c.elements <= len(energies[c.index].energy) and all(t.is_floating for t in c.tensors)
+    ]
+    narrow = [c.index for c in few if not energies[c.index].problem]
+    if not narrow:
+        return energies
+    parts, problems = _pulled_back(graph, inputs, narrow, _every_gradient)
+    exact = {i: _replaced(energies[i], parts[i], EXACT_ENDS_NOTE) for i in narrow if i not in problems}
+    return energies | exact
+
+
+def _every_gradient(ends: Sequence[Tensor], sources: Sequence[Tensor]) -> Tensor:
+    """`[1, n]` Σ ‖∇z_j‖² over all numbers that cross."""
+    total = []
+    for number, z in enumerate(ends):
+        for j in range(math.prod(z.shape[1:])):
+            one = torch.zeros_like(z).reshape(len(z), -1)
+            one[:, j] = 1
+            units = [one.reshape(z.shape) if i == number else torch.zeros_like(e) for i, e in enumerate(ends)]
+            total.append(_pulled(ends, sources, units))
+    return torch.stack(total).sum(0, keepdim=True)
+
+
+def _pulled_back(
+    graph: PartitionGraph, inputs: Sequence[Tensor], cuts: Sequence[int], energy_of: EnergyOf
+) -> tuple[dict[int, list[tuple[Tensor, Tensor]]], dict[int, str]]:
+    """Energy and signal of each micro-batch by cut, and what kept a cut from being measured."""
+    parts: dict[int, list[tuple[Tensor, Tensor]]] = {index: [] for index in cuts}
+    problems: dict[int, str] = {i: p for i in cuts if (p := _obstacle(graph, i))}
     with left_as_found(graph.module), plain_attention(), math_attention():
         for batch in zip(*(torch.split(x, ROWS) for x in inputs), strict=True):
-            _one_batch(graph, batch, probes, generator, parts, problems)
-    return energies | {i: _filled(e, parts[i], problems.get(i, "")) for i, e in missing.items()}
+            _one_batch(graph, batch, energy_of, parts, problems)
+    return parts, problems
 
 
 def _obstacle(graph: PartitionGraph, index: int) -> str:
@@ -53,10 +108,10 @@ def _obstacle(graph: PartitionGraph, index: int) -> str:
 
 
 def _one_batch(
-    graph: PartitionGraph, batch: Sequence[Tensor], probes: int, generator: torch.Generator,
+    graph: PartitionGraph, batch: Sequence[Tensor], energy_of: EnergyOf,
     parts: dict[int, list[tuple[Tensor, Tensor]]], problems: dict[int, str],
 ) -> None:  # fmt: skip
-    """One recorded run, then a backward pass a cut and probe."""
+    """One recorded run, then the backward passes of each cut."""
     wanted = {node for index in parts for node in graph.crossings[index]}
     held: dict[fx.Node, Any] = {}
 
@@ -74,20 +129,32 @@ def _one_batch(
         crossing = [held[node] for node in graph.crossings[index]]
         signal = torch.stack([_square_lengths(z.detach(), len(batch[0])) for z in crossing]).sum(0)
         try:
-            energy = torch.stack([_pulled(crossing, sources, generator) for _ in range(probes)])
+            energy = energy_of(_ends(crossing), sources)
         except (RuntimeError, NotImplementedError) as error:
             problems[index] = f"nor is reverse mode ({str(error).splitlines()[0][:120]})"
             continue
         entries.append((energy, signal))
 
 
-def _pulled(crossing: Sequence[Tensor], sources: Sequence[Tensor], generator: torch.Generator) -> Tensor:
-    """`[n]` ‖Jᵀu‖² for one Rademacher u a sample over all crossing tensors."""
+def _ends(crossing: Sequence[Tensor]) -> list[Tensor]:
+    """The crossing tensors that a gradient leads back from.
+
+    Raises:
+        NotImplementedError: none, or fewer than there are tensors of floating point.
+    """
     ends = [z for z in crossing if z.requires_grad]
     if len(ends) < sum(z.dtype.is_floating_point for z in crossing) or not ends:
         raise NotImplementedError("no gradient reaches the input")
-    signs = [(torch.randint(0, 2, z.shape, generator=generator, dtype=torch.int8) * 2 - 1).to(z.dtype) for z in ends]
-    found = torch.autograd.grad(ends, sources, signs, retain_graph=True, allow_unused=True)
+    return ends
+
+
+def _signs(z: Tensor, generator: torch.Generator) -> Tensor:
+    return (torch.randint(0, 2, z.shape, generator=generator, dtype=torch.int8) * 2 - 1).to(z.dtype)
+
+
+def _pulled(ends: Sequence[Tensor], sources: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:
+    """`[n]` ‖Jᵀu‖² for one u a sample over all crossing tensors."""
+    found = torch.autograd.grad(ends, sources, directions, retain_graph=True, allow_unused=True)
     return torch.stack([_square_lengths(g, len(g)) for g in found if g is not None]).sum(0)
 
 
@@ -98,10 +165,9 @@ def _square_lengths(value: Tensor, rows: int) -> Tensor:
 def _filled(energy: TangentEnergy, parts: list[tuple[Tensor, Tensor]], problem: str) -> TangentEnergy:
     if problem:
         return dataclasses.replace(energy, problem=f"{energy.problem}; {problem}")
-    return dataclasses.replace(
-        energy,
-        energy=torch.cat([e for e, _ in parts], 1),
-        signal=torch.cat([s for _, s in parts]),
-        problem="",
-        note=f"reverse mode, as {energy.problem.split(' (')[0]}",
-    )
+    return _replaced(energy, parts, f"reverse mode, as {energy.problem.split(' (')[0]}")
+
+
+def _replaced(energy: TangentEnergy, parts: list[tuple[Tensor, Tensor]], note: str) -> TangentEnergy:
+    found, signal = torch.cat([e for e, _ in parts], 1), torch.cat([s for _, s in parts])
+    return dataclasses.replace(energy, energy=found, signal=signal, problem="", note=note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +30,8 @@ PANEL_BYTES = 512 * 2**20
 
 PANEL_SAMPLES = 1500
 HELD_OUT = 0.25
+
+_WAYS = 3
 
 
 class NotMeasurableError(AdvisorError):
@@ -190,9 +193,15 @@ class Sheet:
         return Column.of(
             spec.name, spec.unit, spec.better, parts["value"], spec.source,  # type: ignore[arg-type]
             stderr=parts["stderr"], low=parts["low"], high=parts["high"],
-            method=next((e.method for e in rows if e.method and not math.isnan(e.value)), spec.method),
+            method=_methods([e.method or spec.method for e in rows if not math.isnan(e.value)] or [spec.method]),
             why=self.why[spec.name],
         )  # fmt: skip
+
+
+def _methods(said: Sequence[str]) -> str:
+    """What a column says of how its values were had: where a few ways were needed, all of them, the commonest first."""
+    ways = Counter(said).most_common()
+    return "; ".join(way for way, _ in ways) if len(ways) <= _WAYS else ways[0][0]
 
 
 def panel_size(graph: PartitionGraph, available: int) -> int:

@@ -16,7 +16,7 @@ from advisor.estimators import estimators
 from advisor.estimators.alignment import QuickAlignment
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.noise import NoiseCurves
-from advisor.estimators.study import DIRECTIONS, PROBES, SPECTRUM_SAMPLES, TANGENT_SAMPLES, targets_for
+from advisor.estimators.study import DIRECTIONS, SPECTRUM_SAMPLES, probes_for, tangent_samples, targets_for
 from advisor.graph import PartitionGraph
 from advisor.sweep import CutView, Estimator, NotMeasurableError, Targets, panel_size
 from advisor.tangent_grams import TangentGram, tangent_grams
@@ -92,7 +92,9 @@ class Derivatives:
     def of(cls, graph: PartitionGraph, inputs: tuple[torch.Tensor, ...], seed: int) -> Derivatives:
         """As a study takes them."""
         begin = time.process_time()
-        energies = tangent_energies(graph, [t[:TANGENT_SAMPLES] for t in inputs], PROBES, seed)
+        elements = sum(t[0].numel() for t in inputs)
+        first = [t[: tangent_samples(elements)] for t in inputs]
+        energies = tangent_energies(graph, first, probes_for(elements, len(first[0])), seed)
         middle = time.process_time()
         few = [t[: 4 * DIRECTIONS] for t in inputs]
         grams = tangent_grams(graph, few, SPECTRUM_SAMPLES, DIRECTIONS, PRIOR_SMOOTHING, seed)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advisor.cotangents import with_reverse_mode
+from advisor.cotangents import EXACT_ENDS_NOTE, with_exact_ends, with_reverse_mode
 from advisor.estimators.study import study
 from advisor.graph import PartitionGraph
 from advisor.tangents import TangentEnergy, tangent_energies
@@ -87,4 +87,43 @@ def test_a_study_says_which_operator_it_went_round() -> None:
     assert not any(profile["fisher"].why)
     model = Net(squared)
     assert all(p.grad is None for p in model.parameters())
-    assert "squared" in profile["fisher"].method
+    method = profile["fisher"].method
+    assert method.startswith("exact: every direction of the input")  # at the cuts that forward mode reached
+    assert "squared" in method
+
+
+def test_few_numbers_are_differentiated_one_by_one() -> None:
+    """Three logits and seven hidden numbers: by three probes only the logits are exact, without any error."""
+    x = torch.randn(20, 5, generator=torch.Generator().manual_seed(1))
+    model = Net(torch.square).eval()
+    graph = trace(model, x[:2])
+    probed = tangent_energies(graph, [x], 3, 0)
+    found = with_exact_ends(graph, [x], probed)
+    last = len(graph.cuts) - 1
+    exact = torch.func.vmap(torch.func.jacrev(model))(x).detach().double().square().sum((1, 2))
+    torch.testing.assert_close(found[last].energy, exact[None], rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(found[last].signal, probed[last].signal, rtol=1e-5, atol=1e-7)
+    assert found[last].note == EXACT_ENDS_NOTE
+    assert [i for i in found if found[i] is not probed[i]] == [last]
+
+
+def test_several_tensors_that_cross_are_differentiated_together() -> None:
+    class Pair(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x.sum(1, keepdim=True).square(), 3 * x[:, :2]
+
+    x = torch.randn(11, 5, generator=torch.Generator().manual_seed(1)).double()
+    graph = trace(Pair(), x[:2])
+    last = len(graph.cuts) - 1
+    found = with_exact_ends(graph, [x], tangent_energies(graph, [x], 4, 0))[last]
+    expected = 5 * (2 * x.sum(1)).square() + 2 * 9  # by hand
+    torch.testing.assert_close(found.energy[0], expected)
+
+
+def test_a_gradient_that_stops_leaves_the_probes_as_they_are() -> None:
+    x = torch.randn(9, 5, generator=torch.Generator().manual_seed(1))
+    graph = trace(Net(torch.detach).eval(), x[:2])
+    probed = tangent_energies(graph, [x], 8, 0)
+    found = with_exact_ends(graph, [x], probed)[len(graph.cuts) - 1]
+    assert found.note == ""
+    assert torch.equal(found.energy, probed[len(graph.cuts) - 1].energy)
