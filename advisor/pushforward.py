@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ _POINTWISE = {
     "mish", "softplus", "exp", "log", "log1p", "sqrt", "rsqrt", "abs", "clamp", "clamp_min", "selu", "celu", "sin",
     "cos", "square", "reciprocal", "erf", "softsign", "hardshrink", "softshrink",
 }  # fmt: skip
+_RAMPS = {"relu", "relu6", "hardtanh"}
 STEPS = {"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside", "floor_divide"}
 """Step functions of numbers: zero almost everywhere is their derivative, and says nothing of what they let through."""
 
@@ -49,15 +51,19 @@ class Operation:
     values: list[Any]
     batching: Batching
 
+    @cached_property
+    def _both(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return self.structure.unflatten(self.values)  # type: ignore[no-any-return]
+
     @property
     def args(self) -> tuple[Any, ...]:
         """Positional arguments."""
-        return self.structure.unflatten(self.values)[0]  # type: ignore[no-any-return]
+        return self._both[0]
 
     @property
     def kwargs(self) -> dict[str, Any]:
         """Keyword arguments."""
-        return self.structure.unflatten(self.values)[1]  # type: ignore[no-any-return]
+        return self._both[1]
 
     def at(self, sources: Sequence[fx.Node], constants: bool = True) -> Callable[..., Any]:
         """The operation as a function of `sources`; without `constants`, all that is added to them is zero."""
@@ -108,11 +114,33 @@ def _alone(name: str, operation: Operation, tangent: Tensor, primal: Any, consum
     if name == "batch_norm" and not args[5]:
         scale: Tensor = torch.rsqrt(args[4] + args[7]) * (1 if args[1] is None else args[1])
         return _scaled(tangent, scale.view(1, 1, -1, *(1,) * (primal.dim() - 2)), consume)
+    if name in _RAMPS and not kwargs and tangent.dtype == args[0].dtype:
+        return _let_through(name, tangent, args, consume)
     if name in _POINTWISE:
-        ones = torch.ones_like(args[0])
-        slope: Tensor = torch.func.jvp(lambda x: target(x, *args[1:], **kwargs), (args[0],), (ones,))[1]
-        return _scaled(tangent, slope, consume)
+        return _scaled(tangent, _slope(name, target, args, kwargs), consume)
     return None
+
+
+def _let_through(name: str, tangent: Tensor, args: tuple[Any, ...], consume: bool) -> Tensor:
+    """Through a ramp: the tangent where the input lies on it, else 0; one pass over memory, and no slope is made."""
+    out = {"grad_input": tangent} if consume else {}
+    if name == "relu":
+        operator = torch.ops.aten.threshold_backward
+        return (operator.grad_input if consume else operator.default)(tangent, args[0], 0, **out)  # type: ignore[no-any-return]
+    low, high = (0.0, 6.0) if name == "relu6" else (*args[1:], *(-1.0, 1.0)[len(args) - 1 :])
+    operator = torch.ops.aten.hardtanh_backward
+    return (operator.grad_input if consume else operator.default)(tangent, args[0], low, high, **out)  # type: ignore[no-any-return]
+
+
+def _slope(name: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Derivative of a pointwise operation; the kernels of reverse mode make it in one pass where there are such."""
+    ones = torch.ones_like(args[0])
+    if name == "silu":
+        return torch.ops.aten.silu_backward(ones, args[0])  # type: ignore[no-any-return]
+    if name == "gelu" and len(args) == 1:
+        return torch.ops.aten.gelu_backward(ones, args[0], **kwargs)  # type: ignore[no-any-return]
+    slope: Tensor = torch.func.jvp(lambda x: target(x, *args[1:], **kwargs), (args[0],), (ones,))[1]
+    return slope
 
 
 def _scaled(tangent: Tensor, factor: Tensor, consume: bool) -> Tensor:

@@ -102,11 +102,8 @@ def batch_energies(
             if primal.dim() == 0 or len(primal) != len(batch[0]):
                 primal, tangent = batch[0].new_full((len(batch[0]),), math.nan), None
                 problem = "an output does not lead with the batch"
-            signal = _square_lengths(primal, 1)
-            energy = torch.zeros(probes, signal.shape[0], dtype=torch.float64)
-            if isinstance(tangent, Tensor):
-                energy = _square_lengths(tangent, 2)
-            found[index].append((energy, signal, problem))
+            moved = _lengths(tangent, 2) if isinstance(tangent, Tensor) else torch.zeros(probes, len(batch[0]))
+            found[index].append((moved, _lengths(primal, 1), problem))
 
     walk(graph, batch, directions, at_node)
     elements = sum(math.prod(x.shape[1:]) for x, v in zip(batch, directions, strict=True) if v is not None)
@@ -115,17 +112,17 @@ def batch_energies(
 
 def _total(entries: list[tuple[Tensor, Tensor, str]], elements: int) -> TangentEnergy:
     """Over all tensors that cross one cut; where one alone has no derivative, the cut has none."""
-    energy = torch.stack([e for e, _, _ in entries]).sum(0)
-    signal = torch.stack([s for _, s, _ in entries]).sum(0)
+    energy = torch.stack([e.double() for e, _, _ in entries]).square().sum(0)
+    signal = torch.stack([s.double() for _, s, _ in entries]).square().sum(0)
     return TangentEnergy(energy, signal, elements, next((p for *_, p in entries if p), ""))
 
 
-def _square_lengths(value: Tensor, leading: int) -> Tensor:
-    """Squared Euclidean length of all dimensions behind the first `leading`, float64; halves are widened first."""
-    flat = value.reshape(*value.shape[:leading], -1)
-    wide = flat.to(torch.promote_types(flat.dtype, torch.float32))
+def _lengths(value: Tensor, leading: int) -> Tensor:
+    """Euclidean length of all dimensions behind the first `leading`; halves are widened first."""
+    flat = value.flatten(leading) if value.dim() > leading else value.unsqueeze(leading)
+    wide = flat if flat.dtype == torch.float32 else flat.to(torch.promote_types(flat.dtype, torch.float32))
     lengths: Tensor = torch.linalg.vector_norm(wide, dim=leading)
-    return lengths.double().square()
+    return lengths
 
 
 def walk(

@@ -294,3 +294,40 @@ def test_energies_describe_themselves() -> None:
     assert all(
         isinstance(e, TangentEnergy) and e.elements == 9 and e.energy.dtype == torch.float64 for e in energies.values()
     )
+
+
+class Through(nn.Module):
+    """A pointwise function between two scalings, so that its tangent may be written over; or first, so that not."""
+
+    def __init__(self, function: Any, first: bool) -> None:
+        super().__init__()
+        self.function, self.first = function, first
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * self.function(x) if self.first else 2 * self.function(3 * x)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    "function",
+    [
+        nn.ReLU(), nn.ReLU6(), nn.Hardtanh(), nn.Hardtanh(-0.5), nn.Hardtanh(-0.5, 2.0), nn.SiLU(), nn.GELU(),
+        nn.GELU(approximate="tanh"), nn.Hardswish(), nn.Sigmoid(),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_pointwise_tangents_are_those_of_torch_corners_included(
+    function: nn.Module, dtype: torch.dtype, first: bool
+) -> None:
+    corners = torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 6.0, -1 / 3, 1 / 3, 7.0])
+    x = torch.stack([corners, corners.flip(0), corners / 3]).to(dtype)
+    directions = torch.randn(4, *x.shape, generator=torch.Generator().manual_seed(5)).to(dtype)
+    model = Through(function, first).eval()
+    graph = trace(model, x[:2])
+    _, tangent, problem = walked(graph, (x,), (directions,))[graph.crossings[-1][0]]
+    assert problem == ""
+    for k in range(4):
+        expected = torch.func.jvp(model, (x,), (directions[k],))[1]
+        close = TOLERANCE.get(dtype, 1e-5)
+        assert torch.allclose(tangent[k], expected, rtol=close, atol=close)
