@@ -139,7 +139,8 @@ class Kernel:
         left = grid[:, None] / (self.values + grid[:, None])
         # The mean is fitted without a penalty: one degree of freedom more.
         freedom = (left.sum(1) - 1).clamp_min(1e-12)
-        scores = (left.square() * energies).sum(1) / freedom.square()
+        # Along the constant vector the targets have no length: rounding to less than none would make a tiny penalty win.
+        scores = (left.square() * energies.clamp_min(0)).sum(1) / freedom.square()
         return float(grid[int(scores.argmin())])
 
 

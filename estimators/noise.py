@@ -51,20 +51,21 @@ class NoiseCurve:
         return float(self.sigma[enough[0]]) if len(enough) else float("inf")
 
 
-def under_noise(bare: Estimate, kept: float, floor: float, method: str) -> Estimate:
+def under_noise(bare: Estimate, kept: float, floor: float, method: str, doubt: float = NOISE_DOUBT) -> Estimate:
     """What an attack is left with under noise: its distance from `floor`, the mean's, shrinks to the share `kept`.
 
     Args:
         bare: NMSE or SSIM without noise.
-        kept: share that linear inversion keeps; its ends are kept^(1 ± NOISE_DOUBT).
+        kept: share that linear inversion keeps; its ends are kept^(1 ± doubt).
         floor: NMSE or SSIM of predicting the mean.
         method: said with the number.
+        doubt: how much attacks differ in what noise does to them.
     """
 
     def at(value: float, share: float) -> float:
         return floor + (value - floor) * share
 
-    least, most = kept ** (1 + NOISE_DOUBT), kept ** (1 - NOISE_DOUBT)
+    least, most = kept ** (1 + doubt), kept ** (1 - doubt)
     ends = [at(end, share) for end in (bare.low, bare.high) for share in (least, most)]
     low, high = min(ends), max(ends)
     stderr = (high - low) / (2 * NORMAL_90)

@@ -11,6 +11,7 @@ from scipy import stats
 
 from advisor.columns import Column, Profile
 from advisor.cuts import Cut, TensorSpec
+from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.noise import under_noise
 from advisor.estimators.score import Target, score_columns
 from advisor.estimators.zone import ZoneThresholds, find_zone
@@ -36,6 +37,8 @@ class Scored:
     values: dict[str, float]
     low: float
     high: float
+    doubt: float = 0.0
+    """The least `NOISE_DOUBT` under which the interval holds the truth; 0 without noise."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,37 @@ def _scored(row: Attacked, truth: float, profile: Profile, values: dict[str, flo
     bare = profile["score"].at(position)
     found = bare if row.noise == 0 else under_noise(bare, kept, 1.0, "")
     known = baselines | values | {"score": found.value}
-    return Scored(row.net, row.index, row.noise, truth, row.stderr, known, found.low, found.high)
+    doubt = 0.0 if row.noise == 0 else _doubt(bare, kept, truth, row.stderr)
+    return Scored(row.net, row.index, row.noise, truth, row.stderr, known, found.low, found.high, doubt)
+
+
+def _doubt(bare: Estimate, kept: float, truth: float, error: float) -> float:
+    """The least doubt, to a hundredth, whose interval holds the truth; infinite where 1, the most, does not."""
+    for doubt in np.linspace(0, 1, 101):
+        found = under_noise(bare, kept, 1.0, "", float(doubt))
+        if found.low - NORMAL_90 * error <= truth <= found.high + NORMAL_90 * error:
+            return float(doubt)
+    return math.inf
+
+
+def conformal_doubt(needed: Sequence[float], share: float = 0.9) -> float:
+    """The doubt that a further attack needs no more of with this probability, if it is like these.
+
+    The ⌈(m + 1)·share⌉-th smallest of m, one more than the plain quantile has: that one is too narrow where m is small
+    (Vovk, Gammerman and Shafer 2005, section 2.2). The largest where there are too few.
+    """
+    rank = min(len(needed), math.ceil((len(needed) + 1) * share))
+    return sorted(needed)[rank - 1]
+
+
+def left_out_coverage(rows: Sequence[Scored]) -> float:
+    """Share of attacks under noise inside their interval when its doubt is taken from the other networks alone."""
+    noisy = [row for row in rows if row.noise > 0]
+    inside = []
+    for net in dict.fromkeys(row.net for row in noisy):
+        doubt = conformal_doubt([row.doubt for row in noisy if row.net != net])
+        inside += [row.doubt <= doubt for row in noisy if row.net == net]
+    return float(np.mean(inside)) if inside else math.nan
 
 
 def profile_of(rows: Sequence[Attacked], estimates: Sequence[Estimated]) -> Profile | None:
@@ -175,12 +208,17 @@ def seconds_of(name: str, estimates: Sequence[Estimated]) -> float:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How the score fared: absolute errors, coverage of its 90 % interval, zone edges within one block."""
+    """How the score fared: absolute errors, coverage of its 90 % interval, zone edges within one block.
+
+    Coverage of all cuts, of those without noise, and of those with noise when their own network had no say.
+    """
 
     cuts: int
     median: float
     p90: float
     coverage: float
+    bare: float
+    left_out: float
     edges: dict[str, tuple[str, str, bool]]
 
 
@@ -188,10 +226,14 @@ def accuracy(truth: Sequence[Attacked], estimates: Sequence[Estimated], rows: Se
     """Over all nets, cuts and noise levels; the interval is widened by the truth's own error."""
     have = [r for r in rows if "score" in r.values]
     errors = np.array([abs(r.values["score"] - r.truth) for r in have])
-    inside = [r.low - 1.645 * r.error <= r.truth <= r.high + 1.645 * r.error for r in have]
+    inside = [r.low - NORMAL_90 * r.error <= r.truth <= r.high + NORMAL_90 * r.error for r in have]
+    bare = [held for held, r in zip(inside, have, strict=True) if r.noise == 0]
     nets = dict.fromkeys(row.net for row in truth)
     edges = {net: e for net in nets if (e := edges_of(net, truth, estimates)) is not None}
-    return Accuracy(len(have), float(np.median(errors)), float(np.quantile(errors, 0.9)), float(np.mean(inside)), edges)
+    return Accuracy(
+        len(have), float(np.median(errors)), float(np.quantile(errors, 0.9)), float(np.mean(inside)),
+        float(np.mean(bare)), left_out_coverage(have), edges,
+    )  # fmt: skip
 
 
 def edges_of(net: str, truth: Sequence[Attacked], estimates: Sequence[Estimated]) -> tuple[str, str, bool] | None:

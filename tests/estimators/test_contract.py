@@ -147,6 +147,45 @@ def test_few_samples_give_a_number_or_a_reason(estimator: Estimator, n: int) -> 
 
 
 @each
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (torch.arange(40), 40),
+        (torch.cat([torch.arange(3), torch.full((37,), 3)]), 4),
+        (torch.arange(40) * 25, 1000),
+        (torch.zeros(40, dtype=torch.long), 1),
+    ],
+    ids=["every class once", "three classes once", "fewer samples than classes", "one class"],
+)
+def test_thin_classes_give_a_number_or_a_reason(estimator: Estimator, labels: Tensor, classes: int) -> None:
+    view = leaky(40)
+    view = dataclasses.replace(view, targets=dataclasses.replace(view.targets, labels=labels, classes=classes))
+    for name, estimate in measured(estimator, view).items():
+        assert not math.isinf(estimate.value), name
+        assert not math.isnan(estimate.value) or estimate.method, name
+
+
+@each
+def test_inputs_that_are_no_images_are_measured_but_for_their_likeness(estimator: Estimator) -> None:
+    view = leaky()
+    flat = dataclasses.replace(view.targets, pixels=view.targets.pixels.flatten(1), images=False)
+    found = measured(estimator, dataclasses.replace(view, targets=flat))
+    missing = {name: e.method for name, e in found.items() if math.isnan(e.value)}
+    assert set(missing) <= {"ka_ssim"}
+    assert all("not images" in why for why in missing.values())
+
+
+@each
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_inputs_that_do_not_vary_give_a_number_or_a_reason(estimator: Estimator, value: float) -> None:
+    view = leaky(40)
+    same = dataclasses.replace(view.targets, pixels=torch.full_like(view.targets.pixels, value))
+    for name, estimate in measured(estimator, dataclasses.replace(view, targets=same)).items():
+        assert not math.isinf(estimate.value), name
+        assert not math.isnan(estimate.value) or estimate.method, name
+
+
+@each
 @pytest.mark.parametrize("shape", [(5,), (1, 1, 1), (2, 2, 2, 2), (17, 3)])
 def test_any_shape_may_cross(estimator: Estimator, shape: tuple[int, ...]) -> None:
     for name, estimate in measured(estimator, leaky(80, shape)).items():

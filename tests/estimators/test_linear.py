@@ -60,6 +60,23 @@ def test_penalty_has_the_least_generalised_cross_validation_score() -> None:
     assert 1e-3 < found / float(inner.trace() / 60) < 1e3
 
 
+def test_rounding_below_zero_does_not_make_a_tiny_penalty_win() -> None:
+    """Centred targets have no length along the constant vector; float32 inner products said -1e-7 of their mean there.
+
+    Over the square of next to no freedom left, that was the least score there is: a fit through every sample.
+    """
+    z = normal(60, 200)
+    x = z @ normal(200, 3, seed=1) / 14 + 3 * normal(60, 3, seed=2)
+    kernel = Kernel.of(*centred_blocks(gram_of(z), TRAIN, TRAIN))
+    energies = (kernel.vectors.T @ (x - x.mean(0))).square().sum(1)
+    constant = int((kernel.vectors.sum(0).abs()).argmax())
+    assert float(kernel.values[constant]) == 0
+    clean, rounded = energies.clone(), energies.clone()
+    clean[constant], rounded[constant] = 0.0, -1e-7 * float(energies.mean())
+    assert kernel.penalty(rounded) == kernel.penalty(clean)
+    assert kernel.penalty(rounded) > 1e-3 * float(kernel.values.mean())
+
+
 def test_kernel_attack_is_scikit_learns_kernel_ridge() -> None:
     z, x = normal(80, 6), normal(80, 3, seed=1)
     square = squared_distances(gram_of(z))

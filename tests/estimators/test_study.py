@@ -201,3 +201,19 @@ def test_a_reshape_keeps_the_noise_curve_and_the_pictures_of_the_cut_before():
     found = study(trace(net, x[:2]), x, only=["score", "ka_nmse"])
     assert found.curves[2] is found.curves[1]
     assert found.reconstructions[2] is found.reconstructions[1]
+
+
+def test_dead_rectifiers_hide_everything_and_every_column_says_what_it_could_not_measure() -> None:
+    """A layer whose rectifiers never open: nothing but zeros crosses from there on."""
+    model = DigitNet()
+    with torch.no_grad():
+        model.conv2.bias.fill_(-100.0)
+    profile = studied(model.eval(), *digits(80)).profile
+    dead = [cut.name for cut in profile.cuts].index("relu#2")
+    for column in profile:
+        for value, why in zip(column.values, column.why, strict=True):
+            assert math.isnan(value) == bool(why), (column.name, why)
+            assert not math.isinf(value), column.name
+    assert profile["fisher"].values[dead] == 0
+    assert profile["linear_nmse"].values[dead] == pytest.approx(1, abs=0.05)
+    assert profile["score"].values[dead] > 0.9

@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.headline.estimates import Estimated
 from benchmarks.headline.rows import append, read
-from benchmarks.headline.table import accuracy, ranked, scored, truth_of
+from benchmarks.headline.table import (
+    Scored,
+    accuracy,
+    conformal_doubt,
+    left_out_coverage,
+    ranked,
+    scored,
+    truth_of,
+)
 from benchmarks.headline.truth import Attacked
 
 
@@ -53,6 +62,28 @@ def test_a_perfect_estimator_ranks_perfectly_and_low_is_turned() -> None:
 def test_the_score_under_noise_keeps_what_the_linear_attack_keeps() -> None:
     noisy = next(row for row in scored(TRUTH, estimates()) if row.noise == 1.0)
     assert noisy.values["score"] == pytest.approx(1 - 0.6 * 0.5)
+
+
+def test_the_doubt_an_attack_needs_is_the_least_that_holds_it() -> None:
+    """Half of 0.6 is predicted to be explained, 0.4 is, ± 0.016: 0.6·0.5^(1 - p) = 0.384 at p = 0.354."""
+    noisy = next(row for row in scored(TRUTH, estimates()) if row.noise == 1.0)
+    assert noisy.doubt == pytest.approx(0.36)
+    bare = next(row for row in scored(TRUTH, estimates()) if row.noise == 0.0)
+    assert bare.doubt == 0
+
+
+@pytest.mark.parametrize("m", [5, 20, 50])
+def test_one_more_of_the_same_kind_is_inside_as_often_as_promised(m: int) -> None:
+    """Over random draws of m + 1 exchangeable numbers: at least 90 %, or m/(m + 1) where m is too small for that."""
+    draws = np.random.default_rng(0).exponential(size=(4000, m + 1))
+    inside = np.mean([row[-1] <= conformal_doubt(row[:-1]) for row in draws])
+    promised = min(math.ceil((m + 1) * 0.9) / (m + 1), m / (m + 1))
+    assert inside == pytest.approx(promised, abs=0.015)
+
+
+def test_a_network_has_no_say_in_its_own_width() -> None:
+    rows = [Scored(net, 1, 1.0, 0.5, 0.0, {}, 0.0, 1.0, doubt) for net, doubt in (("a", 0.1), ("b", 0.1), ("c", 0.9))]
+    assert left_out_coverage(rows) == pytest.approx(2 / 3)
 
 
 def test_errors_coverage_and_edges() -> None:
