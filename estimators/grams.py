@@ -139,7 +139,7 @@ class Kernel:
         left = grid[:, None] / (self.values + grid[:, None])
         # The mean is fitted without a penalty: one degree of freedom more.
         freedom = (left.sum(1) - 1).clamp_min(1e-12)
-        # Along the constant vector the targets have no length: rounding to less than none would make a tiny penalty win.
+        # Along the constant vector targets have no length: rounding to less than none would make a tiny penalty win.
         scores = (left.square() * energies.clamp_min(0)).sum(1) / freedom.square()
         return float(grid[int(scores.argmin())])
 

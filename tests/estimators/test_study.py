@@ -216,4 +216,4 @@ def test_dead_rectifiers_hide_everything_and_every_column_says_what_it_could_not
             assert not math.isinf(value), column.name
     assert profile["fisher"].values[dead] == 0
     assert profile["linear_nmse"].values[dead] == pytest.approx(1, abs=0.05)
-    assert profile["score"].values[dead] > 0.9
+    assert profile["score"].high[dead] > 0.95  # the value leaves room for what 80 samples cannot tell
