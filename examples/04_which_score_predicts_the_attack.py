@@ -38,8 +38,8 @@ def show(folder: Path) -> None:
     found = accuracy(truth, estimates, rows)
     print(
         f"\n|score - truth|: median {found.median:.3f} (target 0.08), 90 % below {found.p90:.3f} (target 0.2); "
-        f"{found.coverage:.0%} of the 90 % intervals hold it (target 85 to 95 %), without noise {found.bare:.0%}, "
-        f"with noise and their width from the other networks {found.left_out:.0%}\n"
+        f"{found.coverage:.0%} of the 90 % intervals hold it (target 85 to 95 %); their widths from the other networks "
+        f"alone: {found.bare_left_out:.0%} without noise, {found.noisy_left_out:.0%} with\n"
     )
     print(f"{'zone starts at':20}{'by the score':>24}{'by the attack':>24}{'within a block':>16}")
     for net, (guess, real, near) in found.edges.items():

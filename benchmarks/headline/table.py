@@ -13,7 +13,7 @@ from advisor.columns import Column, Profile
 from advisor.cuts import Cut, TensorSpec
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.noise import under_noise
-from advisor.estimators.score import Target, score_columns
+from advisor.estimators.score import GAIN_DOUBT, Target, score_columns
 from advisor.estimators.zone import ZoneThresholds, find_zone
 from benchmarks.headline.estimates import KEPT, WALK, Estimated
 from benchmarks.headline.truth import Attacked
@@ -73,8 +73,8 @@ def truth_of(rows: Sequence[Attacked]) -> dict[tuple[str, int, float], float]:
     return found
 
 
-def scored(truth: Sequence[Attacked], estimates: Sequence[Estimated]) -> list[Scored]:
-    """Every attacked cut of which there are estimates."""
+def scored(truth: Sequence[Attacked], estimates: Sequence[Estimated], doubt: float = GAIN_DOUBT) -> list[Scored]:
+    """Every attacked cut of which there are estimates; `doubt` widens the intervals without noise."""
     lowest, kept = truth_of(truth), {(e.net, e.index, e.noise): e.value for e in estimates if e.column == KEPT}
     values: dict[tuple[str, int, float], dict[str, float]] = {}
     for e in estimates:
@@ -83,7 +83,7 @@ def scored(truth: Sequence[Attacked], estimates: Sequence[Estimated]) -> list[Sc
     found = []
     for net in dict.fromkeys(row.net for row in truth):
         mine = sorted((row for row in truth if row.net == net), key=lambda row: (row.noise, row.index))
-        profile = profile_of(mine, [e for e in estimates if e.net == net])
+        profile = profile_of(mine, [e for e in estimates if e.net == net], doubt)
         if profile is None:
             continue
         for row in mine:
@@ -124,17 +124,36 @@ def conformal_doubt(needed: Sequence[float], share: float = 0.9) -> float:
     return sorted(needed)[rank - 1]
 
 
-def left_out_coverage(rows: Sequence[Scored]) -> float:
-    """Share of attacks under noise inside their interval when its doubt is taken from the other networks alone."""
-    noisy = [row for row in rows if row.noise > 0]
+def left_out_coverage(needed: Sequence[tuple[str, float]]) -> float:
+    """Share of attacks inside their interval when its doubt is taken from the other networks alone.
+
+    Args:
+        needed: network and least doubt of each attack.
+    """
     inside = []
-    for net in dict.fromkeys(row.net for row in noisy):
-        doubt = conformal_doubt([row.doubt for row in noisy if row.net != net])
-        inside += [row.doubt <= doubt for row in noisy if row.net == net]
+    for net in dict.fromkeys(net for net, _ in needed):
+        doubt = conformal_doubt([value for other, value in needed if other != net] or [0.0])
+        inside += [value <= doubt for other, value in needed if other == net]
     return float(np.mean(inside)) if inside else math.nan
 
 
-def profile_of(rows: Sequence[Attacked], estimates: Sequence[Estimated]) -> Profile | None:
+def gain_doubts(truth: Sequence[Attacked], estimates: Sequence[Estimated]) -> list[tuple[str, float]]:
+    """Network and least `GAIN_DOUBT`, to a twentieth, of every bare attack; infinite above 2."""
+    found: dict[tuple[str, int], float] = {}
+    for doubt in np.linspace(0, 2, 41):
+        for row in scored(truth, estimates, float(doubt)):
+            if row.noise == 0 and "score" in row.values:
+                known = found.setdefault((row.net, row.index), math.inf)
+                found[row.net, row.index] = min(known, float(doubt) if _held(row) else math.inf)
+    return [(net, doubt) for (net, _), doubt in found.items()]
+
+
+def _held(row: Scored) -> bool:
+    """Whether the interval, widened by the truth's own error, holds it."""
+    return row.low - NORMAL_90 * row.error <= row.truth <= row.high + NORMAL_90 * row.error
+
+
+def profile_of(rows: Sequence[Attacked], estimates: Sequence[Estimated], doubt: float = GAIN_DOUBT) -> Profile | None:
     """Bare attacked cuts between two ends, with the columns the score is made of, and the score."""
     bare = [row for row in rows if row.noise == 0]
     known = {e.index for e in estimates if e.column == "ka_nmse"}
@@ -152,7 +171,7 @@ def profile_of(rows: Sequence[Attacked], estimates: Sequence[Estimated]) -> Prof
         columns[name] = _column(name, [parts.get(cut.name) for cut in cuts])
     profile = Profile(cuts, columns)
     target = Target(rows[0].learnt)
-    return profile.joined(Profile(cuts, score_columns(profile, learnt_of(rows), target)))
+    return profile.joined(Profile(cuts, score_columns(profile, learnt_of(rows), target, doubt)))
 
 
 def learnt_of(rows: Sequence[Attacked]) -> int:
@@ -210,15 +229,15 @@ def seconds_of(name: str, estimates: Sequence[Estimated]) -> float:
 class Accuracy:
     """How the score fared: absolute errors, coverage of its 90 % interval, zone edges within one block.
 
-    Coverage of all cuts, of those without noise, and of those with noise when their own network had no say.
+    Coverage of all cuts; of those without and of those with noise when their own network had no say in the widths.
     """
 
     cuts: int
     median: float
     p90: float
     coverage: float
-    bare: float
-    left_out: float
+    bare_left_out: float
+    noisy_left_out: float
     edges: dict[str, tuple[str, str, bool]]
 
 
@@ -226,13 +245,12 @@ def accuracy(truth: Sequence[Attacked], estimates: Sequence[Estimated], rows: Se
     """Over all nets, cuts and noise levels; the interval is widened by the truth's own error."""
     have = [r for r in rows if "score" in r.values]
     errors = np.array([abs(r.values["score"] - r.truth) for r in have])
-    inside = [r.low - NORMAL_90 * r.error <= r.truth <= r.high + NORMAL_90 * r.error for r in have]
-    bare = [held for held, r in zip(inside, have, strict=True) if r.noise == 0]
+    bare, noisy = gain_doubts(truth, estimates), [(r.net, r.doubt) for r in have if r.noise > 0]
     nets = dict.fromkeys(row.net for row in truth)
     edges = {net: e for net in nets if (e := edges_of(net, truth, estimates)) is not None}
     return Accuracy(
-        len(have), float(np.median(errors)), float(np.quantile(errors, 0.9)), float(np.mean(inside)),
-        float(np.mean(bare)), left_out_coverage(have), edges,
+        len(have), float(np.median(errors)), float(np.quantile(errors, 0.9)), float(np.mean([_held(r) for r in have])),
+        left_out_coverage(bare), left_out_coverage(noisy), edges,
     )  # fmt: skip
 
 

@@ -50,8 +50,8 @@ def test_score_is_the_best_attack_carried_along_the_curve() -> None:
     found = score_columns(given_, 1000)["score"]
     gain = 0.05 / 0.5 * remaining_gain(1000) * 0.4
     assert found.values == pytest.approx([0.4 - gain, 0.8])
-    assert found.low[0] == pytest.approx(0.4 - 2 * gain - NORMAL_90 * 0.01)
-    assert found.high[0] == pytest.approx(0.4 + NORMAL_90 * 0.01)
+    assert found.low[0] == pytest.approx(0.4 - (1 + GAIN_DOUBT) * gain - NORMAL_90 * 0.01)
+    assert found.high[0] == pytest.approx(0.4 - (1 - GAIN_DOUBT) * gain + NORMAL_90 * 0.01)
     assert "1,000 samples" in found.method
 
 

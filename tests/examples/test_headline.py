@@ -8,18 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from advisor.estimators.noise import NOISE_DOUBT
+from advisor.estimators.score import GAIN_DOUBT, remaining_gain
 from benchmarks.headline.estimates import Estimated
 from benchmarks.headline.rows import append, read
+from benchmarks.headline.run import ESTIMATES
+from benchmarks.headline.run import TRUTH as TRUTH_FILE
 from benchmarks.headline.table import (
-    Scored,
     accuracy,
     conformal_doubt,
+    gain_doubts,
+    learnt_of,
     left_out_coverage,
     ranked,
     scored,
     truth_of,
 )
 from benchmarks.headline.truth import Attacked
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "headline" / "results"
 
 
 def attacked(index: int, nmse: float, noise: float = 0.0, net: str = "net") -> Attacked:
@@ -82,8 +89,24 @@ def test_one_more_of_the_same_kind_is_inside_as_often_as_promised(m: int) -> Non
 
 
 def test_a_network_has_no_say_in_its_own_width() -> None:
-    rows = [Scored(net, 1, 1.0, 0.5, 0.0, {}, 0.0, 1.0, doubt) for net, doubt in (("a", 0.1), ("b", 0.1), ("c", 0.9))]
-    assert left_out_coverage(rows) == pytest.approx(2 / 3)
+    assert left_out_coverage([("a", 0.1), ("b", 0.1), ("c", 0.9)]) == pytest.approx(2 / 3)
+
+
+def test_the_gain_doubt_of_a_bare_attack_is_the_least_that_holds_it() -> None:
+    """A gain of a fifth of 0.5, carried on from 750 to 3,000 samples, is 0.12; found 0.5 - 0.12·1.5."""
+    remaining = remaining_gain(learnt_of([attacked(1, 0.5)]), 3000)
+    gain = 0.5 * 0.2 * remaining
+    truth = [attacked(1, 0.5 - 1.5 * gain - 1.645 * 0.01)]
+    rows = [estimated(1, name, 0.5) for name in ("ka_nmse", "linear_nmse", "kernel_nmse")]
+    assert gain_doubts(truth, [*rows, estimated(1, "linear_gain", 0.1)]) == [("net", pytest.approx(0.5, abs=0.051))]
+
+
+def test_widths_are_those_of_the_kept_results() -> None:
+    """The two constants of the intervals follow from the rows that stand beside them."""
+    truth, estimates = read(RESULTS / TRUTH_FILE, Attacked), read(RESULTS / ESTIMATES, Estimated)
+    noisy = [row.doubt for row in scored(truth, estimates) if row.noise > 0]
+    assert pytest.approx(conformal_doubt(noisy)) == NOISE_DOUBT
+    assert pytest.approx(conformal_doubt([doubt for _, doubt in gain_doubts(truth, estimates)])) == GAIN_DOUBT
 
 
 def test_errors_coverage_and_edges() -> None:
