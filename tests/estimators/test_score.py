@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from advisor.columns import Column, Profile
 from advisor.cuts import Cut, TensorSpec
 from advisor.estimate import NORMAL_90
-from advisor.estimators.score import ATTACKS, STRONG_SAMPLES, remaining_gain, score_columns
+from advisor.estimators.score import ATTACKS, GAIN_DOUBT, STRONG_SAMPLES, remaining_gain, score_columns
 
 NAN = math.nan
 unit = st.one_of(st.floats(0, 1.2), st.just(NAN))
