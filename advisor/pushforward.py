@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
+from advisor import tangent_rules
 from advisor.grouping import Batching, over_groups
 from advisor.preserve import without_mkldnn
 
@@ -34,6 +35,9 @@ _POINTWISE = {
     "mish", "softplus", "exp", "log", "log1p", "sqrt", "rsqrt", "abs", "clamp", "clamp_min", "selu", "celu", "sin",
     "cos", "square", "reciprocal", "erf", "softsign", "hardshrink", "softshrink",
 }  # fmt: skip
+_WIDE = (torch.float32, torch.float64)
+"""Where a formula may be evaluated as it stands; narrower types accumulate inside torch's own kernels."""
+
 _RAMPS = {"relu", "relu6", "hardtanh"}
 STEPS = {"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside", "floor_divide"}
 """Step functions of numbers: zero almost everywhere is their derivative, and says nothing of what they let through."""
@@ -96,6 +100,12 @@ def push(operation: Operation, tangents: dict[fx.Node, Any], primal: Any, consum
         pushed = _alone(name, operation, tangents[moving[0]], primal, consume)
         if pushed is not None:
             return pushed
+    if name == "scaled_dot_product_attention" and _plain_attention(operation, moving):
+        three: Any = operation.node.args[:3]
+        query, key, value = operation.args[:3]
+        return tangent_rules.attention(
+            (tangents[three[0]], tangents[three[1]], tangents[three[2]]), (query, key, value)
+        )
     if name in _LINEAR:
         return _linear(operation, moving, tangents, constants=False)
     if name in _LINEAR_IN_ONE and alone:
@@ -114,11 +124,23 @@ def _alone(name: str, operation: Operation, tangent: Tensor, primal: Any, consum
     if name == "batch_norm" and not args[5]:
         scale: Tensor = torch.rsqrt(args[4] + args[7]) * (1 if args[1] is None else args[1])
         return _scaled(tangent, scale.view(1, 1, -1, *(1,) * (primal.dim() - 2)), consume)
+    if name == "layer_norm" and not kwargs and primal.dtype in _WIDE:
+        return tangent_rules.layer_norm(tangent, args)
     if name in _RAMPS and not kwargs and tangent.dtype == args[0].dtype:
         return _let_through(name, tangent, args, consume)
     if name in _POINTWISE:
         return _scaled(tangent, _slope(name, target, args, kwargs), consume)
     return None
+
+
+def _plain_attention(operation: Operation, moving: list[fx.Node]) -> bool:
+    """Whether queries, keys and values all move, of the same number of heads, without mask, dropout or scale."""
+    args = operation.args
+    if operation.batching.groups or operation.kwargs or any(arg for arg in args[3:] if not isinstance(arg, Tensor)):
+        return False
+    if any(isinstance(arg, Tensor) for arg in args[3:]) or args[0].dtype not in _WIDE:
+        return False
+    return all(n in moving for n in operation.node.args[:3]) and args[0].shape[:-2] == args[1].shape[:-2]
 
 
 def _let_through(name: str, tangent: Tensor, args: tuple[Any, ...], consume: bool) -> Tensor:

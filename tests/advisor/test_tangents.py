@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._pytree import tree_map_only
 
 from advisor.graph import PartitionGraph
-from advisor.preserve import math_attention, without_mkldnn
+from advisor.preserve import math_attention, plain_attention, without_mkldnn
 from advisor.tangents import TangentEnergy, tangent_energies, walk
 from advisor.tracing import trace
 from tests.models import ZOO, traced
@@ -331,3 +331,44 @@ def test_pointwise_tangents_are_those_of_torch_corners_included(
         expected = torch.func.jvp(model, (x,), (directions[k],))[1]
         close = TOLERANCE.get(dtype, 1e-5)
         assert torch.allclose(tangent[k], expected, rtol=close, atol=close)
+
+
+class Attending(nn.Module):
+    """Attention of three maps of one input, with what was asked for beside it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.maps, self.options = nn.Linear(8, 24), options
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = (t.unflatten(-1, (2, 4)).transpose(1, 2) for t in self.maps(x).chunk(3, -1))
+        return nn.functional.scaled_dot_product_attention(*heads, **self.options).flatten(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: nn.LayerNorm(8), lambda: nn.LayerNorm((5, 8), eps=0.1), lambda: nn.LayerNorm(8, bias=False),
+        lambda: nn.LayerNorm(8, elementwise_affine=False), Attending, lambda: Attending(is_causal=True),
+        lambda: Attending(scale=0.3), lambda: Attending(attn_mask=torch.eye(5, dtype=torch.bool)),
+        lambda: nn.TransformerEncoderLayer(8, 2, 16, 0.0, "gelu", batch_first=True),
+    ],
+    ids=["last", "two", "no bias", "plain", "attention", "causal", "scale", "mask", "encoder"],
+)  # fmt: skip
+def test_normalisation_and_attention_are_those_of_torch(model: Any, dtype: torch.dtype) -> None:
+    net = nn.Sequential(nn.Linear(8, 8), model()).to(dtype).eval().requires_grad_(False)
+    for parameter in net.parameters():
+        parameter.data += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)).to(dtype)
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(3, 5, 8, generator=generator).to(dtype)
+    directions = torch.randn(4, *x.shape, generator=generator).to(dtype)
+    graph = trace(net, x[:2])
+    _, tangent, problem = walked(graph, (x,), (directions,))[graph.crossings[-1][0]]
+    assert problem == ""
+    for k in range(4):
+        with math_attention(), plain_attention():
+            expected = torch.func.jvp(net, (x,), (directions[k],))[1]
+        close = TOLERANCE.get(dtype, 1e-5)
+        assert torch.allclose(tangent[k], expected, rtol=close, atol=close * float(expected.abs().max()))
