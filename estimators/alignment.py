@@ -20,8 +20,8 @@ from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 
 QUICK = Budget(width=24, depth=1, steps=120, epochs=40, batch=48, rate=0.05, checks=8, patience=4, settled=0.08)
 STRONG = Budget(
-    width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=60, patience=15, settled=0.01,
-    auxiliary=8000, held_out=1000, seed=0,
+    width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=120, patience=3, settled=0.01,
+    flat=0.01, fast=True, auxiliary=8000, held_out=1000, seed=0,
 )  # fmt: skip
 """The strong attack: the one that `score` predicts and `--verify strong` runs."""
 BUDGETS = {"quick": QUICK, "strong": STRONG}
@@ -47,6 +47,21 @@ class Inversion:
         return ratio_of_means(self.mse, self.ceiling)
 
 
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What an inversion network gave, and how its training went.
+
+    Attributes:
+        inputs: `[test, ...]`, unclipped.
+        steps: of the optimiser, over all decoders.
+        stopped: why training ended, in words, decoder by decoder.
+    """
+
+    inputs: Tensor
+    steps: int
+    stopped: str
+
+
 def invert(
     tensors: tuple[Tensor, ...], targets: Targets, budget: Budget, seed: int, *, tick: Tick | None = None
 ) -> Inversion:
@@ -65,14 +80,14 @@ def invert(
     """
     _check(tensors, targets)
     features, layout = arrange(tensors, targets.pixels, targets.images)
-    return score(reconstruct(features, layout, targets, budget, seed, tick=tick), targets)
+    return score(reconstruct(features, layout, targets, budget, seed, tick=tick).inputs, targets)
 
 
 def reconstruct(
     features: Tensor, layout: Layout, targets: Targets, budget: Budget, seed: int, *, tick: Tick | None = None,
     folder: Path | None = None,
-) -> Tensor:  # fmt: skip
-    """Reconstructions `[test, ...]`, unclipped; of `targets.pixels` only those of `targets.train` are looked at.
+) -> Reconstruction:  # fmt: skip
+    """Learn to invert, then invert; of `targets.pixels` only those of `targets.train` are looked at.
 
     Args:
         features: of all samples, as arranged.
@@ -93,12 +108,13 @@ def reconstruct(
         fit, check = order[held:], order[:held]
         decoders = decoders_for(features, layout, targets.pixels, order, budget.width, budget.depth)
         blend = train_all(decoders, targets.pixels, fit, check, budget, tick, folder)
+        steps, stopped = sum(b.steps for b in blend), "; ".join(b.stopped for b in blend)
         mean = targets.pixels[order].mean(0)
         if not surely_better(recover(blend, check), targets.pixels[check], mean):
-            return mean.expand(len(targets.test), *mean.shape)
+            return Reconstruction(mean.expand(len(targets.test), *mean.shape), steps, f"{stopped}; no better than mean")
         for member in blend:
             member.decoder.solve_again(order)
-        return recover(blend, targets.test)
+        return Reconstruction(recover(blend, targets.test), steps, stopped)
 
 
 def surely_better(found: Tensor, wanted: Tensor, mean: Tensor) -> bool:

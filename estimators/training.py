@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from advisor.estimators.decoders import Decoder
 from advisor.estimators.descent import Batches, Descent
-from advisor.estimators.optimiser import OneCycle
+from advisor.estimators.optimiser import OneCycle, Plateau
+from advisor.estimators.precision import Fast
 from advisor.estimators.standard import Features
 from advisor.sweep import NotMeasurableError
 
@@ -35,6 +36,9 @@ class Budget:
         checks: how often in all the network is tried on samples held back.
         patience: checks without improvement after which training stops.
         settled: NMSE on these samples below which training stops: the answer is known.
+        flat: gain from check to check that counts, as a share of the error; where given, the rate stays up until
+            `patience` checks gained less, and then falls: how long training takes follows the cut. None: one cycle.
+        fast: products in bfloat16 where the processor has it.
         auxiliary, held_out: samples that the attack takes at most to learn from and to be scored on; None for all.
         seed: that the attack is run with where it stands for a predicted one.
     """
@@ -48,6 +52,8 @@ class Budget:
     checks: int
     patience: int
     settled: float
+    flat: float | None = None
+    fast: bool = False
     auxiliary: int | None = None
     held_out: int | None = None
     seed: int = 0
@@ -61,12 +67,16 @@ class Trained:
         decoder: with its network in its best state.
         scale: of the network's output: the root mean square of what the linear part leaves on held-back samples.
         nmse: on held-back samples.
+        steps: of the optimiser that were taken.
+        stopped: why no more were.
         share: in the blend of decoders; all shares sum to 1.
     """
 
     decoder: Decoder
     scale: float
     nmse: float
+    steps: int = 0
+    stopped: str = "settled by the linear part"
     share: float = 1.0
 
     def recover(self, index: Tensor) -> Tensor:
@@ -126,29 +136,37 @@ def train(
         return Trained(decoder, 0.0, (energy + beyond) / ceiling if ceiling > 0 else 0.0)
     scale = math.sqrt(energy / left.numel())
     enough = (budget.settled * ceiling - beyond) / energy
-    best = _descend(decoder, fit, check, (decoder.left(fit)[0] / scale, left / scale), enough, budget, tick, file)
-    return Trained(decoder, scale, (best * energy + beyond) / ceiling if ceiling > 0 else math.inf)
+    run = _descend(decoder, fit, check, (decoder.left(fit)[0] / scale, left / scale), enough, budget, tick, file)
+    nmse = (run.best * energy + beyond) / ceiling if ceiling > 0 else math.inf
+    return Trained(decoder, scale, nmse, run.cycle.taken, _reason(run, enough))
 
 
 def _descend(
     decoder: Decoder, fit: Tensor, check: Tensor, goals: tuple[Tensor, Tensor], enough: float, budget: Budget,
     tick: Tick | None, file: Path | None,
-) -> float:  # fmt: skip
-    """One cycle; leaves the network in its best state on `check`, the zero start included, and returns its error."""
-    network, features = decoder.network, decoder.features
-    steps = min(budget.steps, budget.epochs * math.ceil(len(fit) / budget.batch))
-    cycle, batches = OneCycle(network, budget.rate, steps), Batches(len(fit), budget.batch)
-    run = Descent(network, cycle, batches, file)
-    while cycle.taken < steps and run.worse < budget.patience and run.best > enough:
-        for _ in range(min(math.ceil(steps / budget.checks), steps - cycle.taken)):
+) -> Descent:  # fmt: skip
+    """One training; leaves the network in its best state on `check`, the zero start included."""
+    network, features = Fast(decoder.network, budget.fast), decoder.features
+    most = min(budget.steps, budget.epochs * math.ceil(len(fit) / budget.batch))
+    cycle = OneCycle(network, budget.rate, most) if budget.flat is None else Plateau(network, budget.rate, most)
+    batches = Batches(len(fit), budget.batch)
+    run = Descent(network, cycle, batches, file, budget.patience, budget.flat)
+    while cycle.taken < cycle.steps and not run.flat and run.best > enough:
+        for _ in range(min(math.ceil(most / budget.checks), cycle.steps - cycle.taken)):
             batch = batches.next()
             with torch.enable_grad():
                 cycle.step(F.mse_loss(network(features[fit[batch]]), goals[0][batch]))
         run.checked(_error(network, features, check, goals[1]))
         if tick:
-            tick(cycle.taken / steps)
+            tick(min(1.0, cycle.taken / cycle.steps))
     network.load_state_dict(run.state)
-    return run.best
+    return run
+
+
+def _reason(run: Descent, enough: float) -> str:
+    if run.best <= enough:
+        return "settled"
+    return "flat" if run.flat or run.turned else "all steps taken"
 
 
 def _error(network: nn.Module, features: Features, index: Tensor, goal: Tensor) -> float:

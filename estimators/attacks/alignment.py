@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advisor.estimators.alignment import BUDGETS, FEWEST, reconstruct
+from advisor.estimators.alignment import BUDGETS, FEWEST, Reconstruction, reconstruct
 from advisor.estimators.attacks.base import Known, Recovered, Scene, ThreatModel
 from advisor.estimators.attacks.channel import Store
 from advisor.estimators.layouts import Layout, arrange
@@ -26,11 +26,17 @@ class Alignment:
     def run(self, scene: Scene) -> Recovered:
         """Learn from what is received of the auxiliary samples, then read what was received of the private ones."""
         known = scene.known.first(BUDGETS[scene.effort].auxiliary or len(scene.known))
-        return Recovered(inputs=decoded(scene, known, scene.sent))
+        return said(decoded(scene, known, scene.sent))
 
 
-def decoded(scene: Scene, known: Known, sent: tuple[Tensor, ...]) -> Tensor:
-    """Reconstructions `[N, ...]` of `sent` by a network trained on queries of the known samples.
+def said(found: Reconstruction) -> Recovered:
+    """With a note on how training went."""
+    note = f"training took {found.steps:,} steps: {found.stopped}"
+    return Recovered(inputs=found.inputs, notes=(note,), evidence={"steps": float(found.steps)})
+
+
+def decoded(scene: Scene, known: Known, sent: tuple[Tensor, ...]) -> Reconstruction:
+    """Reconstructions of `sent`, `[N, ...]`, by a network trained on queries of the known samples.
 
     Raises:
         NotMeasurableError: too few samples, NaN in what crosses, or training diverged.
@@ -51,7 +57,7 @@ def decoded(scene: Scene, known: Known, sent: tuple[Tensor, ...]) -> Tensor:
     return trained_decoder(scene, everything, layout, known.pixels)
 
 
-def trained_decoder(scene: Scene, features: Tensor, layout: Layout, pixels: Tensor) -> Tensor:
+def trained_decoder(scene: Scene, features: Tensor, layout: Layout, pixels: Tensor) -> Reconstruction:
     """Reconstructions `[N, ...]`, by a decoder learnt from the first of the features to `pixels`.
 
     What the decoder is given for the private samples is the attacker's mean: it has nothing else.

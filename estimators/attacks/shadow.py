@@ -55,7 +55,7 @@ class Shadow:
         z = torch.cat(both)
         read, layout = arrange((z,), known.pixels[:1].expand(len(z), *known.pixels.shape[1:]), scene.images)
         found = trained_decoder(scene, read, layout, known.pixels)
-        return Recovered(inputs=found, notes=(said(labels),), evidence={"shadow_accuracy": accuracy})
+        return Recovered(inputs=found.inputs, notes=(said(labels),), evidence={"shadow_accuracy": accuracy})
 
     def _front(self, scene: Scene, x: Tensor, labels: Tensor) -> tuple[nn.Module, float]:
         shown = labels >= 0
