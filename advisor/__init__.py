@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from advisor.errors import AdvisorError as AdvisorError
     from advisor.estimate import Estimate as Estimate
     from advisor.estimators.attacking import attack as attack
+    from advisor.estimators.attacking import attack_cuts as attack_cuts
     from advisor.exporting import Exported as Exported
     from advisor.exporting import export as export
     from advisor.exporting import load_export as load_export
@@ -46,6 +47,7 @@ _HOMES = {
     "Profile": "advisor.columns",
     "TensorSpec": "advisor.cuts",
     "attack": "advisor.estimators.attacking",
+    "attack_cuts": "advisor.estimators.attacking",
     "export": "advisor.exporting",
     "leakage": "advisor.measuring",
     "load_advice": "advisor.plans",

@@ -23,8 +23,8 @@ class Crossings:
     A cut is reached from the deepest kept one before it: going down the model in order costs one forward pass in all.
     """
 
-    def __init__(self, graph: PartitionGraph, inputs: tuple[Tensor, ...]) -> None:
-        self._graph, self._inputs = graph, inputs
+    def __init__(self, graph: PartitionGraph, inputs: tuple[Tensor, ...], limit: int = CACHE_BYTES) -> None:
+        self._graph, self._inputs, self._limit = graph, inputs, limit
         self._kept: OrderedDict[int, tuple[Tensor, ...]] = OrderedDict()
 
     def at(self, cut: Cut) -> tuple[Tensor, ...]:
@@ -33,24 +33,30 @@ class Crossings:
             start = max((index for index in self._kept if index < cut.index), default=0)
             self._kept[cut.index] = carried(self._graph, self._kept.get(start, self._inputs), start, cut.index)
         self._kept.move_to_end(cut.index)
-        while len(self._kept) > 1 and sum(t.nbytes for z in self._kept.values() for t in z) > CACHE_BYTES:
+        while len(self._kept) > 1 and sum(t.nbytes for z in self._kept.values() for t in z) > self._limit:
             self._kept.popitem(last=False)
         return self._kept[cut.index]
 
 
 class Walks:
-    """Crossings of the sets of samples that were last asked for, told apart by their content."""
+    """Crossings of the sets of samples that were last asked for, told apart by their content.
 
-    def __init__(self, graph: PartitionGraph) -> None:
-        self.graph = graph
+    Args:
+        graph: the traced model.
+        limit: bytes that are kept of each set.
+    """
+
+    def __init__(self, graph: PartitionGraph, limit: int | None = None) -> None:
+        self.graph, self._limit = graph, limit
         self._sets: OrderedDict[bytes, Crossings] = OrderedDict()
 
     def at(self, cut: Cut, inputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
         """Undefended tensors, each `[N, ...]`; None where they are too large to be kept."""
-        if len(inputs[0]) * cut.bytes > CACHE_BYTES:
+        limit = CACHE_BYTES if self._limit is None else self._limit
+        if len(inputs[0]) * cut.bytes > limit:
             return None
         key = b"".join(hashlib.blake2b(t.contiguous().view(torch.uint8).numpy().tobytes()).digest() for t in inputs)
-        found = self._sets.setdefault(key, Crossings(self.graph, tuple(inputs)))
+        found = self._sets.setdefault(key, Crossings(self.graph, tuple(inputs), limit))
         self._sets.move_to_end(key)
         while len(self._sets) > SETS:
             self._sets.popitem(last=False)

@@ -96,6 +96,8 @@ class Cut:
 def find_cut(cuts: Sequence[Cut], wanted: Cut | int | str, last_name: str = "output") -> Cut:
     """Find a cut by itself, its index, its name, or a module path under which exactly one cut lies.
 
+    Names win: "2" is the cut of that name or under that module path where there is one, and else cut number 2.
+
     Args:
         cuts: all of them.
         wanted: which.
@@ -111,14 +113,26 @@ def find_cut(cuts: Sequence[Cut], wanted: Cut | int | str, last_name: str = "out
         if not -len(cuts) <= number < len(cuts):
             raise CutError(f"There is no cut {number}.", f"Cuts are numbered 0 to {len(cuts) - 1}.")
         return cuts[number]
-    exact = next((cut for cut in cuts if cut.name == wanted), None)
-    return exact or _below({cut.name: cut for cut in cuts} | {last_name: cuts[-1]}, wanted)
+    named = {cut.name: cut for cut in cuts} | {last_name: cuts[-1]}
+    if wanted.isdecimal() and not _under(named, wanted):
+        return find_cut(cuts, int(wanted))
+    return next((cut for cut in cuts if cut.name == wanted), None) or _below(named, wanted)
+
+
+def also_an_index(cuts: Sequence[Cut], wanted: str, found: Cut) -> Cut | None:
+    """The cut that digits would have meant as an index, where as a name they mean another."""
+    if not wanted.isdecimal() or int(wanted) >= len(cuts) or cuts[int(wanted)].index == found.index:
+        return None
+    return cuts[int(wanted)]
+
+
+def _under(named: dict[str, Cut], path: str) -> list[Cut]:
+    ends = (f"{path}.", f"{path}/", f"{path}#")
+    return [cut for name, cut in named.items() if name == path or name.startswith(ends)]
 
 
 def _below(named: dict[str, Cut], path: str) -> Cut:
-    found = [
-        cut for name, cut in named.items() if name == path or name.startswith((f"{path}.", f"{path}/", f"{path}#"))
-    ]
+    found = _under(named, path)
     if len(found) == 1:
         return found[0]
     if found:

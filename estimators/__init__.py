@@ -14,10 +14,10 @@ def estimators() -> list[Estimator]:
     One more is one more file and one more line here.
     """
     from advisor.estimators.class_radius import ClassRadius
-    from advisor.estimators.completion import FewLabels
     from advisor.estimators.dependence import DistanceCorrelation
     from advisor.estimators.entropy import Entropy
     from advisor.estimators.fisher import Fisher
+    from advisor.estimators.label_spreading import FewLabels
     from advisor.estimators.labels import LabelLeak
     from advisor.estimators.linear import KernelInversion, LinearInversion
     from advisor.estimators.mixture import Mixture

@@ -20,7 +20,7 @@ from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 
 QUICK = Budget(width=24, depth=1, steps=120, epochs=40, batch=48, rate=0.05, checks=8, patience=4, settled=0.08)
 STRONG = Budget(
-    width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=120, patience=3, settled=0.01,
+    width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=120, patience=2, settled=0.01,
     flat=0.01, fast=True, auxiliary=8000, held_out=1000, seed=0,
 )  # fmt: skip
 """The strong attack: the one that `score` predicts and `--verify strong` runs."""

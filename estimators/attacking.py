@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,7 +18,7 @@ from advisor.defenses import Defense, NoDefense
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.alignment import BUDGETS
 from advisor.estimators.attacks import ATTACKS, Attack
-from advisor.estimators.attacks.base import Effort, Recovered, Scene
+from advisor.estimators.attacks.base import Effort, Known, Recovered, Scene
 from advisor.estimators.attacks.channel import Channel
 from advisor.estimators.attacks.sides import Sides, classes_of, known_of, sides_of
 from advisor.estimators.scoring import AttackResult, reidentification, score_ids, score_inputs, score_labels
@@ -26,7 +27,11 @@ from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, one_thread
 from advisor.sweep import NotMeasurableError
 
-__all__ = ["ATTACKS", "AttackResult", "attack", "defended"]
+__all__ = ["ATTACKS", "AttackResult", "attack", "attack_cuts", "defended"]
+
+WALK_BYTES = 2**30
+"""What crosses the cuts attacked together is kept up to this size, for each set of samples; what crosses a cut that is
+larger by itself is computed from the inputs, a few samples at a time."""
 
 LABELS_A_CLASS = 4
 """Labels that a few-label attacker has of each class where it is not said: 40 for CIFAR-10, as in the papers."""
@@ -47,6 +52,7 @@ def attack(
     aux_samples: int | None = None,
     labels: int | None = None,
     repeats: int = 1,
+    beyond: Cut | int | str | None = None,
     folder: str | Path | None = None,
     progress: Callable[[float], None] | None = None,
     walks: Walks | None = None,
@@ -71,6 +77,8 @@ def attack(
         aux_samples: the attacker has this many auxiliary samples at most.
         labels: how many of them it has labels for; None: four a class for an attacker of few labels, else all.
         repeats: how often each private input is sent; the attacker averages what it receives.
+        beyond: a deeper cut up to which the cloud, which holds the body of a U-shaped plan, carries on what it received
+            before it attacks; for attacks that need no weights of their own.
         folder: where a killed attack keeps what it resumes from.
         progress: called with the fraction done.
         walks: shared by attacks on several cuts or defenses with the same samples, so that these cross once.
@@ -79,31 +87,114 @@ def attack(
         AdvisorError: on an unknown attack or budget, or an attack that failed (which is never called private).
         DataError: when samples do not fit the model.
     """
+    ((_, found),) = attack_cuts(
+        graph, (cut,), x, aux, name=name, defense=defense, budget=budget, seed=seed, y=y, aux_y=aux_y,
+        aux_samples=aux_samples, labels=labels, repeats=repeats, beyond=beyond, folder=folder,
+        progress=progress and (lambda _, share: progress(share)), walks=walks,
+    )  # fmt: skip
+    if isinstance(found, AdvisorError):
+        raise found
+    return found
+
+
+def attack_cuts(
+    graph: PartitionGraph,
+    cuts: Sequence[Cut | int | str],
+    x: Any,
+    aux: Any = None,
+    *,
+    name: str | Attack = "ka",
+    defense: Defense | None = None,
+    budget: str = "quick",
+    seed: int = 0,
+    y: Tensor | None = None,
+    aux_y: Tensor | None = None,
+    aux_samples: int | None = None,
+    labels: int | None = None,
+    repeats: int = 1,
+    beyond: Cut | int | str | None = None,
+    folder: str | Path | None = None,
+    progress: Callable[[Cut, float], None] | None = None,
+    walks: Walks | None = None,
+) -> Iterator[tuple[Cut, AttackResult | AdvisorError]]:
+    """Attack several cuts, the shallowest first, over one walk of the model.
+
+    Each result is the same as that of `attack` on its cut, and is handed out as soon as it is there. What crosses a cut
+    is computed from what crossed the one before, so that all of them cost one forward pass, as long as it is no larger
+    than `WALK_BYTES`.
+
+    Args:
+        cuts: any of them, in any order.
+        progress: called with the cut and the fraction done of it.
+
+    The other arguments are those of `attack`.
+
+    Yields:
+        A cut, and what was recovered there; or the error that ended its attack, which says nothing about privacy.
+
+    Raises:
+        AdvisorError: on an unknown attack or budget.
+        DataError: when samples do not fit the model.
+    """
     chosen = _attack(name, budget)
     if repeats < 1:
         raise AdvisorError(f"{repeats} transmissions of an input make no sense.", "Pass 1 or more.")
     effort: Effort = "strong" if budget == "strong" else "quick"
+    places = sorted({graph.cut(cut).index for cut in cuts})
+    further = None if beyond is None else _beyond(graph, beyond, places, chosen)
     given = sides_of(graph, chosen, x, aux, y, aux_y, effort, seed)
-    channel = Channel(graph, graph.cut(cut).index, defense or NoDefense(), repeats, walks)
-    scene = _scene(graph, channel, chosen, given, effort, seed, aux_samples, labels)
-    if progress:
-        scene = dataclasses.replace(scene, tick=progress)
+    known = _known(graph, given, chosen, effort, seed, aux_samples, labels)
+    if walks is None and len(places) > 1:
+        walks = Walks(graph, WALK_BYTES)
+    for place in places:
+        cut = graph.cuts[place]
+        channel = Channel(graph, place, defense or NoDefense(), repeats, walks, further)
+        tell = None if progress is None else functools.partial(progress, cut)
+        try:
+            found = _attacked(channel, chosen, given, known, effort, seed, folder, tell)
+        except NotMeasurableError as error:
+            said = "This says nothing about privacy; pass other samples."
+            yield cut, AdvisorError(f"The attack failed: {error}.", said)
+            continue
+        yield (
+            cut,
+            dataclasses.replace(
+                found, name=chosen.name, threat=chosen.threat, budget=budget, repeats=repeats, rows=given.rows
+            ),
+        )
+
+
+def _attacked(
+    channel: Channel, chosen: Attack, given: Sides, known: Known | None, effort: Effort, seed: int,
+    folder: str | Path | None, tell: Callable[[float], None] | None,
+) -> AttackResult:  # fmt: skip
+    scene = _scene(channel, chosen, given, known, effort, seed)
+    if tell:
+        scene = dataclasses.replace(scene, tick=tell)
     if folder is not None:
         scene = dataclasses.replace(scene, folder=_own_folder(Path(folder), scene))
-    try:
-        if not all(torch.isfinite(t).all() for t in scene.sent):
-            raise NotMeasurableError("the crossing tensor holds NaN or infinities")
-        with left_as_found(graph.module), one_thread():
-            torch.manual_seed(seed)
-            found = chosen.run(scene)
-        scored = _scored(graph, chosen, found, given, scene)
-    except NotMeasurableError as error:
+    if not all(torch.isfinite(t).all() for t in scene.sent):
+        raise NotMeasurableError("the crossing tensor holds NaN or infinities")
+    with left_as_found(channel.graph.module), one_thread():
+        torch.manual_seed(seed)
+        found = chosen.run(scene)
+    return _scored(channel.graph, chosen, found, given, scene)
+
+
+def _beyond(graph: PartitionGraph, beyond: Cut | int | str, places: Sequence[int], chosen: Attack) -> int:
+    """Where the cloud listens.
+
+    Raises:
+        AdvisorError: where that does not lie behind the cuts, or the attack works on the weights of a half.
+    """
+    index = graph.cut(beyond).index
+    if any(place >= index for place in places):
+        raise AdvisorError(f"{graph.cuts[index].name} does not lie behind the cut that is attacked.", "Swap them.")
+    if {"edge weights", "cloud weights"} & set(chosen.threat.knows):
         raise AdvisorError(
-            f"The attack failed: {error}.", "This says nothing about privacy; pass other samples."
-        ) from None
-    return dataclasses.replace(
-        scored, name=chosen.name, threat=chosen.threat, budget=budget, repeats=repeats, rows=given.rows
-    )
+            f"Attack {chosen.name!r} works on the cut itself, not on what the cloud makes of it.", "Leave `beyond` out."
+        )
+    return index
 
 
 def _attack(name: str | Attack, budget: str) -> Attack:
@@ -113,22 +204,26 @@ def _attack(name: str | Attack, budget: str) -> Attack:
     return ATTACKS[name] if isinstance(name, str) else name
 
 
-def _scene(
-    graph: PartitionGraph, channel: Channel, chosen: Attack, given: Sides, effort: Effort, seed: int,
-    aux_samples: int | None, labels: int | None,
-) -> Scene:  # fmt: skip
+def _known(
+    graph: PartitionGraph, given: Sides, chosen: Attack, effort: Effort, seed: int, aux_samples: int | None,
+    labels: int | None,
+) -> Known | None:  # fmt: skip
+    if labels is None:
+        labels = LABELS_A_CLASS * classes_of(graph, given) if "few labels" in chosen.threat.has else 10**9
+    return known_of(given, effort, seed, aux_samples, labels)
+
+
+def _scene(channel: Channel, chosen: Attack, given: Sides, known: Known | None, effort: Effort, seed: int) -> Scene:
+    graph = channel.graph
     discrete = not any(t.dtype.is_floating_point for t in given.private)
     if discrete and chosen.threat.recovers == "input":
         raise DataError("The inputs are discrete: there are no pixels to reconstruct.", "Attack their ids: --name ids.")
     pixels, images, _ = pixels_of(given.private)
-    classes = classes_of(graph, given)
-    if labels is None:
-        labels = LABELS_A_CLASS * classes if "few labels" in chosen.threat.has else 10**9
-    known = known_of(given, effort, seed, aux_samples, labels)
+    place = channel.stop if channel.beyond is None else channel.beyond
     return Scene(
-        graph=graph, cut=graph.cuts[channel.stop], sent=channel.send(given.private, seed), channel=channel,
+        graph=graph, cut=graph.cuts[place], sent=channel.send(given.private, seed), channel=channel,
         auxiliary=known, template=pixels[:0], images=images, shrink=lambda flat: pixels_of(flat)[0],
-        classes=classes, effort=effort, seed=seed, threat=chosen.threat,
+        classes=classes_of(graph, given), effort=effort, seed=seed, threat=chosen.threat,
     )  # fmt: skip
 
 

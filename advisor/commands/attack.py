@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from advisor.commands import options as given
+from advisor.commands.attacked import show_all
 from advisor.commands.exits import exit_codes, say
 from advisor.commands.outputs import answer_only, screen
 from advisor.commands.prepared import Wanted
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from advisor.cuts import Cut
     from advisor.defenses import Defense
     from advisor.estimators.scoring import AttackResult
+    from advisor.graph import PartitionGraph
     from advisor.plans import Advice
     from advisor.samples import Samples
 
@@ -33,7 +34,8 @@ def attack(
         str, typer.Argument(help="A model, as for recommend; or an advice.json, or its folder.", show_default=False)
     ],
     cut: Annotated[
-        str | None, typer.Option(help="Name or index, as `advisor profile` lists them; of an advice: its plan's.")
+        list[str] | None,
+        typer.Option(help="Name or index, as `advisor profile` lists them; may be repeated; of an advice: its plan's."),
     ] = None,
     defense: Annotated[
         str | None, typer.Option(help="none, int8, or gaussian:sigma=0.5; of an advice: its plan's.")
@@ -68,7 +70,7 @@ def attack(
     seed: given.Seed = 0,
     as_json: given.Json = False,
 ) -> None:
-    """Attack one cut of MODEL and say how well that went; of an advice, the evidence goes into its report."""
+    """Attack cuts of MODEL and say how well that went; of an advice, the evidence goes into its report."""
     with exit_codes():
         import advisor
 
@@ -78,18 +80,19 @@ def attack(
         wanted = Wanted(path, arch, trusted, input_shape, normalize, data, resize, seed, most)
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)
-            place = graph.cut(where)
-            own = _auxiliary(aux, wanted)
-            found = advisor.attack(
-                graph, place, samples.x, own if own is None or isinstance(own, str) else own.x, name=name,
+            own, found = _auxiliary(aux, wanted), {}
+            places = [_place(graph, name) for name in where]
+            for place, result in advisor.attack_cuts(
+                graph, places, samples.x, own if own is None or isinstance(own, str) else own.x, name=name,
                 defense=protection, budget=budget, seed=seed, y=samples.y, aux_y=getattr(own, "y", None),
                 aux_samples=aux_samples, labels=labels, repeats=repeats, folder=resume,
-                progress=lambda share: progress("attack", share, place.name),
-            )  # fmt: skip
+                progress=lambda place, share: progress("attack", share, place.name),
+            ):  # fmt: skip
+                found[place] = result
+                if advice is not None and not isinstance(result, AdvisorError):
+                    advice = _record(advice, Path(model), result, place, protection, samples)
         say(progress.summary())
-        if advice is not None:
-            _record(advice, Path(model), found, place, protection, samples)
-        _show(found, place, protection, samples.description, as_json)
+        show_all(found, protection, samples.description, as_json)
 
 
 def attacks(as_json: given.Json = False) -> None:
@@ -136,17 +139,27 @@ def _most_tensors(advice: Advice | None, given_most: int | None) -> int | None:
     return max((len(cut.tensors) for cut in advice.profile.cuts[1:-1]), default=1)
 
 
-def _where(advice: Advice | None, cut: str | None, defense: str | None) -> tuple[str | int, str | None]:
-    """Which cut, by name or index, and which defense, None for that of the advice's plan.
+def _where(advice: Advice | None, cuts: list[str] | None, defense: str | None) -> tuple[list[str], str | None]:
+    """Which cuts, by name or index, and which defense, None for that of the advice's plan.
 
     Raises:
         AdvisorError: when nothing says which cut.
     """
-    if advice is not None and advice.best is not None and cut in (None, advice.best.cut.name):
-        return advice.best.cut.name, defense
-    if cut is None:
+    if advice is not None and advice.best is not None and cuts in (None, [], [advice.best.cut.name]):
+        return [advice.best.cut.name], defense
+    if not cuts:
         raise AdvisorError("Which cut is to be attacked?", "Name it with --cut; `advisor profile` lists them.")
-    return int(cut) if cut.isdecimal() else cut, defense or "none"
+    return cuts, defense or "none"
+
+
+def _place(graph: PartitionGraph, wanted: str) -> Cut:
+    """The cut of that name, else of that index; where both could be meant, that is said."""
+    from advisor.cuts import also_an_index
+
+    found = graph.cut(wanted)
+    if other := also_an_index(graph.cuts, wanted, found):
+        say(f"Note: {wanted} is taken for a name, of cut number {found.index}; cut number {wanted} is {other.name!r}.")
+    return found
 
 
 def _defense(advice: Advice | None, defense: str | None) -> Defense:
@@ -156,16 +169,18 @@ def _defense(advice: Advice | None, defense: str | None) -> Defense:
     return parse_defense(defense or "none")
 
 
-def _record(advice: Advice, path: Path, found: AttackResult, cut: Cut, defense: Defense, samples: Samples) -> None:
-    """Put the evidence into the advice and its report."""
+def _record(advice: Advice, path: Path, found: AttackResult, cut: Cut, defense: Defense, samples: Samples) -> Advice:
+    """The advice with the evidence in it, its report written."""
     from advisor.pictures import evidence_of
 
     said = advice.provenance.get("data")
     if isinstance(said, dict) and said.get("fingerprint") not in (None, samples.fingerprint):
         say("Note: these are not the samples that the advice was made from.")
     folder = path if path.is_dir() else path.parent
-    dataclasses.replace(advice, evidence=(*advice.evidence, evidence_of(found, cut, defense))).save(folder)
+    advice = dataclasses.replace(advice, evidence=(*advice.evidence, evidence_of(found, cut, defense)))
+    advice.save(folder)
     say(f"The evidence is in {folder / 'report.html'}.")
+    return advice
 
 
 def parse_defense(text: str) -> Defense:
@@ -204,31 +219,3 @@ def _auxiliary(aux: str | None, wanted: Wanted) -> Samples | str | None:
     from advisor.samples import load_samples
 
     return aux if aux in (None, "synthetic") else load_samples(aux, resize=wanted.resize, seed=wanted.seed)
-
-
-def _show(found: AttackResult, cut: Cut, defense: Defense, described: str, as_json: bool) -> None:
-    from pydantic import TypeAdapter
-
-    from advisor.estimate import Estimate
-    from advisor.reports.quantities import quantity, show_estimate
-
-    about = {"attack": found.name, "threat": str(found.threat), "budget": found.budget, "repeats": found.repeats}
-    if as_json:
-        plain = TypeAdapter(dict[str, Estimate]).dump_python(found.scores, mode="json")
-        row = {"cut": cut.name, "defense": str(defense), "samples": len(found.originals), "data": described}
-        sys.stdout.write(json.dumps(row | about | plain | {"notes": found.notes}, indent=1) + "\n")
-        return
-    console, count = screen(), len(found.originals)
-    console.print(f"{found.name} on {count} inputs, what crosses {cut.name}, defense: {defense}.", markup=False)
-    console.print(f"Threat model: {found.threat}.", markup=False)
-    for name, estimate in found.scores.items():
-        words = quantity(name)
-        if math.isfinite(estimate.value):
-            line = f"  {words.label:<13} {show_estimate(estimate, name)}"
-            console.print(f"{line}  {words.meaning or estimate.method}", markup=False)
-    for name, estimate in found.scores.items():
-        if not math.isfinite(estimate.value):
-            console.print(f"  {quantity(name).label:<13} not measured: {estimate.method}", markup=False)
-    for note in found.notes:
-        console.print(f"Note: {note}.", markup=False)
-    console.print(f"On {described}.", markup=False)

@@ -66,6 +66,8 @@ class Known:
 
     def first(self, count: int) -> Known:
         """At most `count` of them."""
+        if count >= len(self):
+            return self
         labels = None if self.labels is None else self.labels[:count]
         return Known(tuple(t[:count] for t in self.inputs), self.pixels[:count], labels, self.what)
 

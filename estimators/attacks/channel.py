@@ -38,6 +38,8 @@ class Channel:
         repeats: transmissions of each input that the attacker saw; it averages them, so that independent noise of
             variance σ² is left with σ²/repeats.
         walks: what crossed for other attacks, shared; None: computed anew.
+        beyond: index of a deeper cut up to which the cloud carries on what it received, and where it listens; None for
+            what was received itself.
     """
 
     graph: PartitionGraph
@@ -45,6 +47,7 @@ class Channel:
     defense: Defense
     repeats: int = 1
     walks: Walks | None = None
+    beyond: int | None = None
 
     @cached_property
     def _edge(self) -> nn.Module | None:
@@ -71,8 +74,8 @@ class Channel:
         generator = torch.Generator().manual_seed(seed)
         store = Store(len(inputs[0])) if into is None else into
         with left_as_found(), plain_attention(), torch.no_grad():
-            for part in self._parts(inputs):
-                received = self.defended(part, generator)
+            for clean in self._parts(inputs):
+                received = self.carried_on(self.defended(clean, generator))
                 store.add(received if reduce is None else reduce(received), halve=reduce is not None)
         return store.tensors()
 
@@ -80,6 +83,17 @@ class Channel:
         kept = None if self.walks is None else self.walks.at(self.graph.cuts[self.stop], inputs)
         for part in zip(*(torch.split(t, BATCH) for t in (kept or inputs)), strict=True):
             yield part if kept else self.clean(part)
+
+    @cached_property
+    def _body(self) -> nn.Module | None:
+        return None if self.beyond is None else self.graph.piece(self.beyond, self.stop)
+
+    def carried_on(self, received: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What the cloud computes of what it received, up to where it listens."""
+        if self._body is None:
+            return received
+        leaves: list[Any] = pytree.tree_leaves(self._body(*received))
+        return tuple(t for t in leaves if isinstance(t, Tensor))
 
     def defended(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
         """What is received of clean tensors, each `[n, ...]`, restored and averaged over the transmissions."""

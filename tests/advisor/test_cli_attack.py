@@ -97,3 +97,40 @@ def test_labels_auxiliary_data_and_a_folder_to_resume_from(cli: Run, tiny_model:
     assert result.exit_code == 0, result.output
     assert any("50 of 120" in note for note in json.loads(result.stdout)["notes"])
     assert list((tmp_path / "kept").glob("*/decoder0.pt"))
+
+
+def test_several_cuts_are_attacked_one_after_the_other_in_their_order(
+    cli: Run, tiny_model: Path, tiny_data: Path
+) -> None:
+    given = ("attack", tiny_model, "--data", tiny_data, "--json", "--aux-samples", "12")
+    result = cli(*given, "--cut", "4", "--cut", "2")
+    assert result.exit_code == 0, result.output
+    cuts = advisor.trace(tiny_model).cuts
+    rows = json.loads(result.stdout)
+    assert [row["cut"] for row in rows] == [cuts[2].name, cuts[4].name]
+    alone = json.loads(cli(*given, "--cut", "4").stdout)
+    assert rows[1] == alone
+    plain = cli(*given[:4], "--cut", "2", "--cut", "4").stdout
+    assert plain.index(f"crosses {cuts[2].name}") < plain.index(f"crosses {cuts[4].name}")
+
+
+def test_digits_that_name_a_cut_are_a_name_and_that_is_said(cli: Run, tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)).eval()
+    torch.export.save(torch.export.export(model, (torch.zeros(2, 4),)), tmp_path / "line.pt2")
+    np.savez(tmp_path / "line.npz", x=np.random.default_rng(0).random((40, 4), dtype=np.float32))
+    result = cli("attack", "line.pt2", "--data", "line.npz", "--cut", "1", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["cut"] == "1"
+    assert "1 is taken for a name, of cut number 2; cut number 1 is '0'" in " ".join(result.stderr.split())
+
+
+def test_a_cut_that_cannot_be_attacked_does_not_hide_the_others(cli: Run, tiny_model: Path, tiny_data: Path) -> None:
+    """The input itself is copied; behind it fewer numbers cross, and no unbiased attacker exists."""
+    result = cli(
+        "attack", tiny_model, "--data", tiny_data, "--cut", "0", "--cut", "output", "--name", "unbiased", "--json"
+    )
+    assert result.exit_code == 2
+    rows = json.loads(result.stdout)
+    assert rows[0]["nmse"]["value"] < 1e-6
+    assert "no unbiased attacker" in rows[1]["failed"]
+    assert "says nothing about privacy" in result.stderr

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import fx, nn
 
+from advisor.cuts import also_an_index
 from advisor.errors import CutError
 from advisor.graph import PartitionGraph
 from advisor.tracing import trace
@@ -113,6 +114,18 @@ def test_a_cut_is_found_by_name_index_or_itself(wanted: object, index: int) -> N
     graph = traced("chain")
     assert graph.cut(wanted).index == index  # type: ignore[arg-type]
     assert graph.cut(graph.cut(wanted)).index == index  # type: ignore[arg-type]
+
+
+def test_digits_are_a_name_where_a_cut_has_it_and_else_an_index() -> None:
+    graph = trace(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3), nn.ReLU()).eval(), torch.zeros(2, 4))
+    assert [cut.name for cut in graph.cuts] == ["input", "0", "1", "2", "output"]
+    assert [graph.cut(wanted).index for wanted in ("0", "2", 2, "4")] == [1, 3, 2, 4]
+    assert also_an_index(graph.cuts, "4", graph.cut("4")) is None
+    other = also_an_index(graph.cuts, "2", graph.cut("2"))
+    assert other is not None
+    assert (other.index, other.name) == (2, "1")
+    with pytest.raises(CutError, match="numbered 0 to 4"):
+        graph.cut("7")
 
 
 def test_unknown_names_suggest_the_nearest() -> None:

@@ -6,7 +6,7 @@ from sklearn.datasets import make_moons
 from sklearn.semi_supervised import LabelSpreading
 from views import gram_of, normal, view_of
 
-from advisor.estimators.completion import FEW, FewLabels, few_of_each, neighbour_graph, spread_labels
+from advisor.estimators.label_spreading import FEW, FewLabels, few_of_each, neighbour_graph, spread_labels
 from advisor.sweep import NotMeasurableError
 
 
