@@ -52,7 +52,7 @@ def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(recommend: Run
     assert again.exit_code == 0, again.output
     assert "Threat model: knows cut and defense, edge weights" in " ".join(again.stdout.split())
     second = load_advice("out").evidence[1]
-    assert (second.attack, second.cut, second.defense) == ("rmle", before.profile.cuts[2].name, "none")
+    assert (second.attack, second.cut, second.defense) == ("rmle", "2", "none")
 
 
 def test_another_model_than_the_advice_s_is_refused(recommend: Run, cli: Run, tiny_data: Path) -> None:
@@ -91,7 +91,7 @@ def test_labels_auxiliary_data_and_a_folder_to_resume_from(cli: Run, tiny_model:
     assert found["nmse"]["value"] is None
     assert "20 labelled samples" in found["notes"][0]
     x, y = torch.from_numpy(many["x"]), torch.from_numpy(many["y"])
-    expected = advisor.attack(advisor.trace(tiny_model), 2, x, name="mlp-sim", y=y, labels=20)
+    expected = advisor.attack(advisor.trace(tiny_model), "2", x, name="mlp-sim", y=y, labels=20)
     assert found["top1"]["value"] == pytest.approx(expected.top1.value)
     result = cli(*given, "--cut", "4", "--aux", "many.npz", "--aux-samples", "50", "--resume", "kept")
     assert result.exit_code == 0, result.output
@@ -105,13 +105,12 @@ def test_several_cuts_are_attacked_one_after_the_other_in_their_order(
     given = ("attack", tiny_model, "--data", tiny_data, "--json", "--aux-samples", "12")
     result = cli(*given, "--cut", "4", "--cut", "2")
     assert result.exit_code == 0, result.output
-    cuts = advisor.trace(tiny_model).cuts
     rows = json.loads(result.stdout)
-    assert [row["cut"] for row in rows] == [cuts[2].name, cuts[4].name]
+    assert [row["cut"] for row in rows] == ["2", "4"]
     alone = json.loads(cli(*given, "--cut", "4").stdout)
     assert rows[1] == alone
     plain = cli(*given[:4], "--cut", "2", "--cut", "4").stdout
-    assert plain.index(f"crosses {cuts[2].name}") < plain.index(f"crosses {cuts[4].name}")
+    assert plain.index("crosses 2,") < plain.index("crosses 4,")
 
 
 def test_digits_that_name_a_cut_are_a_name_and_that_is_said(cli: Run, tmp_path: Path) -> None:
