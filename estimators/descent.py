@@ -77,7 +77,7 @@ class Descent:
         self.held = self.held if self.worse else error
         if error < self.best:
             self.best, self.state = error, copy.deepcopy(self.network.state_dict())
-        if holding and self.worse >= self.patience:
+        if isinstance(self.cycle, Plateau) and holding and self.cycle.risen and self.worse >= self.patience:
             self._turn()
         if self.file is not None:
             buffer = io.BytesIO()

@@ -152,6 +152,11 @@ class Plateau(OneCycle):
         self.turn = math.ceil(steps / (1 + tail))
 
     @property
+    def risen(self) -> bool:
+        """Whether the rate has been up for twice as long as it rose: a curve may look flat before."""
+        return self.taken >= 3 * self.RISE
+
+    @property
     def falling(self) -> bool:
         """Whether the rate falls by now."""
         return self.taken >= self.turn

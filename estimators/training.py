@@ -37,7 +37,8 @@ class Budget:
         patience: checks without improvement after which training stops.
         settled: NMSE on these samples below which training stops: the answer is known.
         flat: gain from check to check that counts, as a share of the error; where given, the rate stays up until
-            `patience` checks gained less, and then falls: how long training takes follows the cut. None: one cycle.
+            `patience` checks gained less, and then falls: how long training takes follows the cut; checks are then
+            `steps / checks` apart, however few samples there are. None: one cycle.
         fast: products in bfloat16 where the processor has it.
         auxiliary, held_out: samples that the attack takes at most to learn from and to be scored on; None for all.
         seed: that the attack is run with where it stands for a predicted one.
@@ -150,9 +151,10 @@ def _descend(
     most = min(budget.steps, budget.epochs * math.ceil(len(fit) / budget.batch))
     cycle = OneCycle(network, budget.rate, most) if budget.flat is None else Plateau(network, budget.rate, most)
     batches = Batches(len(fit), budget.batch)
+    every = math.ceil((most if budget.flat is None else budget.steps) / budget.checks)
     run = Descent(network, cycle, batches, file, budget.patience, budget.flat)
     while cycle.taken < cycle.steps and not run.flat and run.best > enough:
-        for _ in range(min(math.ceil(most / budget.checks), cycle.steps - cycle.taken)):
+        for _ in range(min(every, cycle.steps - cycle.taken)):
             batch = batches.next()
             with torch.enable_grad():
                 cycle.step(F.mse_loss(network(features[fit[batch]]), goals[0][batch]))
