@@ -48,7 +48,7 @@ def assemble(
         baselines=baselines,
         profile=pricer.profile,
         budgets=budgets,
-        unmeasured=_unmeasured(pricer.profile),
+        unmeasured=(*_unmeasured(pricer.profile), *dict.fromkeys(run.unverified)),
         assumptions=tuple(dict.fromkeys(run.assumptions)),
         gallery=run.gallery or gallery(found, "quick"),
         noise=_noise(found),

@@ -102,10 +102,11 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
         what = "agreement with the undefended model" if "agreement" in drop.method else "accuracy"
         said.append(f"It costs {show_share(drop.value)} of {what}.")
     if best.verified:
-        found = best.verified["nmse"]
+        what, name = ("inversion attack", "nmse") if "nmse" in best.verified else ("attack on ids", "top1")
+        found, unit = best.verified[name], "" if name == "nmse" else " of them at its first guess"
         said.append(
-            f"The inversion attack that was run on what it really sends reached {found.value:.2f} "
-            f"({found.low:.2f}–{found.high:.2f})."
+            f"The {what} that was run on what it really sends reached {found.value:.2f} "
+            f"({found.low:.2f}–{found.high:.2f}){unit}."
         )
     return tuple(said)
 

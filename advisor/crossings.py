@@ -23,7 +23,7 @@ class Crossings:
     A cut is reached from the deepest kept one before it: going down the model in order costs one forward pass in all.
     """
 
-    def __init__(self, graph: PartitionGraph, inputs: tuple[Tensor, ...], limit: int = CACHE_BYTES) -> None:
+    def __init__(self, graph: PartitionGraph, inputs: tuple[Tensor, ...], limit: int | None = None) -> None:
         self._graph, self._inputs, self._limit = graph, inputs, limit
         self._kept: OrderedDict[int, tuple[Tensor, ...]] = OrderedDict()
 
@@ -33,7 +33,8 @@ class Crossings:
             start = max((index for index in self._kept if index < cut.index), default=0)
             self._kept[cut.index] = carried(self._graph, self._kept.get(start, self._inputs), start, cut.index)
         self._kept.move_to_end(cut.index)
-        while len(self._kept) > 1 and sum(t.nbytes for z in self._kept.values() for t in z) > self._limit:
+        limit = CACHE_BYTES if self._limit is None else self._limit
+        while len(self._kept) > 1 and sum(t.nbytes for z in self._kept.values() for t in z) > limit:
             self._kept.popitem(last=False)
         return self._kept[cut.index]
 

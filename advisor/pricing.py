@@ -17,6 +17,7 @@ from advisor.columns import Profile
 from advisor.crossings import Crossings, Walks
 from advisor.cuts import Cut
 from advisor.defenses import Defense, GaussianNoise, NoDefense
+from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.estimators.attacking import AttackResult, attack, defended
 from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, under_noise
@@ -31,6 +32,9 @@ from advisor.profilers.halves import total
 EVALUATION_SAMPLES = 1000
 EVALUATION_MACS = 4e11
 """Multiply-adds that one evaluation of accuracy may take where labels are made up: a few seconds on two cores."""
+MOST_ID_SAMPLES, FEWEST_ID_SAMPLES = 64, 8
+ID_MACS = 5e9
+"""Multiply-adds of the edge half, over all samples, of which the attack on ids takes some hundred passes."""
 _COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "bytes")
 
 
@@ -221,15 +225,40 @@ class Pricer:
 
     # ---- verification --------------------------------------------------------------------------------------------
 
-    def attack(self, plan: Plan, budget: str) -> AttackResult:
-        """Run the inversion attack on what a plan really sends: it learns from the study's training part."""
+    def attack(self, plan: Plan, budget: str, labels: bool = False) -> AttackResult:
+        """Attack what a plan really sends: the input, by its ids where it is discrete; or its labels behind the body.
+
+        The attacker learns from the study's training part.
+
+        Raises:
+            AdvisorError: where the attack failed, does not apply, or would take too long.
+        """
         targets = self.study.targets
         samples = tuple(t[self.study.rows] for t in self.inputs)
         learn, private = (tuple(t[i] for t in samples) for i in (targets.train, targets.test))
+        own, own_labels, name, truth = _pack(self.graph, learn), None, "ka", None
+        if labels:
+            assert self.labels is not None
+            known = self.labels[self.study.rows]
+            name, truth, own_labels = "mlp-sim", known[targets.test], known[targets.train]
+        elif not any(t.dtype.is_floating_point for t in self.inputs):
+            name, own = "ids", None
+            private = tuple(t[: self._id_samples(plan.cut)] for t in private)
         return attack(
-            self.graph, plan.cut, _pack(self.graph, private), _pack(self.graph, learn),
-            defense=plan.defense, budget=budget, seed=self.seed, walks=self.walks,
+            self.graph, plan.cut, _pack(self.graph, private), own, name=name, defense=plan.defense, budget=budget,
+            seed=self.seed, y=truth, aux_y=own_labels, beyond=plan.tail if labels else None, walks=self.walks,
         )  # fmt: skip
+
+    def _id_samples(self, cut: Cut) -> int:
+        """How many samples' ids are attacked: as many as a minute or so allows."""
+        macs = float(self.profile["macs"].values[cut.index])
+        most = min(MOST_ID_SAMPLES, int(ID_MACS / max(1.0, macs)))
+        if most < FEWEST_ID_SAMPLES:
+            raise AdvisorError(
+                f"descending on the embeddings in front of {cut.name} would take minutes a sample.",
+                "Run it by itself: advisor attack --name ids.",
+            )
+        return most
 
     @cached_property
     def walks(self) -> Walks:

@@ -40,10 +40,11 @@ SYNTHETIC_SMALL, SYNTHETIC_LARGE, LARGE_SIDE = 256, 64, 64
 
 @dataclass
 class Run:
-    """One recommendation under way: what was assumed, how long each stage took, where it is."""
+    """One recommendation under way: what was assumed, what was not verified, how long stages took, where it is."""
 
     progress: Progress | None
     assumptions: list[str] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     stage: str = "load"
     cost: Profile | None = None

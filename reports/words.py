@@ -160,7 +160,7 @@ def _hides(plan: Plan) -> str:
         return f"{line}; no attack was run on this plan."
     found = " and ".join(
         f"{quantity(name).label} {show_estimate(plan.verified[name], name)}"
-        for name in ("nmse", "ssim")
+        for name in ("nmse", "ssim", "top1")
         if name in plan.verified
     )
     return f"{line}; the attack that was run reached {found}."

@@ -29,7 +29,7 @@ class Wiener:
     @classmethod
     def fitted(cls, clean: Tensor, variance: float) -> Wiener | None:
         """From clean tensors `[n, c, ...]` and the noise's variance; None where they are too wide for a covariance."""
-        rows = _rows(clean)
+        rows = channel_rows(clean)
         if rows.shape[1] > WIDEST or len(rows) < 2:
             return None
         mean = rows.mean(0)
@@ -39,7 +39,7 @@ class Wiener:
 
     def __call__(self, noisy: Tensor) -> Tensor:
         """`[n, c, ...]`, shrunk."""
-        rows = _rows(noisy) - self.mean
+        rows = channel_rows(noisy) - self.mean
         clean = self.mean + ((rows @ self.vectors) * self.gain) @ self.vectors.T
         shape = (len(noisy), *noisy.shape[2:], noisy.shape[1])
         return clean.reshape(shape).movedim(-1, 1).to(noisy.dtype).contiguous()
@@ -60,5 +60,6 @@ def denoised(received: Sequence[Tensor], clean: Sequence[Tensor], variance: Sequ
     return tuple(out)
 
 
-def _rows(z: Tensor) -> Tensor:
+def channel_rows(z: Tensor) -> Tensor:
+    """`[n, c, ...]` as `[n · places, c]`, float64."""
     return z.movedim(1, -1).reshape(-1, z.shape[1]).double()

@@ -13,16 +13,35 @@ from advisor.estimators.attacks.base import Known, Recovered, Scene, ThreatModel
 from advisor.estimators.attacks.denoising import denoised, noise_variance
 from advisor.estimators.attacks.matching import Descent, batch_rows, features, match
 from advisor.estimators.attacks.shrinking import Shrinking
+from advisor.estimators.attacks.whitening import Whitened, Whitening, whitenings_of
 from advisor.estimators.images import mse
 from advisor.sweep import NotMeasurableError
 
 BUDGETS = {"quick": Descent(150, 0.1), "strong": Descent(2000, 0.05)}
 WEIGHTS = (0.0, 0.01, 0.1, 1.0)
-"""Of the prior; which one, and whether to denoise first, is tried on samples of the attacker's own."""
+"""Of the prior; which one, and whether to denoise or to whiten first, is tried on samples of the attacker's own."""
+
+WHITE = (0.1, 1.0, 3.0)
+"""The same where features are matched in units of their own spread."""
 
 PRACTICE = 8
 NOISY = 1e-6
 """Share of the signal above which the defense's noise is worth removing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One way to read what was received.
+
+    Attributes:
+        weight: of the prior.
+        shrunk: whether noise is shrunk away first.
+        whitenings: what is matched is white by these; None for the tensors as they are.
+    """
+
+    weight: float
+    shrunk: bool
+    whitenings: tuple[Whitening, ...] | None
 
 
 @dataclass(frozen=True)
@@ -30,11 +49,18 @@ class MatchedFeatures:
     """White box: descends on the input until the edge half gives what was received.
 
     Knowing the defense, it tries on samples of its own how much to trust what it received: which weight of the prior,
-    whether to shrink it first by the noise it knows, and which frequencies of the result to keep.
+    whether to shrink it first by the noise it knows, whether to match it in units of its own spread, and which
+    frequencies of the result to keep.
+
+    Attributes:
+        weights: of the prior that are tried.
+        budgets: quick and strong.
+        white: weights that are tried on white features; none for the published attack, which knows no whitening.
     """
 
     weights: tuple[float, ...] = WEIGHTS
     budgets: tuple[Descent, Descent] = (BUDGETS["quick"], BUDGETS["strong"])
+    white: tuple[float, ...] = WHITE
     name: ClassVar[str] = "rmle"
     about: ClassVar[str] = "white-box feature matching with a total-variation prior (He et al., ACSAC 2019)"
     threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("ask nothing",))
@@ -43,40 +69,45 @@ class MatchedFeatures:
         """Practise, then descend on all private samples."""
         one_float_input(scene)
         own = scene.practice(PRACTICE)
-        variance = noise_variance(scene.query(own.inputs), clean_of(scene, own))
-        readings = self._readings(scene, own, variance)
-        weight, shrink, last = self._tried(scene, own, readings)
-        sent = scene.sent
-        if shrink:
-            sent = denoised(sent, clean_of(scene, own), variance)
-        mean = own.inputs[0].mean(0)
-        found = last(self._descend(scene, sent, mean, torch.full((len(scene),), weight), tick=True))
-        evidence = {"prior_weight": weight, "denoised": float(shrink), "noise_variance": max(variance)}
+        clean, received = clean_of(scene, own), scene.query(own.inputs)
+        variance = noise_variance(received, clean)
+        noisy = any(v > NOISY * float(c.double().square().mean()) for v, c in zip(variance, clean, strict=True))
+        shrunk = {False: received} | ({True: denoised(received, clean, variance)} if noisy else {})
+        best, last = self._tried(scene, own, shrunk, whitenings_of(scene.sent, variance) if self.white else None)
+        sent = denoised(scene.sent, clean, variance) if best.shrunk else scene.sent
+        found = last(self._descend(scene, sent, own.inputs[0].mean(0), [best] * len(scene), tick=True))
+        evidence = {
+            "prior_weight": best.weight, "denoised": float(best.shrunk), "noise_variance": max(variance),
+            "whitened": float(best.whitenings is not None),
+        }  # fmt: skip
         return Recovered(scene.shrink((found,)), notes=(f"practised on {own.what}",), evidence=evidence)
 
-    def _readings(self, scene: Scene, own: Known, variance: Sequence[float]) -> list[tuple[tuple[Tensor, ...], bool]]:
-        """What is received of the attacker's own samples, as it is, and shrunk where that could matter."""
-        received, clean = scene.query(own.inputs), clean_of(scene, own)
-        found = [(received, False)]
-        noisy = any(v > NOISY * float(c.double().square().mean()) for v, c in zip(variance, clean, strict=True))
-        return [*found, (denoised(received, clean, variance), True)] if noisy else found
-
     def _tried(
-        self, scene: Scene, own: Known, readings: list[tuple[tuple[Tensor, ...], bool]]
-    ) -> tuple[float, bool, Shrinking]:
-        """The weight and reading of least error on own samples, all tried in one batch, and what to keep of it."""
-        count, mean = len(own), own.inputs[0].mean(0)
-        sent = [torch.cat([r[i] for r, _ in readings for _ in self.weights]) for i in range(len(readings[0][0]))]
-        weight = torch.tensor(self.weights).repeat_interleave(count).repeat(len(readings))
-        found = torch.split(self._descend(scene, tuple(sent), mean, weight, tick=False), count)
-        fits = [Shrinking.fitted(back, own.inputs[0], mean.mean()) for back in found]
-        errors = [float(mse(fit(back), own.inputs[0]).mean()) for fit, back in zip(fits, found, strict=True)]
-        best = errors.index(min(errors))
-        return self.weights[best % len(self.weights)], readings[best // len(self.weights)][1], fits[best]
+        self, scene: Scene, own: Known, shrunk: dict[bool, tuple[Tensor, ...]],
+        whitenings: tuple[Whitening, ...] | None,
+    ) -> tuple[Reading, Shrinking]:  # fmt: skip
+        """The reading of least error on own samples, those of one kind tried in one batch, and what to keep of it."""
+        count, mean, tried = len(own), own.inputs[0].mean(0), []
+        kinds = [(self.weights, None), *([(self.white, whitenings)] if whitenings is not None else [])]
+        for weights, turn in kinds:
+            readings = [Reading(w, kind, turn) for kind in shrunk for w in weights]
+            sent = tuple(torch.cat(z) for z in zip(*(shrunk[r.shrunk] for r in readings), strict=True))
+            found = self._descend(scene, sent, mean, [r for r in readings for _ in range(count)], tick=False)
+            for reading, back in zip(readings, torch.split(found, count), strict=True):
+                fit = Shrinking.fitted(back, own.inputs[0], mean.mean())
+                tried.append((float(mse(fit(back), own.inputs[0]).mean()), reading, fit))
+        _, best, last = min(tried, key=lambda t: t[0])
+        return best, last
 
-    def _descend(self, scene: Scene, sent: tuple[Tensor, ...], mean: Tensor, weight: Tensor, tick: bool) -> Tensor:
+    def _descend(
+        self, scene: Scene, sent: tuple[Tensor, ...], mean: Tensor, readings: Sequence[Reading], tick: bool
+    ) -> Tensor:
+        """Readings are of one kind: all white by the same, or none."""
         how, edge, rows = self.budgets[scene.strong], scene.edge(), rows_at_once(scene)
-        parts, done = [], 0.0
+        if readings[0].whitenings is not None:
+            edge = Whitened(edge, readings[0].whitenings)
+            sent = edge.white(sent)
+        weight, parts, done = torch.tensor([r.weight for r in readings]), [], 0.0
         for index in torch.split(torch.arange(len(weight)), rows):
             start = mean.float().expand(len(index), *mean.shape).clone()
             share = (done, len(index) / len(weight))

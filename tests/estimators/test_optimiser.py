@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 from views import normal
 
-from advisor.estimators.optimiser import Muon, OneCycle, orthogonalised
+from advisor.estimators.optimiser import Muon, OneCycle, Plateau, orthogonalised, orthogonalised_fast
 
 
 @pytest.mark.parametrize("shape", [(12, 12), (8, 40), (40, 8)])
@@ -69,3 +70,41 @@ def test_a_least_squares_problem_is_solved() -> None:
         loss = (network(x) - x @ truth - 0.5).square().mean()
         cycle.step(loss)
     assert float(loss.detach()) < 1e-3
+
+
+def rates_of(cycle: OneCycle, network: nn.Module, turn: int | None = None) -> list[float]:
+    rates = []
+    while cycle.taken < cycle.steps:
+        if turn == cycle.taken:
+            assert isinstance(cycle, Plateau)
+            cycle.fall()
+        cycle.step(network(torch.ones(1, 2, 4, 4)).square().mean())
+        rates.append(cycle.optimisers[0].param_groups[0]["lr"])
+    return rates
+
+
+def test_a_plateau_rises_holds_and_falls_to_zero_whenever_it_is_told_to() -> None:
+    network = nn.Conv2d(2, 3, 3)
+    whole = rates_of(Plateau(network, rate=0.2, steps=280, tail=0.4), network)
+    assert len(whole) == 280
+    assert whole[:59] == sorted(whole[:59])
+    assert whole[60:200] == [0.2] * 140
+    falling = whole[200:]
+    assert falling == sorted(falling, reverse=True)
+    assert 0 < falling[-1] < 0.2 / 80
+    assert [a - b for a, b in pairwise(falling)] == pytest.approx([0.2 / 80] * 79)
+    early = rates_of(Plateau(network, rate=0.2, steps=280, tail=0.4), network, turn=100)
+    assert len(early) == 140
+    assert early[60:100] == [0.2] * 40
+    assert early[-1] < 0.2 / 39
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (8, 40), (40, 8)])
+def test_the_fast_iteration_keeps_singular_vectors_and_levels_values(shape: tuple[int, int]) -> None:
+    matrix = normal(*shape).float()
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    turned = left.T @ orthogonalised_fast(matrix) @ right.T
+    levelled = turned.diagonal()[values > 0.05 * values.max()]
+    assert float((turned - torch.diag(turned.diagonal())).abs().max()) < 0.06
+    assert 0.6 < float(levelled.min()) <= float(levelled.max()) < 1.3
+    assert orthogonalised_fast(matrix).dtype == torch.float32

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from views import normal
 
-from advisor.estimators.training import Budget, recover, train, train_all
+from advisor.estimators.training import Budget, Trained, recover, train, train_all
 from advisor.sweep import NotMeasurableError
 
 BUDGET = Budget(width=8, depth=1, steps=40, epochs=40, batch=16, rate=0.05, checks=8, patience=4, settled=0.0)
@@ -116,3 +117,62 @@ def test_a_useless_second_decoder_gets_no_share() -> None:
     )
     assert [b.share for b in blend] == pytest.approx([1, 0], abs=0.06)
     assert math.isclose(sum(b.share for b in blend), 1)
+
+
+HOLD = Budget(
+    width=8, depth=1, steps=2000, epochs=10**6, batch=16, rate=0.02, checks=40, patience=2, settled=0.0, flat=0.01
+)
+
+
+def noisy_goal() -> tuple[Tensor, Tensor]:
+    z = normal(100, 4).float()
+    return z @ normal(4, 3, seed=1).float() + 0.5 * normal(100, 3, seed=2).float(), z
+
+
+def test_training_ends_soon_after_the_curve_is_flat_and_says_so() -> None:
+    """Least squares on noise: flat once the line is found, at what least squares itself leaves."""
+    goal, z = noisy_goal()
+    trained = train(Toy(goal, z), FIT, CHECK, HOLD)
+    assert trained.stopped == "flat"
+    assert 180 * 1.4 <= trained.steps < 1000
+    exact = torch.linalg.lstsq(torch.cat([z[FIT], torch.ones(60, 1)], 1), goal[FIT]).solution
+    left = goal[CHECK] - torch.cat([z[CHECK], torch.ones(40, 1)], 1) @ exact
+    assert trained.nmse == pytest.approx(float(left.square().sum() / goal[CHECK].square().sum()), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("budget", "reason"),
+    [
+        (replace(HOLD, settled=0.5), "settled"),
+        (replace(HOLD, settled=0.999999), "settled"),
+        (replace(HOLD, steps=120), "all steps taken"),
+        (replace(HOLD, flat=None, steps=120, patience=99), "all steps taken"),
+    ],
+)
+def test_each_reason_to_stop_is_said(budget: Budget, reason: str) -> None:
+    goal, z = noisy_goal()
+    assert train(Toy(goal, z), FIT, CHECK, budget).stopped == reason
+    assert train(Toy(goal, z, goal), FIT, CHECK, budget).stopped == "settled by the linear part"
+
+
+@pytest.mark.parametrize("kill", [1, 4, 7])
+def test_a_killed_training_goes_on_through_its_fall(kill: int, tmp_path: Path) -> None:
+    goal, z = noisy_goal()
+
+    def run(file: Path | None, stop: int | None = None) -> Trained:
+        torch.manual_seed(0)
+        ticks = [0]
+
+        def tick(share: float) -> None:
+            ticks[0] += 1
+            if ticks[0] == stop:
+                raise KeyboardInterrupt
+
+        return train(Toy(goal, z), FIT, CHECK, HOLD, tick, file)
+
+    whole = run(None)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "state.pt", kill)
+    again = run(tmp_path / "state.pt")
+    assert (again.nmse, again.steps, again.stopped) == (whole.nmse, whole.steps, whole.stopped)
+    assert torch.equal(again.recover(CHECK), whole.recover(CHECK))
