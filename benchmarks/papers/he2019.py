@@ -1,12 +1,16 @@
 """He, Zhang and Lee 2019, table 1: rMLE and the inverse network at three cuts of a six-convolution network, CIFAR-10.
 
-    nice -n 19 python benchmarks/papers/he2019.py     # about ten minutes on one core; writes he2019.csv
+    nice -n 19 python benchmarks/papers/he2019.py     # about fifteen minutes on one core; writes he2019.csv
 
 Theirs: 50,000 images, 50 epochs, full width (64, 128, 128), pixel means of ImageNet, ten images attacked, 5,000 steps.
-Ours: 12,000 images at half width and two epochs, inputs in [0, 1] without normalisation, 300 steps of rMLE on the first
-24 test images, the quick inverse network on 2,000 auxiliary and 200 test images; `--full` is 12 epochs at full width,
-5,000 steps and the strong budget. Limits here: the ordering conv11 > ReLU22 > ReLU32 in PSNR for both attacks, conv11
-at least 35 dB. Their own numbers stand beside ours in the table; the 1.5 dB target is for full size.
+Ours: 12,000 images at half width and two epochs, inputs in [0, 1] without normalisation, 500 steps of rMLE and the quick
+inverse network on 2,000 auxiliary images, 200 test images each; `--full` is 12 epochs at full width, 5,000 steps and
+the strong budget. "rmle plain" is the published loss, on the first 24 images, 300 steps: behind conv11 it does no
+better than the mean, as a few channels of this little trained network hold nearly all energy (37 of 64 behind ReLU22
+are dead), so that the others hardly weigh; "rmle" also tries features in units of their own spread.
+
+Limits here: the ordering conv11 > ReLU22 > ReLU32 in PSNR for both attacks, conv11 at least 35 dB, and ReLU22 and
+ReLU32 no more than 1.5 dB below theirs, or with theirs inside the 95 % interval.
 """
 
 from __future__ import annotations
@@ -24,10 +28,17 @@ from advisor.estimators.attacks.matching import Descent
 
 THEIRS = {
     ("rmle", "conv11"): (37.59, 0.9960), ("rmle", "relu22"): (19.47, 0.6940), ("rmle", "relu32"): (13.38, 0.1625),
+    ("rmle plain", "conv11"): (37.59, 0.9960), ("rmle plain", "relu22"): (19.47, 0.6940),
+    ("rmle plain", "relu32"): (13.38, 0.1625),
     ("ka", "conv11"): (49.02, 0.9992), ("ka", "relu22"): (19.36, 0.6802), ("ka", "relu32"): (13.95, 0.2196),
 }  # fmt: skip
-MATCHING = MatchedFeatures(budgets=(Descent(300, 0.03), Descent(5000, 0.01)))
-PRIVATE = {"rmle": 24, "ka": 200}
+MATCHING = {
+    "rmle": MatchedFeatures(budgets=(Descent(500, 0.05), Descent(5000, 0.03))),
+    "rmle plain": MatchedFeatures(budgets=(Descent(300, 0.03), Descent(5000, 0.01)), white=()),
+}
+PRIVATE = {"rmle": 200, "rmle plain": 24, "ka": 200}
+WITHIN_DB, WIDER = 1.5, 1.959964 / 1.644854
+"""Of theirs; and a 95 % interval's width over that of a 90 % one."""
 
 
 class SixConvolutions(nn.Module):
@@ -74,7 +85,7 @@ def main() -> int:
             cut,
             cifar("test", count)[0],
             aux,
-            name=MATCHING if name == "rmle" else name,
+            name=MATCHING.get(name, name),
             budget="strong" if full else "quick",
         )
         psnr, ssim = THEIRS[name, cut]
@@ -89,11 +100,18 @@ def main() -> int:
     rows = {k: table.row(size, *k, compute=lambda k=k: measured(*k)) for k in THEIRS}
     failed = []
     for name in ("rmle", "ka"):
-        one, two, three = (float(rows[name, cut]["psnr_db"]) for cut in ("conv11", "relu22", "relu32"))
-        if not one > two > three or one < 35:
+        found = [rows[name, cut] for cut in ("conv11", "relu22", "relu32")]
+        one, two, three = (float(row["psnr_db"]) for row in found)
+        if not one > two > three or one < 35 or not all(close(row) for row in found[1:]):
             failed.append(name)
     print("inside the limits" if not failed else f"outside the limits: {failed}")
     return int(bool(failed))
+
+
+def close(row: dict[str, str]) -> bool:
+    """Whether an attack reaches theirs: 1.5 dB below at most, or theirs inside the 95 % interval; more is no miss."""
+    ours, theirs = float(row["psnr_db"]), float(row["their_psnr_db"])
+    return ours + max(WITHIN_DB, WIDER * (float(row["psnr_high_90"]) - ours)) >= theirs
 
 
 if __name__ == "__main__":

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import advisor
 from advisor.estimators.attacks import ATTACKS
 from advisor.plans import Advice, load_advice
 from advisor.reports import markdown
 from tests.conftest import Run, samples
+
+
+@pytest.fixture(scope="module")
+def verified(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: Path) -> Path:
+    """Folder of an advice whose plan was attacked once."""
+    from advisor.cli import app
+
+    folder = tmp_path_factory.mktemp("verified") / "out"
+    given = ("recommend", tiny_model, "--data", tiny_data, "--trials", 4, "--verify", "quick", "--out", folder)
+    assert CliRunner().invoke(app, [str(g) for g in given]).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def out(verified: Path, cli: Run, tmp_path: Path) -> Advice:
+    """A copy of it as `out`."""
+    shutil.copytree(verified, tmp_path / "out")
+    return load_advice("out")
 
 
 def test_every_attack_is_listed_with_its_threat_model(cli: Run) -> None:
@@ -27,9 +47,8 @@ def test_every_attack_is_listed_with_its_threat_model(cli: Run) -> None:
     assert {row["recovers"] for row in rows} == {"input", "label", "ids"}
 
 
-def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(recommend: Run, cli: Run, tiny_data: Path) -> None:
-    assert recommend().exit_code == 0
-    before = load_advice("out")
+def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(out: Advice, cli: Run, tiny_data: Path) -> None:
+    before = out
     result = cli("attack", "out/advice.json", "--data", tiny_data, "--repeats", "2", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -37,7 +56,8 @@ def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(recommend: Run
     assert (found["cut"], found["defense"]) == (before.best.cut.name, str(before.best.defense))
     assert "report.html" in result.stderr
     after = load_advice("out")
-    (kept,) = after.evidence
+    assert after.evidence[:-1] == before.evidence
+    kept = after.evidence[-1]
     assert (kept.attack, kept.repeats, kept.samples) == ("ka", 2, 5)
     assert kept.scores["nmse"].value == pytest.approx(found["nmse"]["value"])
     assert kept.threat == str(ATTACKS["ka"].threat)
@@ -51,28 +71,25 @@ def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(recommend: Run
     again = cli("attack", "out", "--cut", "2", "--name", "rmle", "--data", tiny_data)
     assert again.exit_code == 0, again.output
     assert "Threat model: knows cut and defense, edge weights" in " ".join(again.stdout.split())
-    second = load_advice("out").evidence[1]
+    second = load_advice("out").evidence[-1]
     assert (second.attack, second.cut, second.defense) == ("rmle", "2", "none")
 
 
-def test_another_model_than_the_advice_s_is_refused(recommend: Run, cli: Run, tiny_data: Path) -> None:
-    assert recommend().exit_code == 0
+def test_another_model_than_the_advice_s_is_refused(out: Advice, cli: Run, tiny_data: Path) -> None:
     Path("other.pt").write_bytes(b"another")
     result = cli("attack", "out", "--model", "other.pt", "--data", tiny_data)
     assert result.exit_code == 2
     assert "not the model of this advice" in result.stderr
 
 
-def test_an_advice_of_before_has_no_evidence(recommend: Run) -> None:
-    assert recommend().exit_code == 0
+def test_an_advice_of_before_has_no_evidence(out: Advice) -> None:
     payload = json.loads(Path("out/advice.json").read_text())
     del payload["evidence"]
     assert Advice.from_json(payload).evidence == ()
 
 
-def test_verification_leaves_its_evidence(recommend: Run) -> None:
-    assert recommend("--verify", "quick").exit_code == 0
-    advice = load_advice("out")
+def test_verification_leaves_its_evidence(out: Advice) -> None:
+    advice = out
     assert advice.best is not None
     ours = [e for e in advice.evidence if e.cut == advice.best.cut.name and e.defense == str(advice.best.defense)]
     assert ours

@@ -83,7 +83,7 @@ def test_averaging_m_transmissions_leaves_a_variance_of_sigma_squared_over_m() -
 
 
 def test_more_transmissions_help_every_learner() -> None:
-    x = digits(300)[0]
+    x = digits(160)[0]
     once, often = (attack(digit_graph(), 1, x, defense=GaussianNoise(1.0), repeats=r).nmse.value for r in (1, 16))
     assert often < 0.5 * once
 
@@ -121,7 +121,7 @@ class Shuffle(Defense):
 
 
 def test_shuffled_tensors_defeat_an_inversion_network() -> None:
-    assert attack(digit_graph(), 1, digits(240)[0], defense=Shuffle()).nmse.value > 0.95
+    assert attack(digit_graph(), 1, digits(120)[0], defense=Shuffle()).nmse.value > 0.95
 
 
 def test_wiener_denoising_reaches_the_linear_minimum() -> None:
@@ -188,7 +188,7 @@ def test_labels_that_have_nothing_to_do_with_what_crosses_are_guessed(name: str)
 
 
 def test_samples_without_a_label_help_completion() -> None:
-    x, y = blobs(4, 1200, 2.6)
+    x, y = blobs(4, 700, 2.6)
     few = dict.fromkeys(("pmc", "mlp-sim"), 0.0)
     for name in few:
         found = [attack(carrier(), 1, x, y=y, name=name, labels=8, seed=seed).top1.value for seed in range(3)]
@@ -251,7 +251,7 @@ def test_tokens_are_read_through_a_layer_of_attention() -> None:
 
 
 def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(divided.STEPS, "quick", 40)
+    monkeypatch.setitem(divided.STEPS, "quick", 25)
     x = digits(40)[0]
     blockwise = attack(digit_graph(), "relu", x, name="dci")
     assert blockwise.nmse.value < 0.6
@@ -264,8 +264,8 @@ def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_shadow_asks_the_edge_nothing_and_still_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(shadow.STEPS, "quick", 150)
-    x, y = digits(240)
+    monkeypatch.setitem(shadow.STEPS, "quick", 100)
+    x, y = digits(160)
     asked: list[int] = []
     send = Channel.send
 
@@ -275,7 +275,7 @@ def test_the_shadow_asks_the_edge_nothing_and_still_learns(monkeypatch: pytest.M
 
     monkeypatch.setattr(Channel, "send", counted)
     found = attack(digit_graph(), 1, x, y=y, name="shadow")
-    assert asked == [60]
+    assert asked == [40]
     assert found.evidence["shadow_accuracy"] > 0.9
     assert found.nmse.value < 0.9
 

@@ -36,7 +36,7 @@ def graph() -> PartitionGraph:
 def test_a_killed_attack_goes_on_as_if_nothing_had_been(
     graph: PartitionGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x = digits(200)[0]
+    x = digits(120)[0]
     whole = attack(graph, "output", x).reconstructions
     taken = [0]
 
@@ -78,7 +78,7 @@ def test_a_spoilt_state_is_refused(graph: PartitionGraph, tmp_path: Path) -> Non
 def test_features_too_large_for_memory_give_the_same_answer(
     graph: PartitionGraph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x = digits(200)[0]
+    x = digits(100)[0]
     held = [attack(graph, cut, x, defense=GaussianNoise(0.2)).nmse.value for cut in (1, "output")]
     monkeypatch.setattr(channel, "COMPACT_BYTES", 64)
     mapped = [attack(graph, cut, x, defense=GaussianNoise(0.2)).nmse.value for cut in (1, "output")]

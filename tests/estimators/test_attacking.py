@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import random
@@ -68,7 +69,7 @@ def test_private_samples_are_never_learnt_from() -> None:
 
 
 def test_attacker_trains_on_what_is_really_sent() -> None:
-    x, _ = digits(400)
+    x, _ = digits(200)
     bare, noisy, drowned = (attack(graph(), 1, x, defense=GaussianNoise(s)).nmse.value for s in (1e-6, 0.3, 100.0))
     assert bare < 0.01 < 0.03 < noisy < 0.9
     assert drowned == pytest.approx(1, abs=0.02)
@@ -154,7 +155,7 @@ def test_bad_input_is_one_line_with_the_next_step(monkeypatch: pytest.MonkeyPatc
         attack(graph(), "nowhere", x)
     with pytest.raises(DataError):
         attack(graph(), "output", torch.rand(40, 1, 9, 9))
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"3×8×8|\[.*3, 8, 8\]"):
         attack(graph(), "output", x, torch.rand(40, 3, 8, 8))
     ids = torch.randint(20, (40, 5))
     with pytest.raises(DataError, match="discrete"):
@@ -170,6 +171,14 @@ def test_an_attack_that_diverges_is_failed_and_never_private(monkeypatch: pytest
     monkeypatch.setattr(type(attacking.ATTACKS["ka"]), "run", diverging)
     with pytest.raises(AdvisorError, match=r"attack failed: .*diverged.*says nothing about privacy"):
         attack(graph(), "output", digits(40)[0])
+
+
+@pytest.mark.parametrize("budget", ["quick", "strong"])
+def test_a_network_that_really_diverges_is_failed_too(budget: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wild = dataclasses.replace(BUDGETS[budget], rate=1e30, settled=0.0, width=4, depth=1)
+    monkeypatch.setitem(BUDGETS, budget, wild)
+    with pytest.raises(AdvisorError, match=r"attack failed: .*diverged.*says nothing about privacy"):
+        attack(graph(), "output", digits(60)[0], budget=budget)
 
 
 def test_the_strong_budget_is_stronger_in_every_respect() -> None:
