@@ -6,9 +6,9 @@ Theirs: RepVGG-A0 and ResNets at 224×224, 10,000 synthetic images, 6,000 steps 
 32×32, 192 synthetic images (natural-image prior, then 15 steps towards the BatchNorm statistics), 80 steps a block of
 batch 16, 100 test images. "real" is the same attack on real images, "no cycle" and "prior only" are ablations, "direct"
 is feature matching as published (150 steps, 16 images), "direct white" the same that may also match features in units
-of their own spread, which the paper's baseline does not. One chain of modules serves every depth. Limits: PSNR falls with depth from
-the first to the last block, and data-free is within 3 dB of real at the first two. Whether it beats direct
-optimisation at depth 10 and more is printed.
+of their own spread, which the paper's baseline does not. One chain of modules serves every depth. Limits: PSNR falls
+with depth from the first to the last block, and data-free is within 3 dB of real at the first two. Whether it beats
+direct optimisation at depth 10 and more is printed.
 """
 
 from __future__ import annotations
