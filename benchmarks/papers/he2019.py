@@ -4,8 +4,8 @@
 
 Theirs: 50,000 images, 50 epochs, full width (64, 128, 128), pixel means of ImageNet, ten images attacked, 5,000 steps.
 Ours: 12,000 images at half width and two epochs, inputs in [0, 1] without normalisation, 500 steps of rMLE and the
-quick inverse network on 2,000 auxiliary images, 200 test images each; `--full` is 12 epochs at full width, 5,000 steps and
-the strong budget. "rmle plain" is the published loss, on the first 24 images, 300 steps: behind conv11 it does no
+quick inverse network on 2,000 auxiliary images, 200 test images each; `--full` is 12 epochs at full width, 5,000 steps
+and the strong budget. "rmle plain" is the published loss, on the first 24 images, 300 steps: behind conv11 it does no
 better than the mean, as a few channels of this little trained network hold nearly all energy (37 of 64 behind ReLU22
 are dead), so that the others hardly weigh; "rmle" also tries features in units of their own spread.
 

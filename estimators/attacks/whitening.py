@@ -14,6 +14,9 @@ from advisor.estimators.attacks.matching import features
 FLOOR = 1e-4
 """Least variance of a direction, as a share of the mean over directions."""
 
+ROWS = 4
+"""Rows for each channel that a covariance is taken from, at least."""
+
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
@@ -32,9 +35,12 @@ class Whitening:
 
     @classmethod
     def fitted(cls, z: Tensor, variance: float) -> Whitening | None:
-        """From tensors `[n, c, ...]` and the variance of the noise in them; None where too wide, few or constant."""
+        """From tensors `[n, c, ...]` and the variance of the noise in them; None where too wide, few or constant.
+
+        With few rows a channel the directions that they happen not to span would weigh most.
+        """
         rows = channel_rows(z)
-        if rows.shape[1] > WIDEST or len(rows) < 2:
+        if rows.shape[1] > WIDEST or len(rows) < ROWS * rows.shape[1]:
             return None
         mean = rows.mean(0)
         values, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / (len(rows) - 1))

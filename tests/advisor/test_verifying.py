@@ -27,7 +27,7 @@ class Words(nn.Module):
         return self.out(self.act(self.mix(self.embed(ids).flatten(1))))
 
 
-def clouds(n: int = 160) -> tuple[Tensor, Tensor]:
+def clouds(n: int = 80) -> tuple[Tensor, Tensor]:
     """Pictures of three classes."""
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(n) % 3
@@ -44,13 +44,15 @@ def picture_net() -> nn.Module:
 
 
 def recommended(**options: object) -> Advice:
-    given = {"trials": 2, "defenses": "none", "verify": "quick"} | options
+    given = {"trials": 1, "defenses": "none", "verify": "quick"} | options
     return advisor.recommend(picture_net(), data=clouds(), **given)  # type: ignore[arg-type]
 
 
 def test_discrete_inputs_are_verified_by_their_ids() -> None:
     ids = torch.randint(30, (60, 4), generator=torch.Generator().manual_seed(0))
-    advice = advisor.recommend(Words().eval(), data=(ids, torch.arange(60) % 3), trials=2, defenses="none")
+    advice = advisor.recommend(
+        Words().eval(), torch.zeros(2, 4).long(), data=(ids, torch.arange(60) % 3), trials=2, defenses="none"
+    )
     best = advice.best
     assert best is not None
     mine = [e for e in advice.evidence if e.cut == best.cut.name]
@@ -64,7 +66,9 @@ def test_discrete_inputs_are_verified_by_their_ids() -> None:
 def test_ids_behind_too_much_work_are_said_not_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("advisor.pricing.ID_MACS", 1.0)
     ids = torch.randint(30, (60, 4), generator=torch.Generator().manual_seed(0))
-    advice = advisor.recommend(Words().eval(), data=(ids, torch.arange(60) % 3), trials=2, defenses="none")
+    advice = advisor.recommend(
+        Words().eval(), torch.zeros(2, 4).long(), data=(ids, torch.arange(60) % 3), trials=2, defenses="none"
+    )
     assert advice.best is not None
     said = [line for line in advice.unmeasured if "was not verified" in line]
     assert bool(said) == (not advice.best.verified)

@@ -144,8 +144,10 @@ def test_wiener_denoising_reaches_the_linear_minimum() -> None:
 def test_matched_features_know_the_noise() -> None:
     """Trusting every number that was received is worse than weighing it by the noise that is known to be in it."""
     x, how = digits(60)[0], (Descent(80, 0.05),) * 2
-    blind = attack(digit_graph(), 1, x, name=MatchedFeatures((0.0,), how), defense=GaussianNoise(0.5))
-    adaptive = attack(digit_graph(), 1, x, name=MatchedFeatures((0.0, 0.1, 1.0), how), defense=GaussianNoise(0.5))
+    blind = attack(digit_graph(), 1, x, name=MatchedFeatures((0.0,), how, white=()), defense=GaussianNoise(0.5))
+    adaptive = attack(
+        digit_graph(), 1, x, name=MatchedFeatures((0.0, 0.1, 1.0), how, white=()), defense=GaussianNoise(0.5)
+    )
     assert adaptive.evidence["noise_variance"] == pytest.approx(0.25, rel=0.05)
     assert adaptive.nmse.value < 0.8 * blind.nmse.value
 
@@ -251,7 +253,7 @@ def test_tokens_are_read_through_a_layer_of_attention() -> None:
 
 
 def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(divided.STEPS, "quick", 25)
+    monkeypatch.setitem(divided.STEPS, "quick", 40)
     x = digits(40)[0]
     blockwise = attack(digit_graph(), "relu", x, name="dci")
     assert blockwise.nmse.value < 0.6
@@ -264,8 +266,8 @@ def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_shadow_asks_the_edge_nothing_and_still_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(shadow.STEPS, "quick", 100)
-    x, y = digits(160)
+    monkeypatch.setitem(shadow.STEPS, "quick", 150)
+    x, y = digits(240)
     asked: list[int] = []
     send = Channel.send
 
@@ -275,7 +277,7 @@ def test_the_shadow_asks_the_edge_nothing_and_still_learns(monkeypatch: pytest.M
 
     monkeypatch.setattr(Channel, "send", counted)
     found = attack(digit_graph(), 1, x, y=y, name="shadow")
-    assert asked == [40]
+    assert asked == [60]
     assert found.evidence["shadow_accuracy"] > 0.9
     assert found.nmse.value < 0.9
 

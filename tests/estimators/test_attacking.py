@@ -155,7 +155,7 @@ def test_bad_input_is_one_line_with_the_next_step(monkeypatch: pytest.MonkeyPatc
         attack(graph(), "nowhere", x)
     with pytest.raises(DataError):
         attack(graph(), "output", torch.rand(40, 1, 9, 9))
-    with pytest.raises(DataError, match=r"3×8×8|\[.*3, 8, 8\]"):
+    with pytest.raises(DataError, match=r"\(3, 8, 8\) a sample, the model takes \(1, 8, 8\)"):
         attack(graph(), "output", x, torch.rand(40, 3, 8, 8))
     ids = torch.randint(20, (40, 5))
     with pytest.raises(DataError, match="discrete"):

@@ -145,7 +145,7 @@ def test_training_ends_soon_after_the_curve_is_flat_and_says_so() -> None:
     [
         (replace(HOLD, settled=0.5), "settled"),
         (replace(HOLD, settled=0.999999), "settled"),
-        (replace(HOLD, steps=120), "all steps taken"),
+        (replace(HOLD, steps=120, patience=99), "all steps taken"),
         (replace(HOLD, flat=None, steps=120, patience=99), "all steps taken"),
     ],
 )

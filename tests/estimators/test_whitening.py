@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import torch
-from nets import digits
 from torch import Tensor, nn
 from views import normal
 
@@ -32,9 +31,10 @@ def test_maps_are_whitened_place_by_place_over_channels() -> None:
     assert torch.allclose(fit(z).permute(0, 2, 3, 1).reshape(-1, 3), fit(rows), atol=1e-5)
 
 
-def test_constants_and_single_rows_have_no_spread() -> None:
+def test_constants_and_few_rows_are_not_whitened() -> None:
     assert Whitening.fitted(torch.ones(9, 4), 0.0) is None
-    assert Whitening.fitted(torch.rand(1, 4), 0.0) is None
+    assert Whitening.fitted(torch.rand(15, 4), 0.0) is None
+    assert Whitening.fitted(torch.rand(16, 4), 0.0) is not None
     assert Whitening.fitted(torch.rand(4, 3000), 0.0) is None
     assert whitenings_of((torch.rand(9, 4), torch.ones(9, 4)), (0.0, 0.0)) is None
 
@@ -46,21 +46,21 @@ def test_an_edge_that_sends_white_tensors_sends_those_of_the_edge() -> None:
 
 
 class Steep(nn.Module):
-    """An invertible layer, one direction of which carries almost all energy."""
+    """An invertible layer, a few directions of which carry almost all energy."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.last = nn.Linear(64, 64, bias=False), nn.Linear(64, 2)
-        left, right = (torch.linalg.qr(normal(64, 64, seed=s))[0].float() for s in (1, 2))
-        self.first.weight.data = left @ torch.diag(torch.logspace(1, -1.5, 64)) @ right.T
+        self.first, self.last = nn.Linear(16, 16, bias=False), nn.Linear(16, 2)
+        left, right = (torch.linalg.qr(normal(16, 16, seed=s))[0].float() for s in (1, 2))
+        self.first.weight.data = left @ torch.diag(torch.logspace(0.5, -1.5, 16)) @ right.T
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.first(x.flatten(1)))
+        return self.last(self.first(x))
 
 
 def test_descent_on_white_features_reaches_what_plain_descent_does_not() -> None:
-    x, how = digits(60)[0], (Descent(60, 0.05),) * 2
+    x, how = normal(100, 16).float(), (Descent(60, 0.1),) * 2
     graph = trace(Steep().eval(), x[:2])
-    plain, white = (attack(graph, "first", x, name=MatchedFeatures((0.0,), how, white=w)) for w in ((), (0.0, 0.01)))
+    plain, white = (attack(graph, "first", x, name=MatchedFeatures((0.0,), how, white=w)) for w in ((), (0.0,)))
     assert (plain.evidence["whitened"], white.evidence["whitened"]) == (0, 1)
-    assert white.nmse.value < 0.6 * plain.nmse.value
+    assert white.nmse.value < 0.5 * plain.nmse.value
