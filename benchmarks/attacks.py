@@ -1,8 +1,8 @@
 """The strong attack over the cuts of ResNet-20 on CIFAR-10: seconds, error, why it stopped, and what arithmetic allows.
 
-    python benchmarks/attacks.py --out attacks.csv                      # all cuts, one after the other
-    python benchmarks/attacks.py --out attacks.csv --workers 2          # two at a time, one thread each
-    python benchmarks/attacks.py --out attacks.csv --cut 'stage3.2.relu#2'
+    python benchmarks/attacks.py                                # all cuts, one after the other; writes attacks.csv
+    python benchmarks/attacks.py --workers 2                    # two at a time, one thread each
+    python benchmarks/attacks.py --out one.csv --cut 'stage3.2.relu#2'
 
 8,000 auxiliary images, and 1,000 others to be scored on: of the 12,000 at hand. Each row is kept as it ends, and a
 second start goes on where the first was stopped. Targets on two cores: all cuts in 40 minutes, one cut of the last
@@ -45,7 +45,7 @@ TARGET_ALL, TARGET_CUT = 2400.0, 300.0
 def main() -> int:
     """Attack the cuts that have no row yet, then print the table and the targets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("attacks.csv"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     parser.add_argument("--cut", action="append", help="only these; may be repeated")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread, each with a part of the cuts")
     parser.add_argument("--auxiliary", type=int, default=AUXILIARY)

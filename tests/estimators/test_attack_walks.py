@@ -11,7 +11,7 @@ from nets import digits, trained
 from torch import Tensor
 
 import advisor
-from advisor.defenses import Defense, GaussianNoise, NoDefense, Quantize8
+from advisor.defenses import Defense, GaussianNoise, Quantize8
 from advisor.errors import AdvisorError, CutError
 from advisor.estimators import attacking
 from advisor.estimators.attacking import attack, attack_cuts
