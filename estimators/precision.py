@@ -29,7 +29,7 @@ class Fast(nn.Module):
         super().__init__()
         self.network, self.fast = network, fast
         if fast:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         """As the network."""

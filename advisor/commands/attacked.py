@@ -23,7 +23,7 @@ def show_all(found: dict[Cut, AttackResult | AdvisorError], defense: Defense, de
         AdvisorError: the first that ended an attack, after the others' answers.
     """
     failed = [error for error in found.values() if isinstance(error, AdvisorError)]
-    rows = []
+    rows: list[dict[str, object]] = []
     for cut, result in found.items():
         if isinstance(result, AdvisorError):
             rows.append({"cut": cut.name, "defense": str(defense), "failed": str(result)})
@@ -43,8 +43,13 @@ def _row(found: AttackResult, cut: Cut, defense: Defense, described: str) -> dic
     from advisor.estimate import Estimate
 
     about = {"attack": found.name, "threat": str(found.threat), "budget": found.budget, "repeats": found.repeats}
-    plain = TypeAdapter(dict[str, Estimate]).dump_python(found.scores, mode="json")
-    row = {"cut": cut.name, "defense": str(defense), "samples": len(found.originals), "data": described}
+    plain: dict[str, object] = TypeAdapter(dict[str, Estimate]).dump_python(found.scores, mode="json")
+    row: dict[str, object] = {
+        "cut": cut.name,
+        "defense": str(defense),
+        "samples": len(found.originals),
+        "data": described,
+    }
     return row | about | plain | {"notes": found.notes}
 
 
