@@ -14,7 +14,7 @@ from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
 from advisor.tangents import MICRO_BYTES, walk
 
-TRACE_PROBES = 2
+TRACE_PROBES = 4
 
 
 @dataclass(frozen=True, eq=False)

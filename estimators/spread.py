@@ -30,13 +30,18 @@ def jackknife(value: float, without: Tensor, unit: str, method: str, floor: floa
 def jackknife_corrected(
     value: float, without: Tensor, unit: str, method: str, source: Source = "estimated", floor: float = -math.inf
 ) -> Estimate:
-    """As `jackknife`, the value freed of its bias of order 1/n (Quenouille 1956): n·value - (n - 1)·mean(without)."""
+    """As `jackknife`, the value freed of its bias of order 1/n (Quenouille 1956): n·value - (n - 1)·mean(without).
+
+    The 90 % interval is that of Student's t with n - 1 degrees of freedom, since n may be as small as eight.
+    """
+    from scipy.stats import t as student
+
     n = without.shape[0]
     if n < 2:
         return Estimate(value, math.nan, math.nan, math.nan, unit, source, method)
     spread = jackknife(value, without, unit, method)
     centre = max(floor, n * value - (n - 1) * float(without.mean()))
-    half = NORMAL_90 * spread.stderr
+    half = float(student.ppf(0.95, n - 1)) * spread.stderr
     return Estimate(centre, spread.stderr, max(floor, centre - half), centre + half, unit, source, method)
 
 
