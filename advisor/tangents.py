@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
+from advisor.embeddings import looked_up
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
 from advisor.pushforward import Operation, is_step, operator_name, push
 
+EMBEDDED = "the inputs are discrete: derivatives with respect to the output of the embeddings, in its units"
 FORWARD_MISSING = "forward mode is not implemented for "
 MICRO_BYTES = 28 * 2**20
 """Memory for the largest tangent of one micro-batch: above 32 MB an allocator asks the system for fresh pages."""
@@ -50,7 +52,8 @@ def tangent_energies(
 
     Args:
         graph: the traced model.
-        inputs: flat tensors `[m, ...]`; derivatives are taken in the floating-point ones.
+        inputs: flat tensors `[m, ...]`; derivatives are taken in the floating-point ones, where there are none at the
+            output of the embeddings.
         probes: number k of directions, the same number for each sample, drawn independently.
         seed: of the probes.
         progress: called after each micro-batch.
@@ -61,7 +64,8 @@ def tangent_energies(
     rows = inputs[0].shape[0]
     largest = max(graph.value_bytes(node) for node in graph.data_nodes) or 1
     step = max(1, min(rows, int(MICRO_BYTES / (largest * probes))))
-    generator = torch.Generator().manual_seed(seed)
+    generator, starts = torch.Generator().manual_seed(seed), looked_up(graph)
+    floats = any(x.dtype.is_floating_point for x in inputs)
     parts: list[dict[int, TangentEnergy]] = []
     with left_as_found(graph.module), plain_attention(), math_attention(), torch.no_grad():
         for start in range(0, rows, step):
@@ -70,10 +74,18 @@ def tangent_energies(
                 _rademacher((probes, *x.shape), x.dtype, generator) if x.dtype.is_floating_point else None
                 for x in batch
             ]
-            parts.append(batch_energies(graph, batch, directions, probes))
+            seeds = {} if floats else _seeds(graph, starts, probes, len(batch[0]), generator)
+            parts.append(batch_energies(graph, batch, directions, probes, seeds))
             if progress:
                 progress(min(1.0, (start + step) / rows), "derivatives")
     return {index: _joined([part[index] for part in parts]) for index in parts[0]}
+
+
+def _seeds(
+    graph: PartitionGraph, starts: Sequence[fx.Node], probes: int, rows: int, generator: torch.Generator
+) -> dict[fx.Node, Tensor]:
+    shapes = {node: (probes, rows, *spec.shape) for node in starts if (spec := graph.spec(node)) is not None}
+    return {node: _rademacher(shape, node.meta["val"].dtype, generator) for node, shape in shapes.items()}
 
 
 def _rademacher(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
@@ -83,14 +95,16 @@ def _rademacher(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Gen
 def _joined(parts: list[TangentEnergy]) -> TangentEnergy:
     problem = next((p.problem for p in parts if p.problem), "")
     return TangentEnergy(
-        torch.cat([p.energy for p in parts], 1), torch.cat([p.signal for p in parts]), parts[0].elements, problem
-    )
+        torch.cat([p.energy for p in parts], 1), torch.cat([p.signal for p in parts]), parts[0].elements, problem,
+        parts[0].note,
+    )  # fmt: skip
 
 
 def batch_energies(
-    graph: PartitionGraph, batch: Sequence[Tensor], directions: Sequence[Tensor | None], probes: int
-) -> dict[int, TangentEnergy]:
-    """‖J v‖² at every cut for given directions, `[probes, n, ...]` an input; all samples at once."""
+    graph: PartitionGraph, batch: Sequence[Tensor], directions: Sequence[Tensor | None], probes: int,
+    seeds: Mapping[fx.Node, Tensor] | None = None,
+) -> dict[int, TangentEnergy]:  # fmt: skip
+    """‖J v‖² at every cut for given directions, `[probes, n, ...]` an input or a seed; all samples at once."""
     found: dict[int, list[tuple[Tensor, Tensor, str]]] = {i: [] for i in range(len(graph.crossings))}
     wanted: dict[fx.Node, list[int]] = {}
     for index, nodes in enumerate(graph.crossings):
@@ -105,9 +119,11 @@ def batch_energies(
             moved = _lengths(tangent, 2) if isinstance(tangent, Tensor) else torch.zeros(probes, len(batch[0]))
             found[index].append((moved, _lengths(primal, 1), problem))
 
-    walk(graph, batch, directions, at_node)
-    elements = sum(math.prod(x.shape[1:]) for x, v in zip(batch, directions, strict=True) if v is not None)
-    return {index: _total(entries, elements) for index, entries in found.items()}
+    walk(graph, batch, directions, at_node, seeds)
+    given = [v for v in (*directions, *(seeds or {}).values()) if v is not None]
+    elements = sum(math.prod(v.shape[2:]) for v in given)
+    note = EMBEDDED if seeds else ""
+    return {index: replace(_total(entries, elements), note=note) for index, entries in found.items()}
 
 
 def _total(entries: list[tuple[Tensor, Tensor, str]], elements: int) -> TangentEnergy:
@@ -130,6 +146,7 @@ def walk(
     inputs: Sequence[Tensor],
     directions: Sequence[Tensor | None],
     at_node: Callable[[fx.Node, Any, Any, str], None],
+    seeds: Mapping[fx.Node, Tensor] | None = None,
 ) -> None:
     """Run the model with tangents.
 
@@ -140,8 +157,10 @@ def walk(
         at_node: called as (node, primal `[N, ...]`, tangent `[k, N, ...]` or None, problem) after each operation; a
             value without tangent and without problem does not depend on the inputs. A tangent's memory may be written
             over when the call returns: copy what is to be kept.
+        seeds: `[k, N, ...]` at operations where derivatives start, such as embeddings of integer inputs; integers
+            beside them only select.
     """
-    _Walk(graph, inputs, directions, at_node).run(inputs)
+    _Walk(graph, inputs, directions, at_node, seeds or {}).run(inputs)
 
 
 class _Walk:
@@ -151,6 +170,7 @@ class _Walk:
         inputs: Sequence[Tensor],
         directions: Sequence[Tensor | None],
         at_node: Callable[[fx.Node, Any, Any, str], None],
+        seeds: Mapping[fx.Node, Tensor],
     ) -> None:
         self.graph = graph
         self.at_node = at_node
@@ -160,10 +180,12 @@ class _Walk:
         self.tangents: dict[fx.Node, Any] = {}
         self.problems: dict[fx.Node, str] = {}
         self.owned: set[fx.Node] = set()
+        self.seeds, self.selecting = seeds, set[fx.Node]()
         for node, value, direction in zip(graph.placeholders, inputs, directions, strict=True):
             if direction is None:
                 kind = str(value.dtype).removeprefix("torch.")
                 self.problems[node] = f"the input {node.name} is {kind}: it has no derivative"
+                self.selecting |= {node} if seeds else set()
             else:
                 self.tangents[node] = torch.stack([self.batching.enter(v) for v in direction])
 
@@ -187,9 +209,12 @@ class _Walk:
     def _advance(self, node: fx.Node, primal: Any) -> None:
         sources = [s for s in node.all_input_nodes if s in self.batching.data]
         moving = [s for s in sources if s in self.tangents]
-        broken = next((self.problems[s] for s in sources if _matters(s, self.problems, moving)), "")
-        if broken:
-            self.problems[node] = broken
+        broken = [s for s in sources if self._matters(s, moving)]
+        if node in self.seeds:
+            self.tangents[node] = torch.stack([self.batching.enter(v) for v in self.seeds[node]])
+        elif broken:
+            self.problems[node] = self.problems[broken[0]]
+            self.selecting |= {node} if self.selecting.issuperset(broken) else set()
         elif not _differentiable(primal):
             self.problems[node] = f"{operator_name(node)} returns {_kind(primal)}: it has no derivative"
         elif is_step(node):
@@ -202,6 +227,13 @@ class _Walk:
             except (RuntimeError, NotImplementedError) as error:
                 line = str(error).splitlines()[0][:160]
                 self.problems[node] = f"{FORWARD_MISSING}{operator_name(node)} ({line})"
+
+    def _matters(self, source: fx.Node, moving: Sequence[fx.Node]) -> bool:
+        """A missing derivative spoils what follows; an integer beside a tangent (an index, a mask) only selects."""
+        if source not in self.problems:
+            return False
+        spoils = _differentiable(source.meta.get("val")) and source not in self.selecting
+        return spoils or not moving
 
     def _own(self, node: fx.Node, moving: Sequence[fx.Node], consumed: bool) -> None:
         """Whether nobody else holds the memory of a new tangent, so that it may be written over at its last use."""
@@ -231,13 +263,6 @@ class _Walk:
 
 def _storages(value: Any) -> set[int]:
     return {t.untyped_storage().data_ptr() for t in pytree.tree_leaves(value) if isinstance(t, Tensor)}
-
-
-def _matters(source: fx.Node, problems: dict[fx.Node, str], moving: Sequence[fx.Node]) -> bool:
-    """A missing derivative spoils what follows; an integer beside a tangent (an index, a mask) only selects."""
-    if source not in problems:
-        return False
-    return _differentiable(source.meta.get("val")) or not moving
 
 
 def _differentiable(value: Any) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 from advisor.batches import first_scores
 from advisor.columns import Column, Profile
 from advisor.cotangents import with_exact_ends, with_reverse_mode
+from advisor.embeddings import looked_up
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.alignment import QuickAlignment
 from advisor.estimators.fisher import PRIOR_SMOOTHING
@@ -198,8 +199,14 @@ def _energies(
     graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int, progress: Progress
 ) -> dict[int, TangentEnergy] | None:
     wanted = any(spec.name.startswith(("fisher", "mse_bound")) for m in members for spec in m.columns)
-    if not wanted or not all(t.dtype.is_floating_point for t in inputs):
+    floats = all(t.dtype.is_floating_point for t in inputs)
+    starts = () if any(t.dtype.is_floating_point for t in inputs) else looked_up(graph)
+    if not wanted or not (floats or starts):
         return None
+    if starts:
+        elements = sum(math.prod(spec.shape) for n in starts if (spec := graph.spec(n)) is not None)
+        few = [t[: tangent_samples(elements)] for t in inputs]
+        return tangent_energies(graph, few, probes_for(elements, len(few[0])), seed, progress)
     elements = _elements(inputs)
     few = [t[: tangent_samples(elements)] for t in inputs]
     if elements <= EXACT_ELEMENTS:

@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, fx, nn
 
+from advisor.embeddings import is_lookup
 from advisor.errors import CutError
 from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel
 from advisor.estimators.attacks.matching import Descent, descend, features, mismatch
@@ -121,14 +122,12 @@ class Joined(nn.Module):
 
 def lookups(graph: PartitionGraph) -> list[Lookup]:
     """Embeddings of integer inputs, in the order of these."""
-    found = []
-    for source in graph.placeholders:
-        for user in source.users:
-            schema = getattr(user.target, "_schema", None)
-            looks = schema is not None and str(schema.name).split("::")[-1] == "embedding"
-            if looks and user.args[1] is source and isinstance(user.args[0], fx.Node):
-                found.append(Lookup(user, source, graph.constant(user.args[0]).detach().float()))
-    return found
+    return [
+        Lookup(user, source, graph.constant(user.args[0]).detach().float())  # type: ignore[arg-type]
+        for source in graph.placeholders
+        for user in source.users
+        if is_lookup(user) and user.args[1] is source
+    ]
 
 
 def least_squares(joined: Joined, sent: Sequence[Tensor], start: Tensor) -> Tensor:

@@ -152,13 +152,15 @@ def test_a_model_without_classes_has_no_label_to_leak() -> None:
     assert profile["ka_nmse"].values[0] < 0.01
 
 
-def test_discrete_inputs_have_nothing_to_reconstruct_and_no_derivative() -> None:
+def test_discrete_inputs_have_nothing_to_reconstruct_and_derivatives_behind_their_embeddings() -> None:
     ids = torch.randint(20, (80, 5), generator=torch.Generator().manual_seed(0))
     done = studied(fixed(Tokens()), ids)
-    for name, reason in (("ka_nmse", "discrete"), ("ka_mse", "discrete"), ("fisher", "discrete"), ("score", "")):
+    for name, reason in (("ka_nmse", "discrete"), ("ka_mse", "discrete"), ("fsinfo", "discrete"), ("score", "")):
         column = done.profile[name]
         assert np.isnan(column.values).all(), name
         assert all(reason in why and why for why in column.why), name
+    assert done.profile["fisher"].values[1] == pytest.approx(1.0)  # what crosses are the embeddings themselves
+    assert "int64" in done.profile["fisher"].why[0]
     assert not np.isnan(done.profile["label_leak"].values).all()
     assert done.zone.cuts == ()
 
