@@ -18,12 +18,12 @@ from typer.testing import CliRunner, Result
 SIDE, CLASSES, SAMPLES = 8, 10, 20
 
 
-def tiny_net() -> nn.Module:
-    """Two convolutions from 8×8 grey pixels to ten classes, with random weights."""
+def tiny_net(classes: int = CLASSES) -> nn.Module:
+    """Two convolutions from 8×8 grey pixels to classes, with random weights."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2), nn.ReLU(), nn.Flatten(),
-        nn.Linear(36, 10),
+        nn.Linear(36, classes),
     ).eval()  # fmt: skip
 
 

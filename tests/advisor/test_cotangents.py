@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advisor.cotangents import EXACT_ENDS_NOTE, with_exact_ends, with_reverse_mode
+from advisor.cotangents import EXACT_ENDS_NOTE, _ends, with_exact_ends, with_reverse_mode
 from advisor.estimators.study import study
 from advisor.graph import PartitionGraph
 from advisor.tangents import TangentEnergy, tangent_energies
@@ -127,3 +127,11 @@ def test_a_gradient_that_stops_leaves_the_probes_as_they_are() -> None:
     found = with_exact_ends(graph, [x], probed)[len(graph.cuts) - 1]
     assert found.note == ""
     assert torch.equal(found.energy, probed[len(graph.cuts) - 1].energy)
+
+
+def test_a_crossing_tensor_that_no_gradient_leaves_is_refused_beside_others() -> None:
+    live, dead, whole = torch.ones(2, requires_grad=True) * 2, torch.ones(2), torch.ones(2, dtype=torch.long)
+    assert _ends([live, whole]) == [live]
+    for crossing in ([dead], [live, dead], [whole]):
+        with pytest.raises(NotImplementedError, match="no gradient reaches the input"):
+            _ends(crossing)

@@ -13,6 +13,7 @@ from advisor.errors import AdvisorError
 from advisor.plans import Advice
 from advisor.pricing import Pricer
 from advisor.reports import console, markdown
+from tests.conftest import tiny_net
 
 
 class Words(nn.Module):
@@ -35,17 +36,9 @@ def clouds(n: int = 80) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def picture_net() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2), nn.ReLU(), nn.Flatten(),
-        nn.Linear(36, 3),
-    ).eval()  # fmt: skip
-
-
 def recommended(**options: object) -> Advice:
     given = {"trials": 1, "defenses": "none", "verify": "quick"} | options
-    return advisor.recommend(picture_net(), data=clouds(), **given)  # type: ignore[arg-type]
+    return advisor.recommend(tiny_net(3), data=clouds(), **given)  # type: ignore[arg-type]
 
 
 def test_discrete_inputs_are_verified_by_their_ids() -> None:

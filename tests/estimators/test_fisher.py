@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from nets import Curved
 from torch import Tensor, nn
 from views import normal, view_of
 
@@ -22,16 +23,6 @@ from advisor.estimators.fisher import (
 from advisor.sweep import CutView, NotMeasurableError
 from advisor.tangents import TangentEnergy, tangent_energies
 from advisor.tracing import trace
-
-
-class Curved(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.second = nn.Linear(6, 10), nn.Linear(10, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second(torch.tanh(self.first(x)))
 
 
 def with_energy(view: CutView, energy: TangentEnergy | None) -> CutView:

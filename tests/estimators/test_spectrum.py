@@ -6,8 +6,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from nets import digits, trained
-from torch import Tensor, nn
+from nets import Curved, digits, trained
+from torch import Tensor
 from views import normal, view_of
 
 from advisor.batches import carried
@@ -78,16 +78,6 @@ def test_information_is_that_of_gaussians() -> None:
     exact = 0.5 * torch.logdet(torch.eye(5).double() + weight @ spread.diag() @ weight.T / 0.04)
     assert fisher_information_nats(tangents, 0.04).value == pytest.approx(float(exact))
     assert fisher_information_nats(grams_of(0 * weight, 8), 0.04).value == 0
-
-
-class Curved(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.second = nn.Linear(6, 10), nn.Linear(10, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second(torch.tanh(self.first(x)))
 
 
 def test_the_walk_has_the_jacobian_s_inner_products() -> None:
