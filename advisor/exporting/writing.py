@@ -37,9 +37,10 @@ EXAMPLE_BATCH = 3
 NOISE = {
     "pt2": "The noise comes from torch's default generator, which each process seeds from the operating system: leave "
     "it unseeded on the edge. 32 bits of that seed count: whoever can guess part of what was sent can search for it.",
-    "onnx": "The noise comes from ONNX Runtime, which each process seeds from the clock: set no seed, and open one "
-    "session for the life of the process, since a second one repeats the noise of the first. The generator has 31 bits "
-    "of state: whoever can guess part of what was sent can search for it. pt2 is the safer format for a noisy plan.",
+    "onnx": "The noise comes from ONNX Runtime, which seeds it from the clock, once for all sessions of a process: "
+    "before you open an edge session call onnxruntime.set_seed(secrets.randbits(31)), which seeds it from the "
+    "operating system and keeps two sessions apart. These 31 bits are all its state: whoever can guess part of what "
+    "was sent can search for it. pt2 is the safer format for a noisy plan.",
 }
 FROZEN = "The model's owner froze its batch size: the parts take exactly {} samples."
 CONSTANTS = "The model also returns constants, which an ONNX file does not hold."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import secrets
 import shutil
 import subprocess
 import sys
@@ -428,7 +429,18 @@ def test_onnx_noise_is_fresh_in_each_process_and_has_its_scale(
     runs = [torch.from_numpy(np.array(session.run(None, feed)[0])) - bare for _ in range(2)]
     assert float(runs[0].detach().std()) == pytest.approx(0.3, rel=0.05)
     assert abs(float((runs[0] * runs[1]).detach().mean())) < 0.01
-    assert any("one session" in note for note in made.notes)
+    assert any("onnxruntime.set_seed(secrets.randbits(31))" in note for note in made.notes)
+
+
+def test_onnx_sessions_of_one_process_differ_once_they_are_seeded_as_the_note_says(
+    onnx_folders: dict[str, tuple[Path, Exported]],
+) -> None:
+    path, sent = onnx_folders["gaussian"][0] / "edge.onnx", []
+    for _ in range(2):
+        onnxruntime.set_seed(secrets.randbits(31))
+        session = onnxruntime.InferenceSession(str(path))
+        sent.append(session.run(None, {session.get_inputs()[0].name: np.zeros((4, 6), np.float32)})[0])
+    assert not np.isclose(sent[0], sent[1]).any()
 
 
 def test_onnx_files_name_no_path_of_this_computer(onnx_folders: dict[str, tuple[Path, Exported]]) -> None:
