@@ -227,7 +227,7 @@ def _relatives(node: fx.Node, order: dict[fx.Node, float], before: float) -> set
             found.add(current)
             stack.extend(user for user in current.users if is_view(user) and not is_mutation(user))
             if is_view(current) and not is_mutation(current):
-                stack.extend(current.all_input_nodes)
+                stack.extend(source for source in current.all_input_nodes if not is_symbolic(source))
     return found
 
 

@@ -171,6 +171,20 @@ def test_writes_mean_what_they_meant(function: Any) -> None:
     assert torch.equal(model.table, torch.arange(4.0)), "a buffer was written to"
 
 
+def test_tensors_reshaped_by_the_same_batch_size_share_no_memory() -> None:
+    """A write into a part of one is none into the other, so that torch need not make the whole program functional."""
+
+    def assigned(self: Any, x: Tensor) -> Tensor:
+        left, right = (x * 2).view(x.shape[0], 2, 2), (x * 3).view(x.shape[0], 2, 2)
+        left[:, :1] = left[:, :1] + right[:, 1:]
+        return left + right
+
+    model, x = InPlace(assigned), torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
+    graph = trace(model, x)
+    assert graph.notes == ()
+    assert torch.equal(graph(x), model(x))
+
+
 def test_factories_do_not_make_the_tensor_cross() -> None:
     """A mask made `like` a tensor needs its dtype only: the cut behind it crosses one tensor."""
     model = InPlace(lambda self, x: (x * 2).tanh() + torch.full_like(x, 0.5) + x.new_full((4,), 2.0) + x.new_ones(4))
