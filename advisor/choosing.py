@@ -99,8 +99,7 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
         )
     drop = best.predicted["accuracy_drop"]
     if not math.isnan(drop.value):
-        what = "agreement with the undefended model" if "agreement" in drop.method else "accuracy"
-        said.append(f"It costs {show_share(drop.value)} of {what}.")
+        said.append(f"It costs {show_share(drop.value)} of {drop.method.partition(' on ')[0]}.")
     if best.verified:
         what, name = ("inversion attack", "nmse") if "nmse" in best.verified else ("attack on ids", "top1")
         found, unit = best.verified[name], "" if name == "nmse" else " of them at its first guess"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from advisor import u_shape
+from advisor.accuracy import Accuracy
 from advisor.batches import first_scores
 from advisor.choosing import LeakageLimits
 from advisor.columns import Profile
@@ -30,6 +31,8 @@ from advisor.profilers import Device, Link, transfer_time
 from advisor.profilers.halves import total
 
 EVALUATION_SAMPLES = 1000
+EVALUATION_BYTES = 2**28
+"""Of outputs that are held against one another, as where a map comes out."""
 EVALUATION_MACS = 4e11
 """Multiply-adds that one evaluation of accuracy may take where labels are made up: a few seconds on two cores."""
 MOST_ID_SAMPLES, FEWEST_ID_SAMPLES = 64, 8
@@ -47,7 +50,7 @@ class Pricer:
         profile: cost and leakage columns.
         study: the leakage study, for what noise does to an attack.
         inputs: all flat samples `[N, ...]`; accuracy is measured on a random part of them.
-        labels: `[N]` true labels, or None: accuracy is then agreement with the undefended model.
+        labels: `[N]` true labels, or None: accuracy is then held against the undefended model's own output.
         device, link: to price what a defense sends.
         seed: of the defenses' noise.
         tail: where the edge takes over again in every plan (U-shaped), or None.
@@ -100,7 +103,7 @@ class Pricer:
     def rows(self) -> Tensor:
         """Which samples accuracy is measured on."""
         order = torch.randperm(len(self.inputs[0]), generator=torch.Generator().manual_seed(self.seed))
-        most = EVALUATION_SAMPLES
+        most = min(EVALUATION_SAMPLES, max(16, EVALUATION_BYTES // max(1, self.graph.cuts[-1].bytes)))
         if self.labels is None:
             most = min(most, max(16, int(EVALUATION_MACS / max(1.0, self.profile["macs"].values[-1]))))
         return order[:most].sort().values
@@ -189,34 +192,17 @@ class Pricer:
     # ---- accuracy ------------------------------------------------------------------------------------------------
 
     @cached_property
-    def bare_outputs(self) -> Tensor | None:
-        """`[N, classes]` scores of the undefended model, None where it gives none."""
-        output = first_scores(self.graph, self.evaluation)
-        return output if output is not None and output.dim() == 2 and output.shape[1] > 1 else None
+    def undefended(self) -> Accuracy:
+        """What the undefended model answers, to hold defended answers against."""
+        labels = None if self.labels is None else self.labels[self.rows]
+        return Accuracy(first_scores(self.graph, self.evaluation), labels)
 
     def accuracy(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
         """`accuracy` and `accuracy_drop` (absolute) by running the cloud half on what is really sent."""
-        bare = self.bare_outputs
-        if bare is None:
-            missing = Estimate(math.nan, method="the model's output is no vector of class scores")
-            return {"accuracy": missing, "accuracy_drop": missing}
-        goal = bare.argmax(1) if self.labels is None else self.labels[self.rows]
-        method = self._accuracy_method()
-        right_bare = (bare.argmax(1) == goal).double()
-        if isinstance(defense, NoDefense):
-            drop = Estimate.exact(0.0, "1", "measured", f"{method}; an undefended split is exact")
-            return {"accuracy": Estimate.of_mean(right_bare.numpy(), "1", method), "accuracy_drop": drop}
-        outputs = first_scores(self.graph, defended(self.crossings.at(cut), defense, self.seed), cut.index)
-        assert outputs is not None, "the undefended model gave scores"
-        right = (outputs.argmax(1) == goal).double()
-        return {
-            "accuracy": Estimate.of_mean(right.numpy(), "1", method),
-            "accuracy_drop": Estimate.of_mean((right_bare - right).numpy(), "1", f"{method}; paired over the samples"),
-        }
-
-    def _accuracy_method(self) -> str:
-        kind = "agreement with the undefended model" if self.labels is None else "accuracy against true labels"
-        return f"{kind} on {len(self.rows):,} samples"
+        if isinstance(defense, NoDefense) or self.undefended.why_not:
+            return self.undefended.undefended()
+        sent = defended(self.crossings.at(cut), defense, self.seed)
+        return self.undefended.of(first_scores(self.graph, sent, cut.index))
 
     @cached_property
     def crossings(self) -> Crossings:

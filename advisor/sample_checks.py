@@ -10,6 +10,7 @@ from advisor.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+WITHOUT = "leave the labels out: accuracy is then held against the model's own output."
 Prepared = tuple[Any, "Tensor | None", tuple[str, ...]]
 """x (a tensor `[N, ...]`, or a tuple or dict of them), y `[N]` int64 or None, and notes on what was converted."""
 
@@ -77,11 +78,12 @@ def _labels(value: Any) -> Tensor:
     if y.dim() == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all()) and bool((y.sum(1) == 1).all()):
         y = y.argmax(1)
     if y.dim() != 1:
+        shape = shown(tuple(y.shape))
         raise DataError(
-            f"The labels have shape {shown(tuple(y.shape))}, not one class a sample.", "Pass class numbers [N]."
+            f"The labels have shape {shape}, not one class a sample.", f"Pass class numbers [N], or {WITHOUT}"
         )
     if y.is_floating_point() and not bool((y == y.round()).all()):
-        raise DataError("The labels are no whole numbers.", "Pass class numbers from 0, or leave the labels out.")
+        raise DataError("The labels are no whole numbers.", f"Pass class numbers from 0, or {WITHOUT}")
     y = y.long()
     if y.numel() and int(y.min()) < 0:
         raise DataError(f"The labels go down to {int(y.min())}.", "Pass class numbers from 0.")
