@@ -23,7 +23,7 @@ class TangentGram:
 
     Attributes:
         gram: `[samples, k, k]` float64, VᵀJᵀJV for k orthonormal directions V.
-        trace: `[samples]` float64, Tr(JᵀJ) by Hutchinson probes; exact where V spans the input.
+        trace: `[samples]` float64, Tr(JᵀJ): along V exact, across it by Hutchinson probes.
         prior: `[k]` variance of the inputs along V, in squared input units.
         elements: d, elements of one input.
         smoothing: standard deviation of the noise added to the inputs before, in input units.
@@ -99,7 +99,7 @@ def tangent_grams(
     with left_as_found(graph.module), plain_attention(), math_attention(), torch.no_grad():
         for start in range(0, min(samples, len(inputs[0])), step):
             batch = [x[start : min(start + step, samples)] for x in inputs]
-            moving = [_moving(x, v, probes, generator) for x, v in zip(batch, basis, strict=True)]
+            moving = _moving(batch, basis, probes, generator)
             smooth = [_smoothed(x, smoothing, generator) for x in batch]
             parts.append(_second_moments(graph, smooth, moving, count))
     elements = sum(math.prod(v.shape[1:]) for v in basis if v is not None)
@@ -110,12 +110,32 @@ def tangent_grams(
     }  # fmt: skip
 
 
-def _moving(x: Tensor, basis: Tensor | None, count: int, generator: torch.Generator) -> Tensor | None:
-    """`[k + probes, n, ...]`: the directions, the same for each sample, and Rademacher probes of their own."""
+def _moving(
+    batch: Sequence[Tensor], basis: Sequence[Tensor | None], count: int, generator: torch.Generator
+) -> list[Tensor | None]:
+    """`[k + probes, n, ...]` an input: the directions, the same for each sample, and probes of their own across them.
+
+    The probes are Rademacher ones less their part along V: what V holds is known without them.
+    """
+    probes = [_probes(x, v, count, generator) for x, v in zip(batch, basis, strict=True)]
+    pairs = [
+        (p.flatten(2), v.flatten(1)) for p, v in zip(probes, basis, strict=True) if p is not None and v is not None
+    ]
+    along = torch.stack([p @ v.T for p, v in pairs]).sum(0)
+    moving = list[Tensor | None]()
+    for x, v, p in zip(batch, basis, probes, strict=True):
+        if v is None or p is None:
+            moving.append(None)
+            continue
+        across = p - (along @ v.flatten(1)).reshape(p.shape)
+        moving.append(torch.cat([v[:, None].expand(-1, *x.shape), across]))
+    return moving
+
+
+def _probes(x: Tensor, basis: Tensor | None, count: int, generator: torch.Generator) -> Tensor | None:
     if basis is None:
         return None
-    probes = torch.randint(0, 2, (count, *x.shape), generator=generator, dtype=torch.int8) * 2 - 1
-    return torch.cat([basis[:, None].expand(-1, *x.shape), probes.to(x.dtype)])
+    return (torch.randint(0, 2, (count, *x.shape), generator=generator, dtype=torch.int8) * 2 - 1).to(x.dtype)
 
 
 def _smoothed(x: Tensor, smoothing: float, generator: torch.Generator) -> Tensor:
@@ -157,5 +177,5 @@ def _second_moments(
 def _reduced(inner: Tensor, prior: Tensor, elements: int, smoothing: float, problem: str) -> TangentGram:
     k = len(prior)
     lengths = inner.diagonal(dim1=1, dim2=2)
-    trace = lengths.sum(1) if k == elements else lengths[:, k:].mean(1)
+    trace = lengths[:, :k].sum(1) + (0 if k == elements else lengths[:, k:].mean(1))
     return TangentGram(inner[:, :k, :k], trace, prior, elements, smoothing, problem)

@@ -1,18 +1,21 @@
 """Speed and memory of the leakage estimators: ratios of CPU time within one run, on one thread.
 
-python benchmarks/leakage.py probe | jacobian | cheap | memory | quick   (several may be named; none runs all)
+python benchmarks/leakage.py probe | jacobian | cheap | memory | quick | cost   (several may be named; none runs all)
 
 Limits. probe: one Fisher probe for all cuts, in forward passes, at 8 probes a walk: (1 + 8)/8 = 1.125, since the primal
 counts and tangents go through the same affine maps; target 1.5. jacobian: error against the exact Jacobian on the same
 64 samples at most 5 % on every cut of ResNet-20, in at most a hundredth of its time. cheap: estimators 1 (trace), 2, 3,
 5 and distance correlation for all cuts of ResNet-18 at 224 pixels with 64 samples in at most 40 forward passes of the
 same samples (one pass is the walk itself, 4 probes on 8 samples are 0.6), and memory of at most twice one pass
-plus 500 MB. quick: the quick inversion network at all cuts of ResNet-20 in at most 180 s.
+plus 500 MB. quick: the quick inversion network at all cuts of ResNet-20 in at most 180 s, and how far its NMSE lies
+above the strong attack's (`attacks.csv`) at the end of each block: at most 0.1. cost: CPU time of every estimator at
+all cuts of ResNet-20 against the strong attack's seconds there: 1 to 5 a fiftieth, the quick network a tenth.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import multiprocessing
 import statistics
 import sys
@@ -29,11 +32,16 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import advisor
+from advisor.columns import Column
 from advisor.cotangents import with_exact_ends
+from advisor.estimate import Estimate
+from advisor.estimators import estimators
+from advisor.estimators.alignment import QuickAlignment
 from advisor.estimators.class_radius import ClassRadius
 from advisor.estimators.dependence import DistanceCorrelation
 from advisor.estimators.entropy import Entropy
 from advisor.estimators.fisher import Fisher
+from advisor.estimators.gpz import block_cuts
 from advisor.estimators.linear import LinearInversion
 from advisor.estimators.study import (
     probes_for,
@@ -43,9 +51,10 @@ from advisor.estimators.study import (
 )
 from advisor.exact_tangents import exact_energies
 from advisor.graph import PartitionGraph
-from advisor.sweep import sweep
+from advisor.sweep import PANEL_SAMPLES, CutView, Estimator, sweep
 from advisor.tangents import tangent_energies
 from benchmarks.headline.cases import CASES, resnet20
+from benchmarks.headline.estimates import Derivatives
 
 MODELS = (
     ("resnet18", 32, 64), ("resnet18", 224, 8), ("mobilenet_v2", 224, 8), ("densenet121", 224, 4), ("vit_b_16", 224, 4),
@@ -177,8 +186,65 @@ def quick(_: int, __: int) -> None:
     """The quick inversion network alone, at every cut."""
     x, y = CASES["resnet20-cifar10"].data().unseen
     graph = advisor.trace(resnet20(), x[:2])
-    took = seconds(lambda: study(graph, x, y, only=["ka_nmse"]))
+    found: list[Column] = []
+    took = seconds(lambda: found.append(study(graph, x, y, only=["ka_nmse"]).profile["ka_nmse"]))
     print(f"quick inversion at {len(graph.cuts)} cuts of ResNet-20: {took:.0f} s (target 180)")
+    strong = {row["cut"]: float(row["nmse"]) for row in strong_rows()}
+    ends = [graph.cuts[i] for i in block_cuts(graph.cuts, 3)]
+    above = {c.name: float(found[0].values[c.index]) - strong[c.name] for c in ends if c.name in strong}
+    print(", ".join(f"{name} {gap:+.3f}" for name, gap in above.items()))
+    print(f"most above the strong attack at the end of a block: {max(above.values()):.3f} (target 0.1)", flush=True)
+
+
+def strong_rows() -> list[dict[str, str]]:
+    """Rows of `benchmarks/attacks.py`."""
+    with Path(__file__).with_name("attacks.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def cost(_: int, __: int) -> None:
+    """Every estimator on the panel of a study, at all cuts that the strong attack has a row for."""
+    x, y = CASES["resnet20-cifar10"].data().unseen
+    graph, panel = advisor.trace(resnet20(), x[:2]), slice(0, PANEL_SAMPLES)
+    inputs, targets = (x[panel],), targets_for(graph, (x[panel],), y[panel], 0)
+    derivatives: list[Derivatives] = []
+    walk = seconds(lambda: derivatives.append(Derivatives.of(graph, inputs, 0)))
+    members = [Timed(member) for member in [*estimators(), QuickAlignment()]]
+    energies, grams = derivatives[0].energies, derivatives[0].grams
+    whole = seconds(lambda: sweep(graph, inputs, targets, members, energies=energies, grams=grams))
+    spent = {type(m.member).__name__: m.spent for m in members}
+    spent["Fisher"] += derivatives[0].probing
+    spent["Spectrum"] += derivatives[0].directing
+    strong = sum(float(row["seconds"]) for row in strong_rows())
+    print(f"strong attack, {len(strong_rows())} of {len(graph.cuts)} cuts: {strong:.0f} s of one core")
+    print(f"walk of {PANEL_SAMPLES} samples {whole - sum(m.spent for m in members):.1f} s; derivatives {walk:.1f} s")
+    for name, took in spent.items():
+        print(f"{name:22}{took:8.1f} s  1/{strong / max(took, 1e-3):.0f}")
+    for label, names, target in (("estimators 1 to 5", CHEAP, 50), ("quick network", ("QuickAlignment",), 10)):
+        took = sum(spent[name] for name in names)
+        print(f"{label}: {took:.1f} s, a {strong / took:.0f}th of the strong attack (target {target})", flush=True)
+
+
+CHEAP = (
+    "Fisher", "ClassRadius", "Entropy", "Mixture", "Variational", "DistanceCorrelation", "MutualInformation",
+    "Spectrum", "LinearInversion",
+)  # fmt: skip
+"""Estimators 1 to 5: Fisher information, class radius, entropies, dependence and information, linear inversion."""
+
+
+class Timed:
+    """An estimator that counts its CPU seconds."""
+
+    def __init__(self, member: Estimator) -> None:
+        self.member, self.columns, self.spent = member, member.columns, 0.0
+
+    def at(self, view: CutView) -> dict[str, Estimate]:
+        """As the estimator."""
+        started = time.process_time()
+        try:
+            return self.member.at(view)
+        finally:
+            self.spent += time.process_time() - started
 
 
 PARTS: dict[str, Callable[[int, int], None]] = {
@@ -187,6 +253,7 @@ PARTS: dict[str, Callable[[int, int], None]] = {
     "cheap": cheap,
     "memory": memory,
     "quick": quick,
+    "cost": cost,
 }
 
 

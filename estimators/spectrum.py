@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from advisor.estimate import Estimate, Source
+from advisor.estimators.limits import upper_limit
 from advisor.estimators.spread import jackknife_corrected
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
 from advisor.tangent_grams import TangentGram
@@ -33,7 +35,7 @@ def spectrum_bound(tangents: TangentGram, noise_variance: float, *, source: Sour
 
     Returns:
         In squared input units; jackknife spread over samples, freed of the bias that averaging few Jacobians brings.
-        The guarantee is the interval's lower end.
+        The guarantee is the interval's lower end: see `guaranteed`.
     """
     if noise_variance <= 0 or tangents.smoothing <= 0:
         return Estimate.exact(0.0, "x²", source, "no noise, no guarantee")
@@ -44,7 +46,40 @@ def spectrum_bound(tangents: TangentGram, noise_variance: float, *, source: Sour
     ] if n > 1 else []  # fmt: skip
     k = len(tangents.prior)
     method = f"van Trees along {k} leading directions and the rest together; inputs smoothed by {tangents.smoothing:g}"
-    return jackknife_corrected(value, torch.tensor(rest, dtype=torch.float64), "x²", method, source, floor=0.0)
+    found = jackknife_corrected(value, torch.tensor(rest, dtype=torch.float64), "x²", method, source, floor=0.0)
+    return found if n < 2 else replace(found, low=min(found.value, guaranteed(tangents, noise_variance)))
+
+
+def guaranteed(tangents: TangentGram, noise_variance: float) -> float:
+    """Lower end of `spectrum_bound` with a confidence of 95 %, from two samples or more.
+
+    The bound b is Tr(M⁻¹)/d of a mean M, and 1/b is concave in it and of degree one. So for any M₀
+
+        1/b(M) ≤ ⟨∇(1/b)(M₀), M⟩ = d·Tr(M₀⁻² M) / Tr(M₀⁻¹)²,
+
+    the mean of one number a sample, whose upper limit is this one's inverse. M₀ is the mean of all other samples, so
+    that a sample has no part in how it is weighed. The rest of the directions is one eigenvalue, d - k times.
+    """
+    d, k, prior = tangents.elements, len(tangents.prior), 1 / tangents.smoothing**2
+    outside = ((tangents.trace - _traces(tangents.gram)) / noise_variance).clamp_min(0)
+    along = _others(tangents.gram) / noise_variance + prior * torch.eye(k, dtype=torch.float64)
+    inverse = torch.linalg.inv(along)
+    rest = _others(outside) / max(1, d - k) + prior
+    size = _traces(inverse) + (d - k) / rest
+    weight = inverse @ inverse
+    seen = (weight * tangents.gram).sum((1, 2)) / noise_variance + outside / rest.square()
+    known = prior * (_traces(weight) + (d - k) / rest.square())
+    limit = upper_limit(d * seen / size.square()) + float((d * known / size.square()).mean())
+    return 1 / limit
+
+
+def _traces(matrices: Tensor) -> Tensor:
+    return matrices.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def _others(values: Tensor) -> Tensor:
+    """For each sample the mean of all but it."""
+    return (values.sum(0) - values) / (len(values) - 1)
 
 
 def _without(values: Tensor, i: int) -> Tensor:
@@ -112,7 +147,10 @@ def usable(tangents: TangentGram | None) -> TangentGram:
         NotMeasurableError: with the reason.
     """
     if tangents is None:
-        raise NotMeasurableError("the inputs are discrete: they have no derivatives")
+        raise NotMeasurableError(
+            "some inputs are discrete: ids have no squared error to bound, nor a variance; `fisher` is with respect to "
+            "their embeddings"
+        )
     if tangents.problem:
         raise NotMeasurableError(tangents.problem)
     if not (torch.isfinite(tangents.gram).all() and torch.isfinite(tangents.trace).all()):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from nets import Curved, digits, trained
-from torch import Tensor
+from torch import Tensor, nn
 from views import normal, view_of
 
 from advisor.batches import carried
@@ -15,7 +15,7 @@ from advisor.estimate import Estimate
 from advisor.estimators.alignment import QUICK, invert
 from advisor.estimators.fisher import van_trees_bound
 from advisor.estimators.linear import kernel_weights, linear_weights, reconstructions
-from advisor.estimators.spectrum import Spectrum, fisher_information_nats, spectrum_bound
+from advisor.estimators.spectrum import Spectrum, fisher_information_nats, guaranteed, spectrum_bound
 from advisor.estimators.study import targets_for
 from advisor.sweep import CutView, NotMeasurableError
 from advisor.tangent_grams import TangentGram, leading_directions, tangent_grams
@@ -125,6 +125,46 @@ def test_the_whole_spectrum_from_few_samples_stays_below_that_from_many() -> Non
             found = spectrum_bound(few[index], sigma**2)
             assert found.low <= spectrum_bound(many[index], sigma**2).value * (1 + 1e-6)
             assert found.low >= 0.95 * spectrum_bound(part[index], sigma**2).low
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_guarantee_is_seldom_above_the_exact_bound(whole: bool) -> None:
+    """600 digits at a trained network as population, their whole Jacobians; 64 of them in each of 80 draws."""
+    x, _ = digits(600)
+    graph = trace(nn.Sequential(trained(), nn.Softmax(1)).eval(), x[:2])
+    everything = tangent_grams(graph, [x], len(x), None, S, 1)
+    k, generator, above = 64 if whole else 16, torch.Generator().manual_seed(0), []
+    for index in (1, 4, len(graph.cuts) - 2, len(graph.cuts) - 1):
+        gram, prior = everything[index].gram, everything[index].prior[:k]
+        energy = gram.diagonal(dim1=1, dim2=2)
+        noise = 0.3 * float(energy.mean()) * S**2
+        rest = TangentGram(gram[:, :k, :k].mean(0)[None], everything[index].trace.mean()[None], prior, 64, S)
+        exact = spectrum_bound(rest, noise).value
+        for _ in range(80):
+            rows = torch.randperm(len(x), generator=generator)[:64]
+            drawn = TangentGram(gram[rows, :k, :k], everything[index].trace[rows], prior, 64, S)
+            above.append(spectrum_bound(drawn, noise).low > exact)
+    assert 0 < np.mean(above) <= 0.1
+
+
+def test_weights_of_the_guarantee_are_those_of_the_bound() -> None:
+    """Equal Jacobians leave no doubt: the guarantee is then the bound itself, whatever the noise and the directions."""
+    for k in (0, 3, 8):
+        for sigma in (1e-3, 0.05, 2.0):
+            tangents = grams_of(linear(), k)
+            assert guaranteed(tangents, sigma**2) == pytest.approx(spectrum_bound(tangents, sigma**2).value, rel=1e-9)
+
+
+def test_probes_across_the_directions_see_nothing_along_them() -> None:
+    """A network that only looks along V: its trace is that of the directions, without an error of probes."""
+    x = normal(40, 6).float()
+    (basis,), _ = leading_directions([x], 3)
+    assert basis is not None
+    model = nn.Linear(6, 3, bias=False)
+    model.weight.data = basis.clone()
+    graph = trace(model.eval(), x[:2])
+    found = tangent_grams(graph, [x], 7, 3, 0.0, 0)[len(graph.cuts) - 1]
+    assert found.trace.tolist() == pytest.approx([3.0] * 7, rel=1e-5)
 
 
 def test_probes_find_the_trace_on_average() -> None:
