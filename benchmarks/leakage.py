@@ -1,6 +1,6 @@
 """Speed and memory of the leakage estimators: ratios of CPU time within one run, on one thread.
 
-python benchmarks/leakage.py probe | jacobian | cheap | memory | quick | cost   (several may be named; none runs all)
+python benchmarks/leakage.py probe|jacobian|cheap|memory|quick|cost|score   (several may be named; none runs all)
 
 Limits. probe: one Fisher probe for all cuts, in forward passes, at 8 probes a walk: (1 + 8)/8 = 1.125, since the primal
 counts and tangents go through the same affine maps; target 1.5. jacobian: error against the exact Jacobian on the same
@@ -9,13 +9,15 @@ counts and tangents go through the same affine maps; target 1.5. jacobian: error
 same samples (one pass is the walk itself, 4 probes on 8 samples are 0.6), and memory of at most twice one pass
 plus 500 MB. quick: the quick inversion network at all cuts of ResNet-20 in at most 180 s, and how far its NMSE lies
 above the strong attack's (`attacks.csv`) at the end of each block: at most 0.1. cost: CPU time of every estimator at
-all cuts of ResNet-20 against the strong attack's seconds there: 1 to 5 a fiftieth, the quick network a tenth.
+all cuts of ResNet-20 against the strong attack's seconds there: 1 to 5 a fiftieth, the quick network a tenth. score:
+its error on the rows of `attacks.csv`, full size; its widths come from reduced attacks on this and other networks.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import math
 import multiprocessing
 import statistics
 import sys
@@ -34,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import advisor
 from advisor.columns import Column
 from advisor.cotangents import with_exact_ends
-from advisor.estimate import Estimate
+from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators import estimators
 from advisor.estimators.alignment import QuickAlignment
 from advisor.estimators.class_radius import ClassRadius
@@ -196,6 +198,26 @@ def quick(_: int, __: int) -> None:
     print(f"most above the strong attack at the end of a block: {max(above.values()):.3f} (target 0.1)", flush=True)
 
 
+def score(_: int, __: int) -> None:
+    """The predicted NMSE of the strong attack against the strong attack's own, here or at any later cut."""
+    x, y = CASES["resnet20-cifar10"].data().unseen
+    graph = advisor.trace(resnet20(), x[:2])
+    found = study(graph, x, y, only=["score"]).profile["score"]
+    strong = {row["cut"]: (float(row["nmse"]), float(row["stderr"])) for row in strong_rows()}
+    rows = [(cut, *strong[cut.name]) for cut in graph.cuts if cut.name in strong]
+    errors, inside = [], 0
+    print(f"{'cut':22}{'score':>8}{'90 % interval':>18}{'strong':>8}{'lowest behind':>15}")
+    for place, (cut, nmse, error) in enumerate(rows):
+        truth, i = min(n for _, n, _ in rows[place:]), cut.index
+        low, high = float(found.low[i]), float(found.high[i])
+        errors.append(abs(float(found.values[i]) - truth))
+        inside += low - NORMAL_90 * error <= truth <= high + NORMAL_90 * error
+        print(f"{cut.name:22}{found.values[i]:8.3f}{low:10.3f}{high:8.3f}{nmse:8.3f}{truth:15.3f}")
+    worst = sorted(errors)[math.ceil(0.9 * len(errors)) - 1]
+    print(f"|score - truth|: median {statistics.median(errors):.3f} (target 0.08), 90 % below {worst:.3f} (target 0.2)")
+    print(f"90 % intervals that hold it: {inside} of {len(rows)}", flush=True)
+
+
 def strong_rows() -> list[dict[str, str]]:
     """Rows of `benchmarks/attacks.py`."""
     with Path(__file__).with_name("attacks.csv").open(newline="", encoding="utf-8") as file:
@@ -254,6 +276,7 @@ PARTS: dict[str, Callable[[int, int], None]] = {
     "memory": memory,
     "quick": quick,
     "cost": cost,
+    "score": score,
 }
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 CONFIDENCE = 0.95
 """One-sided: the lower end of a two-sided 90 % interval of a guarantee."""
 
-_MOST = 40.0
-"""Natural logarithm of the largest limit over the median: above it a guarantee says nothing anyway."""
+_MOST = 2.0
+"""The lognormal limit counts up to so many times Hall's: where logarithms spread to the left, it knows no bounds."""
 
 
 def upper_limit(samples: Tensor, confidence: float = CONFIDENCE) -> float:
@@ -19,8 +19,9 @@ def upper_limit(samples: Tensor, confidence: float = CONFIDENCE) -> float:
     Student's limit errs where samples are skewed: a draw without the rare large ones has both a small mean and a small
     spread. This is the larger of two that each hold where the other fails: Hall's, which corrects for skewness, and
     the lognormal one of the upper half of the samples. Measured misses at a confidence of 95 % with 16 and with 64
-    samples: at most 11 % for lognormal samples of σ up to 2; 15 and 10 % for Pareto tails of exponent 2.5. Nothing
-    that only sees samples can hold where a few inputs in a hundred carry most of the mean and none of them was drawn.
+    samples: 12 and 6 % for lognormal samples of σ = 2, 9 and 4 % of σ = 1.5, 15 and 11 % for Pareto tails of exponent
+    2.5. Nothing that only sees samples can hold where a few inputs in a hundred carry most of the mean and none of them
+    was drawn, or where the variance is infinite (23 %).
 
     Args:
         samples: `[n]`, not negative but for rounding, two at least.
@@ -29,10 +30,12 @@ def upper_limit(samples: Tensor, confidence: float = CONFIDENCE) -> float:
     y = samples.double()
     if len(y) < 2:
         return math.nan
-    limits = [float(y.max()) if float(y.std()) <= 1e-12 * float(y.mean().abs()) else _hall(y, confidence)]
-    if float(y.median()) > 1e-9 * float(y.mean()):
-        limits.append(_half_lognormal(y, confidence))
-    return max(limits)
+    if float(y.std()) <= 1e-12 * float(y.mean().abs()):
+        return float(y.max())
+    hall = _hall(y, confidence)
+    if float(y.median()) <= 1e-9 * float(y.mean()):
+        return hall
+    return max(hall, min(_half_lognormal(y, confidence), _MOST * hall))
 
 
 def _student(confidence: float, n: int) -> float:
@@ -61,4 +64,4 @@ def _half_lognormal(y: Tensor, confidence: float) -> float:
     above = (y.clamp_min(float(median)) / median).log()
     variance = float(above.square().sum()) / (n // 2)
     doubt = math.sqrt(math.pi / 2 * variance / n + variance**2 / n)
-    return float(median) * math.exp(min(_MOST, variance / 2 + _student(confidence, n) * doubt))
+    return float(median) * math.exp(min(700.0, variance / 2 + _student(confidence, n) * doubt))

@@ -15,7 +15,7 @@ from advisor.columns import Column, Profile
 from advisor.cotangents import with_exact_ends, with_reverse_mode
 from advisor.embeddings import looked_up
 from advisor.errors import AdvisorError, DataError
-from advisor.estimators.alignment import QuickAlignment
+from advisor.estimators.alignment import QuickAlignment, mirrored_crossings
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.images import PICTURE_SIDE, is_image_batch, pictures, ssim
 from advisor.estimators.noise import NoiseCurve, NoiseCurves
@@ -43,6 +43,8 @@ FEWEST_TANGENT_SAMPLES = 8
 
 DIRECTIONS = 16
 SPECTRUM_SAMPLES = 64
+FEWEST_SPECTRUM_SAMPLES = 16
+"""A guarantee stands on them: with eight, the tail of their distribution is anyone's guess."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,8 @@ def study(
     from advisor.estimators import estimators
 
     inputs, targets, rows = _chosen(graph, x, y, seed)
-    members = _wanted([*estimators(), curves := NoiseCurves(), quick := QuickAlignment()], only)
+    quick = QuickAlignment(mirrored=mirrored_crossings(graph, inputs, targets))
+    members = _wanted([*estimators(), curves := NoiseCurves(), quick], only)
     baseline = mean_image_ssim(targets)
     report = progress or (lambda share, what: None)
     energies = _energies(graph, inputs, members, seed, lambda share, what: report(0.1 * share, what))
@@ -234,7 +237,7 @@ def _grams(
     elements = _elements(inputs)
     if elements <= EXACT_ELEMENTS:
         return tangent_grams(graph, inputs, min(TANGENT_SAMPLES, len(inputs[0])), None, PRIOR_SMOOTHING, seed)
-    count = min(SPECTRUM_SAMPLES, max(FEWEST_TANGENT_SAMPLES, TANGENT_ELEMENTS // elements))
+    count = min(SPECTRUM_SAMPLES, max(FEWEST_SPECTRUM_SAMPLES, TANGENT_ELEMENTS // elements))
     few = [t[: max(count, 4 * DIRECTIONS)] for t in inputs]
     return tangent_grams(graph, few, count, DIRECTIONS, PRIOR_SMOOTHING, seed)
 

@@ -42,6 +42,7 @@ class Budget:
         fast: products in bfloat16 where the processor has it.
         auxiliary, held_out: samples that the attack takes at most to learn from and to be scored on; None for all.
         seed: that the attack is run with where it stands for a predicted one.
+        mirrored: whether images are learnt from left to right as well: an attacker may send those too.
     """
 
     width: int
@@ -58,6 +59,7 @@ class Budget:
     auxiliary: int | None = None
     held_out: int | None = None
     seed: int = 0
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +97,7 @@ def recover(blend: list[Trained], index: Tensor) -> Tensor:
 
 def train_all(
     decoders: Iterable[Decoder], pixels: Tensor, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None,
-    folder: Path | None = None,
+    folder: Path | None = None, more: Tensor | None = None,
 ) -> list[Trained]:  # fmt: skip
     """Train decoders until one settles the question; each new one enters with the share that serves `check` best.
 
@@ -106,13 +108,15 @@ def train_all(
         budget: how hard to train.
         tick: called with the fraction done of each training.
         folder: where the state of each training is kept, to resume from after a kill.
+        more: samples that networks, though not their linear parts, learn from beside `fit`.
 
     Raises:
         NotMeasurableError: training diverged.
     """
     blend: list[Trained] = []
     for number, decoder in enumerate(decoders):
-        new = train(decoder, fit, check, budget, tick, None if folder is None else folder / f"decoder{number}.pt")
+        file = None if folder is None else folder / f"decoder{number}.pt"
+        new = train(decoder, fit, check, budget, tick, file, more)
         share = 1.0
         if blend:
             found = recover(blend, check)
@@ -126,8 +130,9 @@ def train_all(
 
 
 def train(
-    decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None, file: Path | None = None
-) -> Trained:
+    decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None, file: Path | None = None,
+    more: Tensor | None = None,
+) -> Trained:  # fmt: skip
     """Solve the linear part, then train the network on what it leaves, unless that settles the question."""
     decoder.solve(fit, check)
     left, outside = decoder.left(check)
@@ -137,6 +142,7 @@ def train(
         return Trained(decoder, 0.0, (energy + beyond) / ceiling if ceiling > 0 else 0.0)
     scale = math.sqrt(energy / left.numel())
     enough = (budget.settled * ceiling - beyond) / energy
+    fit = fit if more is None else torch.cat([fit, more])
     run = _descend(decoder, fit, check, (decoder.left(fit)[0] / scale, left / scale), enough, budget, tick, file)
     nmse = (run.best * energy + beyond) / ceiling if ceiling > 0 else math.inf
     return Trained(decoder, scale, nmse, run.cycle.taken, _reason(run, enough))

@@ -61,6 +61,54 @@ def mobilenet(classes: int = 10) -> nn.Module:
     return named(scale=Scale(), stem=conv_norm(3, 16), blocks=blocks, head=head, linear=nn.Linear(256, classes))
 
 
+class Mixer(nn.Module):
+    """ConvMixer block (Trockman and Kolter 2022): depthwise over places beside the identity, then over channels."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.places = nn.Conv2d(width, width, kernel, groups=width, padding="same")
+        self.channels = nn.Conv2d(width, width, 1)
+        self.norm1, self.norm2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        x = x + self.norm1(F.gelu(self.places(x)))
+        return self.norm2(F.gelu(self.channels(x)))
+
+
+def convmixer(classes: int = 10, width: int = 64, depth: int = 5, patch: int = 2) -> nn.Module:
+    """Patches of 2×2 pixels, five blocks of one size, mean over places, one linear layer."""
+    stem = nn.Sequential(nn.Conv2d(3, width, patch, patch), nn.GELU(), nn.BatchNorm2d(width))
+    blocks = nn.Sequential(*(Mixer(width, 5) for _ in range(depth)))
+    head = named(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
+    return named(scale=Scale(), stem=stem, blocks=blocks, head=head, linear=nn.Linear(width, classes))
+
+
+class Grouped(nn.Module):
+    """Bottleneck of ResNeXt (Xie et al. 2017): narrow, eight groups, widen; beside the identity or a projection."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        middle = outputs // 2
+        self.narrow = conv_norm(inputs, middle, kernel=1)
+        self.grouped = conv_norm(middle, middle, stride, groups=8)
+        self.widen = nn.Sequential(nn.Conv2d(middle, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+        same = stride == 1 and inputs == outputs
+        self.skip = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[n, inputs, h, w]` to `[n, outputs, h/stride, w/stride]`."""
+        return F.relu(self.widen(self.grouped(self.narrow(x))) + self.skip(x))
+
+
+def resnext(classes: int = 10) -> nn.Module:
+    """Six grouped bottlenecks in three stages."""
+    rows = ((32, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1))
+    blocks = nn.Sequential(*(Grouped(*row) for row in rows))
+    head = named(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
+    return named(scale=Scale(), stem=conv_norm(3, 32), blocks=blocks, head=head, linear=nn.Linear(256, classes))
+
+
 def cnn(classes: int = 10, channels: int = 3, side: int = 16, widths: tuple[int, ...] = (32, 64, 128)) -> nn.Module:
     """Pairs of convolutions without norm, a sigmoid bottleneck: the family of He, Zhang and Lee (ACSAC 2019)."""
     stages, inputs = OrderedDict[str, nn.Module](scale=Scale()), channels

