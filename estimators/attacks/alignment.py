@@ -17,7 +17,10 @@ from advisor.sweep import NotMeasurableError, Targets
 
 @dataclass(frozen=True)
 class Alignment:
-    """Black box: learns from queries of its own samples, so through the defense, its noise and its rounding."""
+    """Black box: learns from queries of its own samples, so through the defense, its noise and its rounding.
+
+    Where the budget says so, also from queries of its own images turned left to right.
+    """
 
     name: ClassVar[str] = "ka"
     about: ClassVar[str] = "inversion network learnt from auxiliary samples (He et al., ACSAC 2019)"
@@ -50,14 +53,19 @@ def decoded(scene: Scene, known: Known, sent: tuple[Tensor, ...]) -> Reconstruct
             raise NotMeasurableError("the crossing tensor holds NaN or infinities")
         return (_arranged(scene, tensors[0], tensors)[0],)
 
-    store = Store(len(known) + len(scene))
+    turned = BUDGETS[scene.effort].mirrored and scene.images and len(known.inputs) == 1
+    store = Store(len(known) * (1 + turned) + len(scene))
     scene.channel.send(known.inputs, scene.seed + 1, features_of, store)
     store.add(features_of(sent))
+    if turned:
+        scene.channel.send((known.inputs[0].flip(-1),), scene.seed + 2, features_of, store)
     (everything,) = store.tensors()
-    return trained_decoder(scene, everything, layout, known.pixels)
+    return trained_decoder(scene, everything, layout, known.pixels, turned)
 
 
-def trained_decoder(scene: Scene, features: Tensor, layout: Layout, pixels: Tensor) -> Reconstruction:
+def trained_decoder(
+    scene: Scene, features: Tensor, layout: Layout, pixels: Tensor, turned: bool = False
+) -> Reconstruction:
     """Reconstructions `[N, ...]`, by a decoder learnt from the first of the features to `pixels`.
 
     What the decoder is given for the private samples is the attacker's mean: it has nothing else.
@@ -67,15 +75,18 @@ def trained_decoder(scene: Scene, features: Tensor, layout: Layout, pixels: Tens
         features: `[n + N, ...]` of the attacker's samples and of the private ones, as arranged.
         layout: how they are read.
         pixels: `[n, ...]`.
+        turned: whether n more features follow, of the attacker's images turned left to right.
     """
-    n, count = len(pixels), len(features) - len(pixels)
+    n, count = len(pixels), len(features) - len(pixels) * (1 + turned)
     unknown = pixels.mean(0).expand(count, *pixels.shape[1:])
+    twins = torch.arange(n + count, len(features)) if turned else None
     targets = Targets(
-        torch.cat([pixels, unknown]), scene.images, torch.zeros(n + count, dtype=torch.long), False,
-        torch.arange(n), torch.arange(n, n + count), 1,
+        torch.cat([pixels, unknown, *([pixels.flip(-1)] if turned else [])]), scene.images,
+        torch.zeros(len(features), dtype=torch.long), False, torch.arange(n), torch.arange(n, n + count), 1,
     )  # fmt: skip
-    budget = BUDGETS[scene.effort]
-    return reconstruct(features, layout, targets, budget, scene.seed, tick=scene.tick, folder=scene.folder)
+    return reconstruct(
+        features, layout, targets, BUDGETS[scene.effort], scene.seed, tick=scene.tick, folder=scene.folder, twins=twins
+    )
 
 
 def _arranged(scene: Scene, rows: Tensor, tensors: tuple[Tensor, ...]) -> tuple[Tensor, Layout]:

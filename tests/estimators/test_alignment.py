@@ -7,15 +7,21 @@ import random
 import numpy as np
 import pytest
 import torch
+from nets import digits, trained
 from torch import Tensor
 from torch.nn import functional as F
 from views import normal, view_of
 
+from advisor.batches import carried
 from advisor.estimate import Estimate
-from advisor.estimators.alignment import QUICK, QuickAlignment, invert, score, surely_better
+from advisor.estimators import alignment
+from advisor.estimators.alignment import QUICK, QuickAlignment, invert, mirrored_crossings, score, surely_better
 from advisor.estimators.images import mse, psnr, ssim
 from advisor.estimators.linear import LinearInversion
+from advisor.estimators.study import targets_for
+from advisor.estimators.training import train_all
 from advisor.sweep import CutView, NotMeasurableError
+from advisor.tracing import trace
 
 SMALL = dataclasses.replace(QUICK, width=12, steps=48)
 
@@ -243,6 +249,63 @@ def test_a_gain_within_chance_counts_as_none() -> None:
     assert surely_better(0.5 * wanted, wanted, mean)
     assert not surely_better(0.2 * normal(40, 10, seed=1).float(), wanted, mean)
     assert not surely_better(-0.5 * wanted, wanted, mean)
+
+
+def bent(x: Tensor) -> Tensor:
+    """What crosses of pictures, each value for itself: no line inverts it."""
+    return torch.cat([torch.sin(8 * x), torch.cos(8 * x)], 1)
+
+
+def test_mirrored_images_help_an_attacker_of_few() -> None:
+    x = pictures(110)
+    view = seen(bent(x), x)
+    turned = x[view.targets.train].flip(-1)
+    plain = invert(view.tensors, view.targets, SMALL, 0)
+    more = invert(view.tensors, view.targets, SMALL, 0, mirrored=(bent(turned),))
+    assert more.nmse.value < 0.95 * plain.nmse.value
+    assert torch.equal(more.ceiling, plain.ceiling)
+
+
+def test_what_stops_the_training_is_not_learnt_from_in_the_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = pictures(120)
+    view = seen(bent(x), x)
+    train, found = view.targets.train, []
+    turned = x[train].flip(-1)
+
+    def spied(decoders: object, pixels: Tensor, fit: Tensor, check: Tensor, *rest: object) -> object:
+        found.append((pixels, fit, check, rest[-1]))
+        return train_all(decoders, pixels, fit, check, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(alignment, "train_all", spied)
+    invert(view.tensors, view.targets, SMALL, 0, mirrored=(bent(turned),))
+    ((pixels, fit, check, more),) = found
+    assert torch.equal(pixels[more], x[fit].flip(-1))
+    assert sorted([*fit.tolist(), *check.tolist()]) == train.tolist()
+    assert int(more.min()) >= len(x)
+
+
+def test_mirrored_images_cross_the_model_themselves() -> None:
+    x, y = digits(40)
+    graph = trace(trained(), x[:2])
+    targets = targets_for(graph, (x,), y, 0)
+    crossing = mirrored_crossings(graph, (x,), targets)
+    assert crossing is not None
+    for index in (0, 2, len(graph.cuts) - 1):
+        (found,) = crossing(graph.cuts[index]) or ()
+        (wanted,) = carried(graph, (x[targets.train].flip(-1),), 0, index)
+        torch.testing.assert_close(found, wanted)
+    assert mirrored_crossings(graph, (x,), dataclasses.replace(targets, images=False)) is None
+
+
+def test_what_is_too_large_to_be_kept_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = digits(40)
+    graph = trace(trained(), x[:2])
+    targets = targets_for(graph, (x,), y, 0)
+    monkeypatch.setattr(alignment, "MIRRORED_BYTES", 30 * 64 * 4)
+    crossing = mirrored_crossings(graph, (x,), targets)
+    assert crossing is not None
+    assert crossing(graph.cuts[1]) is None
+    assert crossing(graph.cuts[-1]) is not None
 
 
 def test_progress_is_told() -> None:
