@@ -38,7 +38,7 @@ from advisor.columns import Column
 from advisor.cotangents import with_exact_ends
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators import estimators
-from advisor.estimators.alignment import QuickAlignment
+from advisor.estimators.alignment import QuickAlignment, mirrored_crossings
 from advisor.estimators.class_radius import ClassRadius
 from advisor.estimators.dependence import DistanceCorrelation
 from advisor.estimators.entropy import Entropy
@@ -231,7 +231,8 @@ def cost(_: int, __: int) -> None:
     inputs, targets = (x[panel],), targets_for(graph, (x[panel],), y[panel], 0)
     derivatives: list[Derivatives] = []
     walk = seconds(lambda: derivatives.append(Derivatives.of(graph, inputs, 0)))
-    members = [Timed(member) for member in [*estimators(), QuickAlignment()]]
+    quick = QuickAlignment(mirrored=mirrored_crossings(graph, inputs, targets))
+    members = [Timed(member) for member in [*estimators(), quick]]
     energies, grams = derivatives[0].energies, derivatives[0].grams
     whole = seconds(lambda: sweep(graph, inputs, targets, members, energies=energies, grams=grams))
     spent = {type(m.member).__name__: m.spent for m in members}

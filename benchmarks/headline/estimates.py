@@ -13,7 +13,7 @@ from advisor.cuts import Cut
 from advisor.defenses.precision import rounding_step
 from advisor.estimate import Estimate
 from advisor.estimators import estimators
-from advisor.estimators.alignment import QuickAlignment
+from advisor.estimators.alignment import Mirrored, QuickAlignment, mirrored_crossings
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.noise import NoiseCurves
 from advisor.estimators.study import DIRECTIONS, SPECTRUM_SAMPLES, probes_for, tangent_samples, targets_for
@@ -67,10 +67,11 @@ def estimated(
     rows = order[: panel_size(graph, len(order) // 2)].sort().values  # fewer samples than the strong attack has
     inputs = tuple(t[rows] for t in pool)
     targets = targets_for(graph, inputs, data.unseen[1][rows], seed)
-    derivatives = Derivatives.of(graph, inputs, seed)
+    derivatives, mirrored = Derivatives.of(graph, inputs, seed), mirrored_crossings(graph, inputs, targets)
     for cut in cuts:
         known = {name for c, name in done if c == cut.name}
-        found = list(_at(case, cut, carried(graph, inputs, 0, cut.index), targets, derivatives, noises, known, seed))
+        members = [member for member in _members(mirrored) if type(member).__name__ not in known]
+        found = list(_at(case, cut, carried(graph, inputs, 0, cut.index), targets, derivatives, noises, members, seed))
         walks = [] if "Fisher" in known else [("Fisher", derivatives.probing), ("Spectrum", derivatives.directing)]
         shared = [
             Estimated(case.name, cut.name, cut.index, 0.0, name, WALK, 1.0, 0.0, 1.0, 1.0, seconds / len(cuts))
@@ -101,15 +102,14 @@ class Derivatives:
         return cls(energies, grams, middle - begin, time.process_time() - middle)
 
 
-def _members() -> list[Estimator]:
-    return [*estimators(), NoiseCurves(), QuickAlignment()]
+def _members(mirrored: Mirrored | None = None) -> list[Estimator]:
+    return [*estimators(), NoiseCurves(), QuickAlignment(mirrored=mirrored)]
 
 
 def _at(
     case: Case, cut: Cut, bare: tuple[torch.Tensor, ...], targets: Targets, derivatives: Derivatives,
-    noises: Sequence[float], known: set[str], seed: int,
+    noises: Sequence[float], members: Sequence[Estimator], seed: int,
 ) -> Iterator[Estimated]:  # fmt: skip
-    members = [member for member in _members() if type(member).__name__ not in known]
     curves = next((member.curves for member in members if isinstance(member, NoiseCurves)), {})
     for noise in sorted(noises):
         sent, sigma = noisy(bare, noise, seed)
