@@ -9,8 +9,8 @@ from torch import Tensor
 CONFIDENCE = 0.95
 """One-sided: the lower end of a two-sided 90 % interval of a guarantee."""
 
-_MOST = 2.0
-"""The lognormal limit counts up to so many times Hall's: where logarithms spread to the left, it knows no bounds."""
+_MOST = 16.0
+"""The lognormal limit counts up to so many times Hall's, over √n: where the logarithms spread, it knows no bounds."""
 
 
 def upper_limit(samples: Tensor, confidence: float = CONFIDENCE) -> float:
@@ -35,7 +35,7 @@ def upper_limit(samples: Tensor, confidence: float = CONFIDENCE) -> float:
     hall = _hall(y, confidence)
     if float(y.median()) <= 1e-9 * float(y.mean()):
         return hall
-    return max(hall, min(_half_lognormal(y, confidence), _MOST * hall))
+    return max(hall, min(_half_lognormal(y, confidence), _MOST / math.sqrt(len(y)) * hall))
 
 
 def _student(confidence: float, n: int) -> float:
