@@ -16,7 +16,7 @@ from advisor.sweep import ColumnSpec, CutView
 LEVELS = 25
 DECADES = (-3.0, 3.0)
 
-NOISE_DOUBT = 0.16
+NOISE_DOUBT = 0.18
 """Of what a bare attack explains, a strong one keeps kept^(1 ± this) under noise where linear inversion keeps `kept`.
 
 Nine in ten of 25 strong attacks on noisy cuts of five small networks needed no more; by the other networks alone,
