@@ -1,20 +1,25 @@
-"""He, Zhang and Lee 2019, table 1: their rMLE at its own settings, literally.
+"""He, Zhang and Lee 2019, table 1: which settings of the published rMLE reproduce its figures.
 
-    nice -n 19 python benchmarks/papers/he2019_published.py            # ten images, as theirs; about ten minutes
-    nice -n 19 python benchmarks/papers/he2019_published.py --images 200 --cut relu22
+    nice -n 19 python benchmarks/papers/he2019_published.py --setting code       # ten images, as theirs: ten minutes
+    nice -n 19 python benchmarks/papers/he2019_published.py --setting reached --epochs 7
 
-Their code minimises the mean squared mismatch of the features plus λ times the mean squared differences of neighbouring
-pixels, in units of normalised pixels, from the mean colour, by Adam with amsgrad and ε = 10⁻³, for 5,000 steps; rates
-and λ are in `PUBLISHED`. Ten images: the first of each class among the test images. What differs here: 12,000 images to
-train on instead of 50,000, other epochs (`--epochs`), no affine augmentation, products in bfloat16 where the processor
-has it (not at conv11).
+rMLE minimises the squared mismatch of the features plus λ times the mean squared differences of neighbouring pixels,
+in units of normalised pixels, from the mean colour, by Adam with amsgrad. "code" is what their code has: the mean over
+features, Adam's ε at 10⁻³, λ of 0, 10 and 1,000, 5,000 steps. Features of our network are small (mean square 0.08
+behind ReLU22): gradients of their mean are far below that ε, which slows the descent, and far below those of so large
+a λ. "reached" was chosen for coming near theirs: at conv11 the sum over features and 500 steps, as the paper's text has
+it; behind it the mean with Adam's usual ε and λ = 0.1. Ten images: the first of each class among the test images. What
+differs otherwise: 12,000 images to train on instead of 50,000, 7 or 10 epochs instead of 50, no affine augmentation,
+products in bfloat16 where the processor has it (not at conv11).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from common import Table, accuracy, cifar, train
@@ -33,13 +38,28 @@ MEAN, SPREAD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (
 
 @dataclass(frozen=True)
 class Setting:
-    """Rate of Adam and weight λ of the total variation."""
+    """Weight λ of the total variation, Adam's ε, whether the mismatch is summed over features, and steps."""
 
-    rate: float
     smooth: float
+    floor: float
+    summed: bool
+    steps: int
 
 
-PUBLISHED = {"conv11": Setting(1e-2, 0.0), "relu22": Setting(1e-2, 10.0), "relu32": Setting(1e-2, 1000.0)}
+SETTINGS = {
+    "code": {
+        "conv11": Setting(0.0, 1e-3, False, 5000), "relu22": Setting(10.0, 1e-3, False, 5000),
+        "relu32": Setting(1000.0, 1e-3, False, 5000),
+    },
+    "reached": {
+        "conv11": Setting(0.0, 1e-3, True, 500), "relu22": Setting(0.1, 1e-8, False, 5000),
+        "relu32": Setting(0.1, 1e-8, False, 1000),
+    },
+}  # fmt: skip
+RATE = 1e-2
+NETWORKS = Path(tempfile.gettempdir()) / "partition-advisor-he2019"
+"""Where trained networks are kept."""
+
 PART = 50
 
 
@@ -61,17 +81,18 @@ def variation(x: torch.Tensor) -> torch.Tensor:
     return down.square().flatten(1).mean(1) + right.square().flatten(1).mean(1)
 
 
-def recovered(graph: PartitionGraph, cut: str, x: torch.Tensor, setting: Setting, steps: int) -> torch.Tensor:
+def recovered(graph: PartitionGraph, cut: str, x: torch.Tensor, setting: Setting) -> torch.Tensor:
     """What rMLE makes of what crosses of `x`, each image for itself."""
     edge, _ = graph.split(graph.cut(cut))
     with torch.no_grad():
         wanted = edge(x)
-    half = Fast(edge, cut != "conv11")
+    half = Fast(edge, not cut.endswith("conv11"))
     found = torch.zeros_like(x).requires_grad_()
-    adam = torch.optim.Adam([found], setting.rate, eps=1e-3, amsgrad=True)
-    for _ in range(steps):
+    adam = torch.optim.Adam([found], RATE, eps=setting.floor, amsgrad=True)
+    for _ in range(setting.steps):
         with torch.enable_grad():
-            mismatch = (half(found * SPREAD + MEAN) - wanted).square().flatten(1).mean(1)
+            mismatch = (half(found * SPREAD + MEAN) - wanted).square().flatten(1)
+            mismatch = mismatch.sum(1) if setting.summed else mismatch.mean(1)
             loss = (mismatch + setting.smooth * variation(found)).sum()
         (found.grad,) = torch.autograd.grad(loss, [found])
         adam.step()
@@ -81,8 +102,12 @@ def recovered(graph: PartitionGraph, cut: str, x: torch.Tensor, setting: Setting
 def target(epochs: int) -> tuple[nn.Module, float]:
     """The full-width network, trained, and its accuracy on test images."""
     torch.manual_seed(0)
-    network = Normalised(SixConvolutions(64))
-    train(Fast(network), *cifar("train", 12_000), epochs, 1e-3, 0)
+    network, file = Normalised(SixConvolutions(64)), NETWORKS / f"{epochs}.pth"
+    if not file.exists():
+        train(Fast(network), *cifar("train", 12_000), epochs, 1e-3, 0)
+        NETWORKS.mkdir(parents=True, exist_ok=True)
+        torch.save(network.state_dict(), file)
+    network.load_state_dict(torch.load(file, weights_only=True))
     return network.eval().requires_grad_(False), accuracy(network, *cifar("test", 1000))
 
 
@@ -96,37 +121,39 @@ def main() -> int:
     """Fill the table and print how far each row is from theirs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--setting", choices=[*SETTINGS], default="reached")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--cut", action="append", choices=[*PUBLISHED])
+    parser.add_argument("--cut", action="append", choices=[*SETTINGS["code"]])
     given = parser.parse_args()
     table, x = Table("he2019_published", 4), images_of(given.images)
-    cuts = given.cut or [*PUBLISHED]
-    keys = {cut: (cut, str(len(x)), str(given.steps), str(given.epochs)) for cut in cuts}
+    settings = SETTINGS[given.setting]
+    cuts = given.cut or [*settings]
+    keys = {cut: (given.setting, cut, str(len(x)), str(given.epochs)) for cut in cuts}
     known = {tuple(row.values())[:4] for row in table.rows}
     network, right = target(given.epochs) if set(keys.values()) - known else (nn.Identity(), float("nan"))
     graph = advisor.trace(network, x[:2])
     for cut in cuts:
 
         def measured(cut: str = cut) -> dict[str, str]:
-            found = [recovered(graph, f"network.{cut}", part, PUBLISHED[cut], given.steps) for part in x.split(PART)]
-            return entry(keys[cut], torch.cat(found), x, right)
+            found = [recovered(graph, f"network.{cut}", part, settings[cut]) for part in x.split(PART)]
+            return entry(keys[cut], settings[cut], torch.cat(found), x, right)
 
         row = table.row(*keys[cut], compute=measured)
         print(f"{cut}: {float(row['psnr_db']) - float(row['their_psnr_db']):+.2f} dB of theirs", flush=True)
     return 0
 
 
-def entry(key: tuple[str, ...], back: torch.Tensor, x: torch.Tensor, right: float) -> dict[str, str]:
+def entry(key: tuple[str, ...], setting: Setting, back: torch.Tensor, x: torch.Tensor, right: float) -> dict[str, str]:
     """One row."""
-    cut, images, steps, epochs = key
+    name, cut, images, epochs = key
     decibels = Estimate.of_mean(psnr(back, x).numpy(), "dB")
     theirs = THEIRS["rmle", cut]
     return {
-        "cut": cut, "images": images, "steps": steps, "epochs": epochs, "psnr_db": f"{decibels.value:.2f}",
+        "setting": name, "cut": cut, "images": images, "epochs": epochs, "psnr_db": f"{decibels.value:.2f}",
         "psnr_low_90": f"{decibels.low:.2f}", "psnr_high_90": f"{decibels.high:.2f}",
         "ssim": f"{float(ssim(back, x).mean()):.3f}", "their_psnr_db": str(theirs[0]), "their_ssim": str(theirs[1]),
-        "rate": f"{PUBLISHED[cut].rate:g}", "smooth": f"{PUBLISHED[cut].smooth:g}", "model_accuracy": f"{right:.3f}",
+        "smooth": f"{setting.smooth:g}", "adam_epsilon": f"{setting.floor:g}",
+        "mismatch": "sum" if setting.summed else "mean", "steps": str(setting.steps), "model_accuracy": f"{right:.3f}",
     }  # fmt: skip
 
 
