@@ -100,6 +100,12 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
     drop = best.predicted["accuracy_drop"]
     if not math.isnan(drop.value):
         said.append(f"It costs {show_share(drop.value)} of {drop.method.partition(' on ')[0]}.")
+    swap = best.predicted.get("edge_swap")
+    if swap is not None and swap.value > 0:
+        said.append(
+            f"Its edge half does not fit the device's memory: {show_size(swap.value)} would be swapped, "
+            "which none of the times counts."
+        )
     if best.verified:
         what, name = ("inversion attack", "nmse") if "nmse" in best.verified else ("attack on ids", "top1")
         found, unit = best.verified[name], "" if name == "nmse" else " of them at its first guess"

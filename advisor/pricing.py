@@ -28,7 +28,10 @@ from advisor.graph import PartitionGraph
 from advisor.payloads import as_sent
 from advisor.plans import Plan
 from advisor.profilers import Device, Link, transfer_time
+from advisor.profilers.energy import edge_energy
+from advisor.profilers.given import noun
 from advisor.profilers.halves import total
+from advisor.profilers.memory import swapped
 
 EVALUATION_SAMPLES = 1000
 EVALUATION_BYTES = 2**28
@@ -38,7 +41,7 @@ EVALUATION_MACS = 4e11
 MOST_ID_SAMPLES, FEWEST_ID_SAMPLES = 64, 8
 ID_MACS = 5e9
 """Multiply-adds of the edge half, over all samples, of which the attack on ids takes some hundred passes."""
-_COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "bytes")
+_COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "edge_swap", "bytes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,11 +119,12 @@ class Pricer:
     # ---- cost ----------------------------------------------------------------------------------------------------
 
     def costs(self, cut: Cut, defense: Defense, tail: Cut | None = None) -> dict[str, Estimate]:
-        """Latencies (s), bytes and edge memory (B) of one sample; a defense's own arithmetic is not counted."""
+        """Latencies (s), bytes, edge memory, swap (B) and energy (J) of one sample, but for what a defense computes."""
         found = {name: self.profile[name].at(cut) for name in _COSTS}
         sent, answer = defense.wire_bytes(cut), (tail or self.graph.cuts[-1]).bytes
         if tail is not None:
             found |= u_shape.costs(self.profile, cut, tail)
+            found["edge_swap"] = swapped(found["edge_memory"].value, self.edge.memory, self.edge.key)
         if sent != cut.bytes or tail is not None:
             found["bytes"] = Estimate.exact(sent, "B", "measured", f"as sent by {defense.name}")
             found["link_latency"] = transfer_time(self.link, sent, answer, self.device.copy_rate)
@@ -129,7 +133,15 @@ class Pricer:
             on_link = transfer_time(self.link, found["bytes"].value, answer, math.inf)
             found["link_latency"] = total([on_link, packing])
         found["latency"] = total([found["edge_latency"], found["link_latency"], found["cloud_latency"]])
+        up = 0.0 if cut is self.graph.cuts[-1] else found["bytes"].value
+        found["edge_energy"] = edge_energy(self.edge, self.link, found["edge_latency"], up, answer)
         return found
+
+    @cached_property
+    def edge(self) -> Device:
+        """The device that the edge times are of: that of a given profile where there is one."""
+        row = self.profile.provenance.get("device")
+        return noun(Device, row) if row else self.device
 
     # ---- leakage -------------------------------------------------------------------------------------------------
 

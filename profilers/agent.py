@@ -10,6 +10,7 @@ FOLDER/alive for the job's `lease` seconds, it removes FOLDER itself.
 from __future__ import annotations
 
 import glob
+import importlib.util
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ import random
 import shutil
 import sys
 import time
+import types
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple  # noqa: UP035 - Python 3.8 runs this file
 
 VERSION = 1
@@ -226,22 +228,31 @@ class Torch(Runtime):
         }
 
     def cases(self, job: dict[str, Any], folder: str) -> list[Case]:
-        """Halves are traced here, over the pieces that were sent."""
-        torch = self.torch
-        pieces = [torch.jit.load(os.path.join(folder, name), map_location=self.where) for name in job["pieces"]]
+        """Halves are put together here, over the pieces that were sent."""
+        pieces = self._load(job, folder)
         inputs = tuple(self._input(spec) for spec in job["inputs"])
         carried = [inputs]
         for piece in pieces:
             result = piece(*carried[-1])
             carried.append(tuple(result) if isinstance(result, (tuple, list)) else (result,))
-        last, whole = len(pieces), self._chain(pieces, inputs)
+        last, whole = len(pieces), self._ready(pieces, inputs)
         found: list[Case] = [(["whole"], [whole], inputs)]
         for i in range(1, last):
-            steps = [self._chain(pieces[:i], inputs), self._chain(pieces[i:], carried[i])]
+            steps = [self._ready(pieces[:i], inputs), self._ready(pieces[i:], carried[i])]
             found.append((["edge:%d" % i, "cloud:%d" % i], steps, inputs))  # noqa: UP031
-        return [*found, (["piece:%d" % (i + 1) for i in range(last)], pieces, inputs)]  # noqa: UP031
+        steps = self._alone(pieces, carried)
+        return [*found, (["piece:%d" % (i + 1) for i in range(last)], steps, inputs)]  # noqa: UP031
 
-    def _chain(self, pieces: Sequence[Any], inputs: tuple[Any, ...]) -> Any:
+    def _load(self, job: dict[str, Any], folder: str) -> list[Any]:
+        return [self.torch.jit.load(os.path.join(folder, name), map_location=self.where) for name in job["pieces"]]
+
+    def _ready(self, pieces: Sequence[Any], inputs: tuple[Any, ...]) -> Any:
+        return self.torch.jit.trace(self._chain(pieces), inputs, check_trace=False)
+
+    def _alone(self, pieces: Sequence[Any], carried: Sequence[Any]) -> list[Any]:
+        return list(pieces)
+
+    def _chain(self, pieces: Sequence[Any]) -> Any:
         torch = self.torch
 
         class Chain(torch.nn.Module):  # type: ignore[name-defined,misc]
@@ -255,7 +266,7 @@ class Torch(Runtime):
                     result = part(*(result if isinstance(result, (tuple, list)) else (result,)))
                 return result
 
-        return torch.jit.trace(Chain().eval(), inputs, check_trace=False)
+        return Chain().eval()
 
     def _input(self, spec: dict[str, Any]) -> Any:
         torch = self.torch
@@ -268,6 +279,55 @@ class Torch(Runtime):
         """Wait for the GPU."""
         if self.where.type == "cuda":
             self.torch.cuda.synchronize(self.where)
+
+
+class Compiled(Torch):
+    """Pieces as Python source over one file of weights; whole, halves and pieces are compiled, each by itself."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        super().__init__(job)
+        self.facts["runtime"] = "torch-compile"
+
+    def _load(self, job: dict[str, Any], folder: str) -> list[Any]:
+        torch = self.torch
+        path = os.path.join(folder, job["source"])
+        spec: Any = importlib.util.spec_from_file_location("advisor_pieces", path)
+        source: Any = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(source)
+        holder = torch.nn.Module()
+        for name, value in torch.load(os.path.join(folder, job["weights"]), map_location=self.where).items():
+            *path_to, last = name.split(".")
+            place = holder
+            for part in path_to:
+                if not hasattr(place, part):
+                    place.add_module(part, torch.nn.Module())
+                place = getattr(place, part)
+            place.register_buffer(last, value)
+        return [self._piece(holder, getattr(source, name)) for name in job["pieces"]]
+
+    def _piece(self, holder: Any, function: Callable[..., Any]) -> Any:
+        class Piece(self.torch.nn.Module):  # type: ignore[name-defined,misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.holder = holder
+
+            def forward(self, *carried: Any) -> Any:
+                return function(self.holder, *carried)
+
+        return Piece().eval()
+
+    def _ready(self, pieces: Sequence[Any], inputs: tuple[Any, ...]) -> Any:
+        chain = self._chain(pieces)
+        plain = type(chain).forward
+        # Compiled code is kept with the bytecode: were it shared, each half would be looked for among all of them.
+        own = types.FunctionType(plain.__code__.replace(), plain.__globals__, "forward", None, plain.__closure__)
+        type(chain).forward = own
+        compiled = self.torch.compile(chain, fullgraph=True, dynamic=False)
+        compiled(*inputs)  # compiling is not timed
+        return compiled
+
+    def _alone(self, pieces: Sequence[Any], carried: Sequence[Any]) -> list[Any]:
+        return [self._ready([piece], given) for piece, given in zip(pieces, carried)]  # noqa: B905 - Python 3.8
 
 
 class Onnx(Runtime):
@@ -325,7 +385,7 @@ class Onnx(Runtime):
         return noise.astype(kind) if kind.kind == "f" else self.numpy.zeros(spec["shape"], kind)
 
 
-RUNTIMES = {"pytorch-eager": Torch, "onnxruntime": Onnx}
+RUNTIMES = {"pytorch-eager": Torch, "torch-compile": Compiled, "onnxruntime": Onnx}
 
 
 # ---- a job -----------------------------------------------------------------------------------------------------

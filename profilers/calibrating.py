@@ -31,15 +31,17 @@ def calibrate(
     Raises:
         AdvisorError: on a name that is none, or too little time.
     """
+    import torch
+
     if not _NAME.fullmatch(name):
         raise AdvisorError(f"{name!r} is no name for a device.", "Use letters, digits, - and _.")
     with left_as_found():
-        found = timed(seconds, told=progress)
+        found, pace = timed(seconds, told=progress)
         rate = copy_rate()
     kinds = fit(found)
-    if "conv" not in kinds or "linear" not in kinds or "pass" not in kinds:
+    if not {"linear", "pass"} <= kinds.keys() or not {"conv", "conv_gemm"} & kinds.keys():
         raise AdvisorError(f"{len(found)} micro-benchmarks are too few.", "Give it more time: 60s or longer.")
-    return toml(name, kinds, _facts(rate, len(found)))
+    return toml(name, kinds, _facts(rate, len(found)), torch.get_num_threads(), pace)
 
 
 def copy_rate() -> float:

@@ -1,13 +1,15 @@
 """A machine's own calibration: a roofline a kind of operator, corrected by operators alike, learnt in minutes.
 
-Each kind has t = a + MACs/E + bytes/B, fitted in relative error, times a Gaussian process over the operator's shape;
-what it predicts of a model is the sum over its operators. It holds for one machine, runtime and number of threads.
+Each kind has t = a + MACs/E + bytes/B + weights/W, fitted in relative error, times a Gaussian process over the
+operator's shape; what it predicts of a model is the sum over its operators. It holds for one machine, runtime and
+number of threads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -25,12 +27,21 @@ if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
     from advisor.profilers.microbenchmarks import Timed
 
-LENGTHS, SPREAD, NOISE = (0.35, 0.5, 0.75, 1.0, 1.5, 2.5), 0.5, 0.1
+LENGTHS, SPREAD, NOISES = (0.5, 0.75, 1.0, 1.5, 2.5, 4.0), 0.5, (0.1, 0.2, 0.35)
 """Of the Gaussian process over `Operator.point`: length scales, of which each kind takes the one that errs least, and
 standard deviations in ln(measured / roofline)."""
 
+POINT = 8
+"""Numbers of `Operator.point`."""
+
 SMALLEST = 12
 """Micro-benchmarks a kind must have."""
+
+_KIN = {
+    "conv": "conv_gemm", "conv_gemm": "conv", "grouped": "conv", "depthwise": "conv", "row": "linear", "clamp": "pass",
+    "chunk": "view",
+}  # fmt: skip
+"""What stands in for a kind with too few, as where PyTorch lacks a library for convolutions; else a pass over data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +49,11 @@ class Kind:
     """One kind of operator.
 
     Attributes:
-        seconds_per_op, seconds_per_mac, seconds_per_byte: of the roofline.
-        points: `[benchmarks, 6]`, see `Operator.point`.
+        seconds_per_op, seconds_per_mac, seconds_per_byte, seconds_per_weight_byte: of the roofline; bytes are those of
+            activations, which are mostly in the caches, and weights, which mostly are not.
+        seconds_per_cold_op, seconds_per_chilled_op: of a call whose code has left the caches since it last ran, and of
+            one behind an operator that filled them.
+        points: `[benchmarks, 8]`, see `Operator.point`.
         coefficients: `[benchmarks]` of the Gaussian process.
         length: its length scale.
         log_sd: of ln(measured / predicted), each benchmark left out once.
@@ -48,6 +62,9 @@ class Kind:
     seconds_per_op: float
     seconds_per_mac: float
     seconds_per_byte: float
+    seconds_per_weight_byte: float
+    seconds_per_cold_op: float
+    seconds_per_chilled_op: float
     points: np.ndarray
     coefficients: np.ndarray
     log_sd: float
@@ -55,8 +72,7 @@ class Kind:
 
     def seconds(self, operator: Operator) -> float:
         """Of one operator."""
-        parameters = (self.seconds_per_op, self.seconds_per_mac, self.seconds_per_byte)
-        base = sum(a * b for a, b in zip(parameters, operator.row(), strict=True))
+        base = sum(getattr(self, name) * factor for name, factor in zip(_ROOFLINE, operator.row(), strict=True))
         alike = _likeness(np.array([operator.point()]), self.points, self.length)[0]
         return base * math.exp(float(alike @ self.coefficients))
 
@@ -77,15 +93,15 @@ def _fit(members: Sequence[Operator], seconds: np.ndarray) -> Kind:
     rows, points = np.array([o.row() for o in members]), np.array([o.point() for o in members])
     parameters = solve(rows, seconds)
     residual = np.log(seconds / np.maximum(rows @ parameters, 1e-9))
-    tried = (_process(points, residual, length) for length in LENGTHS)
+    level = float(residual.mean())  # what relative squares underestimate
+    tried = (_process(points, residual - level, length, noise) for length in LENGTHS for noise in NOISES)
     weights, error, length = min(tried, key=lambda found: found[1])
-    per_op, per_mac, per_byte = (float(value) for value in parameters)
-    return Kind(per_op, per_mac, per_byte, points, SPREAD**2 * weights, error, length)
+    return Kind(*(parameters * math.exp(level)).tolist(), points, SPREAD**2 * weights, error, length)
 
 
-def _process(points: np.ndarray, residual: np.ndarray, length: float) -> tuple[np.ndarray, float, float]:
+def _process(points: np.ndarray, residual: np.ndarray, length: float, noise: float) -> tuple[np.ndarray, float, float]:
     """Weights of the Gaussian process, and its root mean square error with each point left out once."""
-    inverse = np.linalg.inv(SPREAD**2 * _likeness(points, points, length) + NOISE**2 * np.eye(len(points)))
+    inverse = np.linalg.inv(SPREAD**2 * _likeness(points, points, length) + noise**2 * np.eye(len(points)))
     weights = inverse @ residual
     left_out = weights / np.diag(inverse)  # Rasmussen & Williams 2006, eq. 5.12
     return weights, float(np.sqrt(np.mean(left_out**2))), length
@@ -104,7 +120,8 @@ def halves(graph: PartitionGraph, path: str, name: str) -> Halves:
         AdvisorError: when the file holds no calibration.
     """
     kinds = load(path, name)
-    pieces = [_piece(operators(graph, i), kinds) if i else (0.0, 0.0) for i in range(len(graph.cuts))]
+    with _threads(read(path)["calibrations"][name].get("threads", 0)):
+        pieces = [_piece(members, kinds) for members in operators(graph)]
     seconds, errors = ([piece[j] for piece in pieces] for j in (0, 1))
     basis = f"calibrated on this machine's operators ({sum(len(k.points) for k in kinds.values())} micro-benchmarks)"
     edge = [_estimate(t, e, basis) for t, e in zip(accumulate(seconds), accumulate(errors), strict=True)]
@@ -113,10 +130,23 @@ def halves(graph: PartitionGraph, path: str, name: str) -> Halves:
     return Halves(tuple(edge), tuple(cloud), (f"{name}: {basis}",))
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """What PyTorch hands a convolution to depends on its number of threads: the one that was calibrated counts."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _piece(members: Sequence[Operator], kinds: Mapping[str, Kind]) -> tuple[float, float]:
     """Seconds and their standard error; operators of one kind err together, which overstates it rather than not."""
-    usual = kinds.get("pass") or next(iter(kinds.values()))
-    times = [(kinds.get(o.kind, usual).seconds(o), kinds.get(o.kind, usual).log_sd) for o in members]
+    alike = [next(kinds[name] for name in (o.kind, _KIN.get(o.kind), "pass", *kinds) if name in kinds) for o in members]
+    times = [(kind.seconds(o), kind.log_sd) for kind, o in zip(alike, members, strict=True)]
     return math.fsum(t for t, _ in times), math.fsum(t * sd for t, sd in times)
 
 
@@ -128,13 +158,22 @@ def _estimate(seconds: float, error: float, basis: str) -> Estimate:
 # ---- the device file -----------------------------------------------------------------------------------------------
 
 
-def toml(name: str, kinds: Mapping[str, Kind], facts: Mapping[str, Any]) -> str:
-    """A device file: a row of the catalog's form, and the calibration it rests on."""
+def toml(name: str, kinds: Mapping[str, Kind], facts: Mapping[str, Any], threads: int = 0, pace: float = 0.0) -> str:
+    """A device file: a row of the catalog's form, and the calibration it rests on.
+
+    Args:
+        name: of the device.
+        kinds: as fitted.
+        facts: of the catalog's row.
+        threads: that were used; 0: not told.
+        pace: seconds of `microbenchmarks.Pace` at the time; 0: not told.
+    """
     lines = [
         "# Written by `advisor calibrate`: a device that `--device FILE.toml` and `--extra FILE.toml` take.",
         "",
         f"[devices.{name}]",
         *(f"{key} = {_value(value)}" for key, value in facts.items()),
+        *["", f"[calibrations.{name}]", f"threads = {threads}", f"pace = {pace:.6g}"],
     ]
     for kind, found in kinds.items():
         lines += ["", f"[calibrations.{name}.{kind}]"]
@@ -144,7 +183,11 @@ def toml(name: str, kinds: Mapping[str, Kind], facts: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_NUMBERS = ("seconds_per_op", "seconds_per_mac", "seconds_per_byte", "log_sd", "length")
+_ROOFLINE = (
+    "seconds_per_op", "seconds_per_mac", "seconds_per_byte", "seconds_per_weight_byte", "seconds_per_cold_op",
+    "seconds_per_chilled_op",
+)  # fmt: skip
+_NUMBERS = (*_ROOFLINE, "log_sd", "length")
 
 
 def _value(value: Any) -> str:
@@ -163,18 +206,18 @@ def load(path: str, name: str) -> dict[str, Kind]:
     rows = read(path).get("calibrations", {}).get(name)
     if not rows:
         raise AdvisorError(f"{path} holds no calibration of {name}.", "Write it with `advisor calibrate`.")
-    return {kind: _kind(path, kind, row) for kind, row in rows.items()}
+    return {kind: _kind(path, kind, row) for kind, row in rows.items() if kind not in ("threads", "pace")}
 
 
 def _kind(path: str, kind: str, row: Mapping[str, Any]) -> Kind:
     try:
         table = np.array(row["points"], dtype=float)
-        per_op, per_mac, per_byte, log_sd, length = numbers = [float(row[key]) for key in _NUMBERS]
+        *roofline, log_sd, length = numbers = [float(row[key]) for key in _NUMBERS]
     except (KeyError, TypeError, ValueError) as error:
         raise AdvisorError(
             f"{path}: the calibration of {kind} is damaged: {error}.", "Run `advisor calibrate`."
         ) from None
-    plausible = all(math.isfinite(v) and v >= 0 for v in numbers) and np.isfinite(table).all() and sum(numbers[:3]) > 0
-    if not plausible or table.ndim != 2 or table.shape[1] != 7 or numbers[0] > 10 or not length:
+    plausible = all(math.isfinite(v) and v >= 0 for v in numbers) and np.isfinite(table).all() and sum(roofline) > 0
+    if not plausible or table.ndim != 2 or table.shape[1] != POINT + 1 or numbers[0] > 10 or not length:
         raise AdvisorError(f"{path}: the calibration of {kind} has absurd figures.", "Run `advisor calibrate` again.")
-    return Kind(per_op, per_mac, per_byte, table[:, :6], table[:, 6], log_sd, length)
+    return Kind(*roofline, table[:, :POINT], table[:, POINT], log_sd, length)

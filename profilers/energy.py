@@ -7,6 +7,8 @@ import math
 
 from advisor.columns import Column
 from advisor.estimate import NORMAL_90, Estimate
+from advisor.profilers.catalog import Device
+from advisor.profilers.network import Link
 from advisor.profilers.setting import Setting
 from advisor.profilers.transfer import download, upload
 
@@ -21,34 +23,49 @@ def columns(setting: Setting) -> tuple[Column]:
     values, reasons = [], []
     for cut, edge in zip(cuts, times.edge, strict=True):
         sent = 0.0 if cut is cuts[-1] else float(cut.bytes)
-        radio = radio_energy(setting, sent, float(cuts[-1].bytes))
-        values.append(_joules(setting.device.active_power, edge, radio))
-        reasons.append(_why(setting, sent, times.why) if math.isnan(values[-1].value) else "")
+        values.append(edge_energy(setting.device, setting.link, edge, sent, float(cuts[-1].bytes)))
+        unknown = _unknown(setting.device, setting.link, edge, sent)
+        reasons.append("; ".join([*unknown, times.why]).strip("; ") if math.isnan(values[-1].value) else "")
     column = Column.of_estimates("edge_energy", "low", values, reasons)
-    if "unverified" in setting.link.confidence:
-        column = dataclasses.replace(column, method=f"{METHOD}; the radio power of {setting.link.name} is unverified")
-    return (column,)
+    return (dataclasses.replace(column, method=_method(setting.link)),)
 
 
-def radio_energy(setting: Setting, sent: float, answer: float) -> float:
+def edge_energy(device: Device, link: Link, edge: Estimate, sent: float, answer: float) -> Estimate:
+    """Joules the edge spends on one sample: its interval is that of the edge time.
+
+    Args:
+        device, link: whose power is drawn.
+        edge: seconds the edge computes; while it does not, it draws no compute energy.
+        sent, answer: bytes up and down; nothing comes back where nothing is sent.
+
+    Returns:
+        NaN, with the reason as its method, where a power figure has no source.
+    """
+    unknown = _unknown(device, link, edge, sent)
+    if unknown:
+        return Estimate(math.nan, unit="J", source="estimated", method="; ".join(unknown))
+    radio = _radio(link, sent, answer)
+    value, low, high = (device.active_power * t + radio if t else radio for t in (edge.value, edge.low, edge.high))
+    return Estimate(value, (high - low) / (2 * NORMAL_90), low, high, "J", "estimated", _method(link))
+
+
+def _radio(link: Link, sent: float, answer: float) -> float:
     """Joules of the radio for `sent` bytes up and `answer` bytes down (P = slope · rate + base)."""
-    link = setting.link
     if sent == 0:
         return 0.0
     on_air = upload(link, sent) * (link.duty_cycle if sent > link.max_payload else 1.0)
     return link.tx_power * on_air + link.rx_power * download(link, answer)
 
 
-def _joules(power: float, edge: Estimate, radio: float) -> Estimate:
-    """Compute energy with the interval of the edge time, plus the radio's; an idle edge draws no compute energy."""
-    value, low, high = (power * t + radio if t else radio for t in (edge.value, edge.low, edge.high))
-    return Estimate(value, (high - low) / (2 * NORMAL_90), low, high, "J", "estimated", METHOD)
-
-
-def _why(setting: Setting, sent: float, timing: str) -> str:
+def _unknown(device: Device, link: Link, edge: Estimate, sent: float) -> list[str]:
     missing = []
-    if math.isnan(setting.device.active_power):
-        missing.append(f"no sourced active power of {setting.device.key}")
-    if sent and math.isnan(setting.link.tx_power + setting.link.rx_power):
-        missing.append(f"no sourced radio power of {setting.link.name}")
-    return "; ".join([*missing, *([timing] if timing else [])])
+    if edge.value != 0 and math.isnan(device.active_power):
+        missing.append(f"no sourced active power of {device.key}")
+    if sent and math.isnan(link.tx_power + link.rx_power):
+        missing.append(f"no sourced radio power of {link.name}")
+    return missing
+
+
+def _method(link: Link) -> str:
+    doubt = "unverified" in link.confidence
+    return f"{METHOD}; the radio power of {link.name} is unverified" if doubt else METHOD

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from advisor.columns import Column
+from advisor.estimate import Estimate
 
 if TYPE_CHECKING:
     from torch import fx
@@ -12,13 +15,28 @@ if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
     from advisor.profilers.setting import Setting
 
+SWAP_METHOD = "what of edge_memory the device's memory does not hold, were nothing else in it; 0 fits"
 MEMORY_METHOD = "weights of the edge half plus its largest set of live activations, batch 1, no allocator overhead"
 
 
-def columns(setting: Setting) -> tuple[Column, Column, Column]:
-    """`params`, `bytes` and `edge_memory` at each cut."""
+def columns(setting: Setting) -> tuple[Column, Column, Column, Column]:
+    """`params`, `bytes`, `edge_memory` and `edge_swap` at each cut."""
     graph = setting.graph
-    return params(graph), crossing_bytes(graph), edge_memory(graph)
+    held = edge_memory(graph)
+    return params(graph), crossing_bytes(graph), held, _swap(held, setting)
+
+
+def swapped(held: float, memory: float, name: str) -> Estimate:
+    """Bytes of `held` beyond `memory`, both in bytes; NaN, with the reason as its method, where that is unknown."""
+    if math.isnan(memory):
+        return Estimate(math.nan, unit="B", source="estimated", method=f"the memory of {name} is unknown")
+    return Estimate.exact(max(0.0, held - memory), "B", "estimated", SWAP_METHOD)
+
+
+def _swap(held: Column, setting: Setting) -> Column:
+    found = [swapped(value, setting.memory, setting.device.key) for value in held.values]
+    reasons = [e.method if math.isnan(e.value) else "" for e in found]
+    return replace(Column.of_estimates("edge_swap", "low", found, reasons), method=SWAP_METHOD)
 
 
 def params(graph: PartitionGraph) -> Column:

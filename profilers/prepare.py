@@ -28,18 +28,18 @@ def prepare(graph: PartitionGraph, runtime: str, folder: Path, fused_attention: 
 
     Args:
         graph: the traced model.
-        runtime: "pytorch-eager" or "onnxruntime".
+        runtime: "pytorch-eager", "torch-compile" or "onnxruntime".
         folder: an empty folder.
         fused_attention: whether the target's PyTorch knows scaled dot-product attention as one operator (from 2.0).
 
     Raises:
         AdvisorError: when a part of the model cannot be written in that form; the message names the cut.
     """
-    writers = {"pytorch-eager": _torchscript, "onnxruntime": _onnx}
+    writers = {"pytorch-eager": _torchscript, "torch-compile": _source, "onnxruntime": _onnx}
     if runtime not in writers:
         raise AdvisorError(f"The agent has no runtime {runtime!r}.", f"It has {', '.join(writers)}.")
     inputs = one_sample(graph)
-    sent = entering(graph, inputs) if runtime == "pytorch-eager" else inputs
+    sent = inputs if runtime == "onnxruntime" else entering(graph, inputs)
     with left_as_found(), _quiet():
         job = writers[runtime](graph, sent, folder, fused_attention)
     job |= {"runtime": runtime, "inputs": [_spec(tensor) for tensor in entering(graph, inputs)]}
@@ -144,6 +144,49 @@ def attention(
         boolean = attn_mask.dtype == torch.bool
         logits = logits.masked_fill(~attn_mask, float("-inf")) if boolean else logits + attn_mask
     return torch.matmul(torch.softmax(logits, -1), value)
+
+
+# ---- Python source -------------------------------------------------------------------------------------------------
+
+_PORTABLE = {"torch", "device", "inf", "nan", "NoneType", "math", "operator", "_operator"}
+"""Names that generated source may use: those that any PyTorch 2 has."""
+
+_HEAD = """import math
+import operator
+import _operator
+from math import inf, nan
+
+import torch
+from torch import device
+
+NoneType = type(None)
+
+"""
+
+
+def _source(graph: PartitionGraph, _inputs: Values, folder: Path, _fused_attention: bool) -> dict[str, Any]:
+    """Pieces as functions of Python source, which the target's own torch.compile takes, unlike TorchScript."""
+    import torch
+    from torch import fx
+
+    texts, weights = [_HEAD], {}
+    for i in range(1, len(graph.cuts)):
+        piece = graph.piece(i)
+        if not isinstance(piece, fx.GraphModule):
+            raise _refused(graph, i, "source for torch.compile", ValueError("it was exported for a fixed batch"))
+        piece.graph.set_codegen(fx.graph.CodeGen())
+        code = piece.graph.python_code("self")
+        foreign = {name.split(".")[0] for name in code.globals} - _PORTABLE
+        if foreign:
+            raise _refused(graph, i, "source for torch.compile", ValueError(f"it uses {', '.join(sorted(foreign))}"))
+        texts.append(code.src.replace("def forward(", f"def piece_{i:03}(", 1) + "\n")
+        for node in piece.graph.find_nodes(op="get_attr"):
+            weights[str(node.target)] = graph.constant(node).detach()
+    (folder / "pieces.py").write_text("\n".join(texts), encoding="utf-8")
+    torch.save(weights, folder / "weights.pt")
+    return {
+        "source": "pieces.py", "weights": "weights.pt", "pieces": [f"piece_{i:03}" for i in range(1, len(graph.cuts))]
+    }  # fmt: skip
 
 
 # ---- ONNX ----------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def halves(
 ) -> Halves:
     """Measure both halves of every cut on the machine at `ssh://…`.
 
-    Only these run there: mkdir, tar, the agent, cat, touch, kill, rm, all in one folder under /tmp.
+    Only these run there: mkdir, tar, the agent, cat, touch, kill, rm, in one new folder, under /tmp or the one named.
 
     Args:
         graph: the traced model.
@@ -68,7 +68,8 @@ class Session:
     def __init__(self, target: str) -> None:
         self.at = address(target)
         self.shell = Shell(self.at)
-        self.name = f"/tmp/advisor-{secrets.token_hex(8)}"  # chosen here: it can be removed though no answer came
+        # Chosen here: it can be removed though no answer came.
+        self.name = shlex.quote(f"{self.at.folder.rstrip('/')}/advisor-{secrets.token_hex(8)}")
         self.python = shlex.quote(self.at.python)
         self.entered = False
 
@@ -124,7 +125,10 @@ class Session:
         Raises:
             AdvisorError: when there is none.
         """
-        present = {"pytorch-eager": found.get("torch"), "onnxruntime": found.get("onnxruntime")}
+        compiles = found.get("torch") if _major(found.get("torch")) >= 2 else None
+        present = {
+            "pytorch-eager": found.get("torch"), "onnxruntime": found.get("onnxruntime"), "torch-compile": compiles,
+        }  # fmt: skip
         wanted = self.at.runtime or next((name for name, version in present.items() if version), "")
         if present.get(wanted):
             return wanted
@@ -149,7 +153,10 @@ class Session:
                     archive.add(path, path.name)
             size, free = packed.stat().st_size, found.get("free")
             if free is not None and size > 0.9 * free:
-                raise AdvisorError(f"{self.at} has {free / 1e6:.0f} MB free, the halves take {size / 1e6:.0f} MB.")
+                raise AdvisorError(
+                    f"{self.at} has {free / 1e6:.0f} MB free in {self.at.folder}, the halves take {size / 1e6:.0f} MB.",
+                    "Name a folder on a larger disk: ?folder=/path.",
+                )
             timeout = 120.0 + size / 1e5
             self._must(f"cd {self.name} && tar xf -", "unpack the halves", packed, timeout)
         finally:
@@ -201,7 +208,10 @@ class Session:
         status, _, errors = self._retried(command, stdin, timeout)
         if status:
             last = (errors.splitlines() or [f"exit status {status}"])[-1]
-            raise AdvisorError(f"{self.at} cannot {what}: {last[:300]}.", "Check its disk and permissions.")
+            raise AdvisorError(
+                f"{self.at} cannot {what}: {last[:300]}.",
+                "Check its disk and permissions, or name a folder: ?folder=/path.",
+            )
 
     def _retried(self, command: str, stdin: bytes | Path | None = None, timeout: float = 120.0) -> tuple[int, str, str]:
         """Run a command, again after every dropped connection, for as long as our patience lasts."""

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from advisor.errors import AdvisorError
 
 SCHEME = "ssh://"
-OPTIONS = ("python", "runtime", "threads", "on", "config", "identity")
+OPTIONS = ("python", "runtime", "threads", "on", "folder", "config", "identity")
 FIXED = (
     "BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=15", "ServerAliveInterval=5", "ServerAliveCountMax=3",
     "ForwardAgent=no", "ForwardX11=no", "ClearAllForwardings=yes", "PermitLocalCommand=no", "RequestTTY=no",
@@ -28,15 +28,16 @@ class DroppedError(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """Where and how to measure: `ssh://[user@]host[:port][?python=…&runtime=…&threads=…&on=…&config=…&identity=…]`.
+    """Where and how to measure: `ssh://[user@]host[:port][?python=…&runtime=…&threads=…&on=…&folder=…&config=…&identity=…]`.
 
     Attributes:
         host: name, address, or an entry of the ssh configuration, with `user@` where one was given.
         port: 0 leaves it to the ssh configuration.
         python: interpreter on the device.
-        runtime: "pytorch-eager", "onnxruntime", or "" for what is there.
+        runtime: "pytorch-eager", "torch-compile", "onnxruntime", or "" for what is there, the first or the last.
         threads: 0 leaves them as the runtime chooses.
         on: "cpu" or "cuda", or a provider of ONNX Runtime; "" takes the fastest that is there.
+        folder: of the device, absolute, in which ours is made and removed again.
         config, identity: files for `ssh -F` and `ssh -i`; "" leaves ssh its own.
     """
 
@@ -46,6 +47,7 @@ class Address:
     runtime: str = ""
     threads: int = 0
     on: str = ""
+    folder: str = "/tmp"
     config: str = ""
     identity: str = ""
 
@@ -81,6 +83,10 @@ def address(text: str) -> Address:
     threads = options.pop("threads", "0")
     if not threads.isdecimal():
         raise AdvisorError(f"{text!r}: threads={threads} is no number.", form)
+    if not options.get("folder", "/").startswith("/"):
+        raise AdvisorError(
+            f"{text!r}: folder={options['folder']} is not absolute.", "Write folder=/path/on/the/device."
+        )
     return Address(f"{user}@{host}" if user else host, port, threads=int(threads), **options)
 
 

@@ -35,6 +35,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "params": Quantity("parameters", "parameters held by the edge half", "count"),
     "bytes": Quantity("sent", "bytes that cross for one input, before any defense"),
     "edge_memory": Quantity("edge memory", "peak memory of the edge half: weights and live activations"),
+    "edge_swap": Quantity("edge swap", "what of the edge memory the device does not have; 0 fits"),
     "edge_latency": Quantity("edge", "time of the edge half"),
     "link_latency": Quantity("link", "time on the network, there and back"),
     "cloud_latency": Quantity("cloud", "time of the cloud half"),

@@ -23,8 +23,8 @@ BY_IMPORTANCE = (
 )  # fmt: skip
 """What a narrow table keeps longest; columns of one group are shown together."""
 IN_ORDER = (
-    "bytes", "macs", "params", "edge_memory", "edge_energy", *TIMES, "latency", "score", "score_ssim", "ka_nmse",
-    "ka_ssim", "linear_nmse", "rc2_ratio", "fisher_snr", "dcor", "label_leak",
+    "bytes", "macs", "params", "edge_memory", "edge_swap", "edge_energy", *TIMES, "latency", "score", "score_ssim",
+    "ka_nmse", "ka_ssim", "linear_nmse", "rc2_ratio", "fisher_snr", "dcor", "label_leak",
 )  # fmt: skip
 MAIN = frozenset(name for group in BY_IMPORTANCE for name in group)
 FLAGS = ("in_zone", "in_gpz")

@@ -146,9 +146,19 @@ def _costs(plan: Plan) -> str:
     drop = plan.predicted.get("accuracy_drop")
     method = f", {clean(drop.method)}" if drop is not None and drop.method else ""
     return (
-        f"Latency {predicted(plan, 'latency')} = {parts}; edge memory {predicted(plan, 'edge_memory')}; "
+        f"Latency {predicted(plan, 'latency')} = {parts}; edge memory {predicted(plan, 'edge_memory')}; {_energy(plan)}"
         f"accuracy drop {predicted(plan, 'accuracy_drop')}{method}."
     )
+
+
+def _energy(plan: Plan) -> str:
+    """Of the edge; nothing where advice was saved before there was such a figure."""
+    found = plan.predicted.get("edge_energy")
+    if found is None:
+        return ""
+    if math.isnan(found.value):
+        return f"edge energy unknown ({clean(found.method)}); "
+    return f"edge energy {predicted(plan, 'edge_energy')}; "
 
 
 def _hides(plan: Plan) -> str:

@@ -45,6 +45,14 @@ def test_a_profile_of_another_model(cli: Run, model: str, tmp_path: Path) -> Non
     result = cli("recommend", model, "--profile", "short.json")
     assert result.exit_code == 2
     assert "may be truncated" in result.stderr
+    newer = text.replace('"schema_version": "1', '"schema_version": "9')
+    assert newer != text
+    (tmp_path / "newer.json").write_text(newer)
+    before = tree(tmp_path)
+    result = cli("recommend", model, "--profile", "newer.json")
+    assert result.exit_code == 2
+    assert "newer than this advisor's" in result.stderr
+    assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -66,10 +74,23 @@ def test_bad_input_is_one_line(cli: Run, model: str, tmp_path: Path, arguments: 
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("figure", ["memory_gb = -4", "fp16_tflops = 1e9", "active_w = nan"])
+@pytest.mark.parametrize("command", ["profile", "devices"])
+def test_absurd_figures_of_ones_own(cli: Run, model: str, tmp_path: Path, command: str, figure: str) -> None:
+    (tmp_path / "mine.toml").write_text(f'[devices.board]\nunit = "gpu"\ndefault = "tensorrt:fp16"\n{figure}\n')
+    before = tree(tmp_path)
+    subject = (model, "--device", "board") if command == "profile" else ()
+    result = cli(command, *subject, "--extra", "mine.toml")
+    assert result.exit_code == 2
+    assert f"{figure.split()[0]} = " in result.stderr
+    assert "is not between" in result.stderr
+    assert tree(tmp_path) == before
+
+
 def test_calibrate_writes_a_device_file(cli: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.profilers.test_calibration import benchmarks
 
-    monkeypatch.setattr(calibrating, "timed", lambda seconds, told: benchmarks(500))
+    monkeypatch.setattr(calibrating, "timed", lambda seconds, told: (benchmarks(2000), 1e-3))
     result = cli("calibrate", "--out", "mine.toml", "--name", "lab-pc")
     assert result.exit_code == 0, result.output
     assert "advisor recommend MODEL --device mine.toml" in result.stderr

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -41,12 +42,14 @@ def results(case: agent.Case) -> object:
     return carried[0]
 
 
-@pytest.mark.parametrize("runtime", ["pytorch-eager", "onnxruntime"])
+@pytest.mark.parametrize("runtime", ["pytorch-eager", "torch-compile", "onnxruntime"])
 @pytest.mark.parametrize("name", ["graph", "attentive"])
 def test_every_half_computes_what_the_model_does(
-    name: str, runtime: str, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, runtime: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whole, edge + cloud at every cut, and the chain of pieces all give the same output in the agent."""
+    # The C++ that Inductor writes takes a minute to compile: Dynamo's capture is what may refuse a half.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     if runtime == "onnxruntime":
         for needed in ("onnx", "onnxscript", "onnxruntime"):
             pytest.importorskip(needed)
@@ -75,6 +78,20 @@ def test_weights_are_sent_once(graph: PartitionGraph, tmp_path: Path) -> None:
     held = sum(t.numel() * t.element_size() for t in graph.edge_parameters(len(graph.cuts) - 1).values())
     assert len(list(tmp_path.glob("*.pt"))) == len(graph.cuts) - 1
     assert sum(path.stat().st_size for path in tmp_path.glob("*.pt")) < held + 12_000 * len(graph.cuts)
+
+
+def test_many_halves_are_compiled_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than Dynamo keeps for one function."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    with torch.random.fork_rng():
+        graph = trace(nn.Sequential(*(nn.Linear(4, 4) for _ in range(10))).eval(), torch.zeros(2, 4))
+    job = prepare(graph, "torch-compile", tmp_path)
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    cases = agent.Compiled({**job, "threads": 1, "on": "cpu"}).cases(job, str(tmp_path))
+    torch.set_grad_enabled(True)
+    torch._C._set_graph_executor_optimize(True)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] - before == 1 + 2 * 9 + 10
+    assert torch.equal(results(cases[0]), results(cases[5]))
 
 
 @pytest.mark.parametrize("masked", ["no", "bool", "float", "causal", "scale"])

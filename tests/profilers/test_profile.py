@@ -23,6 +23,7 @@ COLUMNS = {
     "params": "1",
     "bytes": "B",
     "edge_memory": "B",
+    "edge_swap": "B",
     "edge_latency": "s",
     "link_latency": "s",
     "cloud_latency": "s",
@@ -114,6 +115,16 @@ def test_a_half_that_does_not_fit_is_named(graph: PartitionGraph, tmp_path: Path
     (note,) = [note for note in found.provenance["cost"]["notes"] if "does not fit at" in note]
     assert "output" in note
     assert f"up to {(found['edge_memory'].values.max() - 8e3) / 1e9:.3g} GB would be swapped" in note
+    assert found["edge_swap"].values == pytest.approx(np.maximum(found["edge_memory"].values - 8e3, 0))
+    assert found["edge_swap"].values[0] == 0 < found["edge_swap"].values[-1]
+
+
+def test_whether_a_half_fits_is_unknown_where_the_memory_is(graph: PartitionGraph, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[devices.vague]\nunit = "gpu"\ndefault = "tensorrt:fp16"\nfp16_tflops = 1\nbandwidth_gbs = 10\n')
+    found = profilers.profile(graph, device="vague", extra=path)["edge_swap"]
+    assert np.isnan(found.values).all()
+    assert found.why[-1] == "the memory of vague:tensorrt:fp16 is unknown"
 
 
 def test_local_is_measured(graph: PartitionGraph, monkeypatch: pytest.MonkeyPatch) -> None:

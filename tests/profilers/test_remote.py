@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from advisor import profilers
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.profilers import remote
+from tests.conftest import Run
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(
@@ -115,18 +118,18 @@ def nothing_is_left_behind() -> Iterator[None]:
     assert not {path for path in left if len(path.name) == len("advisor-") + 16}
 
 
-def sent() -> Path:
+def sent(place: Path) -> Path:
     """The folder on the "device", as soon as the agent runs in it."""
     for _ in range(600):
-        for path in Path("/tmp").glob("advisor-*/agent.pid"):
+        for path in place.glob("advisor-*/agent.pid"):
             if path.read_text():
                 return path.parent
         time.sleep(0.05)
     raise RuntimeError("the agent was not started")
 
 
-def meanwhile(action: Callable[[Path], None]) -> threading.Thread:
-    thread = threading.Thread(target=lambda: action(sent()))
+def meanwhile(action: Callable[[Path], None], place: Path = Path("/tmp")) -> threading.Thread:
+    thread = threading.Thread(target=lambda: action(sent(place)))
     thread.start()
     return thread
 
@@ -140,6 +143,80 @@ def test_a_profile_is_measured_there(server: Server, graph: PartitionGraph) -> N
     assert found.provenance["measured"]["device"]["threads"] == 1
     assert f"on ssh://127.0.0.1:{server.port}" in found["edge_latency"].method
     assert shares[-1] == 1.0
+
+
+def test_a_folder_of_the_users_choice(server: Server, graph: PartitionGraph, tmp_path: Path) -> None:
+    place, seen = tmp_path / "a 'large' disk", set[str]()
+    place.mkdir()
+    found = remote.halves(
+        graph, server.url(folder=str(place)), lambda _: seen.update(path.name for path in place.iterdir())
+    )
+    assert found.whole.value > 0
+    assert [name.startswith("advisor-") for name in seen] == [True]
+    assert list(place.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there(server: Server, graph: PartitionGraph) -> None:
+    with pytest.raises(AdvisorError, match=r"cannot make a folder: .*No such file.*\?folder=/path"):
+        remote.halves(graph, server.url(folder="/nowhere"))
+
+
+def test_compiled_there(server: Server, graph: PartitionGraph, tmp_path: Path) -> None:
+    """Dynamo alone: the C++ that Inductor writes takes a minute to compile."""
+    (tmp_path / "eager.py").write_text(
+        "import functools, runpy, sys, torch\n"
+        "torch.compile = functools.partial(torch.compile, backend='eager')\n"
+        "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/eager.py "$@"\n')
+    python.chmod(0o755)
+    found = remote.halves(graph, server.url(python=str(python), runtime="torch-compile"))
+    assert found.facts["runtime"] == "torch-compile"
+    assert "measured in torch.compile" in found.notes[0]
+    assert all(half.value > 0 for half in (*found.edge[1:], *found.cloud[:-1]))
+
+
+BAD_ENDS = {
+    "unreachable": r"cannot be reached.*Connection refused",
+    "wrong key": r"does not accept our key.*ssh-copy-id",
+    "wrong host key": r"host key of ssh://.* is not the one that is known.*ssh-keyscan",
+    "killed": r"was killed after \d+ rounds",
+    "out of memory": r"ran out of memory|for want of memory",
+    "no folder": r"cannot make a folder",
+}
+
+
+@pytest.mark.parametrize("end", BAD_ENDS)
+def test_a_bad_end_is_one_line_an_exit_code_and_nothing_left(
+    end: str, server: Server, cli: Run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the command line; neither here nor there is a file more than before."""
+    scratch, there = tmp_path / "scratch", tmp_path / "there"
+    scratch.mkdir(), there.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(remote, "TIME_LIMIT", 60.0)
+    url = server.url({"wrong key": "wrong_key", "wrong host key": "wrong_host"}.get(end, "config"), folder=str(there))
+    killer = None
+    if end == "unreachable":
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            url = url.replace(str(server.port), str(free.getsockname()[1]), 1)
+    if end == "out of memory":
+        url = url.replace(sys.executable, str(little_memory(tmp_path)))
+    if end == "no folder":
+        url = url.replace(str(there), str(there / "none"))
+    if end == "killed":
+        killer = meanwhile(lambda folder: os.kill(int((folder / "agent.pid").read_text()), signal.SIGKILL), there)
+    result = cli("profile", tiny_model, "--device", url, "--out", "out")
+    if killer:
+        killer.join()
+    assert result.exit_code == 2, result.output
+    (line,) = [text for text in result.stderr.splitlines() if text.startswith("error: ")]
+    assert re.search(BAD_ENDS[end], line)
+    assert "Traceback" not in result.output
+    assert list(scratch.iterdir()) == list(there.iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_host_key_that_is_not_the_known_one(server: Server, graph: PartitionGraph) -> None:
@@ -187,6 +264,12 @@ def test_an_agent_that_is_killed_half_way(
 
 
 def test_a_device_that_runs_out_of_memory(server: Server, graph: PartitionGraph, tmp_path: Path) -> None:
+    with pytest.raises(AdvisorError, match=r"ran out of memory|for want of memory"):
+        remote.halves(graph, server.url(python=str(little_memory(tmp_path))))
+
+
+def little_memory(tmp_path: Path) -> Path:
+    """A Python that runs the agent with a megabyte to spare."""
     small = tmp_path / "small"
     small.write_text(
         f'#!/bin/sh\n[ "$2" = run ] && export PYTHONSTARTUP= && exec {sys.executable} {tmp_path}/shrunk.py "$@"\n'
@@ -199,8 +282,7 @@ def test_a_device_that_runs_out_of_memory(server: Server, graph: PartitionGraph,
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, used + 2**20))\n"
         "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    with pytest.raises(AdvisorError, match=r"ran out of memory|for want of memory"):
-        remote.halves(graph, server.url(python=str(small)))
+    return small
 
 
 def test_a_dropped_connection_is_taken_up_again(server: Server, graph: PartitionGraph) -> None:

@@ -14,6 +14,8 @@ def test_addresses() -> None:
     assert address("ssh://me@board.local:2222") == Address("me@board.local", 2222)
     assert address("ssh://[::1]:22") == Address("::1", 22)
     found = address("ssh://b?python=/opt/py/bin/python3&runtime=onnxruntime&threads=2&on=CPUExecutionProvider")
+    assert found.folder == "/tmp"
+    assert address("ssh://b?folder=/data/some%20where").folder == "/data/some where"
     assert (found.python, found.runtime, found.threads) == ("/opt/py/bin/python3", "onnxruntime", 2)
 
 
@@ -28,6 +30,7 @@ def test_addresses() -> None:
         ("ssh://host:seven", "is no address"),
         ("ssh://host?colour=red", "no option 'colour'"),
         ("ssh://host?threads=two", "is no number"),
+        ("ssh://host?folder=here", "folder=here is not absolute.*folder=/path"),
     ],
 )
 def test_what_is_no_address(text: str, says: str) -> None:
