@@ -69,9 +69,9 @@ def subgraph(
             rows.append(graph.call_function(torch.ops.aten.sym_size.int, (copied[leading_input(inputs)], 0)))
         return emit(graph, expression(node.meta["val"]), rows[0])
 
-    needed = _needed(inputs, [o for o in outputs if isinstance(o, fx.Node)])
+    wanted = needed(inputs, [o for o in outputs if isinstance(o, fx.Node)])
     for node in root.graph.nodes:
-        if node not in needed or node in copied:
+        if node not in wanted or node in copied:
             continue
         if is_symbolic(node):
             copied[node] = size_of(node)
@@ -98,7 +98,8 @@ def leading_input(inputs: Sequence[fx.Node]) -> fx.Node:
     raise CutError("A size that is needed behind this cut cannot be told from what crosses.", "Cut elsewhere.")
 
 
-def _needed(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> set[fx.Node]:
+def needed(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> set[fx.Node]:
+    """Nodes that the outputs need, down to the inputs; what follows from the batch size needs nothing."""
     found, stack, stop = set(), list(outputs), set(inputs)
     while stack:
         node = stack.pop()

@@ -12,8 +12,8 @@ from advisor.profilers.operators import Convolution, Operator, described
 
 Shape = tuple[int, ...]
 
-LENGTH = 14
-"""Draws a chain; some draw several operators."""
+STAGES, MOTIF, REPEATS = 3, 6, 4
+"""At most, of a chain: stages, draws that make up one, and how often they are repeated."""
 
 ELEMENTS, WEIGHTS = 3.3e6, 1.1e8
 """The most of a tensor that is passed on, and of one operator's parameters: VGG's first map and first matrix."""
@@ -60,13 +60,26 @@ class Chain:
 
 
 def chain(rng: random.Random) -> Chain:
-    """Draw one."""
+    """Draw one: stages of a few operators that come again and again, as networks have them.
+
+    What is repeated finds its code, and the memory that was just let go, in the caches, as in a network.
+    """
     drawing = _Drawing(rng, _start(rng))
-    for _ in range(LENGTH):
+    for stage in range(rng.randint(1, STAGES)):
+        if stage:
+            _choice(rng, _BETWEEN if len(drawing.shape) == 3 else _ON_TOKENS)(drawing)
         members = _ON_MAPS if len(drawing.shape) == 3 else _ON_TOKENS
-        draw = rng.choices([m for m, _ in members], [w for _, w in members])[0]
-        draw(drawing)
+        motif = [(_choice(rng, members), rng.random()) for _ in range(rng.randint(2, MOTIF))]
+        for repeat in range(rng.randint(2, REPEATS)):
+            for place, (draw, seed) in enumerate(motif):
+                drawing.again(random.Random(seed), (stage, place), repeat > 0)
+                draw(drawing)
+        drawing.again(rng, (stage, -1), False)
     return Chain(drawing.shapes[0], tuple(drawing.steps))
+
+
+def _choice(rng: random.Random, members: list[tuple[Draw, float]]) -> Draw:
+    return rng.choices([draw for draw, _ in members], [weight for _, weight in members])[0]
 
 
 def _start(rng: random.Random) -> Shape:
@@ -102,6 +115,12 @@ class _Drawing:
         self.steps: list[Step] = []
         self.now = 0
         self.most = math.exp(rng.uniform(*map(math.log, MACS)))
+        self.place, self.repeated = (0, 0), False
+        self.widths: dict[tuple[int, int], int] = {}
+
+    def again(self, rng: random.Random, place: tuple[int, int], repeated: bool) -> None:
+        """Choices come from `rng` from now on; those of a `place` are made once."""
+        self.rng, self.place, self.repeated = rng, place, repeated
 
     @property
     def shape(self) -> Shape:
@@ -145,7 +164,8 @@ Draw = Callable[[_Drawing], None]
 def _convolve(d: _Drawing, groups: str = "one", window: int = 0, out: int = 0) -> None:
     rng, (channels, side, _) = d.rng, d.shape
     count, window = 1, window or rng.choice((1, 1, 1, 3, 3, 3, 5, 7))
-    out = out or _width(rng, max(8, channels / 4), min(2048, channels * 4))
+    drawn = _width(rng, max(8, channels / 4), min(2048, channels * 4))
+    out = out or d.widths.setdefault(d.place, drawn)
     if groups == "each":
         count, out, window = channels, channels, rng.choice((3, 3, 5, 7))
     elif groups == "some":
@@ -154,7 +174,7 @@ def _convolve(d: _Drawing, groups: str = "one", window: int = 0, out: int = 0) -
     window = window if window <= side or groups != "one" else 1
     if window > side:
         return
-    stride, padding = rng.choice((1, 1, 1, 2)) if side > 7 else 1, window // 2
+    stride, padding = 2 if rng.random() < 0.2 and side > 7 and not d.repeated else 1, window // 2
     after, biased = (side + 2 * padding - window) // stride + 1, rng.random() < 0.4
     held = ((out, channels // count, window, window), *(((out,),) if biased else ()))
     d.add("conv2d.default", (out, after, after), held, ([stride] * 2, [padding] * 2, [1, 1], count))
@@ -180,6 +200,8 @@ def _cat(d: _Drawing) -> None:
 def _pool(d: _Drawing, name: str) -> None:
     channels, side, _ = d.shape
     window, stride = d.rng.choice((2, 3, 3)), d.rng.choice((1, 2, 2))
+    if d.repeated:
+        stride = 1
     if side > 4:
         after = (side + 2 * (window // 2) - window) // stride + 1
         d.add(name, (channels, after, after), options=([window] * 2, [stride] * 2, [window // 2] * 2))
@@ -246,9 +268,12 @@ _EVERYWHERE: list[tuple[Draw, float]] = [
 ]  # fmt: skip
 _ON_MAPS: list[tuple[Draw, float]] = [
     *_EVERYWHERE, (_convolve, 11.0), (lambda d: _convolve(d, "each"), 1.8), (lambda d: _convolve(d, "some"), 1.0),
-    (_norm, 1.2), (_elementwise("hardtanh.default", 0.0, 6.0), 0.7), (_elementwise("hardswish.default"), 0.7),
-    (_cat, 1.2), (lambda d: _pool(d, "max_pool2d.default"), 0.8), (lambda d: _pool(d, "avg_pool2d.default"), 0.6),
-    (_mean, 0.5), (_gate, 0.4), (_shuffle, 0.7), (_halve, 0.4), (_to_tokens, 0.2), (_to_row, 0.3),
+    (_norm, 1.6), (_elementwise("hardtanh.default", 0.0, 6.0), 0.7), (_elementwise("hardswish.default"), 0.7),
+    (_cat, 1.8), (lambda d: _pool(d, "max_pool2d.default"), 0.6), (lambda d: _pool(d, "avg_pool2d.default"), 0.4),
+    (_mean, 0.4), (_gate, 0.4), (_shuffle, 0.7), (_halve, 0.4),
+]  # fmt: skip
+_BETWEEN: list[tuple[Draw, float]] = [
+    (lambda d: _pool(d, "max_pool2d.default"), 2.0), (_convolve, 3.0), (_to_tokens, 1.0), (_to_row, 1.5),
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from advisor.preserve import left_as_found
 from advisor.profilers import agent, tally
 from advisor.profilers.halves import Halves
 from advisor.profilers.prepare import entering, one_sample, prepare
+from advisor.profilers.stretches import Stretches
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
@@ -59,9 +60,10 @@ def _in_pytorch(
 ) -> dict[str, Any]:
     import torch
 
-    started, cases = agent.clocks(), _cases(graph)
+    compiling = runtime == "torch-compile"
+    started, cases = agent.clocks(), _cases(graph, modules=compiling)
     with left_as_found(), torch.no_grad():
-        if runtime == "torch-compile":
+        if compiling:
             cases = [_compiled(case) for case in cases]
         for _ in range(agent.WARM_UP):  # of the library: a half has nothing of its own to prepare
             agent._run(cases[0], clock, lambda: None)
@@ -113,19 +115,26 @@ def _told(progress: Progress | None) -> Callable[[agent.Samples, float], None] |
     return None if progress is None else lambda _, share: progress(share)
 
 
-def _cases(graph: PartitionGraph) -> list[agent.Case]:
+def _cases(graph: PartitionGraph, modules: bool = False) -> list[agent.Case]:
     """The whole model first, then each cut's halves, then the chain of pieces."""
     last, inputs = len(graph.cuts) - 1, one_sample(graph)
     first = entering(graph, inputs)
+    if modules or graph.fixed_batch is not None:
+        whole: agent.Case = (["whole"], [_whole(graph)], inputs)
+        part = _modules(graph)
+    else:
+        part = Stretches(graph).between
+        whole = (["whole"], [part(0, last)], first)
     halves: list[agent.Case] = [
-        ([f"edge:{i}", f"cloud:{i}"], [graph.piece(i, 0), graph.piece(last, i)], first) for i in range(1, last)
+        ([f"edge:{i}", f"cloud:{i}"], [part(0, i), part(i, last)], first) for i in range(1, last)
     ]
-    whole: agent.Case = (["whole"], [_whole(graph)], inputs)
-    return [
-        whole,
-        *halves,
-        ([f"piece:{i}" for i in range(1, last + 1)], [graph.piece(i) for i in range(1, last + 1)], first),
-    ]
+    pieces = [part(i - 1, i) for i in range(1, last + 1)]
+    return [whole, *halves, ([f"piece:{i}" for i in range(1, last + 1)], pieces, first)]
+
+
+def _modules(graph: PartitionGraph) -> Callable[[int, int], Step]:
+    """Parts as modules: what torch.compile takes, and what a program that was exported for a fixed batch needs."""
+    return lambda start, stop: graph.piece(stop, start)
 
 
 def _whole(graph: PartitionGraph) -> Step:

@@ -15,9 +15,12 @@ from advisor.profilers import agent
 from advisor.profilers.chains import Chain, Step, chain
 from advisor.profilers.operators import Operator, in_turn
 
-CHAINS, GROUP, ROUNDS = 400, 4, 5
+CHAINS, GROUP, ROUNDS = 320, 4, 5
 """Chains in all; how many take turns, so that each finds the weights of the others in the caches, not its own; timed
 runs of each in one go."""
+
+WARM_UP = 2
+"""Runs of the fixed piece of work that do not count."""
 
 Timed = tuple[Operator, float]
 Call = Callable[..., Any]
@@ -56,7 +59,7 @@ def timed(seconds: float, seed: int = 0, told: Callable[[float], None] | None = 
 def _at_one_pace(
     groups: list[list[Chain]], visits: list[tuple[int, float, list[list[list[float]]]]], usual: float
 ) -> list[Timed]:
-    found: list[Timed] = []
+    found: dict[Operator, list[float]] = {}
     for index, members in enumerate(groups):
         turned = iter(in_turn([step.operator for one in members for step in one.steps]))
         mine = [(usual / taken, samples) for group, taken, samples in visits if group == index]
@@ -64,8 +67,8 @@ def _at_one_pace(
             for j, step in enumerate(one.steps):
                 of, times = next(turned), [share * run[j] for share, samples in mine for run in samples[i]]
                 if times and step.name != "getitem":  # which is no operator of PyTorch's
-                    found.append((of, agent.interval(times)[0]))
-    return found
+                    found.setdefault(of, []).extend(times)
+    return [(of, agent.interval(times)[0]) for of, times in found.items()]
 
 
 class Pace:
@@ -79,14 +82,14 @@ class Pace:
         self.long = torch.ones(2_000_000)
 
     def seconds(self, repeats: int = 5) -> float:
-        """Median seconds of the work."""
+        """Median seconds of the work, once it finds its data in the caches."""
         times = []
-        for _ in range(repeats):
+        for _ in range(repeats + WARM_UP):
             started = time.perf_counter()
             self.torch.conv2d(self.image, self.kernel, padding=1)
             self.long.relu()
             times.append(time.perf_counter() - started)
-        return statistics.median(times)
+        return statistics.median(times[WARM_UP:])
 
 
 def _in_turn(members: list[Chain]) -> list[list[list[float]]]:

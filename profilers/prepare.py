@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -176,7 +177,8 @@ def _source(graph: PartitionGraph, _inputs: Values, folder: Path, _fused_attenti
             raise _refused(graph, i, "source for torch.compile", ValueError("it was exported for a fixed batch"))
         piece.graph.set_codegen(fx.graph.CodeGen())
         code = piece.graph.python_code("self")
-        foreign = {name.split(".")[0] for name in code.globals} - _PORTABLE
+        used = [name for name in code.globals if re.search(rf"\b{re.escape(name)}\b", code.src)]
+        foreign = {name.split(".")[0] for name in used} - _PORTABLE
         if foreign:
             raise _refused(graph, i, "source for torch.compile", ValueError(f"it uses {', '.join(sorted(foreign))}"))
         texts.append(code.src.replace("def forward(", f"def piece_{i:03}(", 1) + "\n")

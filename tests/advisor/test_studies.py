@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ import torch
 import advisor
 from advisor import profilers
 from advisor.batches import carried
+from advisor.choosing import LeakageLimits, reasons
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import AdvisorError, CutError
+from advisor.estimate import Estimate
 from advisor.estimators.attacking import defended
 from advisor.estimators.study import study
 from advisor.pricing import Pricer
@@ -48,6 +51,28 @@ def test_int8_sends_a_byte_an_element_and_its_range(pricer):
     assert plan.predicted["bytes"].value == 24 * 4 * 4 + 8
     bare = pricer.price(plan.cut, NoDefense())
     assert plan.predicted["link_latency"].value < bare.predicted["link_latency"].value
+
+
+def test_energy_of_a_plan_is_that_of_what_it_sends(pricer):
+    """Against the formula: power × edge time + radio power × time on air; the smaller wire pays less."""
+    cut, board = pricer.graph.cut("block2.2"), profilers.device("jetson-nano")
+    nano = replace(pricer, profile=pricer.profile.joined(advisor.profile(pricer.graph, "jetson-nano")))
+    bare, small = (nano.price(cut, defense).predicted for defense in (NoDefense(), Quantize8()))
+    for found in (bare, small):
+        up, down = found["bytes"].value * 8 / pricer.link.up, pricer.graph.cuts[-1].bytes * 8 / pricer.link.down
+        radio = pricer.link.tx_power * up + pricer.link.rx_power * down
+        assert found["edge_energy"].value == pytest.approx(board.active_power * found["edge_latency"].value + radio)
+    assert bare["edge_energy"].value == pytest.approx(nano.profile["edge_energy"].at(cut).value)
+    assert small["edge_energy"].value < bare["edge_energy"].value
+    assert bare["edge_swap"].value == 0
+
+
+def test_a_plan_that_does_not_fit_says_so(pricer):
+    plan = pricer.price(pricer.graph.cut("block2.2"), NoDefense())
+    large = replace(plan, predicted={**plan.predicted, "edge_swap": Estimate.exact(3e9, "B")})
+    said = " ".join(reasons(large, [large], LeakageLimits(None, None, asked=False)))
+    assert "does not fit the device's memory: 2.79 GiB would be swapped" in said
+    assert "swapped" not in " ".join(reasons(plan, [plan], LeakageLimits(None, None, asked=False)))
 
 
 def test_more_noise_leaks_less_and_costs_more_accuracy(pricer):

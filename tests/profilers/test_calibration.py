@@ -69,8 +69,8 @@ def test_the_left_out_error_is_that_of_leaving_out() -> None:
 def small() -> list[Chain]:
     """Chains that take little time."""
     rng = random.Random(1)
-    drawn = [chain(rng) for _ in range(200)]
-    return [one for one in drawn if sum(s.operator.macs + s.operator.weights for s in one.steps) < 3e7][:40]
+    drawn = [chain(rng) for _ in range(300)]
+    return [one for one in drawn if sum(s.operator.macs + s.operator.weights for s in one.steps) < 3e7][:90]
 
 
 def test_shapes_are_described_as_torch_computes_them(small: list[Chain]) -> None:
@@ -106,7 +106,8 @@ class Recorder(torch.fx.Interpreter):
 def test_a_network_is_described_as_the_chains_are(small: list[Chain]) -> None:
     """What is learnt of an operator in a chain is looked up for the same one in a network."""
     compared = 0
-    for one in small[:12]:
+    any_batch = [one for one in small if not any(s.name in ("view.default", "reshape.default") for s in one.steps)]
+    for one in any_batch[:12]:
         module, given = microbenchmarks.built(one, stamped=False)
         graph = trace(module.eval(), given)
         found = {replace(o, since=0, near=0) for piece in operators(graph) for o in piece if o.kind != "view"}
@@ -159,7 +160,7 @@ def test_a_copy_knows_how_much_lies_together() -> None:
 
 def test_operators_of_a_network(graph: PartitionGraph) -> None:
     found = [o for piece in operators(graph) for o in piece]
-    assert [o.kind for o in found] == ["conv", "pass", "conv", "norm", "add", "pass", "view", "linear"]
+    assert [o.kind for o in found] == ["conv_gemm", "pass", "conv_gemm", "norm", "add", "pass", "view", "row"]
     assert found[0].macs == 27 * 4 * 64
     assert (found[0].channels, found[0].kernel, found[0].weights) == (3, 9, 112)
     counted = macs.count(graph)

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
+from advisor.estimate import Estimate
 from advisor.graph import PartitionGraph
 from advisor.profilers import energy
 from advisor.profilers.catalog import device
@@ -41,3 +43,20 @@ def test_unknown_power_is_not_a_number_with_a_reason(graph: PartitionGraph) -> N
     assert math.isnan(column.values[-1])
     assert "no sourced active power of snapdragon-8-gen-3" in column.why[-1]
     assert column.values[0] > 0  # raw input: the radio alone
+
+
+def test_what_a_defense_sends_is_what_the_radio_pays(graph: PartitionGraph) -> None:
+    nano, wifi = device("jetson-nano"), link("wifi-jointdnn")
+    edge = Estimate.of_mean(np.array([0.1, 0.2, 0.3]), "s")
+    whole, half, nothing = (energy.edge_energy(nano, wifi, edge, sent, 0.0) for sent in (1e6, 5e5, 0.0))
+    assert nothing.value == pytest.approx(10 * 0.2)
+    assert whole.value - nothing.value == pytest.approx(2 * (half.value - nothing.value))
+    assert whole.low == pytest.approx(10 * edge.low + whole.value - nothing.value)
+    assert whole.source == "estimated"
+
+
+def test_energy_without_a_source_says_why() -> None:
+    found = energy.edge_energy(device("snapdragon-8-gen-3"), link("wpt-lte"), Estimate.exact(0.1, "s"), 1e3, 10.0)
+    assert math.isnan(found.value)
+    assert "no sourced active power of snapdragon-8-gen-3" in found.method
+    assert "no sourced radio power of wpt-lte" in found.method

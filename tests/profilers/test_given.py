@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,18 @@ def test_edge_times_are_the_given_ones_and_the_link_is_the_one_that_is_asked_for
     assert found["latency"].values == pytest.approx(parts)
     assert found.provenance["device"]["key"] == earlier.provenance["device"]["key"]
     assert found.provenance["link"]["key"] == "wifi-jointdnn"
+
+
+def test_energy_is_that_of_the_measured_device_over_the_link_that_is_asked_for(graph: PartitionGraph) -> None:
+    """Whatever link the earlier profile had, and through a file."""
+    cost = profilers.profile(graph, "jetson", "wifi", "t4")
+    earlier = profilers.profile(graph, "jetson-nano", "wpt-lte", "t4")
+    assert np.isnan(earlier["edge_energy"].values[1])  # nobody published the power of that radio
+    found = given.joined(cost, Profile.from_json(json.loads(json.dumps(earlier.to_json()))))["edge_energy"]
+    assert found.values == pytest.approx(profilers.profile(graph, "jetson-nano", "wifi", "t4")["edge_energy"].values)
+    silent = given.joined(profilers.profile(graph, "jetson", "wpt-lte", "t4"), earlier)["edge_energy"]
+    assert silent.why[1] == "no sourced radio power of wpt-lte"
+    assert silent.values[-1] == found.values[-1]
 
 
 def test_a_file_that_was_cut_off_or_is_of_a_newer_version(graph: PartitionGraph, tmp_path: Path) -> None:
