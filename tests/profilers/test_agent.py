@@ -151,6 +151,19 @@ def test_halves_are_as_they_were_timed_and_the_gaps_are_said() -> None:
         assert text in found.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("width", "says"),
+    [(0.001, "each half pays for its own call"), (0.1, "the machine was not steady")],
+)
+def test_a_wide_gap_is_explained(width: float, says: str) -> None:
+    """By noise where the intervals reach as far, else by what splitting costs; at the cut where it is widest."""
+    times = {"whole": 0.5, "edge:1": 0.2, "cloud:1": 0.31, "edge:2": 0.3, "cloud:2": 0.25}
+    result = {**RESULT, "times": {name: (t, t - width, t + width) for name, t in times.items()}}
+    (note,) = tally.halves(result, 4, FACTS, "there").notes
+    reach = 100 * 3**0.5 * width / 0.5
+    assert f"at most +10.0 % (at cut 2, where the three medians are known to ±{reach:.1f} % together: {says}" in note
+
+
 def test_a_result_that_stopped_early_is_refused() -> None:
     with pytest.raises(AdvisorError, match=r"there timed no more than 3 of 5 halves"):
         tally.halves(RESULT, 4, FACTS, "there")
