@@ -244,10 +244,12 @@ class Torch(Runtime):
         return [*found, (["piece:%d" % (i + 1) for i in range(last)], steps, inputs)]  # noqa: UP031
 
     def _load(self, job: dict[str, Any], folder: str) -> list[Any]:
-        return [self.torch.jit.load(os.path.join(folder, name), map_location=self.where) for name in job["pieces"]]
+        torch: Any = self.torch
+        return [torch.jit.load(os.path.join(folder, name), map_location=self.where) for name in job["pieces"]]
 
     def _ready(self, pieces: Sequence[Any], inputs: tuple[Any, ...]) -> Any:
-        return self.torch.jit.trace(self._chain(pieces), inputs, check_trace=False)
+        torch: Any = self.torch
+        return torch.jit.trace(self._chain(pieces), inputs, check_trace=False)
 
     def _alone(self, pieces: Sequence[Any], carried: Sequence[Any]) -> list[Any]:
         return list(pieces)

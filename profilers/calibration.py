@@ -49,22 +49,16 @@ class Kind:
     """One kind of operator.
 
     Attributes:
-        seconds_per_op, seconds_per_mac, seconds_per_byte, seconds_per_weight_byte: of the roofline; bytes are those of
-            activations, which are mostly in the caches, and weights, which mostly are not.
-        seconds_per_cold_op, seconds_per_chilled_op: of a call whose code has left the caches since it last ran, and of
-            one behind an operator that filled them.
+        roofline: `[6]`, seconds for each factor of `Operator.row`: a call, a multiply-add, a byte of activations (which
+            are mostly in the caches), a byte of weights (which mostly are not), a call whose code has left the caches
+            since it last ran, and a call behind an operator that filled them.
         points: `[benchmarks, 8]`, see `Operator.point`.
         coefficients: `[benchmarks]` of the Gaussian process.
-        length: its length scale.
         log_sd: of ln(measured / predicted), each benchmark left out once.
+        length: scale of the Gaussian process.
     """
 
-    seconds_per_op: float
-    seconds_per_mac: float
-    seconds_per_byte: float
-    seconds_per_weight_byte: float
-    seconds_per_cold_op: float
-    seconds_per_chilled_op: float
+    roofline: np.ndarray
     points: np.ndarray
     coefficients: np.ndarray
     log_sd: float
@@ -72,9 +66,8 @@ class Kind:
 
     def seconds(self, operator: Operator) -> float:
         """Of one operator."""
-        base = sum(getattr(self, name) * factor for name, factor in zip(_ROOFLINE, operator.row(), strict=True))
         alike = _likeness(np.array([operator.point()]), self.points, self.length)[0]
-        return base * math.exp(float(alike @ self.coefficients))
+        return float(self.roofline @ operator.row()) * math.exp(float(alike @ self.coefficients))
 
 
 def fit(timed: Sequence[Timed]) -> dict[str, Kind]:
@@ -96,7 +89,7 @@ def _fit(members: Sequence[Operator], seconds: np.ndarray) -> Kind:
     level = float(residual.mean())  # what relative squares underestimate
     tried = (_process(points, residual - level, length, noise) for length in LENGTHS for noise in NOISES)
     weights, error, length = min(tried, key=lambda found: found[1])
-    return Kind(*(parameters * math.exp(level)).tolist(), points, SPREAD**2 * weights, error, length)
+    return Kind(parameters * math.exp(level), points, SPREAD**2 * weights, error, length)
 
 
 def _process(points: np.ndarray, residual: np.ndarray, length: float, noise: float) -> tuple[np.ndarray, float, float]:
@@ -145,7 +138,7 @@ def _threads(count: int) -> Iterator[None]:
 
 def _piece(members: Sequence[Operator], kinds: Mapping[str, Kind]) -> tuple[float, float]:
     """Seconds and their standard error; operators of one kind err together, which overstates it rather than not."""
-    alike = [next(kinds[name] for name in (o.kind, _KIN.get(o.kind), "pass", *kinds) if name in kinds) for o in members]
+    alike = [next(kinds[k] for k in (o.kind, _KIN.get(o.kind, ""), "pass", *kinds) if k in kinds) for o in members]
     times = [(kind.seconds(o), kind.log_sd) for kind, o in zip(alike, members, strict=True)]
     return math.fsum(t for t, _ in times), math.fsum(t * sd for t, sd in times)
 
@@ -177,7 +170,8 @@ def toml(name: str, kinds: Mapping[str, Kind], facts: Mapping[str, Any], threads
     ]
     for kind, found in kinds.items():
         lines += ["", f"[calibrations.{name}.{kind}]"]
-        lines += [f"{key} = {getattr(found, key):.6g}" for key in _NUMBERS]
+        numbers = (*found.roofline.tolist(), found.log_sd, found.length)
+        lines += [f"{key} = {value:.6g}" for key, value in zip(_NUMBERS, numbers, strict=True)]
         rows = np.column_stack([found.points, found.coefficients])
         lines += ["points = [", *(f"  [{', '.join(f'{v:.4g}' for v in row)}]," for row in rows), "]"]
     return "\n".join(lines) + "\n"
@@ -220,4 +214,4 @@ def _kind(path: str, kind: str, row: Mapping[str, Any]) -> Kind:
     plausible = all(math.isfinite(v) and v >= 0 for v in numbers) and np.isfinite(table).all() and sum(roofline) > 0
     if not plausible or table.ndim != 2 or table.shape[1] != POINT + 1 or numbers[0] > 10 or not length:
         raise AdvisorError(f"{path}: the calibration of {kind} has absurd figures.", "Run `advisor calibrate` again.")
-    return Kind(*roofline, table[:, :POINT], table[:, POINT], log_sd, length)
+    return Kind(np.array(roofline), table[:, :POINT], table[:, POINT], log_sd, length)

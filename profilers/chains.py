@@ -134,9 +134,10 @@ class _Drawing:
         sources = sources or (self.now,)
         given = [self.shapes[i] for i in sources]
         weights = sum(map(math.prod, held))
+        window = float(math.prod(options[0])) if name in ("max_pool2d.default", "avg_pool2d.default") else 1.0
         form = Convolution(*options) if name == "conv2d.default" else None
         read, written = float(sum(map(math.prod, given))), float(math.prod(shape))
-        operator = described(name, held, given, read, written, float(weights), form, run, view)
+        operator = described(name, held, given, read, written, float(weights), form, run, view, window)
         if operator.macs > self.most or written > ELEMENTS or weights > WEIGHTS:
             return False
         self.steps.append(Step(name, sources, held, options, shape, operator))

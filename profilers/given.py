@@ -62,4 +62,5 @@ def noun(kind: type[Noun], row: Mapping[str, Any]) -> Noun:
     """A device or link from a profile's provenance, where an unknown figure is null."""
     names = [field.name for field in dataclasses.fields(kind)]
     told = {name: row[name] for name in names if row.get(name) is not None}
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in told.items()})
+    plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+    return kind(**plain)

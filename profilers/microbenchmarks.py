@@ -112,28 +112,33 @@ def built(one: Chain, stamped: bool = True) -> tuple[Any, Any]:
     import torch
     from torch import fx
 
-    root, graph = torch.nn.Module(), fx.Graph()
+    root, graph, generator = torch.nn.Module(), fx.Graph(), torch.Generator().manual_seed(0)
+    noise = torch.randn(2**18, generator=generator)
     values = [graph.placeholder("given")]
     stamps = [graph.call_function(time.perf_counter)] if stamped else []
     for number, step in enumerate(one.steps):
         held = []
-        for i, shape in enumerate(step.held):
+        for i in range(len(step.held)):
             label = f"held_{number}_{i}"
-            root.register_buffer(label, torch.full(shape, _scale(step, i)))
+            root.register_buffer(label, _weights(noise, step, i))
             held.append(graph.get_attr(label))
         values.append(_call(torch, graph, step, [values[i] for i in step.sources], held))
         if stamped:
             stamps.append(graph.call_function(time.perf_counter))
     graph.output(tuple(stamps) or values[-1])
-    return fx.GraphModule(root, graph), torch.rand((1, *one.shape), generator=torch.Generator().manual_seed(0))
+    return fx.GraphModule(root, graph), torch.rand((1, *one.shape), generator=generator)
 
 
-def _scale(step: Step, index: int) -> float:
-    """Weights that keep numbers as large as they are: ones too small for the usual format would be slow."""
-    if step.name.startswith(("conv", "linear")) and index == 0:
-        shape = step.held[0]
-        return shape[0] / max(1.0, math.prod(shape))
-    return 0.5
+def _weights(noise: Any, step: Step, index: int) -> Any:
+    """Random matrices that keep numbers about as large as they are, as in a network, and plain further parameters.
+
+    A maximum over numbers that are all alike would be quick, and ones too small for the usual format would be slow.
+    """
+    shape, size = step.held[index], math.prod(step.held[index])
+    if index or not step.name.startswith(("conv", "linear")):
+        return noise.new_full(shape, 0.5)
+    repeated = noise.repeat(-(-size // len(noise)))[:size].view(shape)
+    return repeated.mul_(math.sqrt(2 * shape[0] / size))
 
 
 def _call(torch: Any, graph: Any, step: Step, given: list[Any], held: list[Any]) -> Any:

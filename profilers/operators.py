@@ -56,7 +56,7 @@ class Operator:
 
     Attributes:
         kind: one of `KINDS`.
-        macs: multiply-adds; of a copy, how many stretches it copies.
+        macs: multiply-adds; of a pool, comparisons or additions; of a copy, how many stretches it copies.
         read, written: activation elements.
         weights: parameter elements.
         channels: that one multiply-add chain runs over: input channels a group, or features; of a copy, how many
@@ -98,7 +98,7 @@ class Operator:
 def in_turn(members: Sequence[Operator]) -> list[Operator]:
     """Operators that run one after the other, again and again, with what goes by between them."""
     last: dict[str, float] = {}
-    found, gone = [], 0.0
+    found, gone = list[Operator](), 0.0
     for _ in range(2):  # the first time round tells what is left of it
         found = []
         for one in members:
@@ -127,8 +127,9 @@ def operator(graph: PartitionGraph, node: fx.Node) -> Operator:
     shapes = [tuple(tensor.shape) for tensor in held]
     run = _run(graph, node) if _kind(str(node.target)) == "copy" else 1.0
     return described(
-        str(node.target), shapes, _shapes(graph, node), read, written, weights, _convolution(node, shapes), run
-    )
+        str(node.target), shapes, _shapes(graph, node), read, written, weights, _convolution(node, shapes), run,
+        window=_window(node),
+    )  # fmt: skip
 
 
 def described(
@@ -141,6 +142,7 @@ def described(
     form: Convolution | None = None,
     run: float = 1.0,
     view: bool = False,
+    window: float = 1.0,
 ) -> Operator:
     """An operator from its name and shapes.
 
@@ -152,8 +154,9 @@ def described(
         form: of a convolution.
         run: elements that lie together in what a copy reads.
         view: whether it only looks at its input in another way.
+        window: positions of a pool's.
     """
-    kind, macs, channels, window = _kind(name), 0.0, 1.0, 1.0
+    kind, macs, channels = _kind(name), 0.0, 1.0
     if view or kind in ("view", "chunk"):
         kind, read, written, weights = "chunk" if kind == "chunk" else "view", 0.0, 0.0, 0.0
     elif kind == "conv" and held:
@@ -165,6 +168,8 @@ def described(
     elif kind == "attention" and len(given) > 1:
         channels, keys = given[0][-1], given[1][-2] if len(given[1]) > 1 else 1
         macs = (2.0 if len(given) > 2 else 1.0) * math.prod(given[0]) * keys
+    elif kind in ("max_pool", "avg_pool"):
+        macs = written * window
     elif kind == "copy":
         channels, macs = run, written / max(run, given[0][-1] if given and given[0] else 1.0)
     elif kind in ("conv", "linear", "attention"):
@@ -200,7 +205,7 @@ def _slow(
 
     one, weight = torch.empty(1, *image), torch.empty(kernel)
     places = (list(stride), list(padding), list(dilation), False, [0] * len(stride), 1)
-    return "Slow" in str(torch._C._select_conv_backend(one, weight, None, *places))  # type: ignore[attr-defined]
+    return "Slow" in str(torch._C._select_conv_backend(one, weight, None, *places))
 
 
 def _convolution(node: fx.Node, held: Sequence[Sequence[int]]) -> Convolution | None:
@@ -211,6 +216,14 @@ def _convolution(node: fx.Node, held: Sequence[Sequence[int]]) -> Convolution | 
     given = [*node.args[3:7], *([1, 0, 1, 1][len(node.args[3:7]) :])]
     stride, padding, dilation = (_each(value, rank) for value in given[:3])
     return Convolution(stride, padding, dilation, given[3] if isinstance(given[3], int) else 1)
+
+
+def _window(node: fx.Node) -> float:
+    """Positions of a pool's window; 1 of what is none, or of one that adapts to its input."""
+    if "_pool" not in str(node.target) or "adaptive" in str(node.target):
+        return 1.0
+    rank = 3 if "pool3d" in str(node.target) else 1 if "pool1d" in str(node.target) else 2
+    return float(math.prod(_each(node.args[1], rank)))
 
 
 def _each(value: object, rank: int) -> list[int]:
