@@ -21,7 +21,10 @@ ELEMENTS, WEIGHTS = 3.3e6, 1.1e8
 MACS = (2e6, 2e9)
 """The most of one operator, drawn chain by chain between these: most chains are of small operators, as networks are."""
 
-SIDES = (224, 112, 112, 56, 56, 56, 64, 35, 32, 28, 28, 28, 17, 16, 14, 14, 14, 8, 7, 7, 7)
+STEM = 600.0
+"""Multiply-adds for each element of a chain's input that are always allowed: a network's first layer takes these."""
+
+SIDES = (224, 224, 224, 112, 112, 56, 56, 56, 64, 35, 32, 28, 28, 28, 17, 16, 14, 14, 14, 8, 7, 7, 7)
 TOKENS = (16, 49, 50, 64, 128, 196, 197, 257, 784, 3136)
 
 
@@ -92,7 +95,7 @@ def _start(rng: random.Random) -> Shape:
         return (tokens, 32 * max(1, _near(rng, 64, min(1280.0, ELEMENTS / 4 / tokens)) // 32))
     side = rng.choice(SIDES)
     if side == 224:
-        return (rng.choice((3, 3, 16, 32, 64)), side, side)
+        return (rng.choice((3, 3, 3, 3, 16, 32, 64)), side, side)
     return (_width(rng, 8, min(2048.0, ELEMENTS / side**2)), side, side)
 
 
@@ -114,7 +117,7 @@ class _Drawing:
         self.shapes: list[Shape] = [shape]
         self.steps: list[Step] = []
         self.now = 0
-        self.most = math.exp(rng.uniform(*map(math.log, MACS)))
+        self.most = max(math.exp(rng.uniform(*map(math.log, MACS))), min(MACS[1], STEM * math.prod(shape)))
         self.place, self.repeated = (0, 0), False
         self.widths: dict[tuple[int, int], int] = {}
 

@@ -39,7 +39,7 @@ def benchmarks(count: int, seed: int = 0) -> list[microbenchmarks.Timed]:
 
 @pytest.fixture(scope="module")
 def kinds() -> dict[str, calibration.Kind]:
-    return calibration.fit(benchmarks(4000))
+    return calibration.fit(benchmarks(2500))
 
 
 def test_operators_that_were_not_timed_are_predicted(kinds: dict[str, calibration.Kind]) -> None:
