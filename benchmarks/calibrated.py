@@ -34,7 +34,7 @@ NETWORKS = (
 
 
 def compared(name: str, device: str, usual: float, seconds: float) -> tuple[float, ...]:
-    """Median error of the edge half over the cuts, signed, as it was timed; the pace; Spearman; ± of the medians."""
+    """Median error of the edge half over the cuts, signed, at one pace; the pace; Spearman; ± of the medians."""
     with torch.random.fork_rng():
         options = {"init_weights": False} if name == "googlenet" else {}
         network = models.get_model(name, weights=None, **options).eval()
@@ -50,8 +50,8 @@ def compared(name: str, device: str, usual: float, seconds: float) -> tuple[floa
     pieces = [found["times"][f"piece:{i}"][0] for i in range(1, last + 1)]
     order = spearmanr(np.diff(edge, prepend=0.0), pieces).statistic
     width = np.median((times[:, 2] - times[:, 1]) / 2 / times[:, 0])
-    off, raw = edge * now / times[:, 0] - 1, edge / times[:, 0] - 1
-    return tuple(map(float, (np.median(np.abs(off)), np.median(off), np.median(np.abs(raw)), now - 1, order, width)))
+    off, paced = edge / times[:, 0] - 1, edge * now / times[:, 0] - 1
+    return tuple(map(float, (np.median(np.abs(off)), np.median(off), np.median(np.abs(paced)), now - 1, order, width)))
 
 
 def main(calibrating: str = "120", measuring: str = "8") -> None:
@@ -61,15 +61,17 @@ def main(calibrating: str = "120", measuring: str = "8") -> None:
         device.write_text(calibrate(seconds=float(calibrating)), encoding="utf-8")
         print(f"calibrated in {time.perf_counter() - started:.0f} s, {torch.get_num_threads()} threads")
         usual = tomllib.loads(device.read_text(encoding="utf-8"))["calibrations"]["this-machine"]["pace"]
-        print(f"{'network':20}{'error':>8}{'signed':>9}{'as timed':>10}{'pace':>8}{'Spearman':>10}{'measured ±':>12}")
+        print(
+            f"{'network':20}{'error':>8}{'signed':>9}{'at one pace':>13}{'pace':>8}{'Spearman':>10}{'measured ±':>12}"
+        )
         rows = []
         for name in NETWORKS:
-            error, signed, raw, pace, order, width = row = compared(name, str(device), usual, float(measuring))
+            error, signed, paced, pace, order, width = row = compared(name, str(device), usual, float(measuring))
             rows.append(row)
-            print(f"{name:20}{error:8.1%}{signed:+9.1%}{raw:10.1%}{pace:+8.1%}{order:10.3f}{width:12.1%}", flush=True)
-        errors, _, raws, _, orders, widths = np.array(rows).T
+            print(f"{name:20}{error:8.1%}{signed:+9.1%}{paced:13.1%}{pace:+8.1%}{order:10.3f}{width:12.1%}", flush=True)
+        errors, _, paced, _, orders, widths = np.array(rows).T
         print(f"median error {np.median(errors):.1%} (target 10 %), worst {errors.max():.1%}")
-        print(f"as timed, whatever the machine's pace: {np.median(raws):.1%}, worst {raws.max():.1%}")
+        print(f"at the calibration's pace: {np.median(paced):.1%}, worst {paced.max():.1%}")
         print(f"Spearman: median {np.median(orders):.3f}, least {orders.min():.3f} (target 0.9 each)")
         print(f"measured medians are known to ± {np.median(widths):.1%}")
 

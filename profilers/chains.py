@@ -21,9 +21,6 @@ ELEMENTS, WEIGHTS = 3.3e6, 1.1e8
 MACS = (2e6, 2e9)
 """The most of one operator, drawn chain by chain between these: most chains are of small operators, as networks are."""
 
-STEM = 600.0
-"""Multiply-adds for each element of a chain's input that are always allowed: a network's first layer takes these."""
-
 SIDES = (224, 224, 224, 112, 112, 56, 56, 56, 64, 35, 32, 28, 28, 28, 17, 16, 14, 14, 14, 8, 7, 7, 7)
 TOKENS = (16, 49, 50, 64, 128, 196, 197, 257, 784, 3136)
 
@@ -62,12 +59,16 @@ class Chain:
     steps: tuple[Step, ...]
 
 
-def chain(rng: random.Random) -> Chain:
+def chain(rng: random.Random, weights: float = math.inf) -> Chain:
     """Draw one: stages of a few operators that come again and again, as networks have them.
 
     What is repeated finds its code, and the memory that was just let go, in the caches, as in a network.
+
+    Args:
+        rng: draws it.
+        weights: the most parameter elements of the whole chain.
     """
-    drawing = _Drawing(rng, _start(rng))
+    drawing = _Drawing(rng, _start(rng), weights)
     for stage in range(rng.randint(1, STAGES)):
         if stage:
             _choice(rng, _BETWEEN if len(drawing.shape) == 3 else _ON_TOKENS)(drawing)
@@ -90,7 +91,7 @@ def _start(rng: random.Random) -> Shape:
     kind = rng.random()
     if kind < 0.07:
         return (_near(rng, 64, 25088),)
-    if kind < 0.28:
+    if kind < 0.32:
         tokens = rng.choice(TOKENS)
         return (tokens, 32 * max(1, _near(rng, 64, min(1280.0, ELEMENTS / 4 / tokens)) // 32))
     side = rng.choice(SIDES)
@@ -109,15 +110,21 @@ def _width(rng: random.Random, low: float, high: float) -> int:
     return max(step, round(exact / step) * step)
 
 
+def _usual(shape: Shape) -> float:
+    """Multiply-adds that are always allowed: of a first layer, a 3×3 convolution or an MLP as networks have them."""
+    each = max(600.0, 9.0 * shape[0]) if len(shape) == 3 else 4.0 * shape[-1]
+    return each * math.prod(shape)
+
+
 class _Drawing:
     """A chain as far as it is drawn; every draw adds its operators behind the newest value, or none where none fits."""
 
-    def __init__(self, rng: random.Random, shape: Shape) -> None:
-        self.rng = rng
+    def __init__(self, rng: random.Random, shape: Shape, weights: float) -> None:
+        self.rng, self.weights = rng, weights
         self.shapes: list[Shape] = [shape]
         self.steps: list[Step] = []
         self.now = 0
-        self.most = max(math.exp(rng.uniform(*map(math.log, MACS))), min(MACS[1], STEM * math.prod(shape)))
+        self.most = max(math.exp(rng.uniform(*map(math.log, MACS))), min(MACS[1], _usual(shape)))
         self.place, self.repeated = (0, 0), False
         self.widths: dict[tuple[int, int], int] = {}
 
@@ -141,8 +148,9 @@ class _Drawing:
         form = Convolution(*options) if name == "conv2d.default" else None
         read, written = float(sum(map(math.prod, given))), float(math.prod(shape))
         operator = described(name, held, given, read, written, float(weights), form, run, view, window)
-        if operator.macs > self.most or written > ELEMENTS or weights > WEIGHTS:
+        if operator.macs > self.most or written > ELEMENTS or weights > min(WEIGHTS, self.weights):
             return False
+        self.weights -= weights
         self.steps.append(Step(name, sources, held, options, shape, operator))
         self.shapes.append(shape)
         self.now = len(self.steps)
@@ -320,4 +328,4 @@ def _attend(d: _Drawing) -> None:
         d.now = product
 
 
-_ON_TOKENS: list[tuple[Draw, float]] = [*_EVERYWHERE, (_linear, 4.0), (_layer_norm, 1.5), (_attend, 1.6)]
+_ON_TOKENS: list[tuple[Draw, float]] = [*_EVERYWHERE, (_linear, 4.0), (_layer_norm, 1.5), (_attend, 3.0)]

@@ -15,9 +15,12 @@ from advisor.profilers import agent
 from advisor.profilers.chains import Chain, Step, chain
 from advisor.profilers.operators import Operator, in_turn
 
-CHAINS, GROUP, ROUNDS = 320, 4, 5
+CHAINS, GROUP, ROUNDS = 280, 4, 5
 """Chains in all; how many take turns, so that each finds the weights of the others in the caches, not its own; timed
 runs of each in one go."""
+
+SHARE = 4
+"""One part in so many of the machine's memory is what the parameters of a group may take."""
 
 WARM_UP = 2
 """Runs of the fixed piece of work that do not count."""
@@ -41,7 +44,8 @@ def timed(seconds: float, seed: int = 0, told: Callable[[float], None] | None = 
     import torch
 
     rng, start, pace = random.Random(seed), time.perf_counter(), Pace()
-    groups = [[chain(rng) for _ in range(GROUP)] for _ in range(CHAINS // GROUP)]
+    most = (agent._memory() or 4e9) / 4 / SHARE / GROUP
+    groups = [[chain(rng, most) for _ in range(GROUP)] for _ in range(CHAINS // GROUP)]
     visits: list[tuple[int, float, list[list[list[float]]]]] = []
     with torch.no_grad():
         for number in itertools.count():
