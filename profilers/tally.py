@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import NormalDist
 from typing import Any
 
 from advisor.errors import AdvisorError
@@ -87,17 +88,18 @@ def _gaps(result: Mapping[str, Any], edge: Sequence[Estimate], cloud: Sequence[E
     pieces = float(result["pieces"][0]) / whole - 1
     text = f"edge + cloud deviates from the whole model by at most {100 * worst:+.1f} %"
     if abs(worst) > EXPLAINED_GAP:
-        text += f" ({_explained(gaps[at], edge[at + 1], cloud[at + 1], edge[-1], at + 1)})"
+        text += f" ({_explained(gaps, at, (edge[at + 1], cloud[at + 1], edge[-1]))})"
     text += f", the pieces run one by one by {100 * pieces:+.1f} %"
     if abs(pieces) > EXPLAINED_GAP:
         text += " (each finds other data in the caches than inside the model; the clocks may have moved)"
     return text
 
 
-def _explained(gap: float, edge: Estimate, cloud: Estimate, whole: Estimate, cut: int) -> str:
-    """Whether the medians' own intervals reach as far as the gap."""
-    reach = math.hypot(*(max(e.high - e.value, e.value - e.low) for e in (edge, cloud, whole)))
-    text = f"at cut {cut}, where the three medians are known to ±{100 * reach / whole.value:.1f} % together: "
-    if abs(gap) <= reach:
+def _explained(gaps: Sequence[float], at: int, medians: Sequence[Estimate]) -> str:
+    """Whether the medians' own intervals reach as far as the gap, which is the widest of all (Bonferroni)."""
+    one, all_of_them = (NormalDist().inv_cdf(1 - 0.05 / count) for count in (1, len(gaps)))
+    reach = math.hypot(*(max(e.high - e.value, e.value - e.low) for e in medians)) * all_of_them / one
+    text = f"at cut {at + 1}, where noise alone may reach ±{100 * reach / medians[-1].value:.1f} %: "
+    if abs(gaps[at]) <= reach:
         return f"{text}the machine was not steady"
     return f"{text}each half pays for its own call and finds other data in the caches; the clocks may have moved"
