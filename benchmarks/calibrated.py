@@ -6,8 +6,9 @@ Targets: median error of the edge half over all cuts at most 10 %, Spearman at l
 time of the pieces, calibration under 3 minutes. The limit: two measurements of the same half in the same run differ by
 what `measured ±` says, and no estimate can be nearer than that. `pace` is how long a fixed piece of work took beside
 each network against during the calibration: on a shared machine it is no constant, and no calibration can know it;
-`error` is as timed, `at one pace` corrects by it. Last run (one thread of two on a shared virtual machine): median error
-6.1 %, worst network 18.5 %, least Spearman 0.927; the run before 5.3 %, 18.5 %, 0.918. Why no better: `docs/profiling.md`.
+`error` is as timed, `at one pace` corrects by it. Last run (one thread of two on a shared virtual machine): median
+error 6.1 %, worst network 18.5 %, least Spearman 0.927; the run before 5.3 %, 18.5 %, 0.918. Why no better:
+`docs/profiling.md`.
 """
 
 from __future__ import annotations
