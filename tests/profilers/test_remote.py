@@ -112,7 +112,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def nothing_is_left_behind() -> Iterator[None]:
     before = set(Path("/tmp").glob("advisor-*"))
     yield
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60  # on a busy machine the agent takes seconds to notice
     while (left := set(Path("/tmp").glob("advisor-*")) - before) and time.monotonic() < end:
         time.sleep(0.1)
     assert not {path for path in left if len(path.name) == len("advisor-") + 16}
