@@ -120,7 +120,7 @@ def nothing_is_left_behind() -> Iterator[None]:
 
 def sent(place: Path) -> Path:
     """The folder on the "device", as soon as the agent runs in it."""
-    for _ in range(600):
+    for _ in range(2400):
         for path in place.glob("advisor-*/agent.pid"):
             if path.read_text():
                 return path.parent
