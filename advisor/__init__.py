@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from advisor.exporting import export as export
     from advisor.exporting import load_export as load_export
     from advisor.graph import PartitionGraph as PartitionGraph
-    from advisor.measuring import leakage as leakage
-    from advisor.measuring import profile as profile
+    from advisor.planning.measuring import leakage as leakage
+    from advisor.planning.measuring import profile as profile
+    from advisor.planning.recommending import recommend as recommend
     from advisor.plans import Advice as Advice
     from advisor.plans import Budgets as Budgets
     from advisor.plans import Plan as Plan
     from advisor.plans import load_advice as load_advice
-    from advisor.recommending import recommend as recommend
-    from advisor.tracing import trace as trace
+    from advisor.tracing.tracer import trace as trace
 
 __version__ = "0.1.0"
 
@@ -49,12 +49,12 @@ _HOMES = {
     "attack": "advisor.estimators.attacking",
     "attack_cuts": "advisor.estimators.attacking",
     "export": "advisor.exporting",
-    "leakage": "advisor.measuring",
+    "leakage": "advisor.planning.measuring",
     "load_advice": "advisor.plans",
     "load_export": "advisor.exporting",
-    "profile": "advisor.measuring",
-    "recommend": "advisor.recommending",
-    "trace": "advisor.tracing",
+    "profile": "advisor.planning.measuring",
+    "recommend": "advisor.planning.recommending",
+    "trace": "advisor.tracing.tracer",
 }
 
 __all__ = sorted(_HOMES)

@@ -15,14 +15,14 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from advisor.cuts import Cut, TensorSpec, find_cut
-from advisor.dag import data_nodes, flat_results, levels, live_sets
+from advisor.cutting.grouping import Batching, Grouped, not_by_row
+from advisor.cutting.halves import Calling, spread, subgraph
+from advisor.cutting.naming import Names
 from advisor.errors import CutError, TraceError
-from advisor.grouping import Batching, Grouped, not_by_row
-from advisor.halves import Calling, spread, subgraph
-from advisor.inputs import InputSpec, checked, flattened
-from advisor.naming import Names
-from advisor.normalise import copies, is_view
-from advisor.symbols import expression, is_symbolic
+from advisor.tracing.dag import data_nodes, flat_results, levels, live_sets
+from advisor.tracing.inputs import InputSpec, checked, flattened
+from advisor.tracing.normalise import copies, is_view
+from advisor.tracing.symbols import expression, is_symbolic
 
 AtNode = Callable[[fx.Node, Any], None]
 Granularity = Literal["op", "layer", "block"]
@@ -103,7 +103,7 @@ class PartitionGraph:
     @cached_property
     def _live_sets(self) -> list[tuple[fx.Node, ...]]:
         """What is alive after each step of one topological order."""
-        from advisor.ordering import order_through_hull
+        from advisor.cutting.ordering import order_through_hull
 
         order = self.data_nodes if self.max_tensors == 1 else order_through_hull(self)
         return live_sets(order, self.results, self.max_tensors)
@@ -352,6 +352,6 @@ class PartitionGraph:
 
     def like(self, model: nn.Module | str) -> PartitionGraph:
         """Trace another model (the same architecture, say freshly loaded) the way this one was."""
-        from advisor.tracing import trace
+        from advisor.tracing.tracer import trace
 
         return trace(model, self.inputs, max_tensors=self.max_tensors, granularity=self.granularity)

@@ -17,7 +17,7 @@ from advisor.defenses import defense_from_json, defense_to_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
 from advisor.files import sha256, write_atomically
-from advisor.inputs import InputSpec
+from advisor.tracing.inputs import InputSpec
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -173,7 +173,7 @@ class Plan:
         Raises:
             AdvisorError: when there is no model to split.
         """
-        from advisor.halves import defended_parts
+        from advisor.cutting.halves import defended_parts
 
         return defended_parts(self._graph_of(model), self.cut, self.defense, self.tail)
 
@@ -198,7 +198,7 @@ class Plan:
         if model is None:
             graph: PartitionGraph = self.graph
             return graph
-        from advisor.tracing import trace
+        from advisor.tracing.tracer import trace
 
         inner = [len(cut.tensors) for cut in self.cuts if cut.name not in ("input", "output")]
         return trace(model, self.inputs, max_tensors=max(inner, default=1))

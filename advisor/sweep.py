@@ -15,12 +15,12 @@ from torch import Tensor, fx
 
 from advisor.columns import Column
 from advisor.cuts import Cut
+from advisor.derivatives.tangent_grams import TangentGram
+from advisor.derivatives.tangents import TangentEnergy
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Source
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, one_thread, plain_attention
-from advisor.tangent_grams import TangentGram
-from advisor.tangents import TangentEnergy
 
 Progress = Callable[[float, str], None]
 """Called with the fraction done, 0 to 1, and what is being worked on."""

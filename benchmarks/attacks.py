@@ -28,10 +28,10 @@ from torch import nn
 import advisor
 from advisor.cuts import Cut
 from advisor.errors import AdvisorError
-from advisor.estimators.alignment import STRONG
-from advisor.estimators.decoders import decoders_for
-from advisor.estimators.layouts import arrange
-from advisor.estimators.precision import Fast
+from advisor.estimators.inversion.alignment import STRONG
+from advisor.estimators.inversion.decoders import decoders_for
+from advisor.estimators.inversion.layouts import arrange
+from advisor.estimators.inversion.precision import Fast
 from advisor.graph import PartitionGraph
 
 sys.path.insert(0, str(Path(__file__).parent / "papers"))

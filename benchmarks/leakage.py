@@ -35,15 +35,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import advisor
 from advisor.columns import Column
-from advisor.cotangents import with_exact_ends
+from advisor.derivatives.cotangents import with_exact_ends
+from advisor.derivatives.exact_tangents import exact_energies
+from advisor.derivatives.tangents import tangent_energies
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators import estimators
-from advisor.estimators.alignment import QuickAlignment, mirrored_crossings
 from advisor.estimators.class_radius import ClassRadius
 from advisor.estimators.dependence import DistanceCorrelation
 from advisor.estimators.entropy import Entropy
 from advisor.estimators.fisher import Fisher
 from advisor.estimators.gpz import block_cuts
+from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_crossings
 from advisor.estimators.linear import LinearInversion
 from advisor.estimators.study import (
     probes_for,
@@ -51,10 +53,8 @@ from advisor.estimators.study import (
     tangent_samples,
     targets_for,
 )
-from advisor.exact_tangents import exact_energies
 from advisor.graph import PartitionGraph
 from advisor.sweep import PANEL_SAMPLES, CutView, Estimator, sweep
-from advisor.tangents import tangent_energies
 from benchmarks.headline.cases import CASES, resnet20
 from benchmarks.headline.estimates import Derivatives
 

@@ -20,7 +20,8 @@ import torch
 from torchvision import models
 
 import advisor
-from advisor.profilers import agent, measured
+from advisor.profilers import measured
+from advisor.profilers.boards import agent
 
 NETWORKS = ("resnet18", "mobilenet_v2", "densenet121", "vit_b_16")
 

@@ -2,7 +2,7 @@
 
     python benchmarks/tracers.py
 
-The models are those of tests/advisor/test_fallbacks.py: some to be taken, some to be refused, as their branches or
+The models are those of tests/advisor/tracing/test_fallbacks.py: some to be taken, some to be refused, as their branches or
 sizes follow the input, or as nothing could be cut. A graph is exact where it gives what the model gives for 2, 3 and 5
 samples of other values. Limit: the advisor takes exactly the first and refuses the others. Exits 1 where it is passed.
 """
@@ -24,10 +24,11 @@ from torch.export import Dim
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from advisor.fallbacks import same
+from tests.advisor.tracing.tracer.test_fallbacks import REFUSED, TAKEN, built, numbers
+
 from advisor.loading.torchscript import convert
-from advisor.tracing import trace
-from tests.advisor.test_fallbacks import REFUSED, TAKEN, built, numbers
+from advisor.tracing.fallbacks import same
+from advisor.tracing.tracer import trace
 
 DYNAMIC = ({0: Dim.AUTO},)
 TRACERS: dict[str, Callable[[nn.Module], Any]] = {

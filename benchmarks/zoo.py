@@ -38,9 +38,9 @@ from zoo_entries import Entry
 
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
-from advisor.inputs import arguments
 from advisor.preserve import plain_attention
-from advisor.tracing import trace
+from advisor.tracing.inputs import arguments
+from advisor.tracing.tracer import trace
 
 MAX_RATIO = 2.0
 NOTICEABLE = 1.0  # seconds of bare export below which the ratio is noise

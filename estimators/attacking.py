@@ -16,11 +16,11 @@ from advisor.crossings import Walks
 from advisor.cuts import Cut
 from advisor.defenses import Defense, NoDefense
 from advisor.errors import AdvisorError, DataError
-from advisor.estimators.alignment import BUDGETS
 from advisor.estimators.attacks import ATTACKS, Attack
 from advisor.estimators.attacks.base import Effort, Known, Recovered, Scene
 from advisor.estimators.attacks.channel import Channel
 from advisor.estimators.attacks.sides import Sides, classes_of, known_of, sides_of
+from advisor.estimators.inversion.alignment import BUDGETS
 from advisor.estimators.scoring import AttackResult, reidentification, score_ids, score_inputs, score_labels
 from advisor.estimators.study import pixels_of
 from advisor.graph import PartitionGraph

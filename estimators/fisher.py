@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import torch
 
+from advisor.derivatives.tangents import TangentEnergy
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
-from advisor.tangents import TangentEnergy
 
 PRIOR_SMOOTHING = 0.1
 """Standard deviation s, in input units, of the smoothing under which the prior holds at most 1/s² an element."""

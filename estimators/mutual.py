@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from advisor.estimate import Estimate
-from advisor.estimators.decoders import principal_components
 from advisor.estimators.grams import flat_pixels, remembered, roles
+from advisor.estimators.inversion.decoders import principal_components
 from advisor.estimators.linear import linear_weights
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from advisor.derivatives.tangent_grams import TangentGram
 from advisor.estimate import Estimate, Source
 from advisor.estimators.limits import upper_limit
 from advisor.estimators.spread import jackknife_corrected
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
-from advisor.tangent_grams import TangentGram
 
 _TINY = 1e-300
 

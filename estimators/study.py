@@ -12,21 +12,21 @@ from torch import Tensor
 
 from advisor.batches import first_scores
 from advisor.columns import Column, Profile
-from advisor.cotangents import with_exact_ends, with_reverse_mode
-from advisor.embeddings import looked_up
+from advisor.data.samples import split_holdout
+from advisor.derivatives.cotangents import with_exact_ends, with_reverse_mode
+from advisor.derivatives.embeddings import looked_up
+from advisor.derivatives.exact_tangents import EXACT_ELEMENTS, exact_energies
+from advisor.derivatives.tangent_grams import TangentGram, tangent_grams
+from advisor.derivatives.tangents import TangentEnergy, tangent_energies
 from advisor.errors import AdvisorError, DataError
-from advisor.estimators.alignment import QuickAlignment, mirrored_crossings
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.images import PICTURE_SIDE, is_image_batch, pictures, ssim
+from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_crossings
 from advisor.estimators.noise import NoiseCurve, NoiseCurves
 from advisor.estimators.score import score_columns
 from advisor.estimators.zone import Zone, ZoneThresholds, find_zone
-from advisor.exact_tangents import EXACT_ELEMENTS, exact_energies
 from advisor.graph import PartitionGraph
-from advisor.samples import split_holdout
 from advisor.sweep import Estimator, NotMeasurableError, Progress, Targets, panel_size, sweep
-from advisor.tangent_grams import TangentGram, tangent_grams
-from advisor.tangents import TangentEnergy, tangent_energies
 
 PROBES = 4
 MOST_PROBES = 24

@@ -95,8 +95,8 @@ def estimate(graph: PartitionGraph, key: str | Device, extra: str | Path | None 
 def _of_batch(graph: PartitionGraph, machine: Device, batch: int) -> Estimate:
     from advisor.errors import AdvisorError
     from advisor.profilers.catalog import is_remote
-    from advisor.profilers.features import edge_work
-    from advisor.profilers.fits import fit_for
+    from advisor.profilers.published.features import edge_work
+    from advisor.profilers.published.fits import fit_for
     from advisor.profilers.setting import Setting
     from advisor.profilers.throughput import batched
 

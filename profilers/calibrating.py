@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from advisor.errors import AdvisorError
 from advisor.preserve import left_as_found
-from advisor.profilers import agent
+from advisor.profilers.boards import agent
 from advisor.profilers.calibration import fit, toml
 from advisor.profilers.microbenchmarks import timed
 

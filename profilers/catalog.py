@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from advisor.errors import AdvisorError
+from advisor.profilers.boards.ssh import SCHEME, address
 from advisor.profilers.facts import Table, check_keys, figure, nearest, read, shipped
-from advisor.profilers.ssh import SCHEME, address
 
 PRECISION_CLASS = {"fp32": "fp32", "tf32": "fp32", "fp16": "fp16", "amp-fp16": "fp16", "int8": "int8", "w8a8": "int8"}
 """Precision as published -> which datasheet peak it runs at."""

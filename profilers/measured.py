@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
 from advisor.preserve import left_as_found
-from advisor.profilers import agent, tally
+from advisor.profilers.boards import agent, tally
+from advisor.profilers.boards.prepare import entering, one_sample, prepare
+from advisor.profilers.boards.stretches import Stretches
 from advisor.profilers.halves import Halves
-from advisor.profilers.prepare import entering, one_sample, prepare
-from advisor.profilers.stretches import Stretches
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
@@ -138,6 +138,6 @@ def _modules(graph: PartitionGraph) -> Callable[[int, int], Step]:
 
 
 def _whole(graph: PartitionGraph) -> Step:
-    from advisor.halves import Grouped
+    from advisor.cutting.halves import Grouped
 
     return graph.module if graph.fixed_batch is None else Grouped(graph.module, graph.fixed_batch)

@@ -75,7 +75,7 @@ def peak_activations(graph: PartitionGraph) -> tuple[float, ...]:
     what crosses stays. Only the crossing tensors are alive at a cut, so that the peak of a half is the largest peak of
     its pieces.
     """
-    from advisor.symbols import is_symbolic
+    from advisor.tracing.symbols import is_symbolic
 
     sizes: dict[fx.Node, float] = {}
     roots: dict[fx.Node, frozenset[fx.Node]] = {}

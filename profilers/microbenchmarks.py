@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from advisor.profilers import agent
+from advisor.profilers.boards import agent
 from advisor.profilers.chains import Chain, Step, chain
 from advisor.profilers.operators import Operator, in_turn
 

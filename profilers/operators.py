@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from advisor.profilers.features import item_size
+from advisor.profilers.published.features import item_size
 
 if TYPE_CHECKING:
     from torch import fx

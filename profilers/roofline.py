@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from advisor.estimate import Estimate
 from advisor.profilers.catalog import Device
-from advisor.profilers.features import Work, cloud_work, edge_work
-from advisor.profilers.fits import Fit, fit_for
 from advisor.profilers.halves import Halves
+from advisor.profilers.published.features import Work, cloud_work, edge_work
+from advisor.profilers.published.fits import Fit, fit_for
 
 PARTS_NOTE = "the interval was learnt on whole networks: a part of one may deviate more"
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from advisor.profilers import calibration, macs, measured, remote, roofline
+from advisor.profilers import calibration, macs, measured, roofline
+from advisor.profilers.boards import remote
 from advisor.profilers.catalog import LOCAL, Device, is_remote
-from advisor.profilers.features import Work, piece_work
 from advisor.profilers.halves import Halves
 from advisor.profilers.measured import Progress
 from advisor.profilers.network import Link
+from advisor.profilers.published.features import Work, piece_work
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph

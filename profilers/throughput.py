@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from advisor.columns import Column
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.profilers.features import Work
-from advisor.profilers.fits import Fit
 from advisor.profilers.network import Link
+from advisor.profilers.published.features import Work
+from advisor.profilers.published.fits import Fit
 from advisor.profilers.setting import Setting
 from advisor.profilers.transfer import COPY_RATE, download, serialisation, upload
 

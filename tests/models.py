@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from advisor.graph import PartitionGraph
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
 
 # ---- shapes of graphs -------------------------------------------------------------------------------------------
 

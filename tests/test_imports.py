@@ -14,19 +14,19 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = {"advisor": "advisor", "profilers": "advisor.profilers", "estimators": "advisor.estimators",
            "reports": "advisor.reports"}  # fmt: skip
 
-COMMAND_LINE = ("advisor.cli", "advisor.commands", "advisor.__main__", "advisor.progress")
+COMMAND_LINE = ("advisor.cli", "advisor.commands", "advisor.__main__", "advisor.commands.progress")
 LIBRARY = (
-    "advisor.answering",
-    "advisor.choosing",
-    "advisor.measuring",
-    "advisor.pictures",
-    "advisor.pricing",
-    "advisor.u_shape",
-    "advisor.recommending",
-    "advisor.stages",
-    "advisor.studies",
-    "advisor.suggesting",
-    "advisor.verifying",
+    "advisor.planning.answering",
+    "advisor.planning.choosing",
+    "advisor.planning.measuring",
+    "advisor.planning.pictures",
+    "advisor.planning.pricing",
+    "advisor.planning.u_shape",
+    "advisor.planning.recommending",
+    "advisor.planning.stages",
+    "advisor.planning.studies",
+    "advisor.planning.suggesting",
+    "advisor.planning.verifying",
 )
 """The search and the API; every other module of `advisor/` is ground."""
 
@@ -40,19 +40,19 @@ MAY_IMPORT = {
 }
 PUBLIC = {
     ("advisor", "advisor.estimators.attacking"),  # the lazy public surface, for type checkers only
-    ("advisor", "advisor.measuring"),
-    ("advisor", "advisor.recommending"),
+    ("advisor", "advisor.planning.measuring"),
+    ("advisor", "advisor.planning.recommending"),
     ("advisor.plans", "advisor.reports.html"),  # Advice.save writes the page
 }
 """The few imports that go up on purpose."""
 
 HOMES = {
     "fvcore": ("advisor.profilers.macs",),
-    "optuna": ("advisor.studies",),
+    "optuna": ("advisor.planning.studies",),
     "typer": ("advisor.cli", "advisor.commands"),
     "matplotlib": ("advisor.reports",),
     "jinja2": ("advisor.reports",),
-    "networkx": ("advisor.hull",),
+    "networkx": ("advisor.cutting.hull",),
     "torchmetrics": ("advisor.estimators",),
 }
 

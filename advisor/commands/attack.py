@@ -15,16 +15,16 @@ from advisor.commands.attacked import show_all
 from advisor.commands.exits import exit_codes, say
 from advisor.commands.outputs import answer_only, screen
 from advisor.commands.prepared import Wanted
+from advisor.commands.progress import StageProgress
 from advisor.errors import AdvisorError
-from advisor.progress import StageProgress
 
 if TYPE_CHECKING:
     from advisor.cuts import Cut
+    from advisor.data.samples import Samples
     from advisor.defenses import Defense
     from advisor.estimators.scoring import AttackResult
     from advisor.graph import PartitionGraph
     from advisor.plans import Advice
-    from advisor.samples import Samples
 
 Few = Annotated[int | None, typer.Option(min=1, help="It has this many at most.", rich_help_panel=given.WHAT)]
 
@@ -171,7 +171,7 @@ def _defense(advice: Advice | None, defense: str | None) -> Defense:
 
 def _record(advice: Advice, path: Path, found: AttackResult, cut: Cut, defense: Defense, samples: Samples) -> Advice:
     """The advice with the evidence in it, its report written."""
-    from advisor.pictures import evidence_of
+    from advisor.planning.pictures import evidence_of
 
     said = advice.provenance.get("data")
     if isinstance(said, dict) and said.get("fingerprint") not in (None, samples.fingerprint):
@@ -216,6 +216,6 @@ def _number(value: str, text: str) -> float:
 
 
 def _auxiliary(aux: str | None, wanted: Wanted) -> Samples | str | None:
-    from advisor.samples import load_samples
+    from advisor.data.samples import load_samples
 
     return aux if aux in (None, "synthetic") else load_samples(aux, resize=wanted.resize, seed=wanted.seed)

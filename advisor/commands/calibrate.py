@@ -10,7 +10,7 @@ import typer
 from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say
 from advisor.commands.outputs import answer_only, writable
-from advisor.progress import StageProgress
+from advisor.commands.progress import StageProgress
 
 
 def calibrate(

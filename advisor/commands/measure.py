@@ -15,7 +15,7 @@ from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say
 from advisor.commands.outputs import answer_only, screen
 from advisor.commands.prepared import Wanted, result_file
-from advisor.progress import StageProgress
+from advisor.commands.progress import StageProgress
 
 if TYPE_CHECKING:
     from advisor.columns import Profile

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from advisor.commands import options as given
 from advisor.commands.exits import say
 from advisor.commands.outputs import writable
+from advisor.commands.progress import StageProgress
 from advisor.commands.trusting import trust
-from advisor.progress import StageProgress
 
 if TYPE_CHECKING:
+    from advisor.data.samples import Samples
     from advisor.graph import PartitionGraph
-    from advisor.samples import Samples
-    from advisor.stages import Run
+    from advisor.planning.stages import Run
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Wanted:
         Raises:
             AdvisorError: when either cannot be used.
         """
-        from advisor.stages import check_or_make_samples
+        from advisor.planning.stages import check_or_make_samples
 
         graph, loaded, run = self._traced(progress)
         samples = check_or_make_samples(run, graph, loaded, self.seed)
@@ -66,7 +66,7 @@ class Wanted:
         return graph, samples
 
     def _traced(self, progress: StageProgress) -> tuple[PartitionGraph, Samples | None, Run]:
-        from advisor.stages import Run, load_inputs, trace_model
+        from advisor.planning.stages import Run, load_inputs, trace_model
 
         shape = given.sizes(self.input_shape, "--input-shape")
         run, permission = Run(progress), trust(self.trusted, progress)

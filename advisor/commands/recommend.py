@@ -13,8 +13,8 @@ from advisor.commands import earlier as earlier_advice
 from advisor.commands import options as given
 from advisor.commands.exits import FOUND, INFEASIBLE, INTERRUPTED, exit_codes, say
 from advisor.commands.outputs import answer_only, screen, writable
+from advisor.commands.progress import StageProgress
 from advisor.commands.trusting import trust
-from advisor.progress import StageProgress
 
 if TYPE_CHECKING:
     from advisor.errors import InterruptedRunError

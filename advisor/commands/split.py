@@ -11,8 +11,8 @@ import typer
 from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say
 from advisor.commands.outputs import answer_only, screen
+from advisor.commands.progress import StageProgress
 from advisor.commands.trusting import trust
-from advisor.progress import StageProgress
 
 if TYPE_CHECKING:
     from advisor.exporting import Exported

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from advisor.commands.progress import StageProgress
     from advisor.loading.pickles import Trust
-    from advisor.progress import StageProgress
 
 
 def is_terminal() -> bool:

@@ -11,16 +11,16 @@ import torch
 from advisor.batches import carried
 from advisor.cuts import Cut
 from advisor.defenses.precision import rounding_step
+from advisor.derivatives.tangent_grams import TangentGram, tangent_grams
+from advisor.derivatives.tangents import TangentEnergy, tangent_energies
 from advisor.estimate import Estimate
 from advisor.estimators import estimators
-from advisor.estimators.alignment import Mirrored, QuickAlignment, mirrored_crossings
 from advisor.estimators.fisher import PRIOR_SMOOTHING
+from advisor.estimators.inversion.alignment import Mirrored, QuickAlignment, mirrored_crossings
 from advisor.estimators.noise import NoiseCurves
 from advisor.estimators.study import DIRECTIONS, SPECTRUM_SAMPLES, probes_for, tangent_samples, targets_for
 from advisor.graph import PartitionGraph
 from advisor.sweep import CutView, Estimator, NotMeasurableError, Targets, panel_size
-from advisor.tangent_grams import TangentGram, tangent_grams
-from advisor.tangents import TangentEnergy, tangent_energies
 from benchmarks.headline.cases import Case, Data
 from benchmarks.headline.truth import attacked_cuts, noisy
 

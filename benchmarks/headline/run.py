@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import advisor
-from advisor.estimators.training import Budget
+from advisor.estimators.inversion.training import Budget
 from benchmarks.headline.cases import CASES, accuracy, trained
 from benchmarks.headline.estimates import Estimated, estimated
 from benchmarks.headline.rows import append, read

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from advisor.batches import carried
 from advisor.cuts import Cut
-from advisor.estimators.alignment import FEWEST_CHECKS, VALIDATION, Inversion, score, surely_better
-from advisor.estimators.decoders import Decoder, decoders_for
 from advisor.estimators.gpz import block_cuts
-from advisor.estimators.layouts import arrange
+from advisor.estimators.inversion.alignment import FEWEST_CHECKS, VALIDATION, Inversion, score, surely_better
+from advisor.estimators.inversion.decoders import Decoder, decoders_for
+from advisor.estimators.inversion.layouts import arrange
+from advisor.estimators.inversion.training import Budget, recover, train_all
 from advisor.estimators.study import mean_image_ssim, targets_for
-from advisor.estimators.training import Budget, recover, train_all
 from advisor.graph import PartitionGraph
 from advisor.sweep import Targets
 from benchmarks.headline.cases import Case, Data
@@ -139,7 +139,7 @@ class Half(nn.Module):
 
 
 def invert(sent: tuple[Tensor, ...], targets: Targets, budget: Budget, seed: int) -> Inversion:
-    """As `advisor.estimators.alignment.invert`, with the network's products in bfloat16: four times faster here."""
+    """As `advisor.estimators.inversion.alignment.invert`, with the network's products in bfloat16: four times faster here."""
     features, layout = arrange(sent, targets.pixels, targets.images)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)

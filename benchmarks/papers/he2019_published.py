@@ -30,7 +30,7 @@ from torch import nn
 import advisor
 from advisor.estimate import Estimate
 from advisor.estimators.images import psnr, ssim
-from advisor.estimators.precision import Fast
+from advisor.estimators.inversion.precision import Fast
 from advisor.graph import PartitionGraph
 
 MEAN, SPREAD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))

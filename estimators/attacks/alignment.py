@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advisor.estimators.alignment import BUDGETS, FEWEST, Reconstruction, reconstruct
 from advisor.estimators.attacks.base import Known, Recovered, Scene, ThreatModel
 from advisor.estimators.attacks.channel import Store
-from advisor.estimators.layouts import Layout, arrange
+from advisor.estimators.inversion.alignment import BUDGETS, FEWEST, Reconstruction, reconstruct
+from advisor.estimators.inversion.layouts import Layout, arrange
 from advisor.sweep import NotMeasurableError, Targets
 
 

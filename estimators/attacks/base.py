@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from advisor.data.synthesis import synthesise
 from advisor.estimators.attacks.channel import Channel
-from advisor.synthesis import synthesise
 
 if TYPE_CHECKING:
     from advisor.cuts import Cut

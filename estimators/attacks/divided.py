@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from advisor.cuts import Cut
+from advisor.data.synthesis import synthesise
 from advisor.estimators.attacks.base import Known, Recovered, Scene, ThreatModel, generator
 from advisor.estimators.attacks.inverses import Inverse, Scale, batch_of, frozen, readable
 from advisor.estimators.attacks.matched_features import one_float_input
 from advisor.estimators.attacks.matching import features
-from advisor.estimators.optimiser import OneCycle
+from advisor.estimators.inversion.optimiser import OneCycle
 from advisor.sweep import NotMeasurableError
-from advisor.synthesis import synthesise
 
 STEPS = {"quick": 150, "strong": 3000}
 """Of each block."""

@@ -14,13 +14,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, fx, nn
 
-from advisor.embeddings import is_lookup
+from advisor.cutting.halves import subgraph
+from advisor.derivatives.embeddings import is_lookup
 from advisor.errors import CutError
 from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel
 from advisor.estimators.attacks.matching import Descent, descend, features, mismatch
 from advisor.estimators.attacks.unbiased import ELEMENTS, flat_output, is_affine, jacobian
 from advisor.graph import PartitionGraph
-from advisor.halves import subgraph
 from advisor.preserve import plain_attention
 from advisor.sweep import NotMeasurableError
 

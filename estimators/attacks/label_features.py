@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advisor.estimators.attacks.base import Scene
-from advisor.estimators.layouts import flat_vector
+from advisor.estimators.inversion.layouts import flat_vector
 from advisor.sweep import NotMeasurableError
 
 COMPONENTS = 128

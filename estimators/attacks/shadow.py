@@ -20,8 +20,8 @@ from advisor.estimators.attacks.heads import known_labels, said
 from advisor.estimators.attacks.inverses import Scale, batch_of, frozen
 from advisor.estimators.attacks.matched_features import one_float_input
 from advisor.estimators.attacks.matching import features
-from advisor.estimators.layouts import arrange
-from advisor.estimators.optimiser import OneCycle
+from advisor.estimators.inversion.layouts import arrange
+from advisor.estimators.inversion.optimiser import OneCycle
 from advisor.sweep import NotMeasurableError
 
 STEPS = {"quick": 400, "strong": 6000}

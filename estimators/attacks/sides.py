@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from advisor.batches import first_scores
+from advisor.data.samples import split_holdout
+from advisor.data.synthesis import synthesise
 from advisor.errors import DataError
-from advisor.estimators.alignment import BUDGETS
 from advisor.estimators.attacks.base import Attack, Effort, Known
+from advisor.estimators.inversion.alignment import BUDGETS
 from advisor.estimators.study import pixels_of
 from advisor.graph import PartitionGraph
-from advisor.samples import split_holdout
-from advisor.synthesis import synthesise
 
 SYNTHETIC = {"quick": 512, "strong": 4000}
 """Samples that are made up where the attacker learns from synthetic ones."""

@@ -9,7 +9,7 @@ from advisor import crossings
 from advisor.crossings import Crossings, Walks
 from advisor.cuts import Cut
 from advisor.graph import PartitionGraph
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
 
 
 @pytest.fixture

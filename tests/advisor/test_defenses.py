@@ -23,8 +23,8 @@ from advisor.defenses import (
     defense_to_json,
 )
 from advisor.defenses.precision import rounding_step
+from advisor.derivatives.tangents import tangent_energies
 from advisor.errors import AdvisorError
-from advisor.tangents import tangent_energies
 from tests.models import ZOO, traced
 
 MEMBERS = [NoDefense(), GaussianNoise(0.5, 3.0), Quantize8()]

@@ -9,7 +9,7 @@ from torch import fx, nn
 from advisor.cuts import also_an_index
 from advisor.errors import CutError
 from advisor.graph import PartitionGraph
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
 from tests.models import ZOO, Residual, call, equal, traced
 
 NAMES = list(ZOO)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advisor.derivatives.tangents import tangent_energies
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.graph import PartitionGraph
@@ -23,8 +24,7 @@ from advisor.sweep import (
     panel_size,
     sweep,
 )
-from advisor.tangents import tangent_energies
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
 from tests.models import ZOO, call, traced
 
 NAMES = list(ZOO)

@@ -8,7 +8,6 @@ import math
 
 import pytest
 import torch
-from nets import digits, fixed, trained
 from torch import Tensor, nn
 
 from advisor.defenses import Defense, GaussianNoise
@@ -21,7 +20,8 @@ from advisor.estimators.attacks.image_prior import DeepImagePrior
 from advisor.estimators.attacks.matched_features import MatchedFeatures
 from advisor.estimators.attacks.matching import Descent
 from advisor.graph import PartitionGraph
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
+from tests.estimators.nets import digits, fixed, trained
 
 FEW = (Descent(4, 0.02), Descent(4, 0.02))
 CHEAP: dict[str, Attack] = {

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from nets import digits, fixed, trained
 from test_attack_contract import Pair
 from torch import Tensor, nn
-from views import normal
 
 from advisor.defenses import Defense, GaussianNoise
 from advisor.errors import AdvisorError
@@ -26,7 +24,9 @@ from advisor.estimators.attacks.matching import Descent, mismatch, total_variati
 from advisor.estimators.attacks.shrinking import Shrinking, bands
 from advisor.estimators.attacks.sides import few_labels
 from advisor.graph import PartitionGraph
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
+from tests.estimators.nets import digits, fixed, trained
+from tests.estimators.views import normal
 
 
 @functools.cache

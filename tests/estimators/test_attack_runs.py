@@ -8,24 +8,25 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import digits, trained
 from torch import Tensor
 from torch.nn import functional as F
-from views import normal
 
 from advisor.defenses import GaussianNoise, Quantize8
 from advisor.errors import AdvisorError, DataError
-from advisor.estimators import alignment, perceptual, training
-from advisor.estimators.alignment import BUDGETS, QUICK, STRONG
+from advisor.estimators import perceptual
 from advisor.estimators.attacking import attack
 from advisor.estimators.attacks import channel
 from advisor.estimators.attacks.base import Recovered
 from advisor.estimators.images import mse
+from advisor.estimators.inversion import alignment, training
+from advisor.estimators.inversion.alignment import BUDGETS, QUICK, STRONG
+from advisor.estimators.inversion.standard import Standardised, mean_of
 from advisor.estimators.perceptual import lpips
 from advisor.estimators.scoring import reidentification, score_ids, score_inputs, score_labels
-from advisor.estimators.standard import Standardised, mean_of
 from advisor.graph import PartitionGraph
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
+from tests.estimators.nets import digits, trained
+from tests.estimators.views import normal
 
 
 @pytest.fixture(scope="module")

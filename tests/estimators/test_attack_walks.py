@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-from nets import digits, trained
 from torch import Tensor
 
 import advisor
@@ -19,7 +18,8 @@ from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel
 from advisor.estimators.attacks.channel import Channel
 from advisor.estimators.scoring import AttackResult
 from advisor.graph import PartitionGraph
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
+from tests.estimators.nets import digits, trained
 
 CUTS = ("output", 1, "relu", "squeeze")
 

@@ -7,20 +7,20 @@ import random
 
 import pytest
 import torch
-from nets import Restorer, Tokens, TwoInputs, digits, fixed, trained
 from torch import nn
-from views import normal
 
 from advisor.batches import carried
 from advisor.defenses import GaussianNoise, NoDefense
 from advisor.errors import AdvisorError, CutError, DataError
 from advisor.estimators import attacking
-from advisor.estimators.alignment import BUDGETS, QUICK
 from advisor.estimators.attacking import AttackResult, attack, defended
 from advisor.estimators.images import mse, ssim
+from advisor.estimators.inversion.alignment import BUDGETS, QUICK
 from advisor.graph import PartitionGraph
 from advisor.sweep import NotMeasurableError
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
+from tests.estimators.nets import Restorer, Tokens, TwoInputs, digits, fixed, trained
+from tests.estimators.views import normal
 
 
 @functools.cache

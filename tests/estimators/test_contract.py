@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from views import normal, view_of
 
+from advisor.derivatives.tangent_grams import TangentGram
+from advisor.derivatives.tangents import TangentEnergy
 from advisor.estimate import Estimate
 from advisor.estimators import estimators
-from advisor.estimators.alignment import QUICK, QuickAlignment
+from advisor.estimators.inversion.alignment import QUICK, QuickAlignment
 from advisor.estimators.noise import NoiseCurves
 from advisor.sweep import CutView, Estimator, NotMeasurableError, Targets
-from advisor.tangent_grams import TangentGram
-from advisor.tangents import TangentEnergy
+from tests.estimators.views import normal, view_of
 
 EVERY: list[Estimator] = [
     *estimators(),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from views import normal, rotation, view_of, without
 
 from advisor.estimators.dependence import DistanceCorrelation, distance_correlation, u_product
 from advisor.sweep import NotMeasurableError
+from tests.estimators.views import normal, rotation, view_of, without
 
 
 def distances(z: Tensor) -> Tensor:

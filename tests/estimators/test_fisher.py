@@ -5,11 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from nets import Curved
 from torch import Tensor, nn
-from views import normal, view_of
 
 from advisor.defenses import GaussianNoise
+from advisor.derivatives.tangents import TangentEnergy, tangent_energies
 from advisor.estimate import Estimate
 from advisor.estimators.fisher import (
     PRIOR_SMOOTHING,
@@ -21,8 +20,9 @@ from advisor.estimators.fisher import (
     van_trees_bound,
 )
 from advisor.sweep import CutView, NotMeasurableError
-from advisor.tangents import TangentEnergy, tangent_energies
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
+from tests.estimators.nets import Curved
+from tests.estimators.views import normal, view_of
 
 
 def with_energy(view: CutView, energy: TangentEnergy | None) -> CutView:

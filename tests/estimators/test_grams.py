@@ -4,7 +4,6 @@ import gc
 import weakref
 
 import torch
-from views import gram_of, normal, view_of
 
 from advisor.estimators.grams import (
     centred_blocks,
@@ -14,6 +13,7 @@ from advisor.estimators.grams import (
     squared_distances,
     train_kernel,
 )
+from tests.estimators.views import gram_of, normal, view_of
 
 
 def test_blocks_are_centred_on_the_train_mean_alone() -> None:

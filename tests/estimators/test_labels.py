@@ -5,12 +5,12 @@ import pytest
 import torch
 from scipy.stats import binomtest
 from sklearn.linear_model import RidgeClassifier
-from views import gram_of, normal, rotation, view_of
 
 from advisor.estimators.grams import Kernel, centred_blocks
 from advisor.estimators.labels import LabelLeak, probe_predictions
 from advisor.estimators.spread import proportion
 from advisor.sweep import NotMeasurableError
+from tests.estimators.views import gram_of, normal, rotation, view_of
 
 LABELS = torch.arange(200) % 4
 

@@ -9,7 +9,6 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.preprocessing import KernelCenterer
 from torch import Tensor
-from views import gram_of, normal, rotation, view_of
 
 from advisor.estimate import Estimate
 from advisor.estimators.grams import Kernel, centred_blocks, squared_distances
@@ -25,6 +24,7 @@ from advisor.estimators.linear import (
     ridge_weights,
 )
 from advisor.sweep import NotMeasurableError
+from tests.estimators.views import gram_of, normal, rotation, view_of
 
 TRAIN, TEST = torch.arange(60), torch.arange(60, 80)
 

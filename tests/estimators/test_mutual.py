@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from views import normal, rotation, view_of
 
 from advisor.estimators.mutual import GaussianCritic, MutualInformation, club, info_nce
+from tests.estimators.views import normal, rotation, view_of
 
 
 def correlated(rho: float, samples: int, dims: int, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
-from views import normal, view_of
 
 from advisor.estimate import Estimate
 from advisor.estimators.grams import pixel_gram, roles, train_kernel
 from advisor.estimators.linear import LinearInversion
 from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, NoiseCurves, learning_gain, noise_curve, under_noise
 from advisor.sweep import CutView, NotMeasurableError
+from tests.estimators.views import normal, view_of
 
 
 def leaky(n: int = 400, columns: int = 12) -> CutView:

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from views import normal
 
 from advisor.estimate import NORMAL_90
 from advisor.estimators.ratios import ratio_of_means
+from tests.estimators.views import normal
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.9])

@@ -6,20 +6,20 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from nets import Curved, digits, trained
 from torch import Tensor, nn
-from views import normal, view_of
 
 from advisor.batches import carried
+from advisor.derivatives.tangent_grams import TangentGram, leading_directions, tangent_grams
 from advisor.estimate import Estimate
-from advisor.estimators.alignment import QUICK, invert
 from advisor.estimators.fisher import van_trees_bound
+from advisor.estimators.inversion.alignment import QUICK, invert
 from advisor.estimators.linear import kernel_weights, linear_weights, reconstructions
 from advisor.estimators.spectrum import Spectrum, fisher_information_nats, guaranteed, spectrum_bound
 from advisor.estimators.study import targets_for
 from advisor.sweep import CutView, NotMeasurableError
-from advisor.tangent_grams import TangentGram, leading_directions, tangent_grams
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
+from tests.estimators.nets import Curved, digits, trained
+from tests.estimators.views import normal, view_of
 
 S = 0.1
 

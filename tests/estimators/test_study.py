@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import DigitNet, Restorer, Tokens, TwoInputs, digits, fixed, trained
 from torch import Tensor, nn
 
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.score import ATTACKS
 from advisor.estimators.study import LeakageStudy, mean_image_ssim, study, targets_for
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
+from tests.estimators.nets import DigitNet, Restorer, Tokens, TwoInputs, digits, fixed, trained
 
 CONTRACT = [
     "fisher", "fisher_snr", "mse_bound", "rc2", "rc2_per_dim", "rc2_ratio", "entropy_bound", "rate", "dcor",

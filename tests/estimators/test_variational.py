@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from views import normal, view_of
 
 from advisor.estimators.variational import _FLOOR, Variational, residual_entropy
+from tests.estimators.views import normal, view_of
 
 
 def entropy(covariance: torch.Tensor) -> float:

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from views import normal
 
 from advisor.estimators.attacking import attack
 from advisor.estimators.attacks.matched_features import MatchedFeatures
 from advisor.estimators.attacks.matching import Descent
 from advisor.estimators.attacks.whitening import FLOOR, Whitened, Whitening, whitenings_of
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
+from tests.estimators.views import normal
 
 
 def test_what_is_white_has_unit_covariance_up_to_floor_and_noise() -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from advisor.graph import PartitionGraph
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
 
 
 class Residual(nn.Module):

@@ -18,7 +18,7 @@ from advisor.profilers import calibration, macs, microbenchmarks
 from advisor.profilers.calibrating import calibrate
 from advisor.profilers.chains import Chain, chain
 from advisor.profilers.operators import KINDS, Convolution, Operator, described, in_turn, operators
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
 
 
 def truth(operator: Operator) -> float:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from advisor.graph import PartitionGraph
 from advisor.profilers import macs
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
 
 CONVOLUTION = 3 * 9 * 4 * 64
 BODY = 4 * 9 * 4 * 64

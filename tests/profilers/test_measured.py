@@ -10,7 +10,7 @@ from torch import nn
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.profilers import measured
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
 
 
 @pytest.mark.parametrize("runtime", ["pytorch-eager", "onnxruntime"])

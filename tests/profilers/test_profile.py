@@ -16,7 +16,7 @@ from advisor.columns import Profile
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.profilers.setting import Setting
-from advisor.tracing import trace
+from advisor.tracing.tracer import trace
 
 COLUMNS = {
     "macs": "1",

@@ -7,8 +7,8 @@ import pytest
 from advisor.graph import PartitionGraph
 from advisor.profilers import macs
 from advisor.profilers.catalog import device
-from advisor.profilers.features import Work, cloud_work, edge_work, piece_work
-from advisor.profilers.fits import Fit
+from advisor.profilers.published.features import Work, cloud_work, edge_work, piece_work
+from advisor.profilers.published.fits import Fit
 from advisor.profilers.roofline import halves, seconds
 
 PIECES = (Work(), Work(2, 100, 10, 5), Work(3, 50, 0, 7), Work(1, 20, 30, 1))

@@ -10,9 +10,9 @@ from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.graph import PartitionGraph
 from advisor.profilers.catalog import device
-from advisor.profilers.features import Work
-from advisor.profilers.fits import fit_for
 from advisor.profilers.network import link
+from advisor.profilers.published.features import Work
+from advisor.profilers.published.fits import fit_for
 from advisor.profilers.throughput import batched, on_wire, pipeline
 
 

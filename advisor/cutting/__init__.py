@@ -1,0 +1,1 @@
+"""Where a graph can be cut, and the halves that a cut makes."""

@@ -1,0 +1,1 @@
+"""Samples: what leakage and accuracy are measured on, given or made."""

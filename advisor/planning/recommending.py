@@ -1,0 +1,173 @@
+"""`advisor.recommend`: load, trace, sweep, profile, search, verify, advise."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.export import ExportedProgram
+
+from advisor import profilers
+from advisor.columns import Profile
+from advisor.data.samples import Samples
+from advisor.defenses import defense_names
+from advisor.errors import AdvisorError, InterruptedRunError
+from advisor.estimators.study import LeakageStudy
+from advisor.estimators.zone import ZoneThresholds
+from advisor.graph import Granularity, PartitionGraph
+from advisor.loading import LoadedModel
+from advisor.planning.answering import assemble, provenance_of
+from advisor.planning.choosing import LeakageLimits, choose
+from advisor.planning.pricing import Pricer
+from advisor.planning.stages import (
+    Progress,
+    Run,
+    check_or_make_samples,
+    load_inputs,
+    measure_cost,
+    measure_leakage,
+    still_applies,
+    trace_model,
+)
+from advisor.planning.studies import Search, SearchResult
+from advisor.planning.u_shape import tail_cut
+from advisor.planning.verifying import verified_plans
+from advisor.plans import Advice, Budgets, load_advice
+from advisor.preserve import left_as_found
+
+
+def recommend(
+    model: nn.Module | ExportedProgram | PartitionGraph | str | Path,
+    example_inputs: Any = None,
+    device: str = profilers.DEFAULT_DEVICE,
+    link: str = profilers.DEFAULT_LINK,
+    cloud: str = profilers.DEFAULT_CLOUD,
+    data: Any = None,
+    *,
+    max_latency: float | None = None,
+    max_accuracy_drop: float | None = None,
+    max_ssim: float | None = None,
+    min_nmse: float | None = None,
+    max_edge_memory: float | None = None,
+    defenses: str = "free",
+    trials: int = 40,
+    timeout: float | None = None,
+    storage: str | None = None,
+    verify: str = "quick",
+    seed: int = 0,
+    arch: str | None = None,
+    trust: bool | Callable[[str], bool] = False,
+    input_shape: tuple[int, ...] | None = None,
+    normalize: str = "auto",
+    resize: int | None = None,
+    max_tensors: int | None = None,
+    granularity: Granularity | None = None,
+    tail: str | None = None,
+    profile: Profile | str | Path | None = None,
+    earlier: Advice | str | Path | None = None,
+    thresholds: ZoneThresholds | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Advice:
+    """Recommend where to split a model and what to do to the tensor that is sent.
+
+    Args:
+        model: an nn.Module, a torch.export program, a traced graph, a model file, or `torchvision:name[@random]`.
+        example_inputs: a tensor `[N, ...]`, or a tuple or dict of them; None where file, data or layers tell.
+        device, link, cloud: keys of the catalog; `local` measures on this computer.
+        data: `(x, y)` with images in [0, 1], a folder, an `.npz`, `.npy` or `.pt` file, "digits", or None to make some.
+        max_latency: seconds, edge + link + cloud, for one sample.
+        max_accuracy_drop: absolute; 0.02 is two percentage points.
+        max_ssim: highest structural similarity a strong inversion attack may reach, 0 to 1.
+        min_nmse: lowest normalised error it must be left with, 0 to 1.
+        max_edge_memory: bytes.
+        defenses: a set ("free", "none") or names separated by commas.
+        trials: defended plans to price; undefended ones are all priced.
+        timeout: seconds for the search.
+        storage: Optuna storage URL; a killed search resumes from it.
+        verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
+        seed: same seed, same answer on the same machine.
+        arch: for a state dict, `package.module:factory`.
+        trust: run code from the model file; or a question to the user.
+        input_shape: one sample's shape, when nothing tells.
+        normalize: "auto", "none", "imagenet" or "mean=…,std=…".
+        resize: pixels to which images are resized.
+        max_tensors, granularity: which cuts are looked at, as in `advisor.trace`.
+        profile: cost columns measured elsewhere (`advisor profile`), instead of `device`.
+        tail: name of a cut behind which the edge takes over again, so that the cloud sees no output (U-shaped plans).
+        earlier: advice, or its folder, whose measurements are taken where they still apply.
+        thresholds: what counts as private enough where no leakage budget is given.
+        command: recorded as the command that reproduces the answer.
+        progress: called with stage, share and what is being worked on.
+
+    Raises:
+        AdvisorError: bad input, in one line with the next step.
+        InterruptedRunError: on Ctrl-C before there was anything to recommend. During the search and the verification
+            Ctrl-C ends the run early: the advice says so in `provenance["interrupted"]`.
+    """
+    started, run = time.perf_counter(), Run(progress)
+    if verify not in ("none", "quick", "strong"):
+        raise AdvisorError(f"There is no verification {verify!r}.", "Use none, quick or strong.")
+    budgets = Budgets(max_latency, max_accuracy_drop, max_ssim, min_nmse, max_edge_memory)
+    names = defense_names(defenses)
+    before = load_advice(earlier) if isinstance(earlier, str | Path) else earlier
+    try:
+        with left_as_found(model if isinstance(model, nn.Module) else None):
+            edge, wire, server = (profilers.device(device), profilers.link(link), profilers.device(cloud))
+            loaded, samples = load_inputs(run, model, example_inputs, data, arch, trust, input_shape, resize, seed)
+            graph = trace_model(run, loaded, model, example_inputs, samples, normalize, max_tensors, granularity)
+            samples = check_or_make_samples(run, graph, samples, seed)
+            run.cost = cost = measure_cost(run, graph, edge, wire, server, profile)
+            before = still_applies(run, before, loaded, graph, samples, seed)
+            found = measure_leakage(run, graph, samples, thresholds, seed, before)
+            pricer = Pricer(
+                graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed,
+                tail_cut(graph, tail),
+            )  # fmt: skip
+            limits = leakage_limits(budgets, found, thresholds or ZoneThresholds())
+            identity = _identity(loaded, samples, pricer, budgets, names, device, link, cloud)
+            search = Search(pricer, budgets, limits, names, trials, timeout, storage, identity, seed)
+            with run.timed("search") as tell:
+                result = search.run(tell)
+            interrupted = "search" if result.interrupted else ""
+            plans, best = list(result.plans), choose(result.plans, limits)
+            if not interrupted:
+                plans, best, interrupted = verified_plans(run, pricer, plans, budgets, limits, verify)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(run.stage, run.cost) from None
+    provenance = provenance_of(run, loaded, samples, graph, pricer, seed, command)
+    provenance |= {"wall_time_s": time.perf_counter() - started}
+    if interrupted:
+        provenance["interrupted"] = interrupted
+    return assemble(run, pricer, SearchResult(tuple(plans)), best, budgets, limits, loaded, provenance)
+
+
+def leakage_limits(budgets: Budgets, found: LeakageStudy, thresholds: ZoneThresholds) -> LeakageLimits:
+    """The user's leakage budget, else the zone's thresholds; SSIM has no say where inputs are no images."""
+    if budgets.has_leakage:
+        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, asked=True)
+    baseline = found.baseline_ssim
+    ssim = None if math.isnan(baseline) else thresholds.ssim_limit(baseline)
+    return LeakageLimits(thresholds.min_nmse, ssim, asked=False)
+
+
+def _identity(
+    loaded: LoadedModel, samples: Samples, pricer: Pricer, budgets: Budgets, names: tuple[str, ...], *setting: str
+) -> dict[str, Any]:
+    """What a stored search is about; anything else starts a new one."""
+    weights = loaded.sha256 or [float(p.double().sum()) for p in pricer.graph.module.state_dict().values()]
+    return {
+        "model": weights,
+        "cuts": [cut.name for cut in pricer.graph.cuts],
+        "data": samples.fingerprint,
+        "budgets": dataclasses.asdict(budgets),
+        "defenses": names,
+        "setting": setting,
+        "tail": None if pricer.tail is None else pricer.tail.name,
+        "seed": pricer.seed,
+    }

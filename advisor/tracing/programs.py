@@ -1,0 +1,103 @@
+"""torch.export as this package calls it: the batch dynamic, or frozen and then known to be so, and quiet."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export import Dim, ExportedProgram, ShapesCollection
+from torch.utils import _pytree as pytree
+
+from advisor.errors import AdvisorError
+from advisor.tracing.reads import InputRead
+from advisor.tracing.refusals import explained
+from advisor.tracing.symbols import frozen_size
+
+
+def export(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic: bool = True, strict: bool = False
+) -> ExportedProgram:
+    """Export, with a dynamic batch where the model admits one; where it does not, torch freezes it to the example's.
+
+    Raises:
+        TraceError: when torch refuses the model.
+        InputRead: when values are settled and the forward reads one that depends on the input.
+    """
+    for module in model.modules():
+        module.training = False
+
+    shapes = ShapesCollection()  # type: ignore[no-untyped-call]
+    for leaf in pytree.tree_leaves((args, kwargs)):
+        if isinstance(leaf, torch.Tensor) and leaf.dim():
+            shapes[leaf] = {0: Dim.AUTO}
+    try:
+        return torch.export.export(model, args, kwargs, dynamic_shapes=shapes if dynamic else None, strict=strict)
+    except InputRead:
+        raise
+    except Exception as error:
+        raise explained(model, error) from error
+
+
+def frozen_batch(program: ExportedProgram) -> int | None:
+    """The batch that is frozen into a program; None where it is dynamic."""
+    sizes = [n.meta["val"].shape[:1] for n in user_inputs(program) if isinstance(n.meta.get("val"), torch.Tensor)]
+    frozen = [frozen_size(size[0]) for size in sizes if size]
+    return frozen[0] if len(frozen) == len(sizes) > frozen.count(None) else None
+
+
+def single_sample(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram | None:
+    """The model exported for one sample, None where it then does something else than on the example's first sample."""
+
+    def first(leaf: Any) -> Any:
+        return leaf[:1] if isinstance(leaf, torch.Tensor) else leaf
+
+    one_args, one_kwargs = pytree.tree_map(first, (args, kwargs))
+    with torch.no_grad():
+        try:
+            program = export(model, one_args, one_kwargs, dynamic=False)
+            alone = pytree.tree_leaves(program.module()(*one_args, **one_kwargs))
+        except (AdvisorError, RuntimeError):
+            return None
+        together = pytree.tree_leaves(model(*args, **kwargs))
+    same = len(alone) == len(together) and all(map(_first_row_is, together, alone))
+    return program if same else None
+
+
+def _first_row_is(together: Any, alone: Any) -> bool:
+    if not isinstance(together, torch.Tensor) or not isinstance(alone, torch.Tensor):
+        return bool(together == alone)
+    same_shape = together.dim() > 0 and together[:1].shape == alone.shape
+    return same_shape and torch.allclose(together[:1].double(), alone.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
+def user_inputs(program: ExportedProgram) -> list[fx.Node]:
+    """The placeholders that are no weights."""
+    names = set(program.graph_signature.user_inputs)
+    return [n for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
+
+
+def unlifted(program: ExportedProgram) -> fx.GraphModule:
+    """The program as a module that reads its own weights, without guards."""
+    module = program.module(check_guards=False)
+    module.graph.lint()
+    return module
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """torch.export warns, logs and prints about its own internals; the user can act on none of it."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

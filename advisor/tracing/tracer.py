@@ -1,0 +1,267 @@
+"""From a user's model to a PartitionGraph: torch.export first, the batch kept dynamic."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import fx, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from advisor.cuts import TensorSpec
+from advisor.errors import AdvisorError, DataError, TraceError
+from advisor.graph import Granularity, PartitionGraph
+from advisor.preserve import left_as_found, plain_attention
+from advisor.tracing.dag import flat_results
+from advisor.tracing.fallbacks import Arguments, agrees, fall_back
+from advisor.tracing.inputs import InputSpec, arguments, nesting, paired
+from advisor.tracing.normalise import NotNodewiseError, normalise
+from advisor.tracing.programs import export, frozen_batch, quiet, single_sample, unlifted, user_inputs
+from advisor.tracing.refusals import line_of_node
+from advisor.tracing.symbols import frozen_size, symbols_of
+
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def trace(
+    model: nn.Module | ExportedProgram | PartitionGraph | str | Path,
+    example_inputs: Any = None,
+    *,
+    normalization: Normalization | None = None,
+    max_tensors: int | None = None,
+    granularity: Granularity | None = None,
+) -> PartitionGraph:
+    """Trace a model into a PartitionGraph.
+
+    Args:
+        model: an nn.Module, a torch.export program, or the path of a model file that needs no trust.
+        example_inputs: a tensor `[N, ...]`, or a tuple or dict of them; None where the file or the layers tell.
+        normalization: (mean, std) per channel, applied to the input as the graph's first node.
+        max_tensors: how many tensors may cross a cut, by default 1 (or what the graph has). With 1 a network that is
+            connected twice everywhere (a DenseNet inside its blocks, a transformer that hands its mask down) has few
+            cuts. With more they are the prefixes of one topological order, one that passes through the lower convex
+            hull of bytes sent against work on the edge.
+        granularity: "op" (the default), "layer" or "block": cuts behind every operation, every module's call, or the
+            call of every module with children.
+
+    Raises:
+        AdvisorError: on a `max_tensors` or `granularity` that makes no sense.
+        TraceError: when torch.export refuses the model; the message names the line of the user's code.
+        DataError: when the example inputs do not fit.
+    """
+    graph = model if isinstance(model, PartitionGraph) else _traced(model, example_inputs, normalization)
+    return _with_cuts(graph, max_tensors, granularity)
+
+
+def _with_cuts(graph: PartitionGraph, max_tensors: int | None, granularity: Granularity | None) -> PartitionGraph:
+    """The graph with other cuts; None keeps what it has."""
+    most = graph.max_tensors if max_tensors is None else max_tensors
+    places = granularity or graph.granularity
+    if most < 1 or places not in get_args(Granularity):
+        raise AdvisorError(
+            f"Cuts of {most} tensors behind every {places!r} make no sense.",
+            f"Pass max_tensors=1 or more, and granularity one of {', '.join(get_args(Granularity))}.",
+        )
+    if (most, places) == (graph.max_tensors, graph.granularity):
+        return graph
+    return dataclasses.replace(graph, max_tensors=most, granularity=places)
+
+
+def _traced(
+    model: nn.Module | ExportedProgram | str | Path, example_inputs: Any, normalization: Normalization | None
+) -> PartitionGraph:
+    if isinstance(model, str | Path):
+        from advisor.loading import load_model
+
+        loaded = load_model(model)
+        model, example_inputs = loaded.model, loaded.example_inputs if example_inputs is None else example_inputs
+        normalization = normalization or loaded.normalization
+    if isinstance(example_inputs, InputSpec):
+        normalization = normalization or example_inputs.normalization
+        args, kwargs = example_inputs.example()
+    else:
+        args, kwargs = _example(model, example_inputs)
+    with left_as_found(model if isinstance(model, nn.Module) else None), plain_attention(), quiet():
+        if isinstance(model, ExportedProgram):
+            return _normalizing(_build(_only_batch_dynamic(model)), normalization)
+        args, kwargs = paired((args, kwargs))
+        if isinstance(model, torch.jit.ScriptModule):
+            from advisor.loading.torchscript import convert
+
+            return _normalizing(_build(_only_batch_dynamic(convert(model.eval(), args))), normalization)
+        return _normalizing(_of_module(model, (args, kwargs)), normalization)
+
+
+def _of_module(model: nn.Module, inputs: Arguments) -> PartitionGraph:
+    """By torch.export, or what else takes the model."""
+
+    def build(program: ExportedProgram, notes: Sequence[str]) -> PartitionGraph:
+        if frozen_batch(program) is not None:
+            program = single_sample(model, *inputs) or program
+        return _build(program, notes)
+
+    try:
+        graph = build(export(model, *inputs), ())
+        if graph.fixed_batch not in (None, 1) and not agrees(graph, model, inputs):
+            raise TraceError(
+                f"{type(model).__name__} computes with the number of samples as a Python number.",
+                "Use x.shape[0] in tensor operations only: as a number (len(x), a loop over samples) it is frozen.",
+            )
+    except TraceError as refusal:
+        return fall_back(model, inputs, build, refusal)
+    return graph
+
+
+def _example(model: Any, example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if example_inputs is not None:
+        return arguments(example_inputs, model if isinstance(model, nn.Module) else None)
+    if isinstance(model, ExportedProgram):
+        if model.example_inputs is None:
+            raise DataError("This exported program carries no example inputs.", "Pass example_inputs or --input-shape.")
+        args, kwargs = model.example_inputs
+        return args, kwargs
+    from advisor.loading.shapes import infer_example
+
+    return (infer_example(model)[0],), {}
+
+
+def _only_batch_dynamic(program: ExportedProgram) -> ExportedProgram:
+    """A program with other dynamic sizes, exported again with those of its example: a cut has one shape a sample."""
+    shapes = [n.meta["val"].shape for n in user_inputs(program) if isinstance(n.meta.get("val"), torch.Tensor)]
+    if not any(isinstance(size, torch.SymInt) for shape in shapes for size in shape[1:]):
+        return program
+    if program.example_inputs is None:
+        raise TraceError(
+            "This program has dynamic sizes beside the batch, and no example inputs that would settle them.",
+            "Export it with a dynamic batch only.",
+        )
+    return export(unlifted(program), *paired(program.example_inputs))
+
+
+def _build(program: ExportedProgram, told: Sequence[str] = ()) -> PartitionGraph:
+    notes = list(told)
+    module = _normalised(program, notes)
+    codegen: Any = module.graph._codegen
+    info = codegen.pytree_info
+    nodes = [n for n in module.graph.nodes if n.op == "placeholder"]
+    fixed = _batch_of(nodes)
+    _check_sizes(module.graph, nodes)
+    _check_results(module.graph, notes)
+    if fixed is not None:
+        notes.append(f"The program has a fixed batch of {fixed}; it runs in groups of that size.")
+    inputs = InputSpec(
+        tuple(TensorSpec(tuple(int(s) for s in n.meta["val"].shape[1:]), _dtype(n)) for n in nodes),
+        _keywords(info),
+        None,
+        nesting(info.in_spec)[1:] if nesting(info.in_spec) else None,
+    )
+    example = tuple(torch.zeros((fixed or 2, *s.shape), dtype=getattr(torch, s.dtype)) for s in inputs.tensors)
+    return PartitionGraph(module, example, inputs, fixed, info.in_spec, info.out_spec, tuple(notes))
+
+
+def _normalised(program: ExportedProgram, notes: list[str]) -> fx.GraphModule:
+    try:
+        return normalise(unlifted(program))
+    except NotNodewiseError as reason:
+        notes.append(f"The model holds {reason}, which torch made explicit over the whole program.")
+        return normalise(unlifted(program.run_decompositions({})))
+
+
+def _batch_of(nodes: list[fx.Node]) -> int | None:
+    """The frozen batch size, None where it is dynamic.
+
+    Raises:
+        TraceError: when an input has no batch dimension.
+    """
+    sizes = {}
+    for node in nodes:
+        value = node.meta.get("val")
+        if not isinstance(value, torch.Tensor):
+            raise TraceError(f"The input {node.name!r} is no tensor.", "Close over constants instead of passing them.")
+        sizes[node.name] = frozen_size(value.shape[0]) if value.dim() else 0
+    if not sizes:
+        raise TraceError("This model takes no input.", "There is nothing to split.")
+    frozen = {name: size for name, size in sizes.items() if size is not None}
+    if not frozen:
+        return None
+    if len(frozen) < len(sizes) or len(set(frozen.values())) > 1:
+        raise TraceError(
+            f"The first dimension of the input {min(frozen)!r} is not the batch.",
+            "Give every input a leading batch dimension, or make it a buffer of the model.",
+        )
+    return next(iter(frozen.values()))
+
+
+def _check_sizes(graph: fx.Graph, inputs: list[fx.Node]) -> None:
+    """Refuse sizes that depend on values: behind a cut they could not be told from the batch."""
+    known = {symbol for node in inputs for symbol in symbols_of(node.meta["val"].shape[0])}
+    for node in graph.nodes:
+        values = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, torch.Tensor)]
+        if any(symbols_of(size) - known for v in values for size in v.shape):
+            raise TraceError(
+                f"The size of what {node.name!r} returns depends on the values of the input{line_of_node(node)}.",
+                "Such a model has no fixed tensors that could cross; compute a mask instead.",
+            )
+
+
+def _check_results(graph: fx.Graph, notes: list[str]) -> None:
+    """Refuse a model that returns no tensor; say where nothing that it returns can be differentiated."""
+    values = [r.meta.get("val") if isinstance(r, fx.Node) else r for r in flat_results(graph)]
+    kinds = [v.dtype for v in values if isinstance(v, torch.Tensor)]
+    if not kinds:
+        found = ", ".join(dict.fromkeys("None" if v is None else type(v).__name__ for v in values)) or "nothing"
+        raise TraceError(f"The model returns no tensor ({found}).", "There is nothing to split.")
+    if not any(kind.is_floating_point or kind.is_complex for kind in kinds):
+        whole = ", ".join(dict.fromkeys(str(kind).removeprefix("torch.") for kind in kinds))
+        notes.append(
+            f"All that the model returns is {whole}: nothing of it can be differentiated, so return the scores."
+        )
+
+
+def _normalizing(graph: PartitionGraph, normalization: Normalization | None) -> PartitionGraph:
+    """The graph with the normalisation of its input as its first operations."""
+    if normalization is None:
+        return graph
+    _insert_normalization(graph.module, graph.placeholders[0], normalization)
+    return dataclasses.replace(graph, inputs=dataclasses.replace(graph.inputs, normalization=normalization))
+
+
+def _dtype(node: fx.Node) -> str:
+    return str(node.meta["val"].dtype).removeprefix("torch.")
+
+
+def _keywords(info: Any) -> tuple[str, ...]:
+    args, kwargs = info.in_spec.children()
+    by_name = [
+        key for key, child in zip(kwargs.context or [], kwargs.children(), strict=True) for _ in range(child.num_leaves)
+    ]
+    return (*("",) * args.num_leaves, *by_name)
+
+
+def _insert_normalization(module: fx.GraphModule, x: fx.Node, normalization: Normalization) -> None:
+    value = x.meta["val"]
+    view = (1, -1, *(1,) * (value.dim() - 2))
+    channels = len(normalization[0])
+    if not value.dtype.is_floating_point:
+        raise DataError(f"The model takes {_dtype(x)}, which cannot be normalised.", "See --normalize.")
+    if value.dim() < 2 or channels not in (1, value.shape[1]):
+        raise DataError(
+            f"The normalisation has {channels} channels, the input {tuple(value.shape[1:])}.", "See --normalize."
+        )
+    for name, numbers in zip(("mean", "std"), normalization, strict=True):
+        module.register_buffer(f"normalize_{name}", torch.tensor(numbers, dtype=value.dtype).view(view))
+    stack = {"L__self__": ("", "torch.nn.Module"), "normalize": ("normalize", "torch.nn.Module")}
+    users, result = list(x.users), x
+    with module.graph.inserting_before(next(n for n in module.graph.nodes if n.op in ("call_function", "output"))):
+        for name, operator in (("mean", torch.ops.aten.sub.Tensor), ("std", torch.ops.aten.div.Tensor)):
+            constant = module.graph.get_attr(f"normalize_{name}")
+            constant.meta["val"] = getattr(module, f"normalize_{name}")
+            result = module.graph.call_function(operator, (result, constant))
+            result.meta = {"val": value, "nn_module_stack": stack}
+    for user in users:
+        user.replace_input_with(x, result)
+    module.recompile()

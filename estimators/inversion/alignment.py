@@ -1,0 +1,214 @@
+"""Knowledge alignment: an inversion network learnt from auxiliary samples (He et al. 2019; Yang et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from advisor.crossings import Crossings
+from advisor.cuts import Cut
+from advisor.estimate import Estimate
+from advisor.estimators.images import mse, psnr, ssim
+from advisor.estimators.inversion.decoders import decoders_for
+from advisor.estimators.inversion.layouts import Layout, arrange
+from advisor.estimators.inversion.training import Budget, Tick, recover, train_all
+from advisor.estimators.ratios import ratio_of_means
+from advisor.graph import PartitionGraph
+from advisor.preserve import one_thread
+from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
+
+QUICK = Budget(
+    width=24, depth=1, steps=240, epochs=40, batch=48, rate=0.05, checks=16, patience=6, settled=0.08, fast=True,
+    mirrored=True,
+)  # fmt: skip
+STRONG = Budget(
+    width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=120, patience=2, settled=0.01,
+    flat=0.01, fast=True, auxiliary=8000, held_out=1000, seed=0,
+)  # fmt: skip
+"""The strong attack: the one that `score` predicts and `--verify strong` runs."""
+BUDGETS = {"quick": QUICK, "strong": STRONG}
+
+VALIDATION = 0.15
+FEWEST_CHECKS = 12
+FEWEST = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """What an inversion recovered on held-out samples: reconstructions `[test, ...]` and per-sample scores `[test]`."""
+
+    reconstructions: Tensor
+    mse: Tensor
+    ssim: Tensor | None
+    psnr: Tensor
+    ceiling: Tensor
+
+    @property
+    def nmse(self) -> Estimate:
+        """Mean squared error over that of predicting the attacker's mean, with the delta-method error of the ratio."""
+        return ratio_of_means(self.mse, self.ceiling)
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What an inversion network gave, and how its training went.
+
+    Attributes:
+        inputs: `[test, ...]`, unclipped.
+        steps: of the optimiser, over all decoders.
+        stopped: why training ended, in words, decoder by decoder.
+    """
+
+    inputs: Tensor
+    steps: int
+    stopped: str
+
+
+def invert(
+    tensors: tuple[Tensor, ...], targets: Targets, budget: Budget, seed: int, *, tick: Tick | None = None,
+    mirrored: tuple[Tensor, ...] | None = None,
+) -> Inversion:  # fmt: skip
+    """Train a decoder on `targets.train`, score it on `targets.test`.
+
+    Args:
+        tensors: what crosses, each `[n, ...]`, as the cloud receives it.
+        targets: what the attacker wants.
+        budget: how hard to train.
+        seed: of initialisation and batch order.
+        tick: called with the fraction done.
+        mirrored: what crosses of the images of `targets.train` turned left to right, each `[train, ...]`.
+
+    Raises:
+        NotMeasurableError: too few samples, nothing to reconstruct, NaN in what crosses, or training that diverges: a
+            failed attack says nothing about privacy.
+    """
+    _check(tensors, targets)
+    features, layout = arrange(tensors, targets.pixels, targets.images)
+    if mirrored is None:
+        return score(reconstruct(features, layout, targets, budget, seed, tick=tick).inputs, targets)
+    other = targets.pixels[targets.train].flip(-1)
+    features = torch.cat([features, arrange(mirrored, other, targets.images)[0]])
+    both = replace(targets, pixels=torch.cat([targets.pixels, other]))
+    twins = len(targets.pixels) + torch.arange(len(other))
+    return score(reconstruct(features, layout, both, budget, seed, tick=tick, twins=twins).inputs, targets)
+
+
+def reconstruct(
+    features: Tensor, layout: Layout, targets: Targets, budget: Budget, seed: int, *, tick: Tick | None = None,
+    folder: Path | None = None, twins: Tensor | None = None,
+) -> Reconstruction:  # fmt: skip
+    """Learn to invert, then invert; of `targets.pixels` only those of `targets.train` and `twins` are looked at.
+
+    Args:
+        features: of all samples, as arranged.
+        layout: how they are read.
+        targets: what the attacker wants.
+        budget: how hard to train.
+        seed: of initialisation and batch order.
+        tick: called with the fraction done.
+        folder: where to keep the state of training, to resume from after a kill.
+        twins: positions of the mirror images of `targets.train`, in its order; those of samples to stop and choose by
+            are left out.
+
+    Raises:
+        NotMeasurableError: training diverged.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), one_thread():
+        torch.manual_seed(seed)
+        shuffled = torch.randperm(len(targets.train))
+        order = targets.train[shuffled]
+        held = max(int(VALIDATION * len(order)), min(FEWEST_CHECKS, len(order) // 3))
+        fit, check = order[held:], order[:held]
+        decoders = decoders_for(features, layout, targets.pixels, order, budget.width, budget.depth)
+        more = None if twins is None else twins[shuffled[held:]]
+        blend = train_all(decoders, targets.pixels, fit, check, budget, tick, folder, more)
+        steps, stopped = sum(b.steps for b in blend), "; ".join(b.stopped for b in blend)
+        mean = targets.pixels[order].mean(0)
+        if not surely_better(recover(blend, check), targets.pixels[check], mean):
+            return Reconstruction(mean.expand(len(targets.test), *mean.shape), steps, f"{stopped}; no better than mean")
+        for member in blend:
+            member.decoder.solve_again(order)
+        return Reconstruction(recover(blend, targets.test), steps, stopped)
+
+
+def surely_better(found: Tensor, wanted: Tensor, mean: Tensor) -> bool:
+    """Whether the gain over predicting the mean is at least two standard errors: a few samples favour chance."""
+    gain = (mse(mean, wanted) - mse(found, wanted)).double()
+    return float(gain.mean()) >= 2 * float(gain.std()) / math.sqrt(len(gain))
+
+
+def score(found: Tensor, targets: Targets) -> Inversion:
+    """Score reconstructions `[test, ...]` of the held-out samples; images are clipped to [0, 1] first."""
+    original = targets.pixels[targets.test]
+    if not torch.isfinite(found).all():
+        raise NotMeasurableError("the inversion network diverged: this says nothing about privacy")
+    found = found.clamp(0, 1) if targets.images else found
+    similar = None
+    if targets.images:
+        try:
+            similar = ssim(found, original)
+        except NotMeasurableError:
+            similar = None
+    return Inversion(found, mse(found, original), similar, psnr(found, original), targets.ceiling)
+
+
+def _check(tensors: tuple[Tensor, ...], targets: Targets) -> None:
+    if len(targets.train) < FEWEST:
+        raise NotMeasurableError(
+            f"an inversion network needs at least {FEWEST} samples to learn from, not {len(targets.train)}"
+        )
+    if not float(targets.ceiling.mean()) > 0:
+        raise NotMeasurableError(f"every scored input equals the mean of the others ({targets.note or 'as given'})")
+    if not all(torch.isfinite(t).all() for t in tensors):
+        raise NotMeasurableError("the crossing tensor holds NaN or infinities")
+
+
+Mirrored = Callable[[Cut], tuple[Tensor, ...] | None]
+"""What crosses a cut of the mirrored images to learn from, each `[train, ...]`; None where that is too large."""
+
+MIRRORED_BYTES = 256 * 2**20
+
+
+def mirrored_crossings(graph: PartitionGraph, inputs: tuple[Tensor, ...], targets: Targets) -> Mirrored | None:
+    """What crosses of the mirrored images to learn from: one more walk of them; None where inputs are no images."""
+    if not targets.images:
+        return None
+    turned = (inputs[0][targets.train].flip(-1),)
+    crossings = Crossings(graph, turned, MIRRORED_BYTES)
+    return lambda cut: crossings.at(cut) if len(turned[0]) * cut.bytes <= MIRRORED_BYTES else None
+
+
+class QuickAlignment:
+    """Columns of the quick inversion: `ka_mse`, `ka_nmse`, `ka_ssim` on held-out samples.
+
+    Args:
+        budget: how hard to train.
+        mirrored: where the budget asks for mirrored images, what crosses of them; None: it does without.
+    """
+
+    columns = (
+        ColumnSpec("ka_mse", "x²", "high", "measured", "quick inversion network, per element, held-out samples"),
+        ColumnSpec("ka_nmse", "1", "high", "measured", "ka_mse over the error of predicting the attacker's mean"),
+        ColumnSpec("ka_ssim", "1", "low", "measured", "quick inversion network, 7×7 window, data range 1, held-out"),
+    )
+
+    def __init__(self, budget: Budget = QUICK, mirrored: Mirrored | None = None) -> None:
+        self.budget, self.mirrored = budget, mirrored
+        self.reconstructions: dict[int, Tensor] = {}
+
+    def at(self, view: CutView) -> dict[str, Estimate]:
+        """Train and score at one cut; keeps the first few reconstructions for the report."""
+        other = self.mirrored(view.cut) if self.mirrored and self.budget.mirrored else None
+        found = invert(view.tensors, view.targets, self.budget, view.seed, mirrored=other)
+        self.reconstructions[view.cut.index] = found.reconstructions[:8]
+        similar = Estimate(math.nan, method="the inputs are not images of at least 7×7 pixels")
+        return {
+            "ka_mse": Estimate.of_mean(found.mse.numpy(), "x²"),
+            "ka_nmse": found.nmse,
+            "ka_ssim": similar if found.ssim is None else Estimate.of_mean(found.ssim.numpy()),
+        }

@@ -1,0 +1,246 @@
+"""Inversion networks: a linear part solved in closed form, and a network that corrects it.
+
+On maps all arithmetic happens at the resolution of the map; pixels come out by sub-pixel shuffling (Shi et al. 2016).
+Means are taken place by place, so that an attacker who learns nothing predicts the mean picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from advisor.estimators.inversion.layouts import Layout, flat_vector
+from advisor.estimators.inversion.ridges import (
+    Moments,
+    enough_samples,
+    held_out_penalty,
+    kernel_size,
+    vector_penalty,
+    vector_weights,
+)
+from advisor.estimators.inversion.standard import Features, Standardised, mean_of
+from advisor.estimators.inversion.standard import inverse as _inverse
+
+COMPONENTS = 256
+"""Principal components of the targets that the network on a vector corrects; its linear part reaches all of them."""
+
+COMPONENT_SAMPLES = 1024
+
+FOURIER = 1024
+FEW_CELLS = 16
+FULL_CELLS = 1024
+WIDEST = 4
+PERCEPTRON = 4
+"""Hidden units of a perceptron for each channel of the convolutional network."""
+
+
+class Decoder(Protocol):
+    """What training needs of a decoder. All tensors are of all samples, `[n, ...]`; targets are centred.
+
+    Attributes:
+        features: standardised.
+        goal: centred targets, flat or as a map.
+    """
+
+    features: Features
+    goal: Tensor
+
+    @property
+    def network(self) -> nn.Module:
+        """Features to corrections; it starts at zero."""
+
+    def solve(self, fit: Tensor, check: Tensor) -> None:
+        """Solve the linear part on the samples `fit`; its penalty may be chosen on `check`."""
+
+    def solve_again(self, train: Tensor) -> None:
+        """Solve the linear part on all samples to learn from, with the penalty as chosen."""
+
+    def left(self, index: Tensor) -> tuple[Tensor, float]:
+        """What the linear part leaves for the network to correct, and the mean square per pixel out of its reach."""
+
+    def picture(self, index: Tensor, correction: Tensor) -> Tensor:
+        """Reconstructions `[len(index), ...]` from the linear part and a correction."""
+
+
+def standardised(features: Tensor, train: Tensor) -> Features:
+    """Features `[n, c, ...]` less the mean of each channel, over its scale, by the samples `train`.
+
+    A channel that does not vary by more than rounding becomes 0. Those at half precision, too large for memory, are
+    read part by part.
+    """
+    if features.dtype == torch.float16:
+        return Standardised(features, train)
+    known = features[train]
+    dims = [d for d in range(known.dim()) if d != 1]
+    mean, std = known.mean(dims, keepdim=True), known.std(dims, keepdim=True)
+    return (features - mean) * _inverse(mean, std)
+
+
+class Residual(nn.Module):
+    """x + conv(act(conv(act(x))))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.GELU(), nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape in and out."""
+        return x + self.body(x)  # type: ignore[no-any-return]
+
+
+class MapDecoder:
+    """From a map `[n, c, h, w]` to pictures `[n, channels, h·factor, w·factor]`."""
+
+    def __init__(self, features: Tensor, pixels: Tensor, train: Tensor, factor: int, width: int, depth: int) -> None:
+        self.features = standardised(features, train)
+        self.mean, self.factor = pixels[train].mean(0), factor
+        self.centre = mean_of(self.features, train)
+        self.goal = F.pixel_unshuffle(pixels - self.mean, factor)
+        self.kernel = kernel_size(features)
+        self.weight = torch.zeros(self.goal.shape[1], features.shape[1], self.kernel, self.kernel)
+        head = nn.Conv2d(width, self.goal.shape[1], 3, padding=1)
+        blocks = (Residual(width) for _ in range(depth))
+        self.network = nn.Sequential(nn.Conv2d(features.shape[1], width, 1), *blocks, nn.GELU(), _zeroed(head))
+
+    def solve(self, fit: Tensor, check: Tensor) -> None:
+        """Ridge on patches; the penalty that serves the samples `check` best."""
+        used = [i[: enough_samples(self.features.shape, self.kernel)] for i in (fit, check)]
+        self.moments = [Moments.of(self.features[i] - self.centre, self.goal[i], self.kernel) for i in used]
+        self.penalty = held_out_penalty(*self.moments)
+        self._set(self.moments[0])
+
+    def solve_again(self, train: Tensor) -> None:
+        """The moments of both parts add up."""
+        self._set(self.moments[0] + self.moments[1])
+
+    def left(self, index: Tensor) -> tuple[Tensor, float]:
+        """`[len(index), channels·factor², h, w]`; everything is in the network's reach."""
+        return self.goal[index] - self._linear(index), 0.0
+
+    def picture(self, index: Tensor, correction: Tensor) -> Tensor:
+        """Reconstructions, unclipped."""
+        return self.mean + F.pixel_shuffle(self._linear(index) + correction, self.factor)
+
+    def _linear(self, index: Tensor) -> Tensor:
+        padding = self.kernel // 2
+        parts = (self.features[i] - self.centre for i in torch.split(index, 256))
+        return torch.cat([F.conv2d(z, self.weight, padding=padding) for z in parts])
+
+    def _set(self, moments: Moments) -> None:
+        self.weight = moments.weights(self.penalty).float().T.reshape(self.weight.shape).contiguous()
+
+
+class VectorDecoder:
+    """From a vector `[n, D]` to targets `[n, ...]`: ridge, and a perceptron in their principal components.
+
+    Args:
+        features, pixels: of all samples.
+        train: samples to learn from.
+        width, depth: of the perceptron's hidden layers; one more than `depth`.
+        curved: whether the ridge gets random Fourier features beside the features themselves.
+    """
+
+    def __init__(
+        self, features: Tensor, pixels: Tensor, train: Tensor, width: int, depth: int, curved: bool = False
+    ) -> None:
+        whole = standardised(features.float(), train)
+        assert isinstance(whole, Tensor)
+        self.features: Features = whole
+        self.shape, flat = pixels.shape[1:], pixels.flatten(1)
+        self.mean = flat[train].mean(0)
+        self.goal = flat - self.mean
+        self.basis = principal_components(self.goal[train], COMPONENTS)
+        lifted = fourier_features(whole, train) if curved else whole
+        self.lifted = lifted - lifted[train].mean(0)
+        self.leverage = torch.zeros(len(features))
+        layers: list[nn.Module] = [nn.Linear(features.shape[1], width), nn.GELU()]
+        for _ in range(depth):
+            layers += [nn.Linear(width, width), nn.GELU()]
+        self.network = nn.Sequential(*layers, _zeroed(nn.Linear(width, self.basis.shape[1])))
+
+    def solve(self, fit: Tensor, check: Tensor) -> None:
+        """Ridge with the penalty of generalised cross-validation; `check` has no part in it."""
+        self.penalty = vector_penalty(self.lifted[fit], self.goal[fit])
+        self.weight, leverage = vector_weights(self.lifted[fit], self.goal[fit], self.penalty)
+        self.leverage.zero_()[fit] = leverage.clamp_max(0.99)
+
+    def solve_again(self, train: Tensor) -> None:
+        """Ridge with the penalty as chosen."""
+        self.weight, _ = vector_weights(self.lifted[train], self.goal[train], self.penalty)
+
+    def left(self, index: Tensor) -> tuple[Tensor, float]:
+        """`[len(index), components]`, as by a fit without these samples, and what lies outside of the components."""
+        residual = (self.goal[index] - self.lifted[index] @ self.weight) / (1 - self.leverage[index, None])
+        inside = residual @ self.basis
+        outside = (residual.square().sum() - inside.square().sum()) / residual.numel()
+        return inside, max(0.0, float(outside))
+
+    def picture(self, index: Tensor, correction: Tensor) -> Tensor:
+        """Reconstructions, unclipped."""
+        found: Tensor = self.mean + self.lifted[index] @ self.weight + correction @ self.basis.T
+        return found.reshape(-1, *self.shape)
+
+
+def fourier_features(z: Tensor, train: Tensor) -> Tensor:
+    """`[n, D + 1024]`: features whose inner products are a linear plus a Gaussian kernel, both about 1 at z = z'.
+
+    Random Fourier features (Rahimi and Recht 2007); twice the median distance between samples as bandwidth, as the
+    kernel attack has it. Drawn with torch's current seed.
+    """
+    few = z[train[:FOURIER]]
+    width = 2 * float(torch.pdist(few).median())
+    turns = torch.randn(z.shape[1], FOURIER) / (width if width > 0 else 1.0)
+    waves = torch.cos(z @ turns + 2 * math.pi * torch.rand(FOURIER)) * math.sqrt(2 / FOURIER)
+    return torch.cat([z / math.sqrt(z.shape[1]), waves], 1)
+
+
+def principal_components(centred: Tensor, most: int) -> Tensor:
+    """`[d, k]` leading principal directions of centred samples `[n, d]`, k at most `most` and their rank."""
+    few = centred[:COMPONENT_SAMPLES].double()
+    values, vectors = torch.linalg.eigh(few @ few.T if len(few) < few.shape[1] else few.T @ few)
+    kept = torch.nonzero(values > 1e-9 * values[-1].clamp_min(1e-30)).flatten().flip(0)[:most]
+    chosen: Tensor = vectors[:, kept]
+    if len(few) < few.shape[1]:
+        chosen = few.T @ chosen / values[kept].sqrt()
+    return chosen.float()
+
+
+def decoders_for(
+    features: Tensor, layout: Layout, pixels: Tensor, train: Tensor, width: int, depth: int
+) -> Iterator[Decoder]:
+    """The decoders that fit a layout, made one by one; the best on samples it did not learn from should be taken.
+
+    A map of few cells is also read as a vector: its linear part then sees all cells at once.
+
+    Args:
+        features: as arranged, of all samples.
+        layout: how they are read.
+        pixels: the targets of all samples.
+        train: samples to learn from.
+        width, depth: of the network; width at 32×32 cells.
+    """
+    if layout.kind == "map":
+        yield MapDecoder(features, pixels, train, layout.factor, map_width(width, features), depth)
+        if features[0, 0].numel() > FEW_CELLS:
+            return
+        features = flat_vector([features])
+    for curved in (False, True):
+        yield VectorDecoder(features, pixels, train, PERCEPTRON * width, depth, curved)
+
+
+def map_width(width: int, features: Tensor) -> int:
+    """Channels so that maps of any resolution cost the same arithmetic, up to four times `width`."""
+    return int(width * min(WIDEST, max(1.0, math.sqrt(FULL_CELLS / features[0, 0].numel()))))
+
+
+def _zeroed(head: nn.Conv2d | nn.Linear) -> nn.Module:
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+    return head

@@ -1,0 +1,177 @@
+"""Muon: momentum whose update is orthogonalised (Jordan et al. 2024, "Muon: an optimizer for hidden layers").
+
+On inversion networks it reaches AdamW's error in about half the steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from advisor.estimators.inversion.precision import multiplies_bfloat16
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+ADAM_RATE = 0.1  # of the matrices' rate, for biases: one rate is then enough to set
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon with Nesterov momentum; convolutions are matrices of one row a filter.
+
+    Args:
+        parameters: of two or more dimensions.
+        lr: learning rate; an update has spectral norm of about `lr`, times √(rows/columns) of a tall matrix.
+        momentum: of the gradient's moving sum.
+        fast: orthogonalise in bfloat16 where the processor has it, as the author does.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, fast: bool = False
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+        self.turned = orthogonalised_fast if fast and multiplies_bfloat16() else orthogonalised
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update from the gradients in place."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group["lr"], group["momentum"])
+
+    def _update(self, parameter: Tensor, rate: float, momentum: float) -> None:
+        gradient = parameter.grad
+        assert gradient is not None
+        state = self.state[parameter]
+        if "sum" not in state:
+            state["sum"] = torch.zeros_like(parameter)
+        running = state["sum"].mul_(momentum).add_(gradient)
+        direction = self.turned((gradient + momentum * running).flatten(1))
+        rows, columns = direction.shape
+        parameter.add_(direction.view_as(parameter), alpha=-rate * math.sqrt(max(1.0, rows / columns)))
+
+
+def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+    """A matrix of the same singular vectors with singular values near 1, by quintic Newton–Schulz iteration.
+
+    Zero stays zero. The coefficients trade exactness for speed: values end between about 0.7 and 1.2.
+
+    Args:
+        matrix: `[rows, columns]`.
+        steps: of the iteration.
+    """
+    a, b, c = NEWTON_SCHULZ
+    x: Tensor = matrix / (torch.linalg.matrix_norm(matrix) + 1e-12)
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    # All iterates are polynomials of the Gram matrix times x: iterate in its smaller space.
+    gram, eye = x @ x.T, torch.eye(x.shape[0])
+    whole = eye
+    for _ in range(steps):
+        factor = a * eye + b * gram + c * gram @ gram
+        whole, gram = factor @ whole, factor @ gram @ factor
+    x = whole @ x
+    return x.T if tall else x
+
+
+def orthogonalised_fast(matrix: Tensor, steps: int = 5) -> Tensor:
+    """As `orthogonalised`, in bfloat16: on the matrix itself, as polynomials of a rounded Gram matrix do not converge.
+
+    Args:
+        matrix: `[rows, columns]`.
+        steps: of the iteration.
+    """
+    a, b, c = NEWTON_SCHULZ
+    x: Tensor = (matrix / (torch.linalg.matrix_norm(matrix) + 1e-12)).bfloat16()
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.T if tall else x).float()
+
+
+class OneCycle:
+    """Muon for matrices and Adam for the rest, with one linear rise and one cosine fall of their rates.
+
+    Args:
+        network: what is trained.
+        rate: peak learning rate of the matrices.
+        steps: in all.
+        rise: share of them in which the rate rises.
+        fast: see `Muon`.
+    """
+
+    def __init__(self, network: nn.Module, rate: float, steps: int, rise: float = 0.2, fast: bool = False) -> None:
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        matrices = [p for p in self.parameters if p.dim() in (2, 4)]
+        others = [p for p in self.parameters if p.dim() not in (2, 4)]
+        self.optimisers = [Muon(matrices, rate, fast=fast), torch.optim.Adam(others, ADAM_RATE * rate)]
+        self.peaks = [rate, ADAM_RATE * rate]
+        self.steps, self.rise, self.taken = steps, max(1.0, rise * steps), 0
+
+    def step(self, loss: Tensor) -> None:
+        """Differentiate the loss and update."""
+        for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
+            optimiser.zero_grad(set_to_none=True)
+            optimiser.param_groups[0]["lr"] = peak * self._share()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.taken += 1
+
+    def _share(self) -> float:
+        step = self.taken + 0.5
+        if step < self.rise:
+            return step / self.rise
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - self.rise) / (self.steps - self.rise + 1e-9))))
+
+
+class Plateau(OneCycle):
+    """A short rise, a constant rate until the curve is flat, then a linear fall (Hägele et al. 2024, section 3).
+
+    Unlike a cycle whose length is set beforehand it may end early and still end well: the fall is where most of the
+    error goes that a high rate leaves.
+
+    Args:
+        network: what is trained.
+        rate: learning rate of the matrices.
+        steps: in all, at most.
+        tail: length of the fall, as a share of the steps before it.
+    """
+
+    RISE = 60
+
+    def __init__(self, network: nn.Module, rate: float, steps: int, tail: float = 0.4) -> None:
+        super().__init__(network, rate, steps, fast=True)
+        self.tail = tail
+        self.turn = math.ceil(steps / (1 + tail))
+
+    @property
+    def risen(self) -> bool:
+        """Whether the rate has been up for twice as long as it rose: a curve may look flat before."""
+        return self.taken >= 3 * self.RISE
+
+    @property
+    def falling(self) -> bool:
+        """Whether the rate falls by now."""
+        return self.taken >= self.turn
+
+    def fall(self) -> None:
+        """Begin the fall now; it ends the training sooner than planned."""
+        if not self.falling:
+            self.turn_at(self.taken)
+
+    def turn_at(self, step: int) -> None:
+        """Begin the fall after this many steps."""
+        self.turn = step
+        self.steps = min(self.steps, step + max(1, math.ceil(self.tail * step)))
+
+    def _share(self) -> float:
+        if self.falling:
+            return (self.steps - self.taken - 0.5) / max(1, self.steps - self.turn)
+        return min(1.0, (self.taken + 0.5) / min(self.RISE, max(1, self.turn)))

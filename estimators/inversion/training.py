@@ -1,0 +1,186 @@
+"""How inversion networks are trained: one cycle on what the closed form leaves, the best state on held-back samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from advisor.estimators.inversion.decoders import Decoder
+from advisor.estimators.inversion.descent import Batches, Descent
+from advisor.estimators.inversion.optimiser import OneCycle, Plateau
+from advisor.estimators.inversion.precision import Fast
+from advisor.estimators.inversion.standard import Features
+from advisor.sweep import NotMeasurableError
+
+Tick = Callable[[float], None]
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How hard an inversion network is trained.
+
+    Attributes:
+        width, depth: of the residual network; width at 32×32 cells, and more where the map is coarser: the same work.
+        steps: optimiser steps at most.
+        epochs: passes over the samples at most: with a few of them the network only learns them by heart.
+        batch: samples a step.
+        rate: peak learning rate (Muon, one cycle).
+        checks: how often in all the network is tried on samples held back.
+        patience: checks without improvement after which training stops.
+        settled: NMSE on these samples below which training stops: the answer is known.
+        flat: gain from check to check that counts, as a share of the error; where given, the rate stays up until
+            `patience` checks gained less, and then falls: how long training takes follows the cut; checks are then
+            `steps / checks` apart, however few samples there are. None: one cycle.
+        fast: products in bfloat16 where the processor has it.
+        auxiliary, held_out: samples that the attack takes at most to learn from and to be scored on; None for all.
+        seed: that the attack is run with where it stands for a predicted one.
+        mirrored: whether images are learnt from left to right as well: an attacker may send those too.
+    """
+
+    width: int
+    depth: int
+    steps: int
+    epochs: int
+    batch: int
+    rate: float
+    checks: int
+    patience: int
+    settled: float
+    flat: float | None = None
+    fast: bool = False
+    auxiliary: int | None = None
+    held_out: int | None = None
+    seed: int = 0
+    mirrored: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained decoder.
+
+    Attributes:
+        decoder: with its network in its best state.
+        scale: of the network's output: the root mean square of what the linear part leaves on held-back samples.
+        nmse: on held-back samples.
+        steps: of the optimiser that were taken.
+        stopped: why no more were.
+        share: in the blend of decoders; all shares sum to 1.
+    """
+
+    decoder: Decoder
+    scale: float
+    nmse: float
+    steps: int = 0
+    stopped: str = "settled by the linear part"
+    share: float = 1.0
+
+    def recover(self, index: Tensor) -> Tensor:
+        """Its reconstructions `[len(index), ...]`, unclipped."""
+        decoder, parts = self.decoder, torch.split(index, _CHUNK)
+        with torch.no_grad():
+            found = [decoder.picture(i, self.scale * decoder.network(decoder.features[i])) for i in parts]
+        return torch.cat(found)
+
+
+def recover(blend: list[Trained], index: Tensor) -> Tensor:
+    """Reconstructions `[len(index), ...]` by all decoders together, unclipped."""
+    return torch.stack([member.share * member.recover(index) for member in blend]).sum(0)
+
+
+def train_all(
+    decoders: Iterable[Decoder], pixels: Tensor, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None,
+    folder: Path | None = None, more: Tensor | None = None,
+) -> list[Trained]:  # fmt: skip
+    """Train decoders until one settles the question; each new one enters with the share that serves `check` best.
+
+    Args:
+        decoders: at least one.
+        pixels: the targets of all samples.
+        fit, check: samples to learn from, and to stop, choose and blend by.
+        budget: how hard to train.
+        tick: called with the fraction done of each training.
+        folder: where the state of each training is kept, to resume from after a kill.
+        more: samples that networks, though not their linear parts, learn from beside `fit`.
+
+    Raises:
+        NotMeasurableError: training diverged.
+    """
+    blend: list[Trained] = []
+    for number, decoder in enumerate(decoders):
+        file = None if folder is None else folder / f"decoder{number}.pt"
+        new = train(decoder, fit, check, budget, tick, file, more)
+        share = 1.0
+        if blend:
+            found = recover(blend, check)
+            apart = new.recover(check) - found
+            gained = float(((pixels[check] - found) * apart).sum())
+            share = min(1.0, max(0.0, gained / max(float(apart.square().sum()), 1e-30)))
+        blend = [replace(b, share=b.share * (1 - share)) for b in blend] + [replace(new, share=share)]
+        if new.nmse <= budget.settled:
+            break
+    return blend
+
+
+def train(
+    decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None, file: Path | None = None,
+    more: Tensor | None = None,
+) -> Trained:  # fmt: skip
+    """Solve the linear part, then train the network on what it leaves, unless that settles the question."""
+    decoder.solve(fit, check)
+    left, outside = decoder.left(check)
+    goal = decoder.goal[check]
+    energy, ceiling, beyond = float(left.square().sum()), float(goal.square().sum()), outside * goal.numel()
+    if energy <= 0 or energy + beyond <= budget.settled * ceiling:
+        return Trained(decoder, 0.0, (energy + beyond) / ceiling if ceiling > 0 else 0.0)
+    scale = math.sqrt(energy / left.numel())
+    enough = (budget.settled * ceiling - beyond) / energy
+    fit = fit if more is None else torch.cat([fit, more])
+    run = _descend(decoder, fit, check, (decoder.left(fit)[0] / scale, left / scale), enough, budget, tick, file)
+    nmse = (run.best * energy + beyond) / ceiling if ceiling > 0 else math.inf
+    return Trained(decoder, scale, nmse, run.cycle.taken, _reason(run, enough))
+
+
+def _descend(
+    decoder: Decoder, fit: Tensor, check: Tensor, goals: tuple[Tensor, Tensor], enough: float, budget: Budget,
+    tick: Tick | None, file: Path | None,
+) -> Descent:  # fmt: skip
+    """One training; leaves the network in its best state on `check`, the zero start included."""
+    network, features = Fast(decoder.network, budget.fast), decoder.features
+    most = min(budget.steps, budget.epochs * math.ceil(len(fit) / budget.batch))
+    cycle = OneCycle(network, budget.rate, most) if budget.flat is None else Plateau(network, budget.rate, most)
+    batches = Batches(len(fit), budget.batch)
+    every = math.ceil((most if budget.flat is None else budget.steps) / budget.checks)
+    run = Descent(network, cycle, batches, file, budget.patience, budget.flat)
+    while cycle.taken < cycle.steps and not run.flat and run.best > enough:
+        for _ in range(min(every, cycle.steps - cycle.taken)):
+            batch = batches.next()
+            with torch.enable_grad():
+                cycle.step(F.mse_loss(network(features[fit[batch]]), goals[0][batch]))
+        run.checked(_error(network, features, check, goals[1]))
+        if tick:
+            tick(min(1.0, cycle.taken / cycle.steps))
+    network.load_state_dict(run.state)
+    return run
+
+
+def _reason(run: Descent, enough: float) -> str:
+    if run.best <= enough:
+        return "settled"
+    return "flat" if run.flat or run.turned else "all steps taken"
+
+
+def _error(network: nn.Module, features: Features, index: Tensor, goal: Tensor) -> float:
+    parts = zip(torch.split(index, _CHUNK), torch.split(goal, _CHUNK), strict=True)
+    with torch.no_grad():
+        error = sum(float((network(features[i]) - g).square().sum()) for i, g in parts) / goal.numel()
+    if not math.isfinite(error):
+        raise NotMeasurableError("the inversion network diverged: this says nothing about privacy")
+    return error

@@ -1,0 +1,34 @@
+"""What `--normalize` accepts."""
+
+from __future__ import annotations
+
+import pytest
+
+from advisor.data.normalization import IMAGENET, chosen_normalization
+from advisor.errors import AdvisorError
+
+KNOWN = ((0.5,), (0.2,))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "expected"),
+    [
+        ("auto", None, None),
+        ("auto", KNOWN, KNOWN),
+        ("none", KNOWN, None),
+        ("imagenet", None, IMAGENET),
+        ("mean=0.5/0.4/0.3,std=0.1/0.2/0.3", None, ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))),
+        ("mean=0.5,0.4,0.3 std=0.1,0.2,0.3", None, ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))),
+        ("mean=0.5,std=0.2", None, KNOWN),
+    ],
+)
+def test_what_is_chosen(wanted, known, expected):
+    normalization, sentence = chosen_normalization(wanted, known)
+    assert normalization == expected
+    assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize("wanted", ["mean=1", "mean=a,std=b", "mean=0.5/0.5,std=0.1", "mean=0.5,std=0", "cifar"])
+def test_anything_else_is_refused_with_what_is_accepted(wanted):
+    with pytest.raises(AdvisorError, match="Use auto, none, imagenet or mean="):
+        chosen_normalization(wanted, None)

@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from advisor.data.sample_checks import resized
+from advisor.data.samples import Samples, check_against, fingerprint, load_samples, split_holdout
+from advisor.errors import DataError
+from tests.hostile import Payload
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.rand(20, 3, 8, 8, generator=GENERATOR)
+Y = torch.arange(20) % 5
+
+
+# ---- what is read ----------------------------------------------------------------------------------------------------
+
+
+def test_a_tuple_is_taken_as_it_is() -> None:
+    samples = load_samples((X, Y))
+    assert torch.equal(samples.x, X)
+    assert samples.y is not None
+    assert torch.equal(samples.y, Y)
+    assert len(samples) == 20
+    assert samples.fingerprint == fingerprint(X, Y)
+    assert load_samples((X, None)).y is None
+
+
+def test_digits_are_scikit_learns_in_the_unit_interval() -> None:
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    samples = load_samples("digits")
+    assert samples.x.shape == (1797, 1, 8, 8)
+    np.testing.assert_allclose(samples.x[:, 0].numpy(), data.images / 16)
+    np.testing.assert_array_equal(samples.y, data.target)
+    assert float(samples.x.max()) == 1.0
+
+
+def _save(path: Path, form: str, arrays: dict[str, torch.Tensor]) -> Path:
+    if form == "npz":
+        np.savez(path, **{k: v.numpy() for k, v in arrays.items()})  # type: ignore[arg-type]
+        return path.with_name(path.name + ".npz")
+    torch.save(arrays, path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["npz", "pt"])
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (("x", "y"), "x and y"),
+        (("x_train", "y_train"), "x_train and y_train"),
+        (("X", "y"), "X and y"),
+        (("data", "target"), "data and target"),
+    ],
+)
+def test_files_of_arrays_say_what_was_taken(form: str, names: tuple[str, str], taken: str, tmp_path: Path) -> None:
+    samples = load_samples(_save(tmp_path / "data", form, dict(zip(names, (X, Y), strict=True))))
+    assert torch.equal(samples.x, X)
+    assert samples.description.startswith(f"{taken} of data")
+
+
+@pytest.mark.parametrize("form", ["npz", "pt"])
+def test_test_data_is_preferred(form: str, tmp_path: Path) -> None:
+    arrays = {"x_train": X * 0, "y_train": Y, "x_test": X[:10], "y_test": Y[:10]}
+    samples = load_samples(_save(tmp_path / "data", form, arrays))
+    assert torch.equal(samples.x, X[:10])
+    assert "x_test and y_test" in samples.description
+
+
+def test_npy_and_bare_tensors_have_no_labels(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", X.numpy())
+    torch.save(X, tmp_path / "b")
+    torch.save((X, Y), tmp_path / "c")
+    assert load_samples(tmp_path / "a.npy").y is None
+    assert load_samples(str(tmp_path / "b")).y is None
+    assert load_samples(tmp_path / "c").y is not None
+
+
+def test_bytes_become_unit_floats_and_channels_come_first() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 10, 12, 3), dtype=np.uint8)
+    samples = load_samples((pixels, np.arange(6)))
+    np.testing.assert_allclose(samples.x.numpy(), pixels.transpose(0, 3, 1, 2) / 255, rtol=1e-6)
+    assert samples.notes == ("Channels were last; they now come first.", "Integers 0 to 255 were scaled to [0, 1].")
+
+
+def test_token_ids_stay_integers() -> None:
+    ids = np.arange(40, dtype=np.int32).reshape(4, 10) * 100
+    x = load_samples((ids, [0, 1, 0, 1])).x
+    assert x.dtype == torch.long
+    np.testing.assert_array_equal(x, ids)
+
+
+def test_several_inputs_stay_a_tuple_or_dict() -> None:
+    pair = load_samples(((X, Y.float()[:, None]), Y))
+    assert isinstance(pair.x, tuple)
+    assert len(pair) == 20
+    named = load_samples(({"image": X, "age": Y.float()[:, None]}, Y), limit=7)
+    assert named.x["image"].shape == (7, 3, 8, 8)
+    assert named.x["age"].shape == (7, 1)
+
+
+@pytest.mark.parametrize("labels", [Y[:, None], F.one_hot(Y), Y.double(), Y.to(torch.uint8)])
+def test_labels_come_in_many_forms(labels: torch.Tensor) -> None:
+    samples = load_samples((X, labels))
+    assert samples.y is not None
+    assert torch.equal(samples.y, Y)
+
+
+def test_out_of_range_images_are_said() -> None:
+    assert "not in [0, 1]" in load_samples((X * 4 - 2, Y)).notes[0]
+
+
+# ---- limit and hold-out ----------------------------------------------------------------------------------------------
+
+
+def test_a_limit_draws_at_random_and_repeats() -> None:
+    x, y = torch.arange(1000.0)[:, None], torch.arange(1000) // 100  # sorted by class
+    first, second, other = (load_samples((x, y), limit=200, seed=s) for s in (0, 0, 1))
+    assert torch.equal(first.x, second.x)
+    assert first.fingerprint == second.fingerprint
+    assert not torch.equal(first.x, other.x)
+    assert first.y is not None
+    assert torch.equal(first.y, first.x[:, 0].long() // 100)
+    assert int(torch.bincount(first.y, minlength=10).min()) >= 8  # 20 expected; below 8 has probability 1e-3
+    assert "200 of 1,000 samples, drawn at random" in first.description
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 101])
+def test_holdout_divides_without_overlap(n: int) -> None:
+    rest, held = split_holdout(n, seed=3)
+    assert sorted([*rest.tolist(), *held.tolist()]) == list(range(n))
+    assert len(held) == min(max(round(n / 4), 1), n - 1)
+    again = split_holdout(n, seed=3)
+    assert torch.equal(again[0], rest)
+    assert torch.equal(again[1], held)
+    if n > 50:
+        assert not torch.equal(split_holdout(n, seed=4)[1], held)
+
+
+def test_one_sample_cannot_be_divided() -> None:
+    with pytest.raises(DataError, match=r"1 sample\(s\) cannot be divided"):
+        split_holdout(1, 0)
+
+
+def test_loading_leaves_the_global_generator() -> None:
+    state = torch.get_rng_state()
+    load_samples((X, Y), limit=5)
+    split_holdout(20, 0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# ---- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def test_resize_matches_torchvision() -> None:
+    from torchvision.transforms import v2
+
+    x = torch.rand(2, 3, 40, 61, generator=GENERATOR)
+    oracle = v2.Compose([v2.Resize(24, antialias=True), v2.CenterCrop(24)])(x)
+    assert resized(x, 24).shape == (2, 3, 24, 24)
+    torch.testing.assert_close(resized(x, 24), oracle)
+    assert resized(x, (20, 30)).shape == (2, 3, 20, 30)
+    assert load_samples((x, [0, 1]), resize=16).notes == ("Resized from 40×61 to 16×16.",)
+
+
+def test_only_images_can_be_resized() -> None:
+    with pytest.raises(DataError, match=r"Only images \[N, C, H, W\]"):
+        load_samples((torch.rand(4, 7), None), resize=8)
+
+
+# ---- folders ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog", "eel"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for i in range(5):
+            pixels = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.png")
+    return tmp_path / "images"
+
+
+def test_a_folder_of_class_folders(folder: Path) -> None:
+    samples = load_samples(folder)
+    assert samples.x.shape == (15, 3, 20, 30)
+    assert samples.y is not None
+    assert samples.y.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    assert samples.classes == 3
+    with Image.open(folder / "cat" / "0.png") as image:
+        np.testing.assert_allclose(samples.x[0].permute(1, 2, 0) * 255, np.array(image), atol=1e-4)
+
+
+def test_a_folder_is_brought_to_the_models_size(folder: Path) -> None:
+    assert load_samples(folder, shape=(3, 16, 16)).x.shape == (15, 3, 16, 16)
+    assert load_samples(folder, shape=(1, 16, 16)).x.shape == (15, 1, 16, 16)
+    assert load_samples(folder, resize=12, shape=(3, 16, 16)).x.shape == (15, 3, 12, 12)
+
+
+def test_only_the_images_drawn_are_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+    real = Image.open
+
+    def counted(path: Any) -> Any:
+        opened.append(path)
+        return real(path)
+
+    monkeypatch.setattr(Image, "open", counted)
+    samples = load_samples(folder, limit=6, seed=1)
+    assert len(opened) == 6
+    assert samples.y is not None
+    assert len(set(samples.y.tolist())) > 1
+
+
+def test_bad_folders_are_explained(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="no folder of class folders"):
+        load_samples(tmp_path / "none")
+    (tmp_path / "none").rmdir()
+    with pytest.raises(DataError, match="holds one class, 'images'"):
+        load_samples(tmp_path)
+    Image.new("RGB", (9, 9)).save(folder / "cat" / "small.png")
+    with pytest.raises(DataError, match=r"several sizes.*--resize"):
+        load_samples(folder)
+    (folder / "dog" / "0.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"The image .*dog/0\.png cannot be read"):
+        load_samples(folder, resize=8)
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+def _with_nan() -> torch.Tensor:
+    x = X.clone()
+    x[7, 0, 0, 0] = float("nan")
+    return x
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        ((X[:0], Y[:0]), "The data is empty"),
+        ((X[:1], Y[:1]), "one sample"),
+        ((X, torch.zeros(20)), r"All 20 labels are 0: one class"),
+        ((_with_nan(), Y), "NaN or infinity, first in sample 7"),
+        ((X / 0, Y), "NaN or infinity, first in sample 0"),
+        ((X, Y[:5]), "20 samples but 5 labels"),
+        ((X, Y - 3), "The labels go down to -3"),
+        ((X, Y + 0.5), "no whole numbers"),
+        ((X, Y.double() / 0), "no whole numbers"),
+        ((X, torch.rand(20, 4)), "not one class a sample"),
+        ((np.array(["a", "b"]), None), r"samples are of type <U1"),
+        ((np.array([{}, {}], dtype=object), None), "samples are of type object"),
+        ((X, np.array(["cat"] * 20)), "labels are of type <U3"),
+        ((torch.complex(X, X), Y), "complex numbers"),
+        ((torch.tensor(3.0), None), "no batch dimension"),
+        (((X, X[:3]), Y), "different numbers of samples: 20, 3"),
+        (((), None), "The data is empty"),
+        (17, "Data of type int"),
+    ],
+)
+def test_bad_samples_are_refused_in_one_line(data: Any, match: str) -> None:
+    with pytest.raises(DataError, match=match) as caught:
+        load_samples(data)
+    assert "\n" not in str(caught.value)
+    assert caught.value.next_step
+    assert caught.value.exit_code == 2
+
+
+def test_pickles_in_data_files_never_run(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    np.savez(tmp_path / "object.npz", x=np.array([Payload(mark)], dtype=object))
+    np.save(tmp_path / "object.npy", np.array([Payload(mark)], dtype=object), allow_pickle=True)
+    (tmp_path / "pickle.npz").write_bytes(pickle.dumps(Payload(mark)))
+    (tmp_path / "pickle.npy").write_bytes(pickle.dumps(Payload(mark)))
+    torch.save({"x": Payload(mark)}, tmp_path / "torch.npz")
+    with zipfile.ZipFile(tmp_path / "member.npz", "w") as file:
+        file.writestr("x.npy", pickle.dumps(Payload(mark)))
+    matches = {
+        "object.npz": "pickled objects",
+        "object.npy": "pickled objects",
+        "pickle.npz": "more than tensors",
+        "pickle.npy": "more than tensors",
+        "torch.npz": "more than tensors",
+        "member.npz": "damaged",
+    }
+    for name, match in matches.items():
+        with pytest.raises(DataError, match=match):
+            load_samples(tmp_path / name)
+    assert not mark.exists()
+
+
+def test_damaged_and_foreign_files_are_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X.numpy(), y=Y.numpy())
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:500])
+    np.savez(tmp_path / "names.npz", a=X.numpy(), b=Y.numpy())
+    (tmp_path / "text").write_text("hello")
+    np.save(tmp_path / "whole.npy", X.numpy())
+    (tmp_path / "half.npy").write_bytes((tmp_path / "whole.npy").read_bytes()[:3000])
+    for name, match in {
+        "cut.npz": "truncated or damaged",
+        "names.npz": r"none of its arrays x \(a, b\)",
+        "text": "no data file",
+        "half.npy": "damaged",
+        "missing": "Cannot read the data",
+    }.items():
+        with pytest.raises(DataError, match=match):
+            load_samples(tmp_path / name)
+
+
+def test_a_declared_size_is_not_allocated(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
+    header += b" " * (118 - len(header)) + b"\n"
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(DataError, match="damaged"):
+        load_samples(tmp_path / "x.npy")
+
+
+# ---- against the model -----------------------------------------------------------------------------------------------
+
+
+def test_samples_are_checked_against_the_model(folder: Path) -> None:
+    samples = load_samples((X, Y))
+    assert check_against(samples, 5, (3, 8, 8)) is samples
+    assert check_against(samples, None, None) is samples
+    assert check_against(samples, 9).notes == ("The labels name 5 of the model's 9 outputs.",)
+    with pytest.raises(DataError, match="The data has 5 classes, the model has 3 outputs"):
+        check_against(samples, 3)
+    with pytest.raises(DataError, match="The data has 3 classes, the model has 10 outputs"):
+        check_against(load_samples(folder), 10)
+    with pytest.raises(DataError, match=r"shape 3×8×8 a sample, the model takes 3×32×32. Pass --resize 32"):
+        check_against(samples, 5, (3, 32, 32))
+    with pytest.raises(DataError, match=r"the model takes 1×8×8. Pass data of that shape"):
+        check_against(samples, 5, (1, 8, 8))
+
+
+def test_samples_are_frozen() -> None:
+    samples = load_samples((X, Y))
+    assert isinstance(samples, Samples)
+    with pytest.raises(AttributeError):
+        samples.x = X  # type: ignore[misc]

@@ -1,0 +1,104 @@
+"""`--verify`: which attack is run on which plan, and what is said where none was."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import advisor
+from advisor.errors import AdvisorError
+from advisor.planning.pricing import Pricer
+from advisor.plans import Advice
+from advisor.reports import console, markdown
+from tests.conftest import tiny_net
+
+
+class Words(nn.Module):
+    """Ids, embeddings, two layers, three classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.mix, self.act, self.out = nn.Embedding(30, 6), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 3)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.out(self.act(self.mix(self.embed(ids).flatten(1))))
+
+
+def clouds(n: int = 80) -> tuple[Tensor, Tensor]:
+    """Pictures of three classes."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % 3
+    x = 0.3 + 0.2 * y[:, None, None, None] + 0.2 * torch.rand(n, 1, 8, 8, generator=generator)
+    return x, y
+
+
+def recommended(**options: object) -> Advice:
+    given = {"trials": 1, "defenses": "none", "verify": "quick"} | options
+    return advisor.recommend(tiny_net(3), data=clouds(), **given)  # type: ignore[arg-type]
+
+
+def test_discrete_inputs_are_verified_by_their_ids() -> None:
+    ids = torch.randint(30, (60, 4), generator=torch.Generator().manual_seed(0))
+    advice = advisor.recommend(
+        Words().eval(), torch.zeros(2, 4).long(), data=(ids, torch.arange(60) % 3), trials=2, defenses="none"
+    )
+    best = advice.best
+    assert best is not None
+    mine = [e for e in advice.evidence if e.cut == best.cut.name]
+    assert mine[0].attack == "ids"
+    assert best.verified.keys() == {"top1", "top5"}
+    assert best.verified["top1"] == mine[0].scores["top1"]
+    assert any("attack on ids" in reason for reason in advice.reasons)
+    assert "the attack that was run reached" in markdown.render(advice)
+
+
+def test_ids_behind_too_much_work_are_said_not_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advisor.planning.pricing.ID_MACS", 1.0)
+    ids = torch.randint(30, (60, 4), generator=torch.Generator().manual_seed(0))
+    advice = advisor.recommend(
+        Words().eval(), torch.zeros(2, 4).long(), data=(ids, torch.arange(60) % 3), trials=2, defenses="none"
+    )
+    assert advice.best is not None
+    said = [line for line in advice.unmeasured if "was not verified" in line]
+    assert bool(said) == (not advice.best.verified)
+    assert all("minutes a sample" in line for line in said)
+
+
+def test_an_attack_that_fails_leaves_a_plan_unverified_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(self: Pricer, *_: object, **__: object) -> None:
+        raise AdvisorError("The attack failed: the inversion network diverged.", "This says nothing about privacy.")
+
+    monkeypatch.setattr(Pricer, "attack", failing)
+    advice = recommended()
+    assert advice.best is not None
+    assert advice.best.verified == {}
+    assert advice.evidence == ()
+    (said,) = [line for line in advice.unmeasured if "was not verified" in line and str(advice.best) in line]
+    assert "diverged" in said
+    assert advice.best.leakage("score") == advice.best.predicted["score"]
+    assert "no attack was run on this plan" in markdown.render(advice)
+    assert "diverged" in console.render(advice)
+
+
+def test_labels_of_a_u_shaped_plan_are_attacked_where_the_cloud_comes_closest_to_them() -> None:
+    advice = recommended(tail="3")
+    best = advice.best
+    assert best is not None
+    assert best.tail is not None
+    attacks = [e.attack for e in advice.evidence if e.cut == best.cut.name]
+    assert attacks == ["ka", "mlp-sim"]
+    labels = advice.evidence[-1]
+    assert math.isfinite(labels.scores["top1"].value)
+    assert labels.notes[-1] == "on what the cloud computes of it up to 3"
+    assert not any("Labels were not attacked" in line for line in advice.unmeasured)
+
+
+def test_where_the_cloud_computes_the_output_that_is_said() -> None:
+    advice = recommended()
+    assert [e.attack for e in advice.evidence] == ["ka"]
+    assert any("Labels were not attacked: the cloud computes the model's output" in u for u in advice.unmeasured)
+    assert recommended(verify="none").evidence == ()

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from advisor.errors import AdvisorError
+from advisor.profilers import catalog
+from advisor.profilers.boards.ssh import Address, Shell, _refusal, address
+
+
+def test_addresses() -> None:
+    assert address("ssh://pi") == Address("pi")
+    assert address("ssh://me@board.local:2222") == Address("me@board.local", 2222)
+    assert address("ssh://[::1]:22") == Address("::1", 22)
+    found = address("ssh://b?python=/opt/py/bin/python3&runtime=onnxruntime&threads=2&on=CPUExecutionProvider")
+    assert found.folder == "/tmp"
+    assert address("ssh://b?folder=/data/some%20where").folder == "/data/some where"
+    assert (found.python, found.runtime, found.threads) == ("/opt/py/bin/python3", "onnxruntime", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("ssh://", "names no host"),
+        ("ssh://-oProxyCommand=x", "names no host"),
+        ("ssh://-x@host", "names no host"),
+        ("ssh://host/etc", "more than user, host and port"),
+        ("ssh://me:secret@host", "more than user, host and port"),
+        ("ssh://host:seven", "is no address"),
+        ("ssh://host?colour=red", "no option 'colour'"),
+        ("ssh://host?threads=two", "is no number"),
+        ("ssh://host?folder=here", "folder=here is not absolute.*folder=/path"),
+    ],
+)
+def test_what_is_no_address(text: str, says: str) -> None:
+    with pytest.raises(AdvisorError, match=says):
+        address(text)
+
+
+def test_the_command_line_of_ssh() -> None:
+    argv = Shell(address("ssh://me@host:2222?config=/c&identity=/k")).argv("echo 'a b'; exit")
+    assert argv[0] == "ssh"
+    assert argv[-3:] == ["--", "me@host", """exec sh -c 'echo '"'"'a b'"'"'; exit'"""]
+    options = [after for before, after in itertools.pairwise(argv) if before == "-o"]
+    assert {"BatchMode=yes", "StrictHostKeyChecking=yes", "ForwardAgent=no", "IdentitiesOnly=yes"} <= set(options)
+    assert argv[argv.index("-F") + 1] == "/c"
+    assert argv[argv.index("-i") + 1] == "/k"
+    assert argv[argv.index("-p") + 1] == "2222"
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("Host key verification failed.", "host key of ssh://h is not the one"),
+        ("@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@", "host key of ssh://h is not the one"),
+        ("me@h: Permission denied (publickey).", "does not accept our key"),
+        ("ssh: Could not resolve hostname h: Name or service not known", "There is no host ssh://h"),
+        ("ssh: connect to host h port 22: Connection refused", "ssh://h cannot be reached"),
+        ("ssh: connect to host h port 22: No route to host", "ssh://h cannot be reached"),
+    ],
+)
+def test_refusals_are_told_from_broken_connections(said: str, problem: str) -> None:
+    assert problem in str(_refusal(address("ssh://h"), said))
+    assert _refusal(address("ssh://h"), "Connection reset by peer") is None
+
+
+def test_a_device_of_the_catalog_that_is_measured() -> None:
+    found = catalog.device("ssh://me@board:22?runtime=onnxruntime")
+    assert found.key == "ssh://me@board:22?runtime=onnxruntime"
+    assert found.loads == ("onnx",)
+    assert catalog.device("local:onnxruntime").loads == ("onnx",)
+    with pytest.raises(AdvisorError, match=r"local cannot measure 'tensorrt'"):
+        catalog.device("local:tensorrt")
