@@ -2,9 +2,10 @@
 
     python benchmarks/tracers.py
 
-The models are those of tests/advisor/tracing/test_fallbacks.py: some to be taken, some to be refused, as their branches or
-sizes follow the input, or as nothing could be cut. A graph is exact where it gives what the model gives for 2, 3 and 5
-samples of other values. Limit: the advisor takes exactly the first and refuses the others. Exits 1 where it is passed.
+The models are those of tests/advisor/tracing/test_fallbacks.py: some to be taken, some to be refused, as their branches
+or sizes follow the input, or as nothing could be cut. A graph is exact where it gives what the model gives for 2, 3 and
+5 samples of other values. Limit: the advisor takes exactly the first and refuses the others. Exits 1 where it is
+passed.
 """
 
 from __future__ import annotations

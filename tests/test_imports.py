@@ -14,20 +14,8 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = {"advisor": "advisor", "profilers": "advisor.profilers", "estimators": "advisor.estimators",
            "reports": "advisor.reports"}  # fmt: skip
 
-COMMAND_LINE = ("advisor.cli", "advisor.commands", "advisor.__main__", "advisor.commands.progress")
-LIBRARY = (
-    "advisor.planning.answering",
-    "advisor.planning.choosing",
-    "advisor.planning.measuring",
-    "advisor.planning.pictures",
-    "advisor.planning.pricing",
-    "advisor.planning.u_shape",
-    "advisor.planning.recommending",
-    "advisor.planning.stages",
-    "advisor.planning.studies",
-    "advisor.planning.suggesting",
-    "advisor.planning.verifying",
-)
+COMMAND_LINE = ("advisor.cli", "advisor.commands", "advisor.__main__")
+LIBRARY = ("advisor.planning",)
 """The search and the API; every other module of `advisor/` is ground."""
 
 MAY_IMPORT = {

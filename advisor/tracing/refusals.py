@@ -17,12 +17,12 @@ from torch import fx, nn
 
 from advisor.errors import TraceError
 
-_HERE = Path(__file__).parent
-_OURS = ("tracing.py", "programs.py", "fallbacks.py", "preserve.py", "reads.py", "refusals.py")
+_TRACING = Path(__file__).parent
+_OURS = (f"{_TRACING}{os.sep}", str(_TRACING.with_name("preserve.py")))
 _NOT_THE_USERS = (
     *(f"{Path(module.__file__ or '').parent}{os.sep}" for module in (torch, sympy)),
-    *(str(_HERE / name) for name in _OURS),
-    str(_HERE / "loading"),
+    *_OURS,
+    str(_TRACING.with_name("loading")),
     sysconfig.get_paths()["stdlib"] + "/contextlib",
     "<",
 )
@@ -88,7 +88,7 @@ def is_users(filename: str) -> bool:
 
 def users_frames(frame: FrameType | None) -> Iterator[FrameType]:
     """The user's frames, innermost first, out to where this package called the model."""
-    while frame is not None and not frame.f_code.co_filename.startswith(tuple(str(_HERE / n) for n in _OURS)):
+    while frame is not None and not frame.f_code.co_filename.startswith(_OURS):
         if is_users(frame.f_code.co_filename):
             yield frame
         frame = frame.f_back

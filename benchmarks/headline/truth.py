@@ -139,7 +139,7 @@ class Half(nn.Module):
 
 
 def invert(sent: tuple[Tensor, ...], targets: Targets, budget: Budget, seed: int) -> Inversion:
-    """As `advisor.estimators.inversion.alignment.invert`, with the network's products in bfloat16: four times faster here."""
+    """As `alignment.invert`, with the network's products in bfloat16: four times faster here."""
     features, layout = arrange(sent, targets.pixels, targets.images)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)

@@ -1,4 +1,6 @@
-"""Fits the latency model on the published measurements; `python -m advisor.profilers.published.fitting` rewrites `fits.toml`.
+"""Fits the latency model on the published measurements.
+
+`python -m advisor.profilers.published.fitting` rewrites `facts/fits.toml`.
 
 Non-negative least squares in relative error, then what networks alike tell (`kriging.py`); each network is left out
 of all devices once to learn how wrong that is on networks it never saw. Devices with few networks are pooled with
@@ -239,9 +241,7 @@ def write(folder: Path = FOLDER) -> None:
     """Rewrite `fits.toml`."""
     from advisor.files import write_atomically
 
-    lines = [
-        "# Written by `python -m advisor.profilers.published.fitting` from latencies, features and devices.toml. SI units."
-    ]
+    lines = ["# Written by `python -m advisor.profilers.published.fitting` from the other files here. SI units."]
     for table, fits in fit_all().items():
         for fit in fits:
             lines += ["", f"[[{table}]]", *(f"{key} = {_toml(value)}" for key, value in fit.items())]

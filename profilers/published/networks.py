@@ -1,4 +1,7 @@
-"""Work of the published networks; `python -m advisor.profilers.published.networks` rewrites `features.toml` (a few minutes)."""
+"""Work of the published networks.
+
+`python -m advisor.profilers.published.networks` rewrites `facts/features.toml` (a few minutes).
+"""
 
 from __future__ import annotations
 

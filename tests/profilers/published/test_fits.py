@@ -11,6 +11,7 @@ from scipy.optimize import lsq_linear
 from advisor.errors import AdvisorError
 from advisor.profilers.catalog import device, devices
 from advisor.profilers.facts import shipped
+from advisor.profilers.published import networks
 from advisor.profilers.published.features import Work
 from advisor.profilers.published.fits import fit_for
 from advisor.profilers.published.fitting import fit_all, fitted_groups, learnt, left_out, points, solve
@@ -133,5 +134,5 @@ def test_power_mode_slows_and_widens() -> None:
 
 def test_the_table_of_networks_is_reproducible() -> None:
     with torch.random.fork_rng():
-        assert published.work("resnet18", "3x224x224") == RESNET18
-    assert published.build("inception_v4") is None
+        assert networks.work("resnet18", "3x224x224") == RESNET18
+    assert networks.build("inception_v4") is None
