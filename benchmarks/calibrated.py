@@ -25,7 +25,8 @@ from scipy.stats import spearmanr
 from torchvision import models
 
 import advisor
-from advisor.profilers import calibration, measured
+from advisor.profilers import calibration
+from advisor.profilers.boards import measured
 from advisor.profilers.calibrating import calibrate
 from advisor.profilers.microbenchmarks import Pace
 

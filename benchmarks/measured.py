@@ -20,8 +20,7 @@ import torch
 from torchvision import models
 
 import advisor
-from advisor.profilers import measured
-from advisor.profilers.boards import agent
+from advisor.profilers.boards import agent, measured
 
 NETWORKS = ("resnet18", "mobilenet_v2", "densenet121", "vit_b_16")
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from advisor.profilers import calibration, macs, measured, roofline
-from advisor.profilers.boards import remote
+from advisor.profilers import calibration, macs, roofline
+from advisor.profilers.boards import measured, remote
+from advisor.profilers.boards.measured import Progress
 from advisor.profilers.catalog import LOCAL, Device, is_remote
 from advisor.profilers.halves import Halves
-from advisor.profilers.measured import Progress
 from advisor.profilers.network import Link
 from advisor.profilers.published.features import Work, piece_work
 

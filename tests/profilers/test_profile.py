@@ -128,7 +128,7 @@ def test_whether_a_half_fits_is_unknown_where_the_memory_is(graph: PartitionGrap
 
 
 def test_local_is_measured(graph: PartitionGraph, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("advisor.profilers.measured.TIME_LIMIT", 0.5)
+    monkeypatch.setattr("advisor.profilers.boards.measured.TIME_LIMIT", 0.5)
     shares: list[float] = []
     found = profilers.profile(graph, device="local", progress=shares.append)
     assert found["edge_latency"].source == "measured"

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from advisor.columns import Profile
-from advisor.profilers import calibrating, measured
+from advisor.profilers import calibrating
+from advisor.profilers.boards import measured
 from tests.conftest import Run, tree
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
-from advisor.profilers import measured
+from advisor.profilers.boards import measured
 from advisor.tracing.tracer import trace
 
 
