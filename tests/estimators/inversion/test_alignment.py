@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from advisor.batches import carried
 from advisor.estimate import Estimate
 from advisor.estimators.images import mse, psnr, ssim
-from advisor.estimators.inversion import alignment
+from advisor.estimators.inversion import alignment, training
 from advisor.estimators.inversion.alignment import (
     QUICK,
     QuickAlignment,
@@ -271,6 +271,16 @@ def test_mirrored_images_help_an_attacker_of_few() -> None:
     more = invert(view.tensors, view.targets, SMALL, 0, mirrored=(bent(turned),))
     assert more.nmse.value < 0.95 * plain.nmse.value
     assert torch.equal(more.ceiling, plain.ceiling)
+
+
+def test_images_that_look_otherwise_in_the_mirror_are_learnt_from_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = pictures(110) * torch.linspace(0.1, 1, pictures(1).shape[-1])  # light from the right
+    view = seen(bent(x), x)
+    mirrored = (bent(x[view.targets.train].flip(-1)),)
+    plain = invert(view.tensors, view.targets, SMALL, 0)
+    assert invert(view.tensors, view.targets, SMALL, 0, mirrored=mirrored).nmse == plain.nmse
+    monkeypatch.setattr(training, "UNLIKE", math.inf)
+    assert invert(view.tensors, view.targets, SMALL, 0, mirrored=mirrored).nmse != plain.nmse
 
 
 def test_what_stops_the_training_is_not_learnt_from_in_the_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
