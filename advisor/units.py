@@ -56,6 +56,11 @@ def show_size(count: float) -> str:
     return _shown(count, (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0)), 1.0)
 
 
+def show_energy(joules: float) -> str:
+    """`0.0206` as `20.6 mJ`."""
+    return _shown(joules, (("kJ", 1e3), ("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)), 1.0)
+
+
 def _shown(value: float, units: tuple[tuple[str, float], ...], sixties: float) -> str:
     """In the largest unit of which there is at least one when rounded to three digits; minutes past `sixties` s."""
     for unit, factor in units:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from advisor.estimate import Estimate
-from advisor.units import show_duration, show_share, show_size
+from advisor.units import show_duration, show_energy, show_share, show_size
 
 NOT_MEASURED = "not measured"
 UNKNOWN_SPREAD = "±?"
@@ -139,7 +139,7 @@ def show(value: float, unit: str, name: str = "") -> str:
         return show_share(value)
     if kind in {"count", "ratio"}:
         return show_count(value) if kind == "count" else show_ratio(value)
-    by_unit = {"s": show_duration, "B": show_size}
+    by_unit = {"s": show_duration, "B": show_size, "J": show_energy}
     if unit in by_unit:
         return by_unit[unit](value)
     return digits(value) if unit in {"", "1"} else f"{digits(value)} {unit}"
