@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from advisor.profilers.published.networks import fitting
+from advisor.profilers.published import fitting
 
 MODELS = 8
 

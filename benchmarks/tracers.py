@@ -25,11 +25,10 @@ from torch.export import Dim
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.advisor.tracing.tracer.test_fallbacks import REFUSED, TAKEN, built, numbers
-
 from advisor.loading.torchscript import convert
 from advisor.tracing.fallbacks import same
 from advisor.tracing.tracer import trace
+from tests.advisor.tracing.test_fallbacks import REFUSED, TAKEN, built, numbers
 
 DYNAMIC = ({0: Dim.AUTO},)
 TRACERS: dict[str, Callable[[nn.Module], Any]] = {
