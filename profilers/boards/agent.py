@@ -9,6 +9,7 @@ FOLDER/alive for the job's `lease` seconds, it removes FOLDER itself.
 
 from __future__ import annotations
 
+import abc
 import glob
 import importlib.util
 import json
@@ -192,17 +193,17 @@ def _line(error: BaseException) -> str:
 # ---- runtimes ------------------------------------------------------------------------------------------------------
 
 
-class Runtime:
+class Runtime(abc.ABC):
     """Cases of a job, and how to wait for the accelerator; `facts` is what a reader of the numbers must know."""
 
     def __init__(self) -> None:
         self.facts: dict[str, Any] = {}
 
+    @abc.abstractmethod
     def cases(self, job: dict[str, Any], folder: str) -> list[Case]:
         """The whole model first, then each cut's halves, then the chain of pieces."""
-        raise NotImplementedError
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 - a processor leaves nothing to wait for
         """Wait until the accelerator is done."""
 
 
