@@ -25,10 +25,10 @@ from scipy.stats import spearmanr
 from torchvision import models
 
 import advisor
-from advisor.profilers import calibration
 from advisor.profilers.boards import measured
-from advisor.profilers.calibrating import calibrate
-from advisor.profilers.microbenchmarks import Pace
+from advisor.profilers.calibration import kinds
+from advisor.profilers.calibration.calibrating import calibrate
+from advisor.profilers.calibration.microbenchmarks import Pace
 
 NETWORKS = (
     "alexnet", "vgg11", "resnet18", "resnet50", "squeezenet1_1", "googlenet", "densenet121", "mobilenet_v2",
@@ -42,7 +42,7 @@ def compared(name: str, device: str, usual: float, seconds: float) -> tuple[floa
         options = {"init_weights": False} if name == "googlenet" else {}
         network = models.get_model(name, weights=None, **options).eval()
     graph = advisor.trace(network, torch.zeros(2, 3, 224, 224))
-    predicted = calibration.halves(graph, device, "this-machine")
+    predicted = kinds.halves(graph, device, "this-machine")
     pace, paces = Pace(), list[float]()
     found = measured._in_pytorch(
         graph, lambda _: paces.append(pace.seconds(3)), time.perf_counter, seconds, "pytorch-eager"

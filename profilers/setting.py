@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from advisor.profilers import calibration, macs, roofline
+from advisor.profilers import macs, roofline
 from advisor.profilers.boards import measured, remote
 from advisor.profilers.boards.measured import Progress
+from advisor.profilers.calibration import kinds
 from advisor.profilers.catalog import LOCAL, Device, is_remote
 from advisor.profilers.halves import Halves
 from advisor.profilers.network import Link
@@ -69,5 +70,5 @@ class Setting:
         if device.name == LOCAL:
             return measured.halves(self.graph, self.progress, limit=self.limit, runtime=device.runtime)
         if device.calibration:
-            return calibration.halves(self.graph, device.calibration, device.name)
+            return kinds.halves(self.graph, device.calibration, device.name)
         return roofline.halves(self.pieces, device)

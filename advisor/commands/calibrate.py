@@ -24,7 +24,7 @@ def calibrate(
     with exit_codes():
         from advisor.errors import AdvisorError
         from advisor.files import write_atomically
-        from advisor.profilers.calibrating import calibrate as measure
+        from advisor.profilers.calibration.calibrating import calibrate as measure
         from advisor.units import duration
 
         if out.suffix != ".toml":

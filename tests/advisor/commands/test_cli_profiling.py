@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from advisor.columns import Profile
-from advisor.profilers import calibrating
 from advisor.profilers.boards import measured
+from advisor.profilers.calibration import calibrating
 from tests.conftest import Run, tree
 
 
@@ -89,7 +89,7 @@ def test_absurd_figures_of_ones_own(cli: Run, model: str, tmp_path: Path, comman
 
 
 def test_calibrate_writes_a_device_file(cli: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.profilers.test_calibration import benchmarks
+    from tests.profilers.calibration.test_calibration import benchmarks
 
     monkeypatch.setattr(calibrating, "timed", lambda seconds, told: (benchmarks(2000), 1e-3))
     result = cli("calibrate", "--out", "mine.toml", "--name", "lab-pc")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from advisor.profilers.operators import Convolution, Operator, described
+from advisor.profilers.calibration.operators import Convolution, Operator, described
 
 Shape = tuple[int, ...]
 

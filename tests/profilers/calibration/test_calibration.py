@@ -14,10 +14,12 @@ from torch import nn
 from advisor import profilers
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
-from advisor.profilers import calibration, macs, microbenchmarks
-from advisor.profilers.calibrating import calibrate
-from advisor.profilers.chains import Chain, chain
-from advisor.profilers.operators import KINDS, Convolution, Operator, described, in_turn, operators
+from advisor.profilers import macs
+from advisor.profilers.calibration import kinds as calibration
+from advisor.profilers.calibration import microbenchmarks
+from advisor.profilers.calibration.calibrating import calibrate
+from advisor.profilers.calibration.chains import Chain, chain
+from advisor.profilers.calibration.operators import KINDS, Convolution, Operator, described, in_turn, operators
 from advisor.tracing.tracer import trace
 
 

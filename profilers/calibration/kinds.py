@@ -19,13 +19,13 @@ import numpy as np
 
 from advisor.errors import AdvisorError
 from advisor.estimate import NORMAL_90, Estimate
+from advisor.profilers.calibration.operators import KINDS, Operator, operators
 from advisor.profilers.facts import read
 from advisor.profilers.halves import Halves
-from advisor.profilers.operators import KINDS, Operator, operators
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
-    from advisor.profilers.microbenchmarks import Timed
+    from advisor.profilers.calibration.microbenchmarks import Timed
 
 LENGTHS, SPREAD, NOISES = (0.5, 0.75, 1.0, 1.5, 2.5, 4.0), 0.5, (0.1, 0.2, 0.35)
 """Of the Gaussian process over `Operator.point`: length scales, of which each kind takes the one that errs least, and

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from advisor.profilers.boards import agent
-from advisor.profilers.chains import Chain, Step, chain
-from advisor.profilers.operators import Operator, in_turn
+from advisor.profilers.calibration.chains import Chain, Step, chain
+from advisor.profilers.calibration.operators import Operator, in_turn
 
 CHAINS, GROUP, ROUNDS = 280, 4, 5
 """Chains in all; how many take turns, so that each finds the weights of the others in the caches, not its own; timed
