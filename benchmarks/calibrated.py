@@ -1,13 +1,13 @@
 """The calibrated estimator against measurements of twelve networks that no micro-benchmark is taken from.
 
-OMP_NUM_THREADS=1 python benchmarks/calibrated.py [seconds to calibrate] [seconds to measure each network]
+python benchmarks/calibrated.py [seconds to calibrate] [seconds to measure each network]
 
 Targets: median error of the edge half over all cuts at most 10 %, Spearman at least 0.9 between predicted and measured
 time of the pieces, calibration under 3 minutes. The limit: two measurements of the same half in the same run differ by
 what `measured ±` says, and no estimate can be nearer than that. `pace` is how long a fixed piece of work took beside
 each network against during the calibration: on a shared machine it is no constant, and no calibration can know it;
-`error` is as timed, `at one pace` corrects by it. Last run (one thread of two on a shared virtual machine): median
-error 6.1 %, worst network 18.5 %, least Spearman 0.927; the run before 5.3 %, 18.5 %, 0.918. Why no better:
+`error` is as timed, `at one pace` corrects by it. Last runs, in quiet minutes of a shared virtual machine: two threads,
+median error 4.1 %, worst network 10.5 %, least Spearman 0.909; one thread, 6.2 %, 27.1 % and 0.925. Why no better:
 `docs/profiling.md`.
 """
 

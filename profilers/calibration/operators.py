@@ -160,8 +160,9 @@ def described(
     if view or kind in ("view", "chunk"):
         kind, read, written, weights = "chunk" if kind == "chunk" else "view", 0.0, 0.0, 0.0
     elif kind == "conv" and held:
-        channels, window = held[0][1], math.prod(held[0][2:])
-        kind, macs = _engine(held[0], given[0], form), written * channels * window
+        transposed, window = "transpose" in name, math.prod(held[0][2:])
+        channels = held[0][0 if transposed else 1]
+        kind, macs = _engine(held[0], given[0], form), (read if transposed else written) * held[0][1] * window
     elif kind == "linear" and held:
         channels, macs = held[0][-1], written * held[0][-1]
         kind = "row" if read == channels else kind

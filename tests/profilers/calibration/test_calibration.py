@@ -169,6 +169,13 @@ def test_operators_of_a_network(graph: PartitionGraph) -> None:
     assert sum(o.macs for o in found) == counted.total - 256 * 2  # fvcore counts batch norm's arithmetic too
 
 
+def test_a_transposed_convolution_multiplies_for_what_it_reads() -> None:
+    graph = trace(nn.ConvTranspose2d(8, 6, 4, stride=2, padding=1).eval(), torch.zeros(2, 8, 5, 5))
+    (found,) = (o for piece in operators(graph) for o in piece)
+    assert (found.kind, found.channels, found.kernel) == ("conv", 8, 16)
+    assert found.macs == macs.count(graph).total == 8 * 25 * 6 * 16
+
+
 def test_grouped_convolutions_and_attention() -> None:
     class Mixed(nn.Module):
         def __init__(self) -> None:
