@@ -108,10 +108,10 @@ def main(name: str = "layer2.1.relu#2") -> None:
         predicted, measured = statistics.median(estimates), statistics.median(times)
         spread = statistics.quantiles(times, n=10)
         print(
-            f"{rate / 1e6:5.0f} Mbps, {cut.bytes / 1e3:.0f} kB: measured {measured * 1e3:6.1f} ms "
-            f"(middle 80 %: {spread[0] * 1e3:.1f} to {spread[-1] * 1e3:.1f}), predicted {predicted * 1e3:6.1f} ms ({100 * (predicted / measured - 1):+.1f} %); "
-            f"packing {parts.serialisation * 1e3:.1f}, up {parts.upload * 1e3:.1f}, "
-            f"round trip {parts.round_trip * 1e3:.1f}, down {parts.download * 1e3:.1f} ms"
+            f"{rate / 1e6:5.0f} Mbps, {cut.bytes / 1e3:.0f} kB: measured {measured * 1e3:6.1f} ms (middle 80 %: "
+            f"{spread[0] * 1e3:.1f} to {spread[-1] * 1e3:.1f}), predicted {predicted * 1e3:6.1f} ms "
+            f"({100 * (predicted / measured - 1):+.1f} %); packing {parts.serialisation * 1e3:.1f}, "
+            f"up {parts.upload * 1e3:.1f}, round trip {parts.round_trip * 1e3:.1f}, down {parts.download * 1e3:.1f} ms"
         )
 
 
