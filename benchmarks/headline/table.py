@@ -24,6 +24,9 @@ LOW_IS_PRIVATE = frozenset(
      "label_leak", "label_leak_few", "ka_ssim", "linear_gain", "D/d", "score_ssim")
 )  # fmt: skip
 
+Needed = tuple[str, float, float]
+"""Network, noise level, and the least width of the interval that holds an attack."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -124,28 +127,35 @@ def conformal_doubt(needed: Sequence[float], share: float = 0.9) -> float:
     return sorted(needed)[rank - 1]
 
 
-def left_out_coverage(needed: Sequence[tuple[str, float]]) -> float:
-    """Share of attacks inside their interval when its doubt is taken from the other networks alone.
+def width_of(needed: Sequence[Needed]) -> float:
+    """What nine in ten attacks need at the noise level that needs most."""
+    levels = {noise for _, noise, _ in needed}
+    return max(conformal_doubt([doubt for _, noise, doubt in needed if noise == level]) for level in levels)
 
-    Args:
-        needed: network and least doubt of each attack.
-    """
+
+def left_out_coverage(needed: Sequence[Needed]) -> float:
+    """Share of attacks inside their interval when its width is taken from the other networks alone."""
     inside = []
-    for net in dict.fromkeys(net for net, _ in needed):
-        doubt = conformal_doubt([value for other, value in needed if other != net] or [0.0])
-        inside += [value <= doubt for other, value in needed if other == net]
+    for net in dict.fromkeys(net for net, _, _ in needed):
+        width = width_of([one for one in needed if one[0] != net] or [("", 0.0, 0.0)])
+        inside += [doubt <= width for other, _, doubt in needed if other == net]
     return float(np.mean(inside)) if inside else math.nan
 
 
-def gain_doubts(truth: Sequence[Attacked], estimates: Sequence[Estimated]) -> list[tuple[str, float]]:
-    """Network and least `GAIN_DOUBT`, to a twentieth, of every bare attack; infinite above 2."""
+def gain_doubts(truth: Sequence[Attacked], estimates: Sequence[Estimated]) -> list[Needed]:
+    """The least `GAIN_DOUBT`, to a twentieth, of every bare attack; infinite above 2."""
     found: dict[tuple[str, int], float] = {}
     for doubt in np.linspace(0, 2, 41):
         for row in scored(truth, estimates, float(doubt)):
             if row.noise == 0 and "score" in row.values:
                 known = found.setdefault((row.net, row.index), math.inf)
                 found[row.net, row.index] = min(known, float(doubt) if _held(row) else math.inf)
-    return [(net, doubt) for (net, _), doubt in found.items()]
+    return [(net, 0.0, doubt) for (net, _), doubt in found.items()]
+
+
+def noise_doubts(rows: Sequence[Scored]) -> list[Needed]:
+    """The least `NOISE_DOUBT` of every attack under noise; infinite above 1."""
+    return [(row.net, row.noise, row.doubt) for row in rows if row.noise > 0 and "score" in row.values]
 
 
 def _held(row: Scored) -> bool:
@@ -245,12 +255,11 @@ def accuracy(truth: Sequence[Attacked], estimates: Sequence[Estimated], rows: Se
     """Over all nets, cuts and noise levels; the interval is widened by the truth's own error."""
     have = [r for r in rows if "score" in r.values]
     errors = np.array([abs(r.values["score"] - r.truth) for r in have])
-    bare, noisy = gain_doubts(truth, estimates), [(r.net, r.doubt) for r in have if r.noise > 0]
     nets = dict.fromkeys(row.net for row in truth)
     edges = {net: e for net in nets if (e := edges_of(net, truth, estimates)) is not None}
     return Accuracy(
         len(have), float(np.median(errors)), float(np.quantile(errors, 0.9)), float(np.mean([_held(r) for r in have])),
-        left_out_coverage(bare), left_out_coverage(noisy), edges,
+        left_out_coverage(gain_doubts(truth, estimates)), left_out_coverage(noise_doubts(rows)), edges,
     )  # fmt: skip
 
 

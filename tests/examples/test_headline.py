@@ -20,9 +20,11 @@ from benchmarks.headline.table import (
     gain_doubts,
     learnt_of,
     left_out_coverage,
+    noise_doubts,
     ranked,
     scored,
     truth_of,
+    width_of,
 )
 from benchmarks.headline.truth import Attacked
 
@@ -89,7 +91,7 @@ def test_one_more_of_the_same_kind_is_inside_as_often_as_promised(m: int) -> Non
 
 
 def test_a_network_has_no_say_in_its_own_width() -> None:
-    assert left_out_coverage([("a", 0.1), ("b", 0.1), ("c", 0.9)]) == pytest.approx(2 / 3)
+    assert left_out_coverage([("a", 1.0, 0.1), ("b", 1.0, 0.1), ("c", 1.0, 0.9)]) == pytest.approx(2 / 3)
 
 
 def test_the_gain_doubt_of_a_bare_attack_is_the_least_that_holds_it() -> None:
@@ -98,15 +100,20 @@ def test_the_gain_doubt_of_a_bare_attack_is_the_least_that_holds_it() -> None:
     gain = 0.5 * 0.2 * remaining
     truth = [attacked(1, 0.5 - 1.5 * gain - 1.645 * 0.01)]
     rows = [estimated(1, name, 0.5) for name in ("ka_nmse", "linear_nmse", "kernel_nmse")]
-    assert gain_doubts(truth, [*rows, estimated(1, "linear_gain", 0.1)]) == [("net", pytest.approx(0.5, abs=0.051))]
+    assert gain_doubts(truth, [*rows, estimated(1, "linear_gain", 0.1)]) == [
+        ("net", 0.0, pytest.approx(0.5, abs=0.051))
+    ]
+
+
+def test_the_noise_level_that_needs_most_sets_the_width() -> None:
+    assert width_of([("a", 1.0, 0.2), ("b", 1.0, 0.1), ("a", 0.3, 0.05), ("b", 0.3, 0.0)]) == 0.2
 
 
 def test_widths_are_those_of_the_kept_results() -> None:
     """The two constants of the intervals follow from the rows that stand beside them."""
     truth, estimates = read(RESULTS / TRUTH_FILE, Attacked), read(RESULTS / ESTIMATES, Estimated)
-    noisy = [row.doubt for row in scored(truth, estimates) if row.noise > 0]
-    assert pytest.approx(conformal_doubt(noisy)) == NOISE_DOUBT
-    assert pytest.approx(conformal_doubt([doubt for _, doubt in gain_doubts(truth, estimates)])) == GAIN_DOUBT
+    assert pytest.approx(width_of(noise_doubts(scored(truth, estimates)))) == NOISE_DOUBT
+    assert pytest.approx(width_of(gain_doubts(truth, estimates))) == GAIN_DOUBT
 
 
 def test_errors_coverage_and_edges() -> None:
