@@ -16,7 +16,7 @@ from advisor.columns import Column, Profile
 from advisor.estimate import NORMAL_90
 
 STRONG_SAMPLES = 8000
-GAIN_DOUBT = 0.5
+GAIN_DOUBT = 0.55
 """The strong attack's gain over the cheap ones is within this share of the predicted one for nine in ten attacks.
 
 From 70 attacks on bare cuts of nine networks; by those of the other networks alone the share is the same or 0.7, and
