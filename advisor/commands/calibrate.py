@@ -32,6 +32,6 @@ def calibrate(
         writable(out.parent, (out.name,))
         seconds = given.optional(duration, time_limit, "--time-limit") or 0.0
         with StageProgress() as progress, answer_only():
-            text = measure(name, seconds, lambda share: progress("cost", share, "operators"))
+            text = measure(name, seconds, lambda share: progress("calibrate", share))
         write_atomically(out, text)
         say(f"Wrote {out}. Use it: advisor recommend MODEL --device {out}")

@@ -19,6 +19,7 @@ STAGES = {
     "trace": "Tracing and cutting",
     "data": "Preparing samples",
     "cost": "Pricing every cut",
+    "calibrate": "Timing operators",
     "leakage": "Measuring leakage",
     "search": "Searching for plans",
     "verify": "Attacking the best plans",
