@@ -6,10 +6,11 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from advisor.commands import earlier as earlier_advice
 from advisor.commands import options as given
 from advisor.commands.attacked import show_all
 from advisor.commands.exits import exit_codes, say
@@ -30,6 +31,7 @@ Few = Annotated[int | None, typer.Option(min=1, help="It has this many at most."
 
 
 def attack(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(help="A model, as for recommend; or an advice.json, or its folder.", show_default=False)
     ],
@@ -70,21 +72,24 @@ def attack(
     seed: given.Seed = 0,
     as_json: given.Json = False,
 ) -> None:
-    """Attack cuts of MODEL and say how well that went; of an advice, the evidence goes into its report."""
+    """Attack cuts of MODEL and say how well that went; of an advice, the evidence goes into its report.
+
+    What an advice's model and data were is taken from the command that it records.
+    """
     with exit_codes():
         import advisor
 
         advice, path = _advice(model, model_file)
         where, defense = _where(advice, cut, defense)
-        protection, most = _defense(advice, defense), _most_tensors(advice, max_tensors)
-        wanted = Wanted(path, arch, trusted, input_shape, normalize, data, resize, seed, most)
+        protection = _defense(advice, defense)
+        wanted = _wanted(path, advice, earlier_advice.repeated(context, advice))
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)
             own, found = _auxiliary(aux, wanted), {}
             places = [_place(graph, name) for name in where]
             for place, result in advisor.attack_cuts(
                 graph, places, samples.x, own if own is None or isinstance(own, str) else own.x, name=name,
-                defense=protection, budget=budget, seed=seed, y=samples.y, aux_y=getattr(own, "y", None),
+                defense=protection, budget=budget, seed=wanted.seed, y=samples.y, aux_y=getattr(own, "y", None),
                 aux_samples=aux_samples, labels=labels, repeats=repeats, folder=resume,
                 progress=lambda place, share: progress("attack", share, place.name),
             ):  # fmt: skip
@@ -132,11 +137,12 @@ def _advice(model: str, model_file: str | None) -> tuple[Advice | None, str]:
     return advice, str(chosen)
 
 
-def _most_tensors(advice: Advice | None, given_most: int | None) -> int | None:
-    """As many tensors a cut as those of the advice have, so that its cuts are found again."""
-    if given_most is not None or advice is None:
-        return given_most
-    return max((len(cut.tensors) for cut in advice.profile.cuts[1:-1]), default=1)
+def _wanted(path: str, advice: Advice | None, values: dict[str, Any]) -> Wanted:
+    """The model and data; as many tensors a cut as those of the advice have, so that its cuts are found again."""
+    said = {field.name: values[field.name] for field in dataclasses.fields(Wanted) if field.name in values}
+    if advice is not None and said["max_tensors"] is None:
+        said["max_tensors"] = max((len(cut.tensors) for cut in advice.profile.cuts[1:-1]), default=1)
+    return Wanted(**said | {"model": path})
 
 
 def _where(advice: Advice | None, cuts: list[str] | None, defense: str | None) -> tuple[list[str], str | None]:

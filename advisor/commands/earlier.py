@@ -1,4 +1,4 @@
-"""`--from DIR`: the options of an earlier recommendation, but for those that are given now."""
+"""The options of an earlier recommendation, but for those given now: for `--from DIR` and for an attacked advice."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from advisor.errors import AdvisorError
 if TYPE_CHECKING:
     from advisor.plans import Advice
 
-_NOT_REPEATED = ("out", "as_json", "earlier", "model_file")
+_NOT_REPEATED = ("out", "as_json", "earlier", "model_file", "trusted")
+"""Trust is given anew each time: a file may not grant it."""
 
 
 def options(context: typer.Context, earlier: Advice | None) -> dict[str, Any]:
-    """Every option by name: as given now, else as in the command that the earlier advice records, else its default.
+    """What `recommend` is to do, by name of option: `repeated`, and the model.
 
     Raises:
         AdvisorError: when no MODEL is given and none is recorded, or both MODEL and --model are.
     """
-    values = dict(context.params)
-    if earlier is not None:
-        recorded = _recorded(context, str(earlier.provenance.get("command") or ""))
-        values |= {name: value for name, value in recorded.items() if not _given(context, name)}
+    values = repeated(context, earlier)
     if values["model_file"] is not None and _given(context, "model"):
         raise AdvisorError("Both MODEL and --model name the model.", "Give one of them.")
     values["model"] = values["model_file"] or values["model"]
@@ -34,9 +32,17 @@ def options(context: typer.Context, earlier: Advice | None) -> dict[str, Any]:
     return values
 
 
+def repeated(context: typer.Context, earlier: Advice | None) -> dict[str, Any]:
+    """Every option by name: as given now, else as in the command that the earlier advice records, else its default."""
+    recorded = {} if earlier is None else _recorded(context, str(earlier.provenance.get("command") or ""))
+    again = {name for name in context.params if name in recorded and not _given(context, name)}
+    return context.params | {name: recorded[name] for name in again}
+
+
 def _recorded(context: typer.Context, command: str) -> dict[str, Any]:
+    recommend = context.find_root().command.commands["recommend"]  # type: ignore[attr-defined]  # typer's group
     words = shlex.split(command)[2:]  # behind `advisor recommend`
-    parsed = context.command.make_context(str(context.info_name), words, resilient_parsing=True).params
+    parsed = recommend.make_context("recommend", words, resilient_parsing=True).params
     return {name: value for name, value in parsed.items() if name not in _NOT_REPEATED}
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+import torch
+
 import advisor
-from tests.conftest import Run, tree
+from tests.conftest import Run, tiny_net, tree
 
 TAKEN = "Leakage was taken from the earlier advice: same model, data, seed and cuts."
 
@@ -61,6 +64,15 @@ def test_a_model_that_moved_is_named_and_another_refused(
     result = cli("recommend", "--from", "first", "--model", "moved.pt2", "--out", "second")
     assert result.exit_code == 0, result.output
     assert TAKEN in advisor.load_advice(tmp_path / "second").assumptions
+
+
+@pytest.mark.parametrize("again", [("recommend", "--from", "first"), ("attack", "first")])
+def test_a_file_grants_no_trust(again: tuple[str, ...], recommend: Run, cli: Run, tmp_path: Path) -> None:
+    torch.save(tiny_net(), tmp_path / "m.pt")
+    assert recommend("--trust", "--trials", 2, "--out", "first", model="m.pt").exit_code == 0
+    assert "--trust" in advisor.load_advice(tmp_path / "first").provenance["command"]
+    assert cli(*again).exit_code == 4
+    assert cli(*again, "--trust").exit_code == 0
 
 
 def test_what_is_missing_or_named_twice_is_said(recommend: Run, cli: Run, tmp_path: Path) -> None:

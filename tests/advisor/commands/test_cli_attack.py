@@ -75,6 +75,20 @@ def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(out: Advice, c
     assert (second.attack, second.cut, second.defense) == ("rmle", "2", "none")
 
 
+def test_an_advice_is_attacked_on_its_own_data_unless_other_is_given(recommend: Run, cli: Run, tmp_path: Path) -> None:
+    made = recommend("--normalize", "mean=0.5,std=0.25", "--seed", 3, "--trials", 2, "--verify", "none", "--out", "out")
+    assert made.exit_code == 0, made.output
+    mine = cli("attack", "out")
+    assert mine.exit_code == 0, mine.output
+    assert "not the samples" not in mine.stderr
+    assert "synthetic" not in mine.stdout
+    assert "normalised by mean 0.5 and std 0.25" in mine.stderr
+    np.savez(tmp_path / "others.npz", **samples(30))
+    other = cli("attack", "out", "--data", "others.npz")
+    assert other.exit_code == 0, other.output
+    assert "these are not the samples that the advice was made from" in other.stderr
+
+
 def test_another_model_than_the_advice_s_is_refused(out: Advice, cli: Run, tiny_data: Path) -> None:
     Path("other.pt").write_bytes(b"another")
     result = cli("attack", "out", "--model", "other.pt", "--data", tiny_data)
