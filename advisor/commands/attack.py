@@ -128,7 +128,7 @@ def _advice(model: str, model_file: str | None) -> tuple[Advice | None, str]:
         return None, model
     advice = load_advice(path)
     said = advice.provenance.get("model")
-    recorded = said.get("path") if isinstance(said, dict) else None
+    recorded = (said.get("name") or said.get("path")) if isinstance(said, dict) else None
     chosen = model_file or recorded
     if not chosen:
         raise AdvisorError("This advice does not say where its model is.", "Name it with --model.")
@@ -138,11 +138,24 @@ def _advice(model: str, model_file: str | None) -> tuple[Advice | None, str]:
 
 
 def _wanted(path: str, advice: Advice | None, values: dict[str, Any]) -> Wanted:
-    """The model and data; as many tensors a cut as those of the advice have, so that its cuts are found again."""
-    said = {field.name: values[field.name] for field in dataclasses.fields(Wanted) if field.name in values}
-    if advice is not None and said["max_tensors"] is None:
-        said["max_tensors"] = max((len(cut.tensors) for cut in advice.profile.cuts[1:-1]), default=1)
-    return Wanted(**said | {"model": path})
+    """The model and data as they are named now, what is left open as in the advice."""
+    named = {field.name: values[field.name] for field in dataclasses.fields(Wanted) if field.name in values}
+    wanted = Wanted(**named | {"model": path})
+    advised = {} if advice is None else _advised(advice)
+    return dataclasses.replace(wanted, **{k: v for k, v in advised.items() if getattr(wanted, k) == getattr(Wanted, k)})
+
+
+def _advised(advice: Advice) -> dict[str, Any]:
+    """As many tensors a cut as those of the advice have, so that its cuts are found again; its plan's inputs."""
+    most = {"max_tensors": max((len(cut.tensors) for cut in advice.profile.cuts[1:-1]), default=1)}
+    inputs = advice.best.inputs if advice.best is not None else None
+    if inputs is None:
+        return most
+    parts = ["/".join(map(repr, part)) for part in inputs.normalization or ()]
+    normalize = {"normalize": f"mean={parts[0]},std={parts[1]}" if parts else "none"}
+    if len(inputs.tensors) > 1 or not inputs.tensors[0].dtype.startswith("float"):
+        return most | normalize
+    return most | normalize | {"input_shape": ",".join(map(str, inputs.tensors[0].shape))}
 
 
 def _where(advice: Advice | None, cuts: list[str] | None, defense: str | None) -> tuple[list[str], str | None]:

@@ -15,7 +15,7 @@ import advisor
 from advisor.estimators.attacks import ATTACKS
 from advisor.plans import Advice, load_advice
 from advisor.reports import markdown
-from tests.conftest import Run, samples
+from tests.conftest import Run, samples, tiny_net
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,32 @@ def test_an_advice_is_attacked_on_its_own_data_unless_other_is_given(recommend: 
     other = cli("attack", "out", "--data", "others.npz")
     assert other.exit_code == 0, other.output
     assert "these are not the samples that the advice was made from" in other.stderr
+
+
+@pytest.mark.parametrize("normalize", ["none", "mean=0.5,std=0.25"])
+def test_what_a_library_s_advice_was_made_with_is_found_in_it(
+    normalize: str, cli: Run, tiny_data: Path, tmp_path: Path
+) -> None:
+    torch.save(tiny_net().state_dict(), tmp_path / "w.pt")
+    arch = "tests.conftest:tiny_net"
+    advised = advisor.recommend("w.pt", data=tiny_data, arch=arch, normalize=normalize, trials=2, verify="none")
+    advised.save("out")
+    assert advised.best is not None
+    result = cli("attack", "out", "--data", tiny_data, "--arch", arch, "--cut", advised.best.cut.name, "--json")
+    assert result.exit_code == 0, result.output
+    x = torch.from_numpy(np.load(tiny_data)["x"])
+    expected = advisor.attack(advised.best.graph, advised.best.cut, x, defense=advised.best.defense)
+    assert json.loads(result.stdout)["nmse"]["value"] == pytest.approx(expected.nmse.value)
+
+
+def test_a_model_with_a_name_is_attacked_by_its_name(cli: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "few.npz", x=samples(shape=(3, 32, 32))["x"])
+    given = ("--data", "few.npz", "--granularity", "block", "--trials", 2, "--verify", "none", "--out", "out")
+    made = cli("recommend", "torchvision:squeezenet1_1@random", *given)
+    assert made.exit_code in (0, 3), made.output
+    result = cli("attack", "out")
+    assert result.exit_code == 0, result.output
+    assert load_advice("out").evidence
 
 
 def test_another_model_than_the_advice_s_is_refused(out: Advice, cli: Run, tiny_data: Path) -> None:

@@ -150,3 +150,12 @@ def test_interrupted_split_leaves_nothing(
     assert result.exit_code == 130, result.output
     assert "Traceback" not in result.output
     assert tree(tmp_path) == {}
+
+
+def test_what_builds_the_model_is_known_from_the_advice(cli: Run, tiny_data: Path, tmp_path: Path) -> None:
+    torch.save(tiny_net().state_dict(), tmp_path / "w.pt")
+    given = ("--data", tiny_data, "--arch", "tests.conftest:tiny_net", "--trials", 2, "--verify", "none")
+    assert cli("recommend", "w.pt", *given, "--out", "out").exit_code in (0, 3)
+    result = cli("split", "out", "--out", "halves")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "halves" / "plan.json").exists()
