@@ -153,7 +153,7 @@ def _advised(advice: Advice) -> dict[str, Any]:
         return most
     parts = ["/".join(map(repr, part)) for part in inputs.normalization or ()]
     normalize = {"normalize": f"mean={parts[0]},std={parts[1]}" if parts else "none"}
-    if len(inputs.tensors) > 1 or not inputs.tensors[0].dtype.startswith("float"):
+    if len(inputs.tensors) > 1:
         return most | normalize
     return most | normalize | {"input_shape": ",".join(map(str, inputs.tensors[0].shape))}
 

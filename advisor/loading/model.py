@@ -12,6 +12,7 @@ from advisor.files import sha256
 from advisor.loading import architectures
 from advisor.loading.archives import Archive, inspect_archive
 from advisor.loading.pickles import Trust
+from advisor.loading.shapes import example_of, infer_example
 from advisor.loading.sniff import SAVE_AGAIN, sniff
 from advisor.loading.tensors import read_safetensors, read_tensors
 from advisor.loading.weights import check_finite, check_sizes, load_into, state_dict_in
@@ -76,11 +77,14 @@ def load_model(
 
 
 def _with_shape(loaded: LoadedModel, input_shape: tuple[int, ...] | None) -> LoadedModel:
-    if input_shape is None or loaded.kind in ("export", "torchscript"):
+    from torch import nn
+
+    if input_shape is None or not isinstance(loaded.model, nn.Module):
         return loaded
     if not all(size > 0 for size in input_shape):
         raise AdvisorError(f"The input shape {input_shape} has a size below 1.", "State it as --input-shape 3,224,224.")
-    return dataclasses.replace(loaded, input_shape=input_shape, example_inputs=_zeros(input_shape))
+    example = example_of(loaded.model, input_shape)
+    return dataclasses.replace(loaded, input_shape=input_shape, example_inputs=(example,))
 
 
 def _torchvision(name: str) -> LoadedModel:
@@ -160,9 +164,6 @@ def _example(program: ExportedProgram) -> tuple[Any, ...] | None:
 
 
 def _script(archive: Archive, trust: Trust, input_shape: tuple[int, ...] | None) -> LoadedModel:
-    import torch
-
-    from advisor.loading.shapes import infer_example
     from advisor.loading.torchscript import convert, load_script, traced_shape
 
     script = load_script(archive, trust)
@@ -175,7 +176,7 @@ def _script(archive: Archive, trust: Trust, input_shape: tuple[int, ...] | None)
         example, note = infer_example(script)
         notes.append(note)
     else:
-        example = torch.zeros(2, *shape)
+        example = example_of(script, shape)
     program = convert(script, (example,))
     return LoadedModel(
         program, "torchscript", archive.path, sha256(archive.path),

@@ -53,6 +53,12 @@ def infer_example(model: nn.Module) -> tuple[Tensor, str]:
     )
 
 
+def example_of(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    """A batch of two of that shape without batch: zeros, or token ids where the model takes those alone."""
+    real, ids = _example((shape, False)), _example((shape, True))
+    return ids if not _runs(model, real) and _runs(model, ids) else real
+
+
 def candidates(model: nn.Module) -> Iterator[Candidate]:
     """Shapes worth trying, most likely first, each once."""
     seen: set[Candidate] = set()
@@ -66,8 +72,11 @@ def _by_layers(model: nn.Module) -> Iterator[Candidate]:
     """From the first weights of each rank: the order of registration is nearly always that of the calls."""
     from torch import nn
 
-    flattens = any(isinstance(m, nn.Flatten) or getattr(m, "original_name", "") == "Flatten" for m in model.modules())
-    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    def kind(module: nn.Module) -> str:
+        return str(getattr(module, "original_name", type(module).__name__))  # TorchScript keeps the name alone
+
+    flattens = any(kind(m) == "Flatten" for m in model.modules())
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding) or kind(m) == "Embedding"}
     grouped = {id(m.weight): m.groups for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)}
     ranks: set[int] = set()
     for name, weight in model.named_parameters():

@@ -26,7 +26,7 @@ from advisor.estimators.study import LeakageStudy, repeated, study
 from advisor.estimators.zone import ZoneThresholds
 from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel, load_model
-from advisor.loading.shapes import infer_example
+from advisor.loading.shapes import example_of, infer_example
 from advisor.plans import Advice, Gallery
 from advisor.profilers import given as given_profiles
 from advisor.sweep import panel_size
@@ -84,12 +84,17 @@ def load_inputs(
             loaded = load_model(model, arch=arch, trust=trust, input_shape=input_shape)
             _check_stated_shape(loaded, stated)
         else:
-            example = None if input_shape is None else (torch.zeros(2, *input_shape),)
-            loaded = LoadedModel(model, "module", None, "", example)
+            loaded = LoadedModel(model, "module", None, "", _example(model, input_shape))
         if is_folder:
             samples = load_samples(data, resize=resize, seed=seed, shape=loaded.input_shape or input_shape)
         run.assumptions += [*loaded.notes, *(samples.notes if samples else ())]
     return loaded, samples
+
+
+def _example(model: Any, shape: tuple[int, ...] | None) -> tuple[Tensor] | None:
+    if shape is None:
+        return None
+    return (example_of(model, shape) if isinstance(model, nn.Module) else torch.zeros(2, *shape),)
 
 
 def _check_stated_shape(loaded: LoadedModel, stated: tuple[int, ...] | None) -> None:

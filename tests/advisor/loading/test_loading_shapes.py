@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+import advisor
 from advisor.errors import AdvisorError
-from advisor.loading.shapes import infer_example, infer_input_shape
+from advisor.loading.shapes import example_of, infer_example, infer_input_shape
+from advisor.planning.stages import Run, load_inputs
 
 
 def convolutional(channels: int, size: int, stride: int = 1) -> nn.Module:
@@ -42,6 +46,31 @@ def test_a_model_that_begins_with_an_embedding_gets_token_ids() -> None:
     assert example.dtype == torch.long
     assert example.shape == (2, 32)
     assert "token ids" in note
+
+
+def test_of_a_known_shape_ids_are_taken_where_the_model_takes_nothing_else() -> None:
+    ids = example_of(nn.Sequential(nn.Embedding(50, 8), nn.Flatten(), nn.Linear(96, 2)), (12,))
+    assert (ids.dtype, ids.shape) == (torch.long, (2, 12))
+    assert example_of(nn.Linear(12, 2), (12,)).dtype == torch.float32
+    assert example_of(nn.ReLU(), (12,)).dtype == torch.float32  # takes both
+    assert example_of(nn.Linear(13, 2), (12,)).dtype == torch.float32  # takes neither
+
+
+@pytest.mark.parametrize("saved", ["pickle", "traced", "scripted"])
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_model_of_ids_is_loaded_with_the_shape_of_its_data(saved: str, stated: bool, tmp_path: Path) -> None:
+    model, ids = nn.Sequential(nn.Embedding(50, 8), nn.Flatten(), nn.Linear(96, 2)).eval(), torch.randint(50, (40, 12))
+    if saved == "pickle":
+        torch.save(model, tmp_path / "m.pt")
+    else:
+        script = torch.jit.script(model) if saved == "scripted" else torch.jit.trace(model, ids[:2])
+        torch.jit.save(script, tmp_path / "m.pt")
+    shape, data = ((12,), None) if stated else (None, (ids, None))
+    loaded, _ = load_inputs(Run(None), tmp_path / "m.pt", None, data, None, True, shape, None, 0)
+    graph = advisor.trace(loaded.model, loaded.example_inputs)
+    assert graph.inputs.tensors[0].dtype == "int64"
+    edge, cloud = graph.split("0")
+    assert torch.equal(cloud(edge(ids)), model(ids))
 
 
 def test_the_model_is_left_as_found() -> None:
