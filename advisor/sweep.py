@@ -21,6 +21,7 @@ from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Source
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, one_thread, plain_attention
+from advisor.value_range import ValueRange
 
 Progress = Callable[[float, str], None]
 """Called with the fraction done, 0 to 1, and what is being worked on."""
@@ -76,6 +77,11 @@ class Targets:
     def elements(self) -> int:
         """Elements of one target."""
         return math.prod(self.pixels.shape[1:])
+
+    @cached_property
+    def range(self) -> ValueRange:
+        """Between which values the targets lie."""
+        return ValueRange.of(self.pixels)
 
     @cached_property
     def ceiling(self) -> Tensor:

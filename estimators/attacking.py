@@ -22,7 +22,7 @@ from advisor.estimators.attacks.channel import Channel
 from advisor.estimators.attacks.sides import Sides, classes_of, known_of, sides_of
 from advisor.estimators.inversion.alignment import BUDGETS
 from advisor.estimators.scoring import AttackResult, reidentification, score_ids, score_inputs, score_labels
-from advisor.estimators.study import pixels_of
+from advisor.estimators.study import pixels_of, values_of
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, one_thread
 from advisor.sweep import NotMeasurableError
@@ -222,8 +222,9 @@ def _scene(channel: Channel, chosen: Attack, given: Sides, known: Known | None, 
     place = channel.stop if channel.beyond is None else channel.beyond
     return Scene(
         graph=graph, cut=graph.cuts[place], sent=channel.send(given.private, seed), channel=channel,
-        auxiliary=known, template=pixels[:0], images=images, shrink=lambda flat: pixels_of(flat)[0],
-        classes=classes_of(graph, given), effort=effort, seed=seed, threat=chosen.threat,
+        auxiliary=known, template=pixels[:0], images=images, values=values_of(given.private),
+        shrink=lambda flat: pixels_of(flat)[0], classes=classes_of(graph, given), effort=effort, seed=seed,
+        threat=chosen.threat,
     )  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""Image quality of reconstructions, per image, by torchmetrics: SSIM with a 7×7 uniform window, data range 1."""
+"""Image quality of reconstructions, per image, by torchmetrics: SSIM with a 7×7 uniform window.
+
+Both are taken over the range of the originals' values: 1 for inputs in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from advisor.sweep import NotMeasurableError
+from advisor.value_range import ValueRange
 
 SSIM_WINDOW = 7
 MOST_DECIBELS = 100.0
@@ -20,16 +24,16 @@ def mse(reconstruction: Tensor, original: Tensor) -> Tensor:
 
 
 def psnr(reconstruction: Tensor, original: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, `[n]`, data range 1; at most 100 dB, beyond which float32 only rounds."""
+    """Peak signal-to-noise ratio in dB, `[n]`; at most 100 dB, beyond which float32 only rounds."""
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
-    dims = tuple(range(1, original.dim()))
-    value = peak_signal_noise_ratio(reconstruction, original, data_range=1.0, dim=dims, reduction="none")
+    dims, width = tuple(range(1, original.dim())), ValueRange.of(original).width
+    value = peak_signal_noise_ratio(reconstruction, original, data_range=width, dim=dims, reduction="none")
     return torch.as_tensor(value).clamp_max(MOST_DECIBELS)
 
 
 def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004), `[n]`, for images `[n, c, h, w]` in [0, 1]; borders are reflected.
+    """Structural similarity (Wang et al. 2004), `[n]`, for images `[n, c, h, w]`; borders are reflected.
 
     Raises:
         NotMeasurableError: when the images are smaller than the window.
@@ -38,19 +42,21 @@ def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:
 
     if min(original.shape[-2:]) < SSIM_WINDOW:
         raise NotMeasurableError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side")
+    pair = (ValueRange.of(original).to_unit(images) for images in (reconstruction, original))
     value = structural_similarity_index_measure(
-        reconstruction, original, gaussian_kernel=False, kernel_size=SSIM_WINDOW, data_range=1.0, reduction="none"
+        *pair, gaussian_kernel=False, kernel_size=SSIM_WINDOW, data_range=1.0, reduction="none"
     )
     return torch.as_tensor(value).reshape(len(original))
 
 
 def pictures(x: Tensor, side: int = PICTURE_SIDE) -> Tensor:
-    """Images `[n, c, h, w]` reduced to at most `side` pixels, aspect kept, anti-aliased, in [0, 1]."""
+    """Images `[n, c, h, w]` reduced to at most `side` pixels, aspect kept, anti-aliased, in their own range."""
     longest = max(x.shape[-2:])
     if longest <= side:
         return x.float()
     size = [max(1, round(side * length / longest)) for length in x.shape[-2:]]
-    return F.interpolate(x.float(), size=size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+    smaller = F.interpolate(x.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
+    return ValueRange.of(x).clip(smaller)
 
 
 def is_image_batch(x: Tensor) -> bool:

@@ -102,11 +102,11 @@ def _energies(kernel: Kernel, pixels: Tensor) -> Tensor:
 
 
 def reconstructions(weights: Tensor, targets: Targets) -> Tensor:
-    """Test targets `[test, d]` that an attacker with these weights recovers; images are clipped to [0, 1]."""
+    """Test targets `[test, d]` that an attacker with these weights recovers; images are clipped to their range."""
     pixels = flat_pixels(targets)[targets.train]
     mean = pixels.mean(0)
     found = mean + weights.to(pixels.dtype) @ (pixels - mean)
-    return found.clamp(0, 1) if targets.images else found
+    return targets.range.clip(found) if targets.images else found
 
 
 def nmse(found: Tensor, targets: Targets, method: str) -> Estimate:

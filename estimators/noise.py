@@ -161,7 +161,7 @@ def learning_gain(view: CutView) -> Estimate:
     half = train[order[: max(3, len(train) // 2)]]
     gram = sample_gram(view)
     found = ridge_predictions(gram[half][:, half], gram[test][:, half], flat_pixels(view.targets)[half])
-    found = found.clamp(0, 1) if view.targets.images else found
+    found = view.targets.range.clip(found) if view.targets.images else found
     with_half = nmse(found, replace(view.targets, train=half), "half")
     with_all = nmse(reconstructions(linear_weights(view), view.targets), view.targets, "all")
     return Estimate.exact(max(0.0, with_half.value - with_all.value))

@@ -18,6 +18,7 @@ from advisor.estimators.ratios import ratio_of_means
 from advisor.estimators.spread import proportion
 from advisor.graph import PartitionGraph
 from advisor.sweep import NotMeasurableError
+from advisor.value_range import ValueRange
 
 SCORES = ("nmse", "mse", "ssim", "psnr", "lpips", "reidentified", "top1", "top5")
 
@@ -34,7 +35,7 @@ class AttackResult:
         nmse: squared error over that of predicting the attacker's mean; 0 is a perfect attack, 1 learnt nothing.
         mse: squared error per element, in squared input units.
         ssim: structural similarity, NaN where inputs are no images of at least 7×7 pixels.
-        psnr: dB, data range 1.
+        psnr: dB, over the range of the originals' values: 1 for inputs in [0, 1].
         reconstructions: `[N, ...]`, in the order of the attacked samples; `[N, classes]` scores or `[N, positions, k]`
             ids where these were after.
         originals: `[N, ...]`, what they should have been, at the reconstructed size.
@@ -86,7 +87,8 @@ def score_inputs(found: Recovered, original: Tensor, mean: Tensor, images: bool)
         found: what the attack got back.
         original: what it should have been.
         mean: the attacker's mean, `[...]`: what NMSE divides by.
-        images: whether they are images; these are clipped to [0, 1] first, unless the attack forbids it.
+        images: whether they are images; these are clipped to the range of the originals first, unless the attack
+            forbids it.
 
     Raises:
         NotMeasurableError: where a reconstruction is not finite: a failed attack says nothing about privacy.
@@ -95,19 +97,20 @@ def score_inputs(found: Recovered, original: Tensor, mean: Tensor, images: bool)
     assert back is not None
     if back.shape != original.shape or not torch.isfinite(back).all():
         raise NotMeasurableError("the attack diverged: this says nothing about privacy")
-    shown = back.clamp(0, 1) if images else back
+    values = ValueRange.of(original)
+    shown = values.clip(back) if images else back
     back = shown if found.clip else back
     squared = mse(back, original)
     similar, apart = (_missing("the inputs are no images of at least 7×7 pixels") for _ in range(2))
     if images:
-        apart = lpips(shown, original)
+        apart = lpips(values.to_unit(shown), values.to_unit(original))
         if min(original.shape[-2:]) >= 7:
             similar = Estimate.of_mean(ssim(shown, original).numpy(), "1", "7×7 uniform window")
     return AttackResult(
         nmse=ratio_of_means(squared, mse(mean.expand_as(original), original)),
         mse=Estimate.of_mean(squared.numpy(), "x²", "per element, held-out samples"),
         ssim=similar,
-        psnr=Estimate.of_mean(psnr(back, original).numpy(), "dB", "data range 1"),
+        psnr=Estimate.of_mean(psnr(back, original).numpy(), "dB", f"data range {values.width:g}"),
         reconstructions=back,
         originals=original,
         lpips=apart,

@@ -27,6 +27,7 @@ from advisor.estimators.score import score_columns
 from advisor.estimators.zone import Zone, ZoneThresholds, find_zone
 from advisor.graph import PartitionGraph
 from advisor.sweep import Estimator, NotMeasurableError, Progress, Targets, panel_size, sweep
+from advisor.value_range import UNIT, ValueRange
 
 PROBES = 4
 MOST_PROBES = 24
@@ -86,7 +87,7 @@ def study(
 
     Args:
         graph: the traced model.
-        x: a tensor `[N, ...]`, or a tuple or dict of them; images in [0, 1].
+        x: a tensor `[N, ...]`, or a tuple or dict of them; images in [0, 1], or in any other range.
         y: `[N]` labels, or None for the model's own predictions.
         only: names of columns to measure; None measures all.
         thresholds: what counts as private enough for the zone.
@@ -164,6 +165,12 @@ def pixels_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool, str]:
     if floats := [t.flatten(1).float() for t in inputs if t.dtype.is_floating_point]:
         return torch.cat(floats, 1), False, "inputs as given"
     return torch.zeros(len(inputs[0]), 1), False, "the inputs are discrete: there are no pixels to reconstruct"
+
+
+def values_of(inputs: tuple[Tensor, ...]) -> ValueRange:
+    """Between which values images lie; [0, 1] for any other inputs."""
+    images = len(inputs) == 1 and is_image_batch(inputs[0])
+    return ValueRange.of(inputs[0]) if images else UNIT
 
 
 def mean_image_ssim(targets: Targets) -> float:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, DataError
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET: Normalization = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+OVERSHOOT = 0.1
+"""How far resampling may take images out of [0, 1]."""
+
 _EXPECTED = "Use auto, none, imagenet or mean=0.5/0.5/0.5,std=0.2/0.2/0.2."
 
 
@@ -40,6 +44,25 @@ def chosen_normalization(wanted: str, known: Normalization | None) -> tuple[Norm
     if len(mean) != len(std) or any(s <= 0 for s in std):
         raise AdvisorError(f"{wanted!r} needs as many positive std as mean values.", _EXPECTED)
     return (mean, std), f"Inputs are normalised by mean {_shown(mean)} and std {_shown(std)}, as asked."
+
+
+def check_not_yet_normalised(x: Any) -> None:
+    """Normalised twice, images are none that the model ever saw.
+
+    Args:
+        x: samples that are to be normalised; anything but a tensor of images passes.
+
+    Raises:
+        DataError: when images lie far from [0, 1].
+    """
+    if getattr(x, "ndim", 0) != 4 or not x.is_floating_point():
+        return
+    low, high = (float(value) for value in x.aminmax())
+    if low < -OVERSHOOT or high > 1 + OVERSHOOT:
+        raise DataError(
+            f"The images lie in [{low:.3g}, {high:.3g}], and are to be normalised from [0, 1].",
+            "If they are normalised already, pass --normalize none; else scale them to [0, 1].",
+        )
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -13,6 +13,7 @@ from advisor.data.batchnorm import Progress, Statistics, from_batchnorm_statisti
 from advisor.data.natural import natural_images
 from advisor.data.samples import Samples, fingerprint
 from advisor.preserve import left_as_found
+from advisor.value_range import UNIT, ValueRange
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
@@ -24,8 +25,9 @@ BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training", "native_bat
 
 
 def synthesise(
-    graph: PartitionGraph, n: int = 64, seed: int = 0, progress: Progress | None = None, steps: int | None = None
-) -> Samples:
+    graph: PartitionGraph, n: int = 64, seed: int = 0, progress: Progress | None = None, steps: int | None = None,
+    values: ValueRange = UNIT,
+) -> Samples:  # fmt: skip
     """Samples for a model without data; the description says what they are.
 
     One image: natural-image prior, refined to the model's BatchNorm statistics, where it has any. Token ids: uniform
@@ -37,14 +39,17 @@ def synthesise(
         seed: same seed, same samples.
         progress: called as (steps done, steps in all).
         steps: of the refinement to BatchNorm statistics; None: as many as a small budget pays for.
+        values: between which values the model takes images to lie.
     """
     made = [_input(graph, i, spec, n, seed) for i, spec in enumerate(graph.inputs.tensors)]
     x: Any = made[0][0] if len(made) == 1 else tuple(value for value, _ in made)
     description = "; ".join(dict.fromkeys(what for _, what in made))
     statistics = batchnorm_statistics(graph)
     if len(made) == 1 and statistics and x.is_floating_point():
-        x, fit = _refined(graph, x, statistics, seed, progress, steps)
+        x, fit = _refined(graph, x, statistics, seed, progress, steps, values)
         description = f"{description}, {fit}"
+    if len(made) == 1 and is_image(graph.inputs.tensors[0]) and x.is_floating_point():
+        x = values.from_unit(x)
     return Samples(x, None, f"{n} synthetic samples, no data given: {description}", fingerprint(x, None))
 
 
@@ -121,7 +126,7 @@ def batchnorm_statistics(graph: PartitionGraph) -> dict[fx.Node, Statistics]:
 
 def _refined(
     graph: PartitionGraph, x: Tensor, statistics: Mapping[fx.Node, Statistics], seed: int, progress: Progress | None,
-    wanted: int | None,
+    wanted: int | None, values: ValueRange,
 ) -> tuple[Tensor, str]:  # fmt: skip
     image = is_image(graph.inputs.tensors[0])
     budget = BUDGET if image and max(x.shape[2:]) > 64 else SMALL_BUDGET
@@ -134,7 +139,7 @@ def _refined(
             if node in statistics:
                 at_input(node, value)
 
-        graph.run(graph.flat(chunk), at_node)
+        graph.run(graph.flat(values.from_unit(chunk) if image else chunk), at_node)
 
     with left_as_found(graph.module):
         fit = from_batchnorm_statistics(

@@ -12,6 +12,7 @@ from advisor.defenses import Defense
 from advisor.estimators.scoring import AttackResult
 from advisor.estimators.study import LeakageStudy
 from advisor.plans import Evidence, Gallery, Picture
+from advisor.value_range import ValueRange
 
 SHOWN = 6
 MOST_CUTS = 40
@@ -27,8 +28,8 @@ def gallery(study: LeakageStudy, budget: str) -> Gallery:
         shown = [cut for cut in shown if cut.block or cut.index in (0, len(cuts) - 1)]
     note = f"{budget} attack, held-out samples the attacker did not see; {targets.note}"
     return Gallery(
-        tuple(data_uri(x) for x in targets.pixels[targets.test][:SHOWN]),
-        {cut.name: tuple(data_uri(x) for x in study.reconstructions[cut.index][:SHOWN]) for cut in shown},
+        tuple(data_uri(x, targets.range) for x in targets.pixels[targets.test][:SHOWN]),
+        {c.name: tuple(data_uri(x, targets.range) for x in study.reconstructions[c.index][:SHOWN]) for c in shown},
         note,
     )
 
@@ -47,15 +48,15 @@ def evidence_of(found: AttackResult, cut: Cut, defense: Defense) -> Evidence:
 
 def _picture(found: AttackResult, which: str, i: int) -> Picture:
     original, back = found.originals[i], found.reconstructions[i]
-    error = float((original - back).square().mean())
-    return Picture(which, data_uri(original), data_uri(back), f"squared error {error:.2g} per element")
+    error, values = float((original - back).square().mean()), ValueRange.of(found.originals)
+    return Picture(which, data_uri(original, values), data_uri(back, values), f"squared error {error:.2g} per element")
 
 
-def data_uri(image: Tensor) -> str:
-    """An image `[c, h, w]` in [0, 1], 1, 3 or 4 channels, as a PNG data URI."""
+def data_uri(image: Tensor, values: ValueRange) -> str:
+    """An image `[c, h, w]` of values in that range, 1, 3 or 4 channels, as a PNG data URI."""
     from PIL import Image
 
-    pixels = (image.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    pixels = (values.to_unit(image.detach()).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)

@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 
 from advisor import profilers
 from advisor.columns import Profile
-from advisor.data.normalization import chosen_normalization
+from advisor.data.normalization import check_not_yet_normalised, chosen_normalization
 from advisor.data.samples import Samples, check_against, load_samples
 from advisor.data.synthesis import synthesise
 from advisor.errors import AdvisorError
@@ -117,6 +117,8 @@ def trace_model(
         if isinstance(given, PartitionGraph):
             return trace(given, max_tensors=max_tensors, granularity=granularity)
         normalization, sentence = chosen_normalization(normalize, loaded.normalization)
+        if normalization is not None and samples is not None:
+            check_not_yet_normalised(samples.x)
         run.assumptions.append(sentence)
         example = example_inputs if example_inputs is not None else loaded.example_inputs
         if example is None and samples is not None and not isinstance(loaded.model, ExportedProgram):

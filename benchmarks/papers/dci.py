@@ -29,6 +29,7 @@ from advisor.estimators.attacks.divided import Chain, DividedInversion
 from advisor.estimators.attacks.matched_features import MatchedFeatures
 from advisor.estimators.images import psnr, ssim
 from advisor.graph import PartitionGraph
+from advisor.value_range import UNIT
 
 BLOCKS = {"stem": 1, "stage1.2": 7, "stage2.0": 9, "stage2.2": 13, "stage3.0": 15, "stage3.2": 19}
 """Ends of blocks, and the convolutions up to them."""
@@ -65,8 +66,8 @@ def trained(graph: PartitionGraph, attack: DividedInversion) -> Chain:
     stops = ends(graph)
     scene = Scene(
         graph=graph, cut=graph.cuts[stops[-1]], sent=(torch.zeros(1),), channel=Channel(graph, stops[-1], NoDefense()),
-        auxiliary=Known((aux,), aux), template=aux[:0], images=True, shrink=lambda flat: flat[0], classes=10,
-        effort="quick", seed=0, threat=attack.threat,
+        auxiliary=Known((aux,), aux), template=aux[:0], images=True, values=UNIT,
+        shrink=lambda flat: flat[0], classes=10, effort="quick", seed=0, threat=attack.threat,
     )  # fmt: skip
     torch.manual_seed(0)
     with reduced():

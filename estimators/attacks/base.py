@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from advisor.data.synthesis import synthesise
 from advisor.estimators.attacks.channel import Channel
+from advisor.value_range import ValueRange
 
 if TYPE_CHECKING:
     from advisor.cuts import Cut
@@ -80,7 +81,7 @@ class Recovered:
         inputs: `[N, ...]`, in the shape of the scored targets.
         labels: `[N, classes]` scores of each class.
         ids: `[N, positions, k]` guesses, best first.
-        clip: whether reconstructions may be clipped to [0, 1]: not those of an unbiased attacker.
+        clip: whether reconstructions may be clipped to the range of inputs: not those of an unbiased attacker.
         notes: what should be said beside the result, one sentence each.
         evidence: other numbers of interest by name.
     """
@@ -105,6 +106,7 @@ class Scene:
         auxiliary: the attacker's own samples, or None.
         template: `[0, ...]`, an empty tensor of the shape that is scored.
         images: whether the targets are images.
+        values: between which values inputs lie: what the model takes is no secret.
         shrink: from flat inputs to the scored targets.
         classes: of the model; 1 where it is no classifier.
         effort: how hard to try.
@@ -121,6 +123,7 @@ class Scene:
     auxiliary: Known | None
     template: Tensor
     images: bool
+    values: ValueRange
     shrink: Callable[[tuple[Tensor, ...]], Tensor]
     classes: int
     effort: Effort
@@ -143,7 +146,11 @@ class Scene:
         """Samples to practise on: the attacker's own, else made up (BatchNorm statistics, a natural-image prior)."""
         if "auxiliary inputs" in self.threat.has and self.auxiliary is not None:
             return self.auxiliary.first(count)
-        made = synthesise(self.graph, max(2, count), self.seed + 1)
+        return self.made_up(max(2, count), self.seed + 1)
+
+    def made_up(self, count: int, seed: int, steps: int | None = None) -> Known:
+        """Synthetic samples; `steps` of refinement to BatchNorm statistics, None for as many as are cheap."""
+        made = synthesise(self.graph, count, seed, steps=steps, values=self.values)
         flat = self.graph.flat(made.x)
         return Known(flat, self.shrink(flat), None, made.description)
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from advisor.cuts import Cut
-from advisor.data.synthesis import synthesise
 from advisor.estimators.attacks.base import Known, Recovered, Scene, ThreatModel, generator
 from advisor.estimators.attacks.inverses import Inverse, Scale, batch_of, frozen, readable
 from advisor.estimators.attacks.matched_features import one_float_input
@@ -75,9 +74,7 @@ class DividedInversion:
         if self.real:
             return scene.known
         steps = REFINED[scene.effort] if self.refined else 0
-        made = synthesise(scene.graph, SAMPLES[scene.effort], scene.seed + 1, steps=steps)
-        flat = scene.graph.flat(made.x)
-        return Known(flat, scene.shrink(flat), None, made.description)
+        return scene.made_up(SAMPLES[scene.effort], scene.seed + 1, steps)
 
     def _stops(self, scene: Scene) -> list[int]:
         last = scene.cut
@@ -164,7 +161,8 @@ class Chain:
         for module in reversed(self.inverses[:number]):
             own = module(own)
         picture = self.scales[0].undo(own)
-        return picture.clamp(-0.5, 1.5) if self.scene.images else picture
+        values = self.scene.values
+        return values.from_unit(values.to_unit(picture).clamp(-0.5, 1.5)) if self.scene.images else picture
 
     def back(self, z: Tensor, number: int) -> Tensor:
         """The picture from what left block `number`."""

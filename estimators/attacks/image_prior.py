@@ -74,7 +74,7 @@ class Hourglass(nn.Module):
         self.biases = nn.ParameterList(torch.zeros(count * out) for _, out in sizes)
 
     def forward(self) -> Tensor:
-        """Pictures `[n, c, h, w]` in (0, 1)."""
+        """Pictures `[n, c, h, w]` of values between 0 and 1."""
         fine = self._layer(0, self.noise)
         deep = self._layer(2, self._layer(1, F.avg_pool2d(fine, 2, ceil_mode=True)))
         up = F.interpolate(deep, size=fine.shape[-2:], mode="bilinear", align_corners=False)
@@ -108,7 +108,7 @@ def matched(scene: Scene, sent: tuple[Tensor, ...], how: Descent, at: object = N
     taken = [0]
 
     def loss() -> Tensor:
-        state["x"] = network()
+        state["x"] = scene.values.from_unit(network())
         return mismatch(features(edge, (state["x"],)), sent).sum()
 
     def after() -> None:

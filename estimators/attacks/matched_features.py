@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from advisor.estimators.attacks.base import Known, Recovered, Scene, ThreatModel
 from advisor.estimators.attacks.denoising import denoised, noise_variance
@@ -16,6 +16,7 @@ from advisor.estimators.attacks.shrinking import Shrinking
 from advisor.estimators.attacks.whitening import Whitened, Whitening, whitenings_of
 from advisor.estimators.images import mse
 from advisor.sweep import NotMeasurableError
+from advisor.value_range import ValueRange
 
 BUDGETS = {"quick": Descent(150, 0.1), "strong": Descent(2000, 0.05)}
 WEIGHTS = (0.0, 0.01, 0.1, 1.0)
@@ -102,12 +103,13 @@ class MatchedFeatures:
     def _descend(
         self, scene: Scene, sent: tuple[Tensor, ...], mean: Tensor, readings: Sequence[Reading], tick: bool
     ) -> Tensor:
-        """Readings are of one kind: all white by the same, or none."""
-        how, edge, rows = self.budgets[scene.strong], scene.edge(), rows_at_once(scene)
+        """Readings are of one kind: all white by the same, or none. Images are descended on in [0, 1]."""
+        how, rows, values = self.budgets[scene.strong], rows_at_once(scene), scene.values
+        edge: nn.Module = Stretched(scene.edge(), values)
         if readings[0].whitenings is not None:
-            edge = Whitened(edge, readings[0].whitenings)
-            sent = edge.white(sent)
-        weight, parts, done = torch.tensor([r.weight for r in readings]), [], 0.0
+            edge = white = Whitened(edge, readings[0].whitenings)
+            sent = white.white(sent)
+        weight, parts, done, mean = torch.tensor([r.weight for r in readings]), [], 0.0, values.to_unit(mean)
         for index in torch.split(torch.arange(len(weight)), rows):
             start = mean.float().expand(len(index), *mean.shape).clone()
             share = (done, len(index) / len(weight))
@@ -116,7 +118,19 @@ class MatchedFeatures:
                 match(edge, [z[index] for z in sent], start, weight[index], how, mean=mean, box=scene.images, tick=tell)
             )
             done += share[1]
-        return torch.cat(parts)
+        return values.from_unit(torch.cat(parts))
+
+
+class Stretched(nn.Module):
+    """An edge half that takes images of values in [0, 1], whatever the model takes."""
+
+    def __init__(self, edge: nn.Module, values: ValueRange) -> None:
+        super().__init__()
+        self.edge, self.values = edge, values
+
+    def forward(self, u: Tensor) -> Any:
+        """What crosses of such images."""
+        return self.edge(self.values.from_unit(u))
 
 
 def one_float_input(scene: Scene) -> None:

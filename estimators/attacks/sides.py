@@ -14,7 +14,7 @@ from advisor.data.synthesis import synthesise
 from advisor.errors import DataError
 from advisor.estimators.attacks.base import Attack, Effort, Known
 from advisor.estimators.inversion.alignment import BUDGETS
-from advisor.estimators.study import pixels_of
+from advisor.estimators.study import pixels_of, values_of
 from advisor.graph import PartitionGraph
 
 SYNTHETIC = {"quick": 512, "strong": 4000}
@@ -49,7 +49,7 @@ def sides_of(
     if isinstance(aux, str):
         if aux != "synthetic":
             raise DataError(f"Auxiliary samples {aux!r} are unknown.", 'Pass samples, None or "synthetic".')
-        made = synthesise(graph, SYNTHETIC[effort], seed + 2)
+        made = synthesise(graph, SYNTHETIC[effort], seed + 2, values=values_of(everything))
         learning, what = graph.flat(made.x), made.description
         learning_y = _labels(graph, learning, None, chosen)
     elif aux is not None:

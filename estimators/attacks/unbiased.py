@@ -40,7 +40,7 @@ class Unbiased:
         one_float_input(scene)
         edge, z = scene.edge(), torch.cat([t.flatten(1).double() for t in scene.sent], 1)
         shape = scene.graph.inputs.tensors[0].shape
-        start = torch.full((1, *shape), 0.5 if scene.images else 0.0)
+        start = scene.values.from_unit(torch.full((1, *shape), 0.5)) if scene.images else torch.zeros(1, *shape)
         elements = start.numel()
         if z.shape[1] < elements:
             raise NotMeasurableError("fewer numbers cross than the input has: no unbiased attacker exists")

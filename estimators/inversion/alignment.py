@@ -143,11 +143,11 @@ def surely_better(found: Tensor, wanted: Tensor, mean: Tensor) -> bool:
 
 
 def score(found: Tensor, targets: Targets) -> Inversion:
-    """Score reconstructions `[test, ...]` of the held-out samples; images are clipped to [0, 1] first."""
+    """Score reconstructions `[test, ...]` of the held-out samples; images are clipped to their range first."""
     original = targets.pixels[targets.test]
     if not torch.isfinite(found).all():
         raise NotMeasurableError("the inversion network diverged: this says nothing about privacy")
-    found = found.clamp(0, 1) if targets.images else found
+    found = targets.range.clip(found) if targets.images else found
     similar = None
     if targets.images:
         try:

@@ -36,6 +36,17 @@ class TwoInputs(nn.Module):
         return self.out(torch.tanh(self.left(a) + self.right(b)))
 
 
+class Denormalising(nn.Module):
+    """A network of images in [0, 1] that is given normalised ones, (x - 0.5) / 0.25."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x * 0.25 + 0.5)
+
+
 class Restorer(nn.Module):
     """Pictures in, pictures out: no classes."""
 

@@ -25,7 +25,7 @@ from advisor.estimators.perceptual import lpips
 from advisor.estimators.scoring import reidentification, score_ids, score_inputs, score_labels
 from advisor.graph import PartitionGraph
 from advisor.tracing.tracer import trace
-from tests.estimators.nets import digits, trained
+from tests.estimators.nets import Denormalising, digits, trained
 from tests.estimators.views import normal
 
 
@@ -153,6 +153,25 @@ def test_best_median_and_worst_are_ranked_by_error(graph: PartitionGraph) -> Non
     assert error[best] == error.min()
     assert error[worst] == error.max()
     assert (error < error[median]).sum() == len(error) // 2
+
+
+@pytest.mark.parametrize("name", ["ka", "rmle", "dip", "unbiased", "dci"])
+def test_images_that_are_already_normalised_are_recovered_as_well(graph: PartitionGraph, name: str) -> None:
+    x, cut = digits(64)[0], graph.cuts[2]
+    normal, behind = (x - 0.5) / 0.25, trace(Denormalising(trained()).eval(), digits(2)[0])
+    shallow = behind.cuts[len(behind.cuts) - len(graph.cuts) + cut.index]
+    given, other = attack(graph, cut, x, name=name), attack(behind, shallow, normal, name=name)
+    assert other.nmse.value == pytest.approx(given.nmse.value, abs=0.03)
+    assert other.ssim.value == pytest.approx(given.ssim.value, abs=0.03)
+    assert other.psnr.value == pytest.approx(given.psnr.value, abs=3)
+    assert other.mse.value == pytest.approx(16 * given.mse.value, rel=0.6, abs=1e-6)
+    assert float(other.originals.min()) == -2
+    assert name == "unbiased" or float(other.reconstructions.min()) >= -2
+
+
+def test_made_up_auxiliary_samples_have_the_range_of_the_private_ones() -> None:
+    x, graph = digits(60)[0], trace(Denormalising(trained()).eval(), digits(2)[0])
+    assert attack(graph, "mul", (x - 0.5) / 0.25, "synthetic").nmse.value < 0.05
 
 
 def test_a_perfect_copy_is_reidentified_and_noise_is_not(graph: PartitionGraph) -> None:

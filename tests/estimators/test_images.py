@@ -59,6 +59,17 @@ def test_psnr_is_its_formula_and_finite_for_a_perfect_copy(shape: tuple[int, ...
     assert psnr(b, b).tolist() == [100.0] * 4
 
 
+def test_likeness_does_not_depend_on_the_units_of_the_pictures() -> None:
+    original = images(3, 2, 40, 12)
+    original[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
+    noisy = (original + 0.1 * images(3, 2, 40, 12, seed=1)).clamp(0, 1)
+    units = 4 * original - 2, 4 * noisy - 2
+    assert psnr(units[1], units[0]).numpy() == pytest.approx(psnr(noisy, original).numpy(), abs=0.05)
+    assert ssim(units[1], units[0]).numpy() == pytest.approx(ssim(noisy, original).numpy(), abs=2e-3)
+    assert torch.allclose(pictures(units[0]), 4 * pictures(original) - 2, atol=1e-5)
+    assert float(pictures(units[0]).min()) < 0
+
+
 def test_large_pictures_are_reduced_with_their_aspect_and_mean() -> None:
     x = images(2, 3, 96, 64)
     found = pictures(x)

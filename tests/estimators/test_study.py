@@ -13,7 +13,7 @@ from advisor.errors import AdvisorError, DataError
 from advisor.estimators.score import ATTACKS
 from advisor.estimators.study import LeakageStudy, mean_image_ssim, study, targets_for
 from advisor.tracing.tracer import trace
-from tests.estimators.nets import DigitNet, Restorer, Tokens, TwoInputs, digits, fixed, trained
+from tests.estimators.nets import Denormalising, DigitNet, Restorer, Tokens, TwoInputs, digits, fixed, trained
 
 CONTRACT = [
     "fisher", "fisher_snr", "mse_bound", "rc2", "rc2_per_dim", "rc2_ratio", "entropy_bound", "rate", "dcor",
@@ -130,6 +130,19 @@ def test_without_labels_the_models_own_predictions_stand_in() -> None:
     done = studied(trained(), x, only=["rc2"])
     assert torch.equal(done.targets.labels, trained()(x[done.rows]).argmax(1))
     assert done.profile.provenance["leakage"]["labels"] == "the model's own predictions"
+
+
+def test_images_that_are_already_normalised_leak_as_much() -> None:
+    x, y = digits(240)
+    normal, model = (x - 0.5) / 0.25, Denormalising(trained()).eval()
+    names = ["linear_nmse", "ka_nmse", "ka_ssim", "score", "score_ssim", "in_zone"]
+    given, other = studied(trained(), x, y, only=names), studied(model, normal, y, only=names)
+    depth = len(given.profile.cuts) - 1
+    for name in names:
+        ours, theirs = other.profile[name].values[-depth:], given.profile[name].values[-depth:]
+        assert ours == pytest.approx(theirs, abs=0.01), name
+    assert other.baseline_ssim == pytest.approx(given.baseline_ssim, abs=0.01)
+    assert float(other.targets.pixels.min()) == pytest.approx(-2)
 
 
 def test_two_inputs_are_attacked_together() -> None:

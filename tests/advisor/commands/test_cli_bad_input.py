@@ -84,6 +84,17 @@ def test_a_hostile_pickle_is_refused_and_the_command_that_goes_on_is_printed(
     assert not mark.exists()
 
 
+def test_images_that_would_be_normalised_twice(recommend: Run, tmp_path: Path, kept: Path) -> None:
+    np.savez(tmp_path / "normal.npz", x=4 * samples()["x"] - 2)
+    before = tree(tmp_path)
+    twice = recommend("--normalize", "mean=0.5,std=0.25", data="normal.npz")
+    message = (
+        r"images lie in \[-2, 2\], and are to be normalised from \[0, 1\]\. If .* pass --normalize none; else scale"
+    )
+    refuses(twice, 2, message, tmp_path, before)
+    assert recommend("--normalize", "none", "--out", "other", data="normal.npz").exit_code in (0, 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

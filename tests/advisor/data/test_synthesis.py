@@ -12,6 +12,7 @@ from advisor.data.batchnorm import from_batchnorm_statistics, mismatch
 from advisor.data.natural import dead_leaves, natural_images, pink_noise
 from advisor.data.synthesis import batchnorm_statistics, is_image, synthesise
 from advisor.tracing.tracer import trace
+from advisor.value_range import ValueRange
 
 
 def convolutional(trained: bool) -> nn.Module:
@@ -171,6 +172,22 @@ def test_images_are_refined_to_the_models_statistics_and_said() -> None:
         return float(sum(parts))
 
     assert total(samples.x) < 0.5 * total(natural_images((3, 16, 16), 16, 0))
+
+
+def test_images_of_another_range_are_the_same_images() -> None:
+    class Stretched(nn.Module):
+        def __init__(self, network: nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.network((x + 1) / 4)
+
+    model = convolutional(True)
+    plain = synthesise(trace(model, torch.rand(2, 3, 16, 16)), 8, 0, steps=5).x
+    graph = trace(Stretched(model).eval(), torch.rand(2, 3, 16, 16))
+    wide = synthesise(graph, 8, 0, steps=5, values=ValueRange(-1.0, 3.0)).x
+    assert torch.allclose((wide + 1) / 4, plain, atol=1e-3)
 
 
 def test_without_statistics_the_prior_is_taken_and_said() -> None:
