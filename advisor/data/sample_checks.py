@@ -14,6 +14,9 @@ WITHOUT = "leave the labels out: accuracy is then held against the model's own o
 Prepared = tuple[Any, "Tensor | None", tuple[str, ...]]
 """x (a tensor `[N, ...]`, or a tuple or dict of them), y `[N]` int64 or None, and notes on what was converted."""
 
+UNEQUAL = 30
+"""Times the spread of the median column from which on one of a table decides every squared error."""
+
 
 def prepare(x: Any, y: Any) -> Prepared:
     """Arrays or tensors as the model takes them; says what was converted.
@@ -68,7 +71,19 @@ def _input(value: Any, notes: list[str]) -> Tensor:
         notes.append(
             f"The images lie in [{float(x.min()):.3g}, {float(x.max()):.3g}], not in [0, 1]; taken as they are."
         )
+    notes.extend(_unequal_columns(x))
     return x if x.dtype == torch.get_default_dtype() else x.to(torch.get_default_dtype())
+
+
+def _unequal_columns(x: Tensor) -> list[str]:
+    """A note where one column of a table outweighs all others."""
+    if x.dim() != 2 or len(x) < 2 or not bool((spread := x.std(0)).any()):
+        return []
+    widest, usual = float(spread.max()), float(spread[spread > 0].median())
+    if widest <= UNEQUAL * usual:
+        return []
+    varies = f"Column {int(spread.argmax())} of the samples varies by {widest:.3g}, the median one by {usual:.3g}"
+    return [f"{varies}: errors follow the widest; give all on like scales to weigh them alike."]
 
 
 def _labels(value: Any) -> Tensor:

@@ -350,3 +350,13 @@ def test_samples_are_frozen() -> None:
     assert isinstance(samples, Samples)
     with pytest.raises(AttributeError):
         samples.x = X  # type: ignore[misc]
+
+
+def test_a_column_that_outweighs_the_others_is_named() -> None:
+    table = np.random.default_rng(0).random((50, 4), dtype=np.float32)
+    assert load_samples((table, None)).notes == ()
+    table[:, 2] *= 1000
+    (note,) = load_samples((table, None)).notes
+    assert note.startswith("Column 2 of the samples varies by ")
+    assert "errors follow the widest" in note
+    assert load_samples((np.ones((50, 4), dtype=np.float32), None)).notes == ()
