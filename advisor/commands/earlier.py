@@ -27,6 +27,8 @@ def options(context: typer.Context, earlier: Advice | None) -> dict[str, Any]:
     if values["model_file"] is not None and _given(context, "model"):
         raise AdvisorError("Both MODEL and --model name the model.", "Give one of them.")
     values["model"] = values["model_file"] or values["model"]
+    if values["model"] is None and earlier is not None:
+        raise AdvisorError("This advice was made in Python and records no command.", "Name MODEL and --data again.")
     if values["model"] is None:
         raise AdvisorError("There is no MODEL to recommend for.", "Name it, or --from the folder of earlier advice.")
     return values

@@ -194,7 +194,7 @@ class QuickAlignment:
     columns = (
         ColumnSpec("ka_mse", "x²", "high", "measured", "quick inversion network, per element, held-out samples"),
         ColumnSpec("ka_nmse", "1", "high", "measured", "ka_mse over the error of predicting the attacker's mean"),
-        ColumnSpec("ka_ssim", "1", "low", "measured", "quick inversion network, 7×7 window, data range 1, held-out"),
+        ColumnSpec("ka_ssim", "1", "low", "measured", "quick inversion network, 7×7 window, held-out"),
     )
 
     def __init__(self, budget: Budget = QUICK, mirrored: Mirrored | None = None) -> None:

@@ -75,6 +75,16 @@ def test_a_file_grants_no_trust(again: tuple[str, ...], recommend: Run, cli: Run
     assert cli(*again, "--trust").exit_code == 0
 
 
+def test_advice_of_the_library_has_no_command_to_repeat(cli: Run, tiny_model: Path, tiny_data: Path) -> None:
+    advisor.recommend(tiny_model, data=tiny_data, trials=2, verify="none").save("first")
+    refused = cli("recommend", "--from", "first", "--out", "second")
+    assert refused.exit_code == 2
+    assert "made in Python and records no command. Name MODEL and --data again." in refused.stderr
+    again = cli("recommend", tiny_model, "--data", tiny_data, "--from", "first", "--out", "second")
+    assert again.exit_code == 0, again.output
+    assert TAKEN in advisor.load_advice("second").assumptions
+
+
 def test_what_is_missing_or_named_twice_is_said(recommend: Run, cli: Run, tmp_path: Path) -> None:
     nothing = cli("recommend")
     assert nothing.exit_code == 2
