@@ -1,6 +1,6 @@
 """Image quality of reconstructions, per image, by torchmetrics: SSIM with a 7×7 uniform window.
 
-Both are taken over the range of the originals' values: 1 for inputs in [0, 1].
+SSIM and PSNR are taken over the range of the originals' values: 1 for inputs in [0, 1].
 """
 
 from __future__ import annotations
