@@ -147,15 +147,13 @@ def _wanted(path: str, advice: Advice | None, values: dict[str, Any]) -> Wanted:
 
 def _advised(advice: Advice) -> dict[str, Any]:
     """As many tensors a cut as those of the advice have, so that its cuts are found again; its plan's inputs."""
-    most = {"max_tensors": max((len(cut.tensors) for cut in advice.profile.cuts[1:-1]), default=1)}
-    inputs = advice.best.inputs if advice.best is not None else None
-    if inputs is None:
-        return most
-    parts = ["/".join(map(repr, part)) for part in inputs.normalization or ()]
-    normalize = {"normalize": f"mean={parts[0]},std={parts[1]}" if parts else "none"}
-    if len(inputs.tensors) > 1:
-        return most | normalize
-    return most | normalize | {"input_shape": ",".join(map(str, inputs.tensors[0].shape))}
+    said: dict[str, Any] = {"max_tensors": max((len(cut.tensors) for cut in advice.profile.cuts[1:-1]), default=1)}
+    if advice.best is not None and (inputs := advice.best.inputs) is not None:
+        parts = ["/".join(map(repr, part)) for part in inputs.normalization or ()]
+        said["normalize"] = f"mean={parts[0]},std={parts[1]}" if parts else "none"
+        if len(inputs.tensors) == 1:
+            said["input_shape"] = ",".join(map(str, inputs.tensors[0].shape))
+    return said
 
 
 def _where(advice: Advice | None, cuts: list[str] | None, defense: str | None) -> tuple[list[str], str | None]:
