@@ -50,7 +50,11 @@ Data = Annotated[
 ]
 Arch = Annotated[
     str | None,
-    typer.Option("--arch", help="Builds the model of a state dict: package.module:factory.", rich_help_panel=WHAT),
+    typer.Option(
+        "--arch",
+        help="Builds the model of a state dict: package.module:factory, torchvision:resnet18(num_classes=10).",
+        rich_help_panel=WHAT,
+    ),
 ]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run the code that the model file contains.", rich_help_panel=WHAT)

@@ -1,11 +1,13 @@
-"""Models that are named rather than stored: torchvision's, and `package.module:factory`."""
+"""Models that are named rather than stored: torchvision's, and `package.module:factory`, with or without arguments."""
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,32 +21,57 @@ if TYPE_CHECKING:
     from torch import nn
 
 TORCHVISION = "torchvision:"
+CALLED = re.compile(r"(?P<place>.+?:[\w.@-]+)(?P<inside>\(.*\))")
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def build(arch: str) -> nn.Module:
     """The model that `package.module:factory`, `file.py:factory` or `torchvision:name` makes, in eval mode.
 
+    Arguments stand behind it in parentheses, as literals: `torchvision:resnet18(num_classes=10)`.
+
     Raises:
         AdvisorError: when it cannot be found, fails, or gives no nn.Module.
     """
     from torch import nn
 
-    if arch.startswith(TORCHVISION):
-        return random_torchvision(arch.removeprefix(TORCHVISION).removesuffix("@random"))
-    with modules_here():
-        factory = _factory(arch)
-        try:
-            model = factory()
-        except Exception as error:
-            raise AdvisorError(
-                f"--arch {arch} failed: {type(error).__name__}: {error}.", "It must build the model without arguments."
-            ) from error
+    place, arguments, keywords = _taken_apart(arch)
+    try:
+        if place.startswith(TORCHVISION):
+            name = place.removeprefix(TORCHVISION).removesuffix("@random")
+            return random_torchvision(name, *arguments, **keywords)
+        with modules_here():
+            model = _factory(place)(*arguments, **keywords)
+    except AdvisorError:
+        raise
+    except Exception as error:
+        raise AdvisorError(
+            f"--arch {arch} failed: {type(error).__name__}: {error}.",
+            "Arguments go in parentheses, as in --arch 'torchvision:resnet18(num_classes=10)'.",
+        ) from error
     if not isinstance(model, nn.Module):
         raise AdvisorError(
             f"--arch {arch} gave a {type(model).__name__}, not an nn.Module.", "Name a function that returns one."
         )
     return model.eval()
+
+
+def _taken_apart(arch: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """What stands before the parentheses, and the literals inside, by position and by name."""
+    called = CALLED.fullmatch(arch)
+    if called is None:
+        return arch, [], {}
+    try:
+        call = ast.parse(f"f{called['inside']}", mode="eval").body
+        if not isinstance(call, ast.Call):
+            raise ValueError("not one call")
+        arguments = [ast.literal_eval(value) for value in call.args]
+        return called["place"], arguments, {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise AdvisorError(
+            f"--arch {arch}: what stands in parentheses are no Python literals.",
+            "For example --arch 'torchvision:resnet18(num_classes=10)'.",
+        ) from error
 
 
 def _factory(arch: str) -> Callable[[], Any]:
@@ -80,7 +107,7 @@ def _from_file(path: Path) -> Any:
     return module
 
 
-def random_torchvision(name: str, seed: int = 0) -> nn.Module:
+def random_torchvision(name: str, *arguments: Any, seed: int = 0, **keywords: Any) -> nn.Module:
     """A torchvision architecture with random weights: the same at every call; the global generator is left as found."""
     import torch
 
@@ -88,7 +115,7 @@ def random_torchvision(name: str, seed: int = 0) -> nn.Module:
     state = torch.get_rng_state()
     try:
         torch.default_generator.manual_seed(seed)
-        return _get_model(name, None).eval()
+        return _get_model(name, None, *arguments, **keywords).eval()
     finally:
         torch.set_rng_state(state)
 
@@ -137,7 +164,7 @@ def _is_video(weights: Any) -> bool:
     return "Video" in type(weights.transforms()).__name__
 
 
-def _get_model(name: str, weights: Any) -> nn.Module:
+def _get_model(name: str, weights: Any, *arguments: Any, **keywords: Any) -> nn.Module:
     from torchvision.models import get_model, get_model_builder
 
     parameters = inspect.signature(get_model_builder(name)).parameters
@@ -145,7 +172,7 @@ def _get_model(name: str, weights: Any) -> nn.Module:
     backbone = {"weights_backbone": None} if "weights_backbone" in parameters else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return get_model(name, weights=weights, **backbone)  # type: ignore[no-any-return]
+        return get_model(name, *arguments, weights=weights, **backbone, **keywords)  # type: ignore[no-any-return]
 
 
 def _known(name: str) -> None:

@@ -60,7 +60,8 @@ def load_model(
 
     Args:
         source: a `.pt2`, TorchScript, pickled module, state dict or safetensors file, told apart by its bytes.
-        arch: for a state dict, `package.module:factory`, `file.py:factory` or `torchvision:name`.
+        arch: for a state dict, `package.module:factory`, `file.py:factory` or `torchvision:name`, with arguments in
+            parentheses where it takes any: `torchvision:resnet18(num_classes=10)`.
         trust: run code from the file; or a question to the user, asked with what the file would do.
         input_shape: one sample's shape without batch, when the user states it.
 
@@ -211,5 +212,5 @@ def _with_arch(
     check_sizes(weights, path)
     check_finite(weights, path.name)
     model = architectures.build(arch)
-    load_into(model, weights, path, arch)
+    notes += load_into(model, weights, path, arch)
     return LoadedModel(model, kind, path, sha256(path), notes=notes)

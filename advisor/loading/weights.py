@@ -33,29 +33,24 @@ def state_dict_in(content: Any, path: Path) -> tuple[dict[str, Tensor], tuple[st
             content = content[inner]
             continue
         if tensors:
-            return _without_wrapper(tensors, notes), tuple(notes)
+            return tensors, tuple(notes)
         break
     raise AdvisorError(
         f"{path} holds no weights but a {type(content).__name__}.", "Save model.state_dict() or torch.export.save(...)."
     )
 
 
-def _without_wrapper(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    for prefix in ("module.", "_orig_mod."):
-        if all(key.startswith(prefix) for key in tensors):
-            notes.append(f"Took the prefix {prefix!r} off every weight's name.")
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
+def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch: str) -> tuple[str, ...]:
+    """Put the weights into the model, all of them and nothing else; gives notes on what was taken.
 
-
-def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch: str) -> None:
-    """Put the weights into the model, all of them and nothing else.
+    What a wrapper put before all of the model's names ("module.", "_orig_mod.", Lightning's "model.") is taken off.
 
     Raises:
         AdvisorError: when names or shapes differ; up to three of each are listed.
     """
     own = model.state_dict()
-    missing = [k for k in own if k not in weights and not k.endswith("num_batches_tracked")]
+    weights, notes = _unwrapped(weights, [k for k in own if not _optional(k)], path, arch)
+    missing = [k for k in own if k not in weights and not _optional(k)]
     foreign = [k for k in weights if k not in own]
     other = [
         f"{k} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}"
@@ -68,11 +63,37 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch:
         if keys
     ]
     if faults:
+        sizes_only = "Give its arguments, as in --arch 'torchvision:resnet18(num_classes=10)'."
         raise AdvisorError(
             f"The weights in {path} do not fit --arch {arch}: {'; '.join(faults)}.",
-            "Name the architecture they were saved from.",
+            "Name the architecture they were saved from." if missing or foreign else sizes_only,
         )
     model.load_state_dict(weights, strict=False)
+    return notes
+
+
+def _optional(name: str) -> bool:
+    return name.endswith("num_batches_tracked")
+
+
+def _unwrapped(
+    weights: Mapping[str, Tensor], names: list[str], path: Path, arch: str
+) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
+    """Weights by the model's own names, where they all stand behind one prefix, and a note that says so."""
+    if not names or names[0] in weights:
+        return weights, ()
+    prefixes = [key.removesuffix(names[0]) for key in weights if key.endswith("." + names[0])]
+    fitting = [prefix for prefix in prefixes if all(prefix + name in weights for name in names)]
+    if not fitting:
+        return weights, ()
+    if len(fitting) > 1:
+        raise AdvisorError(
+            f"{path} holds weights for --arch {arch} more than once: under {', '.join(map(repr, fitting))}.",
+            "Save those that you deploy as a state dict of their own.",
+        )
+    prefix = fitting[0]
+    inside = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    return inside, (f"Took the weights under {prefix!r}, {len(inside)} of {len(weights)}.",)
 
 
 def check_finite(named: Mapping[str, Any], what: str) -> None:

@@ -92,7 +92,7 @@ def recommend(
         storage: Optuna storage URL; a killed search resumes from it.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
         seed: same seed, same answer on the same machine.
-        arch: for a state dict, `package.module:factory`.
+        arch: for a state dict, `package.module:factory`, with literal arguments in parentheses where it takes any.
         trust: run code from the model file; or a question to the user.
         input_shape: one sample's shape, when nothing tells.
         normalize: "auto", "none", "imagenet" or "mean=…,std=…".

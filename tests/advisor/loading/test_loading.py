@@ -93,7 +93,31 @@ def test_a_state_dict_is_found_in_a_checkpoint(key: str, tmp_path: Path) -> None
     torch.save({"epoch": 3, key: weights, "loss": torch.tensor(0.1)}, tmp_path / "m")
     loaded = load_model(tmp_path / "m", arch=ARCH)
     torch.testing.assert_close(outputs(loaded), expected())
-    assert loaded.notes == (f"Took {key!r} from the checkpoint.", "Took the prefix 'module.' off every weight's name.")
+    assert loaded.notes == (f"Took {key!r} from the checkpoint.", "Took the weights under 'module.', 9 of 9.")
+
+
+def test_lightning_weights_are_taken_from_beside_others(tmp_path: Path) -> None:
+    weights = {f"model.{k}": v for k, v in hostile.net().state_dict().items()}
+    torch.save({"state_dict": {**weights, "loss.weight": torch.ones(10)}}, tmp_path / "m")
+    loaded = load_model(tmp_path / "m", arch=ARCH)
+    torch.testing.assert_close(outputs(loaded), expected())
+    assert loaded.notes[1] == "Took the weights under 'model.', 9 of 10."
+
+
+def test_weights_that_are_there_twice_are_refused(tmp_path: Path) -> None:
+    own = hostile.net().state_dict()
+    torch.save({f"{name}.{k}": v for name in ("model", "ema") for k, v in own.items()}, tmp_path / "m")
+    with pytest.raises(AdvisorError, match=r"more than once: under 'model\.', 'ema\.'.*Save those that you deploy"):
+        load_model(tmp_path / "m", arch=ARCH)
+
+
+def test_another_number_of_classes_is_an_argument(tmp_path: Path) -> None:
+    torch.save(random_torchvision("squeezenet1_1", num_classes=3).state_dict(), tmp_path / "m")
+    with pytest.raises(AdvisorError, match=r"2 of another shape.*--arch 'torchvision:resnet18\(num_classes=10\)'"):
+        load_model(tmp_path / "m", arch="torchvision:squeezenet1_1")
+    loaded = load_model(tmp_path / "m", arch="torchvision:squeezenet1_1(num_classes=3)")
+    assert isinstance(loaded.model, nn.Module)
+    assert loaded.model(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
 
 def test_mismatching_weights_are_listed_shortly(tmp_path: Path) -> None:
@@ -162,7 +186,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("some_nets", None)
 
 
-@pytest.mark.parametrize("arch", ["some_nets:make", "some_nets.py:make"])
+@pytest.mark.parametrize("arch", ["some_nets:make", "some_nets.py:make", "some_nets:takes(3)", "some_nets:takes(n=3)"])
 def test_the_current_directory_is_searched_and_the_path_restored(arch: str, here: Path) -> None:
     before = list(sys.path)
     assert isinstance(build(arch), nn.Linear)
@@ -178,7 +202,10 @@ def test_the_current_directory_is_searched_and_the_path_restored(arch: str, here
         ("some_nets:mak", "Did you mean make"),
         ("some_nets:wrong", "gave a int, not an nn.Module"),
         ("some_nets:broken", "failed: ValueError: no"),
-        ("some_nets:takes", "failed: TypeError.*without arguments"),
+        ("some_nets:takes", "failed: TypeError.*Arguments go in parentheses"),
+        ("some_nets:takes(n=x)", "no Python literals"),
+        ("some_nets:takes(3", "has no function 'takes\\(3'"),
+        ("torchvision:squeezenet1_1(classes=3)", "failed: TypeError.*'classes'"),
     ],
 )
 def test_a_bad_architecture_is_explained(arch: str, match: str, here: Path) -> None:
