@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TORCHVISION = "torchvision:"
 CALLED = re.compile(r"(?P<place>.+?:[\w.@-]+)(?P<inside>\(.*\))")
+ARGUMENTS = "--arch 'torchvision:resnet18(num_classes=10)'"
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -47,7 +48,7 @@ def build(arch: str) -> nn.Module:
     except Exception as error:
         raise AdvisorError(
             f"--arch {arch} failed: {type(error).__name__}: {error}.",
-            "Arguments go in parentheses, as in --arch 'torchvision:resnet18(num_classes=10)'.",
+            f"Arguments go in parentheses: {ARGUMENTS}.",
         ) from error
     if not isinstance(model, nn.Module):
         raise AdvisorError(
@@ -65,12 +66,12 @@ def _taken_apart(arch: str) -> tuple[str, list[Any], dict[str, Any]]:
         call = ast.parse(f"f{called['inside']}", mode="eval").body
         if not isinstance(call, ast.Call):
             raise ValueError("not one call")
-        arguments = [ast.literal_eval(value) for value in call.args]
-        return called["place"], arguments, {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+        keywords = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+        return called["place"], [ast.literal_eval(value) for value in call.args], keywords
     except (SyntaxError, ValueError) as error:
         raise AdvisorError(
             f"--arch {arch}: what stands in parentheses are no Python literals.",
-            "For example --arch 'torchvision:resnet18(num_classes=10)'.",
+            f"For example {ARGUMENTS}.",
         ) from error
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
+from advisor.loading.architectures import ARGUMENTS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,16 +42,18 @@ def state_dict_in(content: Any, path: Path) -> tuple[dict[str, Tensor], tuple[st
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch: str) -> tuple[str, ...]:
-    """Put the weights into the model, all of them and nothing else; gives notes on what was taken.
+    """Put the weights into the model, all of its own and no unknown ones; gives notes on what was taken.
 
-    What a wrapper put before all of the model's names ("module.", "_orig_mod.", Lightning's "model.") is taken off.
+    What a wrapper put before all of the model's names ("module.", "_orig_mod.", Lightning's "model.") is taken off, and
+    what stands beside them is left.
 
     Raises:
         AdvisorError: when names or shapes differ; up to three of each are listed.
     """
     own = model.state_dict()
-    weights, notes = _unwrapped(weights, [k for k in own if not _optional(k)], path, arch)
-    missing = [k for k in own if k not in weights and not _optional(k)]
+    needed = [k for k in own if not k.endswith("num_batches_tracked")]
+    weights, notes = _unwrapped(weights, needed, path, arch)
+    missing = [k for k in needed if k not in weights]
     foreign = [k for k in weights if k not in own]
     other = [
         f"{k} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}"
@@ -63,17 +66,14 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch:
         if keys
     ]
     if faults:
-        sizes_only = "Give its arguments, as in --arch 'torchvision:resnet18(num_classes=10)'."
         raise AdvisorError(
             f"The weights in {path} do not fit --arch {arch}: {'; '.join(faults)}.",
-            "Name the architecture they were saved from." if missing or foreign else sizes_only,
+            "Name the architecture they were saved from."
+            if missing or foreign
+            else f"Give its arguments: {ARGUMENTS}.",
         )
     model.load_state_dict(weights, strict=False)
     return notes
-
-
-def _optional(name: str) -> bool:
-    return name.endswith("num_batches_tracked")
 
 
 def _unwrapped(
