@@ -1,28 +1,31 @@
 """He, Zhang and Lee 2019, table 1: rMLE and the inverse network at three cuts of a six-convolution network, CIFAR-10.
 
-    nice -n 19 python benchmarks/papers/he2019.py     # on one core: 100 minutes of training, 1 to 20 a row
+    nice -n 19 python benchmarks/papers/he2019.py     # on two cores: 30 minutes of training, 1 to 10 a row
 
 The network is trained as theirs: full width (64, 128, 128), pixels normalised as ImageNet's, Adam with ε = 10⁻³ and
-amsgrad, batches of 32, the rate halved twice, after two and four fifths, images mirrored, turned, moved and scaled at
-random. That matters: by Adam's usual ε a few channels behind ReLU22 came to hold nearly all energy, many were dead, and
-the published loss ended 4 dB or more below theirs. What differs: 12,000 images instead of 50,000, 100 epochs of them
-instead of 50, so half of their steps, and 78 % of test images right; 200 test images attacked (50 by "rmle code"),
-theirs are ten; the attacks' products in bfloat16 where the processor has it (not at conv11). Longer at the
-full rate the loss climbs on so few images, and falls again once the rate is halved; after 70 epochs it is lost.
+amsgrad, batches of 32, the rate halved after two and four fifths, images mirrored, turned, moved and scaled at random.
+That matters: by Adam's usual ε a few channels behind ReLU22 came to hold nearly all energy, many were dead, and the
+published loss ended 4 dB or more below theirs. What differs: 12,000 images instead of 50,000; 150 epochs of them
+instead of 50, so 72 % of their steps, and 79 % of test images right; products in bfloat16 where the processor has it
+(not those of the attacks at conv11); 200 test images attacked, theirs are ten.
 
-"rmle code" minimises, as their code does, the mean squared mismatch of features plus λ times the mean squared
+Their rMLE minimises, as their code does, the mean squared mismatch of features plus λ times the mean squared
 differences of neighbouring pixels, in units of normalised pixels, from the mean colour, by Adam at 10⁻² with ε = 10⁻³
-and amsgrad, 5,000 steps, λ = 0, 10 and 1,000. What λ should be goes with the energy of the features, which grows as
-training goes on (behind ReLU22 seventeenfold from epoch 10 to 100), and ours was shorter: "rmle scaled" has λ = 3 and
-10, chosen for coming near theirs, and at conv11 the sum over features and 500 steps, as their text has it. "inverse" is
-their decoder, trained as theirs on the network's own training images. "rmle" and "ka" are ours, with the quick budget.
+and amsgrad, 5,000 steps, λ = 0, 10 and 1,000; only λ at ReLU22 is 30 here. What λ should be goes with the energy of the
+features, which grows as long as the rate is high. Their decoder is trained as theirs on the network's own training
+images. "rmle" and "ka" are ours, with the quick budget.
 
-After 50 epochs, a quarter of their steps, ReLU22 gave away more to the inverse network (22.2 dB, now 21.6) and less to
-"rmle code" (14.6 dB, now 17.7): both move towards theirs as training grows longer. At conv11 and ReLU32 "rmle code" is
-already within 0.6 dB of theirs.
+How long the network was trained decides what ReLU22 gives away, to rMLE more (λ = 10) and to the inverse network less:
 
-Limits: the ordering conv11 > ReLU22 > ReLU32 in PSNR for every attack; of each kind one with at least 35 dB at conv11
-and within 1.5 dB of theirs behind it, or with theirs inside its 95 % interval.
+    epochs            50     100    125    150
+    energy           1.5     5.0   14.2   42.4
+    rMLE, dB        14.6    17.7   20.0   22.6     theirs 19.5
+    inverse, dB     22.2    21.6   21.9   21.1     theirs 19.8
+
+With all of their steps, 83 epochs at the full rate, training came apart after 70 on so few images.
+
+Limits: the ordering conv11 > ReLU22 > ReLU32 in PSNR for every attack; at least 35 dB at conv11, and within 1.5 dB of
+theirs behind it, or with theirs inside the 95 % interval. Ours may be stronger than theirs.
 """
 
 from __future__ import annotations
@@ -31,7 +34,6 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -57,11 +59,14 @@ THEIRS = {
 WITHIN_DB, WIDER = 1.5, 1.959964 / 1.644854
 """Of theirs; and a 95 % interval's width over that of a 90 % one."""
 
-IMAGES, FEWER, PART, AUXILIARY = 200, 50, 50, 2000
-"""Attacked, attacked by "rmle code", attacked at once, and given to `ka` to learn from."""
+IMAGES, PART, AUXILIARY = 200, 50, 2000
+"""Attacked, attacked at once, and given to `ka` to learn from."""
 
-TRAINED, EPOCHS, BATCH, FLOOR = 100, 50, 32, 1e-3
+TRAINED, EPOCHS, BATCH, FLOOR = 150, 50, 32, 1e-3
 """Epochs of the network and of its inverse, their batch, and Adam's ε."""
+
+STEPS, SMOOTH = 5000, {"conv11": 0, "relu22": 30, "relu32": 1000}
+"""Of their rMLE, and its weight λ of the total variation at each cut."""
 
 MEAN, SPREAD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 """Of ImageNet's pixels: what they normalise by."""
@@ -103,7 +108,8 @@ def target() -> nn.Module:
     network = SixConvolutions()
     if not NETWORK.exists():
         x, y = cifar("train", 12_000)
-        fitted(network, len(x), TRAINED, 40, lambda rows: F.cross_entropy(network(moved(x[rows])), y[rows]))
+        fast = Fast(network)
+        fitted(network, len(x), TRAINED, 2 * TRAINED // 5, lambda rows: F.cross_entropy(fast(moved(x[rows])), y[rows]))
         torch.save(network.state_dict(), NETWORK)
     network.load_state_dict(torch.load(NETWORK, weights_only=True))
     return network.eval().requires_grad_(False)
@@ -113,13 +119,16 @@ def fitted(network: nn.Module, count: int, epochs: int, halved: int, loss_of: Ca
     """Train on the loss of rows as they train, the rate halved every so many epochs."""
     adam = torch.optim.Adam(network.parameters(), 1e-3, eps=FLOOR, amsgrad=True)
     falling = torch.optim.lr_scheduler.StepLR(adam, halved, 0.5)
-    for _ in range(epochs):
+    for epoch in range(1, epochs + 1):
+        lost = torch.zeros(())
         for rows in torch.randperm(count).split(BATCH):
             loss = loss_of(rows)
             adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
+            lost += loss.detach() * len(rows) / count
         falling.step()
+        print(f"  epoch {epoch} of {epochs}: loss {lost:.4f}", flush=True)
 
 
 def moved(x: Tensor) -> Tensor:
@@ -138,36 +147,21 @@ def moved(x: Tensor) -> Tensor:
 # ---- their attacks -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Weight λ of the total variation, whether the mismatch is summed over features, and steps."""
-
-    smooth: float
-    summed: bool = False
-    steps: int = 5000
-
-
-CODE = {"conv11": Setting(0), "relu22": Setting(10), "relu32": Setting(1000)}
-SCALED = {"conv11": Setting(0, True, 500), "relu22": Setting(3), "relu32": Setting(10)}
-
-
-def rmle(graph: PartitionGraph, cut: str, x: Tensor, setting: Setting) -> Tensor:
+def rmle(graph: PartitionGraph, cut: str, x: Tensor) -> Tensor:
     """What the published rMLE makes of what crosses of `x`, each image for itself."""
-    return torch.cat([_descended(graph, cut, part, setting) for part in x.split(PART)])
+    return torch.cat([_descended(graph, cut, part) for part in x.split(PART)])
 
 
-def _descended(graph: PartitionGraph, cut: str, x: Tensor, setting: Setting) -> Tensor:
+def _descended(graph: PartitionGraph, cut: str, x: Tensor) -> Tensor:
     edge, _ = graph.split(graph.cut(cut))
     with torch.no_grad():
         wanted = edge(x)
     half = Fast(edge, cut != "conv11")
     found = torch.zeros_like(x).requires_grad_()
     adam = torch.optim.Adam([found], 1e-2, eps=FLOOR, amsgrad=True)
-    for _ in range(setting.steps):
-        mismatch = (half(found * SPREAD + MEAN) - wanted).square().flatten(1)
-        mismatch = mismatch.sum(1) if setting.summed else mismatch.mean(1)
-        loss = (mismatch + setting.smooth * variation(found)).sum()
-        (found.grad,) = torch.autograd.grad(loss, [found])
+    for _ in range(STEPS):
+        mismatch = (half(found * SPREAD + MEAN) - wanted).square().flatten(1).mean(1)
+        (found.grad,) = torch.autograd.grad((mismatch + SMOOTH[cut] * variation(found)).sum(), [found])
         adam.step()
     return (found.detach() * SPREAD + MEAN).clamp(0, 1)
 
@@ -224,19 +218,18 @@ def main() -> int:
         return found.psnr, found.ssim.value
 
     attacks: dict[str, Callable[[str], Reached]] = {
-        "rmle code": lambda cut: reached(rmle(graph, cut, x[:FEWER], CODE[cut]), x[:FEWER]),
-        "rmle scaled": lambda cut: reached(rmle(graph, cut, x, SCALED[cut]), x),
-        "inverse": lambda cut: reached(inverse(graph, cut, x), x),
+        "their rmle": lambda cut: reached(rmle(graph, cut, x), x),
+        "their inverse": lambda cut: reached(inverse(graph, cut, x), x),
         "ka": lambda cut: ours("ka", cut),
         "rmle": lambda cut: ours("rmle", cut),
     }
-    met: dict[str, list[bool]] = {"rmle": [], "inverse": []}
+    missed = False
     for name, run in attacks.items():
         rows = [table.row(name, cut, compute=partial(entry, name, cut, run, right)) for cut in CUTS]
-        good = within(rows)
-        met["rmle" if "rmle" in name else "inverse"].append(good)
+        good = within(rows, stronger=name in ("ka", "rmle"))
         print(f"{name}: {'inside' if good else 'outside'} the limits")
-    return int(not all(map(any, met.values())))
+        missed |= not good
+    return int(missed)
 
 
 def reached(back: Tensor, x: Tensor) -> Reached:
@@ -247,21 +240,21 @@ def reached(back: Tensor, x: Tensor) -> Reached:
 def entry(name: str, cut: str, run: Callable[[str], Reached], right: float) -> dict[str, str]:
     """One row."""
     decibels, similar = run(cut)
-    theirs = THEIRS["rmle" if "rmle" in name else name][CUTS.index(cut)]
+    theirs = THEIRS[name.removeprefix("their ")][CUTS.index(cut)]
     return {
         "attack": name, "cut": cut, "psnr_db": f"{decibels.value:.2f}", "psnr_low_90": f"{decibels.low:.2f}",
         "psnr_high_90": f"{decibels.high:.2f}", "ssim": f"{similar:.3f}", "their_psnr_db": str(theirs[0]),
-        "their_ssim": str(theirs[1]), "images": str(FEWER if name == "rmle code" else IMAGES),
-        "model_accuracy": f"{right:.3f}",
+        "their_ssim": str(theirs[1]), "images": str(IMAGES), "model_accuracy": f"{right:.3f}",
     }  # fmt: skip
 
 
-def within(rows: list[dict[str, str]]) -> bool:
-    """Whether an attack keeps the order of cuts and comes as near to theirs as the limits ask; more is no miss."""
+def within(rows: list[dict[str, str]], stronger: bool) -> bool:
+    """Whether an attack keeps the order of cuts and comes as near to theirs as the limits ask; may it be stronger?"""
     ours, theirs = ([float(row[name]) for row in rows] for name in ("psnr_db", "their_psnr_db"))
     wide = [max(WITHIN_DB, WIDER * (float(row["psnr_high_90"]) - value)) for row, value in zip(rows, ours, strict=True)]
+    apart = [theirs[i] - ours[i] if stronger else abs(theirs[i] - ours[i]) for i in range(len(rows))]
     ordered = ours[0] > ours[1] > ours[2]
-    return ordered and ours[0] >= 35 and all(ours[i] + wide[i] >= theirs[i] for i in (1, 2))
+    return ordered and ours[0] >= 35 and all(apart[i] <= wide[i] for i in (1, 2))
 
 
 if __name__ == "__main__":
