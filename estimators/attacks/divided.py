@@ -39,6 +39,8 @@ class DividedInversion:
         cycle: and to the features of the reconstruction (eq. 3).
         real: learns from auxiliary samples instead of synthetic ones, for comparison.
         refined: synthetic samples are moved to the BatchNorm statistics (eq. 4); else they stay the prior's.
+        adapted: at last all modules are trained together, and also until what they make of the received features leads
+            to those features again: eq. 3 on what synthetic samples may be unlike. Not in the paper.
     """
 
     blockwise: bool = True
@@ -47,6 +49,7 @@ class DividedInversion:
     cycle: bool = True
     real: bool = False
     refined: bool = True
+    adapted: bool = True
     name: ClassVar[str] = "dci"
     about: ClassVar[str] = "divide-and-conquer inversion on synthetic data (Dong et al., BMVC 2022)"
 
@@ -63,8 +66,11 @@ class DividedInversion:
         chain = Chain(scene, self._stops(scene), data)
         for number in range(len(chain.stops)):
             self._conquer(chain, number, scene)
+        sent = scene.sent[0].float()
+        if self.adapted:
+            self._descend(chain, len(chain.stops) - 1, chain.inverses, scene, sent)
         with torch.no_grad():
-            parts = [chain.back(z, len(chain.stops) - 1) for z in torch.split(scene.sent[0].float(), 64)]
+            parts = [chain.back(z, len(chain.stops) - 1) for z in torch.split(sent, 64)]
         names = ", ".join(scene.graph.cuts[i].name for i in chain.stops)
         return Recovered(
             scene.shrink((torch.cat(parts),)), notes=(f"learnt from {data.what}", f"blocks end at {names}")
@@ -91,19 +97,27 @@ class DividedInversion:
 
     def _conquer(self, chain: Chain, number: int, scene: Scene) -> None:
         """Train the module of one block; those before it stay as they are."""
-        steps, module = STEPS[scene.effort], chain.inverses[number]
-        module.train().requires_grad_(True)
-        cycle, draw = OneCycle(module, RATE, steps), generator(scene.seed + number)
+        self._descend(chain, number, chain.inverses[number : number + 1], scene)
+
+    def _descend(
+        self, chain: Chain, number: int, modules: nn.ModuleList, scene: Scene, sent: Tensor | None = None
+    ) -> None:
+        """Train some modules to invert up to block `number`, and what was received of the private samples with them."""
+        steps, stages = STEPS[scene.effort], len(chain.stops) + self.adapted
+        stage = number if sent is None else number + 1
+        modules.train().requires_grad_(True)
+        cycle, draw = OneCycle(modules, RATE, steps), generator(scene.seed + stage)
         for step in range(steps):
             (x,) = batch_of(chain.data.inputs, BATCH)
             with torch.no_grad():
                 ahead = chain.ahead(x, number)
                 seen = chain.received(ahead[number + 1], number, draw)
             with torch.enable_grad():
-                cycle.step(self._loss(chain, number, ahead, seen))
-            scene.tick((number + (step + 1) / steps) / len(chain.stops))
-        module.eval().requires_grad_(False)
-        if not all(torch.isfinite(p).all() for p in module.parameters()):
+                loss = self._loss(chain, number, ahead, seen)
+                cycle.step(loss if sent is None else loss + chain.mismatch(*batch_of((sent,), BATCH)))
+            scene.tick((stage + (step + 1) / steps) / stages)
+        modules.eval().requires_grad_(False)
+        if not all(torch.isfinite(p).all() for p in modules.parameters()):
             raise NotMeasurableError("the inversion modules diverged: this says nothing about privacy")
 
     def _loss(self, chain: Chain, number: int, ahead: list[Tensor], seen: Tensor) -> Tensor:
@@ -140,7 +154,7 @@ class Chain:
         shapes = [scene.graph.cuts[i].tensors[0].shape for i in (0, *stops)]
         depth = 2 if scene.strong else 1
         pairs = zip(shapes[1:], shapes[:-1], strict=True)
-        self.inverses: list[nn.Module] = [Inverse(inner, outer, depth).requires_grad_(False) for inner, outer in pairs]
+        self.inverses = nn.ModuleList(Inverse(inner, outer, depth) for inner, outer in pairs).requires_grad_(False)
         with torch.no_grad():
             values = self.ahead(data.inputs[0][:CALIBRATION], len(stops) - 1)
         self.scales = [Scale.of(z.float()) for z in values]
@@ -167,6 +181,12 @@ class Chain:
     def back(self, z: Tensor, number: int) -> Tensor:
         """The picture from what left block `number`."""
         return self.down(self.inverses[number](self.scales[number + 1].apply(z)), number)
+
+    def mismatch(self, z: Tensor) -> Tensor:
+        """How far the features of the pictures from received `z` lie from it, in units of each channel's deviation."""
+        last = len(self.stops) - 1
+        again = self.ahead(self.back(z, last), last)[-1]
+        return ((again - z).abs() / self.scales[-1].deviation).mean()
 
 
 def _useful(cut: Cut) -> bool:

@@ -265,6 +265,16 @@ def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPat
     assert "auxiliary samples as given" in own.notes[0]
 
 
+def test_received_features_tell_an_attacker_without_data_what_its_samples_are_unlike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(divided.STEPS, "quick", 40)
+    adapted, published = (
+        attack(digit_graph(), "relu", digits(40)[0], name=DividedInversion(adapted=way)) for way in (True, False)
+    )
+    assert adapted.nmse.value < 0.6 * published.nmse.value
+
+
 def test_the_shadow_asks_the_edge_nothing_and_still_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(shadow.STEPS, "quick", 150)
     x, y = digits(240)
