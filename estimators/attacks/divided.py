@@ -68,9 +68,9 @@ class DividedInversion:
             self._conquer(chain, number, scene)
         sent = scene.sent[0].float()
         if self.adapted:
-            self._descend(chain, len(chain.stops) - 1, chain.inverses, scene, sent)
+            self._descend(chain, chain.last, chain.inverses, scene, sent)
         with torch.no_grad():
-            parts = [chain.back(z, len(chain.stops) - 1) for z in torch.split(sent, 64)]
+            parts = [chain.back(z, chain.last) for z in torch.split(sent, 64)]
         names = ", ".join(scene.graph.cuts[i].name for i in chain.stops)
         return Recovered(
             scene.shrink((torch.cat(parts),)), notes=(f"learnt from {data.what}", f"blocks end at {names}")
@@ -147,7 +147,7 @@ class Chain:
     """
 
     def __init__(self, scene: Scene, stops: list[int], data: Known) -> None:
-        self.scene, self.stops, self.data = scene, stops, data
+        self.scene, self.stops, self.data, self.last = scene, stops, data, len(stops) - 1
         starts = [0, *stops[:-1]]
         scene.edge()  # only who knows the edge half may take it apart
         self.blocks = [frozen(scene.graph.piece(b, a)) for a, b in zip(starts, stops, strict=True)]
@@ -156,7 +156,7 @@ class Chain:
         pairs = zip(shapes[1:], shapes[:-1], strict=True)
         self.inverses = nn.ModuleList(Inverse(inner, outer, depth) for inner, outer in pairs).requires_grad_(False)
         with torch.no_grad():
-            values = self.ahead(data.inputs[0][:CALIBRATION], len(stops) - 1)
+            values = self.ahead(data.inputs[0][:CALIBRATION], self.last)
         self.scales = [Scale.of(z.float()) for z in values]
 
     def ahead(self, x: Tensor, number: int) -> list[Tensor]:
@@ -168,7 +168,7 @@ class Chain:
 
     def received(self, z: Tensor, number: int, draw: torch.Generator) -> Tensor:
         """What is sent behind the last block goes through the defense."""
-        return self.scene.channel.defend(z, draw) if number == len(self.stops) - 1 else z
+        return self.scene.channel.defend(z, draw) if number == self.last else z
 
     def down(self, own: Tensor, number: int) -> Tensor:
         """The picture from the standardised input of block `number`, through the modules before it."""
@@ -184,8 +184,7 @@ class Chain:
 
     def mismatch(self, z: Tensor) -> Tensor:
         """How far the features of the pictures from received `z` lie from it, in units of each channel's deviation."""
-        last = len(self.stops) - 1
-        again = self.ahead(self.back(z, last), last)[-1]
+        again = self.ahead(self.back(z, self.last), self.last)[-1]
         return ((again - z).abs() / self.scales[-1].deviation).mean()
 
 
