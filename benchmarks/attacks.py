@@ -99,7 +99,7 @@ def measured(graph: PartitionGraph, cut: Cut, x: torch.Tensor) -> tuple[float, f
         z = graph.piece(cut.index, 0)(x) if cut.index else x
         z = z if isinstance(z, torch.Tensor) else z[0]
         features, layout = arrange((z,), x, True)
-        decoder = next(decoders_for(features, layout, x, torch.arange(len(x)), STRONG.width, STRONG.depth))
+        decoder = decoders_for(features, layout, x, torch.arange(len(x)), STRONG.width, STRONG.depth)[0]()
     network, batch = Fast(decoder.network, STRONG.fast), decoder.features[torch.arange(len(x))]
     macs = macs_of(decoder.network, batch)
     times = []

@@ -172,12 +172,13 @@ def _attacked(
     if tell:
         scene = dataclasses.replace(scene, tick=tell)
     if folder is not None:
-        scene = dataclasses.replace(scene, folder=_own_folder(Path(folder), scene))
+        scene = dataclasses.replace(scene, folder=_own_folder(Path(folder), chosen, scene))
     if not all(torch.isfinite(t).all() for t in scene.sent):
         raise NotMeasurableError("the crossing tensor holds NaN or infinities")
     with left_as_found(channel.graph.module), one_thread():
         torch.manual_seed(seed)
         found = chosen.run(scene)
+    scene.tick(1.0)  # however soon it had enough
     return _scored(channel.graph, chosen, found, given, scene)
 
 
@@ -228,12 +229,16 @@ def _scene(channel: Channel, chosen: Attack, given: Sides, known: Known | None, 
     )  # fmt: skip
 
 
-def _own_folder(folder: Path, scene: Scene) -> Path:
+def _own_folder(folder: Path, chosen: Attack, scene: Scene) -> Path:
     """A folder of this attack's own: another attack, tensor, seed or defense never resumes from it."""
     said = f"{scene.graph.cuts[scene.cut.index]};{scene.channel.defense};{scene.effort};{scene.seed};{len(scene)}"
-    digest = hashlib.sha256(f"{said};{scene.threat}".encode())
-    for tensor in (*scene.sent, *(scene.auxiliary.inputs if scene.auxiliary else ())):
+    who = repr(chosen) if dataclasses.is_dataclass(chosen) else chosen.name
+    digest = hashlib.sha256(f"{said};{who};{scene.threat}".encode())
+    own = scene.auxiliary
+    for tensor in (*scene.sent, *(own.inputs if own else ())):
         digest.update(tensor.detach().double().sum(0).contiguous().numpy().tobytes())
+    if own is not None and own.labels is not None:
+        digest.update(own.labels.contiguous().numpy().tobytes())
     return folder / digest.hexdigest()[:16]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -146,7 +147,8 @@ def invert(sent: tuple[Tensor, ...], targets: Targets, budget: Budget, seed: int
         order = targets.train[torch.randperm(len(targets.train))]
         held = max(int(VALIDATION * len(order)), min(FEWEST_CHECKS, len(order) // 3))
         fit, check = order[held:], order[:held]
-        decoders = map(_halved, decoders_for(features, layout, targets.pixels, order, budget.width, budget.depth))
+        fitting = decoders_for(features, layout, targets.pixels, order, budget.width, budget.depth)
+        decoders = [partial(_halved, make) for make in fitting]
         blend = train_all(decoders, targets.pixels, fit, check, budget)
         mean = targets.pixels[order].mean(0)
         if not surely_better(recover(blend, check), targets.pixels[check], mean):
@@ -156,6 +158,7 @@ def invert(sent: tuple[Tensor, ...], targets: Targets, budget: Budget, seed: int
         return score(recover(blend, targets.test), targets)
 
 
-def _halved(decoder: Decoder) -> Decoder:
+def _halved(make: Callable[[], Decoder]) -> Decoder:
+    decoder = make()
     decoder.network = Half(decoder.network)  # type: ignore[misc]
     return decoder

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from advisor.data.synthesis import synthesise
 from advisor.estimators.attacks.channel import Channel
+from advisor.estimators.checkpoint import Checkpoint
 from advisor.value_range import ValueRange
 
 if TYPE_CHECKING:
@@ -150,9 +151,32 @@ class Scene:
 
     def made_up(self, count: int, seed: int, steps: int | None = None) -> Known:
         """Synthetic samples; `steps` of refinement to BatchNorm statistics, None for as many as are cheap."""
-        made = synthesise(self.graph, count, seed, steps=steps, values=self.values)
-        flat = self.graph.flat(made.x)
-        return Known(flat, self.shrink(flat), None, made.description)
+
+        def make() -> dict[str, Any]:
+            made = synthesise(
+                self.graph, count, seed, lambda done, of: self.tick(done / of), steps=steps, values=self.values
+            )
+            return {"inputs": list(self.graph.flat(made.x)), "what": made.description}
+
+        made = self.kept(f"made-up-{seed}", make)
+        inputs = tuple(made["inputs"])
+        return Known(inputs, self.shrink(inputs), None, made["what"])
+
+    def kept(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What is made once, also where the attack is killed and goes on."""
+        checkpoint = Checkpoint(self.file(name))
+        made = checkpoint.load()
+        if made is None:
+            checkpoint.save(made := make())
+        return made
+
+    def file(self, name: str) -> Path | None:
+        """Where a part of the attack keeps its state; None where it need not."""
+        return None if self.folder is None else self.folder / f"{name}.pt"
+
+    def part(self, start: float, share: float) -> Scene:
+        """The same for a part of the attack, whose progress runs from `start` on over `share` of the whole."""
+        return replace(self, tick=lambda done: self.tick(start + share * done))
 
     def query(self, inputs: Sequence[Tensor], salt: int = 1) -> tuple[Tensor, ...]:
         """What would be received of these inputs: asked of the edge, or computed by who knows its weights."""

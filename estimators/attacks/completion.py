@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel
 from advisor.estimators.attacks.heads import DECAY, LABELLED, known_labels, perceptron, said
 from advisor.estimators.attacks.label_features import label_features
+from advisor.estimators.attacks.loop import Loop
 
 STEPS = {"quick": 600, "strong": 5000}
 BATCH = 64
@@ -55,11 +56,14 @@ def mixmatch(head: nn.Module, shown: Tensor, wanted: Tensor, unlabelled: Tensor,
         head: classifier of features.
         shown, wanted: labelled features `[m, f]` and their one-hot labels `[m, classes]`.
         unlabelled: `[u, f]`.
-        scene: for effort and progress.
+        scene: for effort, progress and folder.
     """
     steps, steady = STEPS[scene.effort], copy.deepcopy(head)
     optimiser = torch.optim.AdamW(head.parameters(), RATE, weight_decay=DECAY)
-    for step in range(steps):
+    changed = [*head.parameters(), *steady.parameters()]
+    loop = Loop(steps, changed, [optimiser], file=scene.file("head"), tick=scene.tick)
+
+    def step(at: float) -> Tensor:
         few, many = torch.randint(len(shown), (BATCH,)), torch.randint(len(unlabelled), (BATCH,))
         views = [blurred(unlabelled[many]) for _ in range(VIEWS)]
         with torch.no_grad():
@@ -67,15 +71,17 @@ def mixmatch(head: nn.Module, shown: Tensor, wanted: Tensor, unlabelled: Tensor,
         x = torch.cat([blurred(shown[few]), *views])
         y = torch.cat([wanted[few], *[guess] * VIEWS])
         with torch.enable_grad():
-            loss = _loss(head, *mixed(x, y), WEIGHT * step / steps)
+            known, guessed = _losses(head, *mixed(x, y))
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            (known + WEIGHT * at / steps * guessed).backward()
         optimiser.step()
         with torch.no_grad():
-            keep = min(AVERAGE, step / (step + 10))
+            keep = min(AVERAGE, loop.taken / (loop.taken + 10))
             for mean, now in zip(steady.parameters(), head.parameters(), strict=True):
                 mean.lerp_(now, 1 - keep)
-        scene.tick((step + 1) / steps)
+        return known + WEIGHT * guessed  # by the weight that it ends with, so that the curve is of one thing
+
+    loop.run(step)
     return steady
 
 
@@ -98,8 +104,8 @@ def mixed(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
 
 
-def _loss(head: nn.Module, x: Tensor, y: Tensor, weight: float) -> Tensor:
+def _losses(head: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """On samples with a label, and on those without."""
     scores = head(x)
     supervised = -(y[:BATCH] * scores[:BATCH].log_softmax(1)).sum(1).mean()
-    total: Tensor = supervised + weight * F.mse_loss(scores[BATCH:].softmax(1), y[BATCH:])
-    return total
+    return supervised, F.mse_loss(scores[BATCH:].softmax(1), y[BATCH:])

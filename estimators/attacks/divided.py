@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from advisor.cuts import Cut
 from advisor.estimators.attacks.base import Known, Recovered, Scene, ThreatModel, generator
 from advisor.estimators.attacks.inverses import Inverse, Scale, batch_of, frozen, readable
+from advisor.estimators.attacks.loop import Loop
 from advisor.estimators.attacks.matched_features import one_float_input
 from advisor.estimators.attacks.matching import features
 from advisor.estimators.inversion.optimiser import OneCycle
@@ -22,6 +23,9 @@ STEPS = {"quick": 150, "strong": 3000}
 SAMPLES = {"quick": 192, "strong": 2000}
 REFINED = {"quick": 15, "strong": 100}
 """Steps of synthesis towards the BatchNorm statistics."""
+
+PIECE = 200
+"""Samples made up at a time."""
 
 BATCH, RATE = 32, 0.02
 CALIBRATION = 128
@@ -62,13 +66,15 @@ class DividedInversion:
     def run(self, scene: Scene) -> Recovered:
         """Train the modules from the first block to the last, then read the private samples."""
         one_float_input(scene)
-        data = self._data(scene)
-        chain = Chain(scene, self._stops(scene), data)
-        for number in range(len(chain.stops)):
-            self._conquer(chain, number, scene)
-        sent = scene.sent[0].float()
+        stops, sent = self._stops(scene), scene.sent[0].float()
+        stages = 1 + len(stops) + self.adapted
+        parts = [scene.part(stage / stages, 1 / stages) for stage in range(stages)]
+        data = self._data(parts[0])
+        chain = Chain(scene, stops, data)
+        for number in range(len(stops)):
+            self._conquer(chain, number, parts[1 + number])
         if self.adapted:
-            self._descend(chain, chain.last, chain.inverses, scene, sent)
+            self._descend(chain, chain.last, chain.inverses, parts[-1], sent)
         with torch.no_grad():
             parts = [chain.back(z, chain.last) for z in torch.split(sent, 64)]
         names = ", ".join(scene.graph.cuts[i].name for i in chain.stops)
@@ -79,8 +85,12 @@ class DividedInversion:
     def _data(self, scene: Scene) -> Known:
         if self.real:
             return scene.known
-        steps = REFINED[scene.effort] if self.refined else 0
-        return scene.made_up(SAMPLES[scene.effort], scene.seed + 1, steps)
+        steps, count = REFINED[scene.effort] if self.refined else 0, SAMPLES[scene.effort]
+        pieces = [(first, min(PIECE, count - first)) for first in range(0, count, PIECE)]
+        made = [scene.part(a / count, n / count).made_up(n, scene.seed + 1 + a, steps) for a, n in pieces]
+        what = made[0].what if len(made) == 1 else f"{count:,} in all, as these: {made[0].what}"
+        inputs = tuple(torch.cat(parts) for parts in zip(*(m.inputs for m in made), strict=True))
+        return Known(inputs, torch.cat([m.pixels for m in made]), None, what)
 
     def _stops(self, scene: Scene) -> list[int]:
         last = scene.cut
@@ -103,19 +113,23 @@ class DividedInversion:
         self, chain: Chain, number: int, modules: nn.ModuleList, scene: Scene, sent: Tensor | None = None
     ) -> None:
         """Train some modules to invert up to block `number`, and what was received of the private samples with them."""
-        steps, stages = STEPS[scene.effort], len(chain.stops) + self.adapted
         stage = number if sent is None else number + 1
         modules.train().requires_grad_(True)
-        cycle, draw = OneCycle(modules, RATE, steps), generator(scene.seed + stage)
-        for step in range(steps):
+        cycle, draw = OneCycle(modules, RATE, STEPS[scene.effort]), generator(scene.seed + stage)
+
+        def step(at: float) -> Tensor:
             (x,) = batch_of(chain.data.inputs, BATCH)
             with torch.no_grad():
                 ahead = chain.ahead(x, number)
                 seen = chain.received(ahead[number + 1], number, draw)
             with torch.enable_grad():
                 loss = self._loss(chain, number, ahead, seen)
-                cycle.step(loss if sent is None else loss + chain.mismatch(*batch_of((sent,), BATCH)))
-            scene.tick((stage + (step + 1) / steps) / stages)
+                loss = loss if sent is None else loss + chain.mismatch(*batch_of((sent,), BATCH))
+                cycle.step(loss, at)
+            return loss
+
+        changed, file = list(modules.parameters()), scene.file(f"block{stage}")
+        Loop(cycle.steps, changed, cycle.optimisers, [draw], file=file, tick=scene.tick).run(step)
         modules.eval().requires_grad_(False)
         if not all(torch.isfinite(p).all() for p in modules.parameters()):
             raise NotMeasurableError("the inversion modules diverged: this says nothing about privacy")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -68,13 +68,19 @@ class Identity:
         shapes = [(*_positions(scene, look), look.table.shape[1]) for look in found]
         joined = Joined(edge, shapes)
         start = torch.cat([look.table.mean(0).expand(s).reshape(-1) for look, s in zip(found, shapes, strict=True)])
-        best = least_squares(joined, scene.sent, start) if _solvable(joined, scene, start) else None
-        notes = ("embeddings by least squares",)
-        if best is None:
-            best, notes = self._matched(joined, scene, start), ("embeddings by feature matching",)
-        guesses = [nearest(e, look.table) for e, look in zip(joined.apart(best), found, strict=True)]
-        if notes[0].endswith("matching") and sum(g.shape[1] for g in guesses) <= MOST_POSITIONS:
-            guesses, notes = refined(joined, guesses, found, scene.sent), (f"{notes[0]}, guesses tried out in turn",)
+        if _solvable(joined, scene, start):
+            best, notes = least_squares(joined, scene.sent, start), ("embeddings by least squares",)
+            return self._recovered(guessed(joined, best, found), notes)
+        passes, positions = 3 * self.budgets[scene.strong].steps, sum(torch.Size(s[:-1]).numel() for s in shapes)
+        turns = SWEEPS * CANDIDATES * positions if positions <= MOST_POSITIONS else 0
+        share = passes / (passes + turns)
+        guesses = guessed(joined, self._matched(joined, scene.part(0, share), start), found)
+        if not turns:
+            return self._recovered(guesses, ("embeddings by feature matching",))
+        guesses = refined(joined, guesses, found, scene.part(share, 1 - share))
+        return self._recovered(guesses, ("embeddings by feature matching, guesses tried out in turn",))
+
+    def _recovered(self, guesses: Sequence[Tensor], notes: tuple[str, ...]) -> Recovered:
         return Recovered(ids=torch.cat([g[..., :GUESSES] for g in guesses], 1), notes=notes)
 
     def _behind(self, scene: Scene, found: Sequence[Lookup]) -> nn.Module:
@@ -88,19 +94,20 @@ class Identity:
             raise NotMeasurableError(f"what crosses depends on more than the embeddings: {error.problem}") from None
 
     def _matched(self, joined: Joined, scene: Scene, start: Tensor) -> Tensor:
-        parts, how = [], self.budgets[scene.strong]
+        found, how = [], self.budgets[scene.strong]
         scale = float(start.std()) if len(start) > 1 else 1.0
-        for index in torch.split(torch.arange(len(scene)), ROWS):
-            sent = [z[index] for z in scene.sent]
-            x = start.expand(len(index), -1).clone().requires_grad_()
+        for first in range(0, len(scene), ROWS):
+            sent = [z[first : first + ROWS] for z in scene.sent]
+            x = start.expand(len(sent[0]), -1).clone().requires_grad_()
             pace = Descent(how.steps, how.rate * max(scale, 1e-3))
-            descend([x], partial(_error, joined, x, sent), pace, tick=scene.tick)
-            parts.append(x.detach())
-        return torch.cat(parts)
+            tick = scene.part(first / len(scene), len(x) / len(scene)).tick
+            descend([x], partial(_error, joined, x, sent), pace, file=scene.file(f"descent{first}"), tick=tick)
+            found.append(x.detach())
+        return torch.cat(found)
 
 
 def _error(joined: nn.Module, x: Tensor, sent: Sequence[Tensor]) -> Tensor:
-    return mismatch(features(joined, (x,)), sent).sum()
+    return mismatch(features(joined, (x,)), sent)
 
 
 class Joined(nn.Module):
@@ -140,19 +147,35 @@ def least_squares(joined: Joined, sent: Sequence[Tensor], start: Tensor) -> Tens
     return found.float()
 
 
-def refined(joined: Joined, guesses: Sequence[Tensor], found: Sequence[Lookup], sent: Sequence[Tensor]) -> list[Tensor]:
+def refined(joined: Joined, guesses: Sequence[Tensor], found: Sequence[Lookup], scene: Scene) -> list[Tensor]:
     """The guesses `[n, positions, k]` of each lookup in another order: by the mismatch that each leads to.
 
-    Position after position, the other ones held at their best guess: the attacker knows that only rows of the table
-    were looked up, which descent on embeddings does not.
+    Position after position, the other ones held at their best guess, until nothing changes: the attacker knows that
+    only rows of the table were looked up, which descent on embeddings does not.
     """
-    order = [g.clone() for g in guesses]
-    for _ in range(SWEEPS):
-        for which, position in [(w, p) for w, g in enumerate(order) for p in range(g.shape[1])]:
-            tried = order[which][:, position]
-            errors = torch.stack([_trial(joined, order, found, sent, which, position, c) for c in tried.T], 1)
-            order[which][:, position] = tried.gather(1, errors.argsort(dim=1, stable=True))
+    order, places = list(guesses), [(w, p) for w, g in enumerate(guesses) for p in range(g.shape[1])]
+    for sweep in range(SWEEPS):
+        before = order
+        for number, (which, position) in enumerate(places):
+
+            def retried(now: Sequence[Tensor] = order, which: int = which, position: int = position) -> dict[str, Any]:
+                return {"order": _retried(joined, now, found, scene.sent, which, position)}
+
+            order = scene.kept(f"sweep{sweep}-{number}", retried)["order"]
+            scene.tick((sweep + (number + 1) / len(places)) / SWEEPS)
+        if all(torch.equal(a, b) for a, b in zip(before, order, strict=True)):
+            break
     return order
+
+
+def _retried(
+    joined: Joined, order: Sequence[Tensor], found: Sequence[Lookup], sent: Sequence[Tensor], which: int, position: int
+) -> list[Tensor]:
+    """The guesses with those of one position sorted anew."""
+    tried, after = order[which][:, position], [g.clone() for g in order]
+    errors = torch.stack([_trial(joined, order, found, sent, which, position, c) for c in tried.T], 1)
+    after[which][:, position] = tried.gather(1, errors.argsort(dim=1, stable=True))
+    return after
 
 
 def _trial(
@@ -165,6 +188,11 @@ def _trial(
     x = torch.cat([look.table[r].flatten(1) for look, r in zip(found, rows, strict=True)], 1)
     with torch.no_grad(), plain_attention():
         return mismatch(features(joined, (x,)), sent)
+
+
+def guessed(joined: Joined, embeddings: Tensor, found: Sequence[Lookup]) -> list[Tensor]:
+    """Guesses `[n, positions, k]` of each lookup from embeddings side by side, `[n, sum]`."""
+    return [nearest(e, look.table) for e, look in zip(joined.apart(embeddings), found, strict=True)]
 
 
 def nearest(embeddings: Tensor, table: Tensor) -> Tensor:

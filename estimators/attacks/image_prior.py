@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel, generator
+from advisor.estimators.attacks.loop import Loop
 from advisor.estimators.attacks.matched_features import one_float_input, rows_at_once
 from advisor.estimators.attacks.matching import Descent, descend, features, mismatch
 from advisor.estimators.images import mse
@@ -19,7 +21,6 @@ BUDGETS = {"quick": Descent(200, 0.01), "strong": Descent(2000, 0.01)}
 WIDTH = 16
 SEEDS = 8  # channels of the fixed noise that each network starts from
 PRACTICE = 6
-CHECKS = 8
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,20 @@ class DeepImagePrior:
         one_float_input(scene)
         if not scene.images:
             raise NotMeasurableError("the deep image prior is one of images, and the inputs are none")
-        own = scene.practice(PRACTICE)
-        seen: list[tuple[int, float]] = []
-        how = self.budgets[scene.strong]
-        wanted = own.inputs[0]
-        matched(scene, scene.query(own.inputs), how, lambda step, x: seen.append((step, float(mse(x, wanted).mean()))))
-        stop = min(seen, key=lambda pair: pair[1])[0]
-        parts, rows = [], rows_at_once(scene)
-        for number, index in enumerate(torch.split(torch.arange(len(scene)), rows)):
-            parts.append(matched(scene, tuple(z[index] for z in scene.sent), how, stop=stop))
-            scene.tick(min(1.0, (number + 1) * rows / len(scene)))
+        own, how = scene.practice(PRACTICE), self.budgets[scene.strong]
+        practised = len(own) / (len(own) + len(scene))
+        practice = Matched(scene.part(0, practised), "practice", scene.query(own.inputs))
+        trial = practice.descend(how, lambda: float(mse(practice.pictures(), own.inputs[0]).mean()))
+        stop = min(trial.taken, trial.every * (1 + trial.curve.index(min(trial.curve))))
+        found, rows = [], rows_at_once(scene)
+        for first in range(0, len(scene), rows):
+            sent = tuple(z[first : first + rows] for z in scene.sent)
+            share = (1 - practised) / len(scene)
+            part = Matched(scene.part(practised + share * first, share * len(sent[0])), f"private-{first}", sent)
+            part.descend(how, pace=(trial.turn, stop))
+            found.append(part.pictures())
         notes = (f"practised on {own.what}; stopped after {stop} of {how.steps} steps",)
-        return Recovered(scene.shrink((torch.cat(parts),)), notes=notes)
+        return Recovered(scene.shrink((torch.cat(found),)), notes=notes)
 
 
 class Hourglass(nn.Module):
@@ -93,30 +96,35 @@ class Hourglass(nn.Module):
         return F.leaky_relu(z, 0.1)
 
 
-def matched(scene: Scene, sent: tuple[Tensor, ...], how: Descent, at: object = None, stop: int = 0) -> Tensor:
-    """Pictures `[n, c, h, w]` by the networks whose features match best.
+class Matched:
+    """Networks whose pictures have, behind the edge half, the features that were received.
 
     Args:
+        scene: for the edge half, seed and progress.
+        name: of the file that a killed descent goes on from.
         sent: what was received, each `[n, ...]`.
-        how: steps and rate.
-        at: called as `at(step, pictures)` now and then.
-        stop: the step whose pictures are wanted; 0 for the last.
     """
-    edge, shape = scene.edge(), scene.graph.inputs.tensors[0].shape
-    network = Hourglass(len(sent[0]), shape, scene.seed)
-    state: dict[str, Tensor] = {}
-    taken = [0]
 
-    def loss() -> Tensor:
-        state["x"] = scene.values.from_unit(network())
-        return mismatch(features(edge, (state["x"],)), sent).sum()
+    def __init__(self, scene: Scene, name: str, sent: tuple[Tensor, ...]) -> None:
+        self.scene, self.name, self.sent, self.edge = scene, name, sent, scene.edge()
+        self.network = Hourglass(len(sent[0]), scene.graph.inputs.tensors[0].shape, scene.seed)
 
-    def after() -> None:
-        taken[0] += 1
-        if callable(at) and taken[0] % max(1, how.steps // CHECKS) == 0:
-            at(taken[0], state["x"].detach())
-        if taken[0] == stop:
-            state["best"] = state["x"].detach()
+    def pictures(self) -> Tensor:
+        """`[n, c, h, w]`, in the range of the model's inputs."""
+        with torch.no_grad():
+            return self._pictures()
 
-    descend(list(network.parameters()), loss, how, after=after)
-    return state.get("best", state["x"].detach())
+    def descend(
+        self, how: Descent, error: Callable[[], float] | None = None, pace: tuple[int | None, int] | None = None
+    ) -> Loop:
+        """Train the networks; see `descend` of feature matching."""
+        file, tick = self.scene.file(self.name), self.scene.tick
+        return descend(
+            list(self.network.parameters()), self._mismatch, how, error=error, file=file, tick=tick, pace=pace
+        )
+
+    def _pictures(self) -> Tensor:
+        return self.scene.values.from_unit(self.network())
+
+    def _mismatch(self) -> Tensor:
+        return mismatch(features(self.edge, (self._pictures(),)), self.sent)

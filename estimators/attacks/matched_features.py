@@ -74,26 +74,34 @@ class MatchedFeatures:
         variance = noise_variance(received, clean)
         noisy = any(v > NOISY * float(c.double().square().mean()) for v, c in zip(variance, clean, strict=True))
         shrunk = {False: received} | ({True: denoised(received, clean, variance)} if noisy else {})
-        best, last = self._tried(scene, own, shrunk, whitenings_of(scene.sent, variance) if self.white else None)
+        whitenings = whitenings_of(scene.sent, variance) if self.white else None
+        trials = self._trials(tuple(shrunk), whitenings)
+        trying = len(own) * sum(map(len, trials))
+        practised = trying / (trying + len(scene))
+        best, last = self._tried(scene.part(0, practised), own, shrunk, trials)
         sent = denoised(scene.sent, clean, variance) if best.shrunk else scene.sent
-        found = last(self._descend(scene, sent, own.inputs[0].mean(0), [best] * len(scene), tick=True))
+        rest = scene.part(practised, 1 - practised)
+        found = last(self._descend(rest, "private", sent, own.inputs[0].mean(0), [best] * len(scene)))
         evidence = {
             "prior_weight": best.weight, "denoised": float(best.shrunk), "noise_variance": max(variance),
             "whitened": float(best.whitenings is not None),
         }  # fmt: skip
         return Recovered(scene.shrink((found,)), notes=(f"practised on {own.what}",), evidence=evidence)
 
+    def _trials(self, kinds: Sequence[bool], whitenings: tuple[Whitening, ...] | None) -> list[list[Reading]]:
+        """The readings to try, those that may be tried in one batch together."""
+        turns = [(self.weights, None), *([(self.white, whitenings)] if whitenings is not None else [])]
+        return [[Reading(w, kind, turn) for kind in kinds for w in weights] for weights, turn in turns]
+
     def _tried(
-        self, scene: Scene, own: Known, shrunk: dict[bool, tuple[Tensor, ...]],
-        whitenings: tuple[Whitening, ...] | None,
-    ) -> tuple[Reading, Shrinking]:  # fmt: skip
-        """The reading of least error on own samples, those of one kind tried in one batch, and what to keep of it."""
+        self, scene: Scene, own: Known, shrunk: dict[bool, tuple[Tensor, ...]], trials: list[list[Reading]]
+    ) -> tuple[Reading, Shrinking]:
+        """The reading of least error on own samples, and what to keep of it."""
         count, mean, tried = len(own), own.inputs[0].mean(0), []
-        kinds = [(self.weights, None), *([(self.white, whitenings)] if whitenings is not None else [])]
-        for weights, turn in kinds:
-            readings = [Reading(w, kind, turn) for kind in shrunk for w in weights]
+        for number, readings in enumerate(trials):
             sent = tuple(torch.cat(z) for z in zip(*(shrunk[r.shrunk] for r in readings), strict=True))
-            found = self._descend(scene, sent, mean, [r for r in readings for _ in range(count)], tick=False)
+            part = scene.part(number / len(trials), 1 / len(trials))
+            found = self._descend(part, f"practice{number}", sent, mean, [r for r in readings for _ in range(count)])
             for reading, back in zip(readings, torch.split(found, count), strict=True):
                 fit = Shrinking.fitted(back, own.inputs[0], mean.mean())
                 tried.append((float(mse(fit(back), own.inputs[0]).mean()), reading, fit))
@@ -101,7 +109,7 @@ class MatchedFeatures:
         return best, last
 
     def _descend(
-        self, scene: Scene, sent: tuple[Tensor, ...], mean: Tensor, readings: Sequence[Reading], tick: bool
+        self, scene: Scene, name: str, sent: tuple[Tensor, ...], mean: Tensor, readings: Sequence[Reading]
     ) -> Tensor:
         """Readings are of one kind: all white by the same, or none. Images are descended on in [0, 1]."""
         how, rows, values = self.budgets[scene.strong], rows_at_once(scene), scene.values
@@ -109,16 +117,18 @@ class MatchedFeatures:
         if readings[0].whitenings is not None:
             edge = white = Whitened(edge, readings[0].whitenings)
             sent = white.white(sent)
-        weight, parts, done, mean = torch.tensor([r.weight for r in readings]), [], 0.0, values.to_unit(mean)
-        for index in torch.split(torch.arange(len(weight)), rows):
-            start = mean.float().expand(len(index), *mean.shape).clone()
-            share = (done, len(index) / len(weight))
-            tell = (lambda s, share=share: scene.tick(share[0] + s * share[1])) if tick else None
-            parts.append(
-                match(edge, [z[index] for z in sent], start, weight[index], how, mean=mean, box=scene.images, tick=tell)
-            )
-            done += share[1]
-        return values.from_unit(torch.cat(parts))
+        weight, found, mean = torch.tensor([r.weight for r in readings]), [], values.to_unit(mean)
+        for first in range(0, len(weight), rows):
+            some = slice(first, first + rows)
+            part = scene.part(first / len(weight), len(weight[some]) / len(weight))
+            start = mean.float().expand(len(weight[some]), *mean.shape).clone()
+            found.append(
+                match(
+                    edge, [z[some] for z in sent], start, weight[some], how, mean=mean, box=scene.images,
+                    file=scene.file(f"{name}-{first}"), tick=part.tick,
+                )
+            )  # fmt: skip
+        return values.from_unit(torch.cat(found))
 
 
 class Stretched(nn.Module):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from advisor.estimators.attacks.loop import Loop, Tick
 from advisor.preserve import plain_attention
 from advisor.sweep import NotMeasurableError
-
-Tick = Callable[[float], None]
 
 OUTSIDE = 10.0
 """Weight of what lies outside of [0, 1]; the result is clipped."""
@@ -59,7 +59,7 @@ def prior_of(x: Tensor, mean: Tensor) -> Tensor:
 
 def match(
     edge: nn.Module, wanted: Sequence[Tensor], start: Tensor, weight: Tensor, how: Descent, *, mean: Tensor,
-    box: bool, tick: Tick | None = None,
+    box: bool, file: Path | None = None, tick: Tick | None = None,
 ) -> Tensor:  # fmt: skip
     """Inputs `[n, ...]` of least ‖f(x) − z‖²/‖z‖² + weight · prior, each for itself.
 
@@ -71,6 +71,7 @@ def match(
         how: steps and rate.
         mean: `[...]`, of the prior where inputs are no images.
         box: whether inputs lie in [0, 1].
+        file: what a killed descent goes on from.
         tick: called with the fraction done.
 
     Raises:
@@ -81,41 +82,50 @@ def match(
     def loss() -> Tensor:
         total = mismatch(features(edge, (x,)), wanted) + weight * prior_of(x, mean)
         outside = (x - x.clamp(0, 1)).square().flatten(1).mean(1) if box else 0.0
-        return (total + OUTSIDE * outside).sum()
+        return total + OUTSIDE * outside
 
-    descend([x], loss, how, tick=tick)
+    descend([x], loss, how, file=file, tick=tick)
     return x.detach().clamp(0, 1) if box else x.detach()
 
 
 def descend(
-    parameters: list[Tensor], loss: Callable[[], Tensor], how: Descent, *, after: Callable[[], None] | None = None,
-    tick: Tick | None = None,
-) -> None:  # fmt: skip
+    parameters: list[Tensor], loss: Callable[[], Tensor], how: Descent, *, error: Callable[[], float] | None = None,
+    file: Path | None = None, tick: Tick | None = None, pace: tuple[int | None, int] | None = None,
+) -> Loop:  # fmt: skip
     """Adam on a loss, in place; gradients go to the parameters alone, whatever else the loss depends on.
+
+    Args:
+        parameters: what is descended on.
+        loss: `[n]`, each for itself.
+        how: steps and rate.
+        error: what is to be lowered by it, where that is not the loss itself.
+        file, tick, pace: see `Loop`.
 
     Raises:
         NotMeasurableError: when the loss is not finite, or ends above its start.
     """
     optimiser = torch.optim.Adam(parameters, how.rate)
-    first = last = math.nan
-    for step in range(how.steps):
+
+    def total() -> float:
+        with torch.no_grad(), plain_attention():
+            return float(loss().sum())
+
+    def step(at: float) -> Tensor:
         with torch.enable_grad(), plain_attention():
             value = loss()
-            gradients = torch.autograd.grad(value, parameters)
-        last = float(value.detach())
-        first = last if step == 0 else first
-        if not math.isfinite(last):
-            raise NotMeasurableError("the descent diverged: this says nothing about privacy")
+            gradients = torch.autograd.grad(value.sum(), parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        optimiser.param_groups[0]["lr"] = how.rate * 0.5 * (1 + math.cos(math.pi * step / how.steps))
+        optimiser.param_groups[0]["lr"] = how.rate * 0.5 * (1 + math.cos(math.pi * at / how.steps))
         optimiser.step()
-        if after:
-            after()
-        if tick:
-            tick((step + 1) / how.steps)
-    if not last <= first * (1 + 1e-6):
+        return value
+
+    first = total()
+    loop = Loop(how.steps, parameters, [optimiser], file=file, tick=tick, pace=pace)
+    loop.run(step, error)
+    if not total() <= first * (1 + 1e-6):
         raise NotMeasurableError("the descent ended above its start: this says nothing about privacy")
+    return loop
 
 
 def batch_rows(bytes_per_sample: float) -> int:

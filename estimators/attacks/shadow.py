@@ -18,6 +18,7 @@ from advisor.estimators.attacks.alignment import trained_decoder
 from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel, generator
 from advisor.estimators.attacks.heads import known_labels, said
 from advisor.estimators.attacks.inverses import Scale, batch_of, frozen
+from advisor.estimators.attacks.loop import Loop
 from advisor.estimators.attacks.matched_features import one_float_input
 from advisor.estimators.attacks.matching import features
 from advisor.estimators.inversion.layouts import arrange
@@ -54,7 +55,7 @@ class Shadow:
         both = [Scale.of(z.float()).apply(z.float()) for z in (own, scene.sent[0])]
         z = torch.cat(both)
         read, layout = arrange((z,), known.pixels[:1].expand(len(z), *known.pixels.shape[1:]), scene.images)
-        found = trained_decoder(scene, read, layout, known.pixels)
+        found = trained_decoder(scene.part(0.5, 0.5), read, layout, known.pixels)
         return Recovered(inputs=found.inputs, notes=(said(labels),), evidence={"shadow_accuracy": accuracy})
 
     def _front(self, scene: Scene, x: Tensor, labels: Tensor) -> tuple[nn.Module, float]:
@@ -62,15 +63,18 @@ class Shadow:
         data, cloud = (x[shown], labels[shown]), frozen(scene.cloud())
         received = Scale.of(scene.sent[0].float())
         front = Front(tuple(x.shape[1:]), tuple(scene.sent[0].shape[1:]))
-        steps = STEPS[scene.effort]
-        cycle = OneCycle(front, RATE, steps)
-        for step in range(steps):
+        cycle = OneCycle(front, RATE, STEPS[scene.effort])
+
+        def step(at: float) -> Tensor:
             part, wanted = batch_of(data, min(BATCH, len(data[0])))
             with torch.enable_grad():
                 z = received.undo(front.raw(part))
                 loss = F.cross_entropy(features(cloud, (z,))[0], wanted) + ALIKE * apart(z, received)
-                cycle.step(loss)
-            scene.tick(0.5 * (step + 1) / steps)
+                cycle.step(loss, at)
+            return loss
+
+        file, tick = scene.file("front"), scene.part(0, 0.5).tick
+        Loop(cycle.steps, list(front.parameters()), cycle.optimisers, file=file, tick=tick).run(step)
         whole = Standing(front.eval().requires_grad_(False), received)
         with torch.no_grad():
             right = torch.cat([features(cloud, (whole(p),))[0].argmax(1) for p in torch.split(data[0], 64)]) == data[1]

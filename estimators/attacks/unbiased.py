@@ -25,6 +25,8 @@ RANK = 1e-7
 """Smallest singular value, as a share of the largest, of a Jacobian that can be inverted."""
 
 TOLERANCE = 1e-4
+ROWS = 4
+"""Samples that are inverted between two looks at the clock."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,20 @@ class Unbiased:
         if z.shape[1] * elements > ELEMENTS:
             raise NotMeasurableError("the Jacobian of this edge half is too large for least squares")
         straight = is_affine(edge, shape, scene.seed)
-        found = solved(edge, z, start) if straight else torch.stack([newton(edge, row, start)[0] for row in z])
+        found = solved(edge, z, start) if straight else self._inverted(scene, edge, z, start)
         evidence = {"affine": float(straight)}
         return Recovered(scene.shrink((found.float().reshape(-1, *shape),)), clip=False, evidence=evidence)
+
+    def _inverted(self, scene: Scene, edge: nn.Module, z: Tensor, start: Tensor) -> Tensor:
+        found = []
+        for first in range(0, len(z), ROWS):
+            rows = z[first : first + ROWS]
+            part = scene.kept(
+                f"rows{first}", lambda rows=rows: {"x": torch.cat([newton(edge, z, start) for z in rows])}
+            )
+            found.append(part["x"])
+            scene.tick(min(1.0, (first + ROWS) / len(z)))
+        return torch.cat(found)
 
 
 def flat_output(edge: nn.Module, x: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ Means are taken place by place, so that an attacker who learns nothing predicts 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -214,8 +215,8 @@ def principal_components(centred: Tensor, most: int) -> Tensor:
 
 def decoders_for(
     features: Tensor, layout: Layout, pixels: Tensor, train: Tensor, width: int, depth: int
-) -> Iterator[Decoder]:
-    """The decoders that fit a layout, made one by one; the best on samples it did not learn from should be taken.
+) -> list[Callable[[], Decoder]]:
+    """The decoders that fit a layout, to be made one by one; the best on samples it did not learn from should be taken.
 
     A map of few cells is also read as a vector: its linear part then sees all cells at once.
 
@@ -226,13 +227,14 @@ def decoders_for(
         train: samples to learn from.
         width, depth: of the network; width at 32×32 cells.
     """
+    on_map: list[Callable[[], Decoder]] = []
     if layout.kind == "map":
-        yield MapDecoder(features, pixels, train, layout.factor, map_width(width, features), depth)
+        on_map = [partial(MapDecoder, features, pixels, train, layout.factor, map_width(width, features), depth)]
         if features[0, 0].numel() > FEW_CELLS:
-            return
+            return on_map
         features = flat_vector([features])
-    for curved in (False, True):
-        yield VectorDecoder(features, pixels, train, PERCEPTRON * width, depth, curved)
+    units = PERCEPTRON * width
+    return on_map + [partial(VectorDecoder, features, pixels, train, units, depth, c) for c in (False, True)]
 
 
 def map_width(width: int, features: Tensor) -> int:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-import io
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from advisor.errors import AdvisorError
+from advisor.estimators.checkpoint import Checkpoint
 from advisor.estimators.inversion.optimiser import OneCycle, Plateau
-from advisor.files import write_atomically
 
 GAIN = 0.998
 """An error above this share of the best is no improvement."""
@@ -62,12 +60,14 @@ class Descent:
         self, network: nn.Module, cycle: OneCycle, batches: Batches, file: Path | None, patience: int = 10**9,
         gain: float | None = None,
     ) -> None:  # fmt: skip
-        self.network, self.cycle, self.batches, self.file = network, cycle, batches, file
-        self.patience, self.gain, self.planned = patience, gain, cycle.steps
+        self.network, self.cycle, self.batches = network, cycle, batches
+        self.patience, self.gain = patience, gain
+        weights = (p.numel() for p in network.parameters())
+        self.checkpoint = Checkpoint(file, [cycle.steps, batches.count, batches.size, *weights])
         self.best, self.worse, self.held, self.turned = 1.0, 0, 1.0, False
         self.state = copy.deepcopy(network.state_dict())
-        if file is not None and file.exists():
-            self._resume(file)
+        if (kept := self.checkpoint.load()) is not None:
+            self._resume(kept)
 
     def checked(self, error: float) -> None:
         """Record the error of the current state on samples held back."""
@@ -79,10 +79,7 @@ class Descent:
             self.best, self.state = error, copy.deepcopy(self.network.state_dict())
         if isinstance(self.cycle, Plateau) and holding and self.cycle.risen and self.worse >= self.patience:
             self._turn()
-        if self.file is not None:
-            buffer = io.BytesIO()
-            torch.save(self._snapshot(), buffer)
-            write_atomically(self.file, buffer.getvalue())
+        self.checkpoint.save(self._snapshot())
 
     @property
     def flat(self) -> bool:
@@ -97,7 +94,6 @@ class Descent:
 
     def _snapshot(self) -> dict[str, Any]:
         return {
-            "shape": [self.planned, self.batches.count, self.batches.size],
             "network": self.network.state_dict(),
             "best_network": self.state,
             "best": self.best,
@@ -107,17 +103,10 @@ class Descent:
             "taken": self.cycle.taken,
             "optimisers": [o.state_dict() for o in self.cycle.optimisers],
             "left": self.batches.left,
-            "random": torch.get_rng_state(),
         }
 
-    def _resume(self, file: Path) -> None:
-        try:
-            kept = torch.load(file, weights_only=True)
-            if kept["shape"] != [self.planned, self.batches.count, self.batches.size]:
-                raise ValueError("other steps or samples")
-            self.network.load_state_dict(kept["network"])
-        except Exception as error:
-            raise AdvisorError(f"{file} is not of this attack.", "Name another folder, or remove it.") from error
+    def _resume(self, kept: dict[str, Any]) -> None:
+        self.network.load_state_dict(kept["network"])
         self.state, self.best, self.worse = kept["best_network"], kept["best"], kept["worse"]
         self.held, self.turned = kept["held"], kept["turn"] is not None
         if isinstance(self.cycle, Plateau) and kept["turn"] is not None:
@@ -125,4 +114,3 @@ class Descent:
         self.cycle.taken, self.batches.left = kept["taken"], kept["left"]
         for optimiser, state in zip(self.cycle.optimisers, kept["optimisers"], strict=True):
             optimiser.load_state_dict(state)
-        torch.set_rng_state(kept["random"])

@@ -113,19 +113,20 @@ class OneCycle:
         self.peaks = [rate, ADAM_RATE * rate]
         self.steps, self.rise, self.taken = steps, max(1.0, rise * steps), 0
 
-    def step(self, loss: Tensor) -> None:
-        """Differentiate the loss and update."""
+    def step(self, loss: Tensor, at: float | None = None) -> None:
+        """Differentiate the loss and update; `at`: how many steps of the cycle lie behind, where not those taken."""
+        share = self._share(self.taken if at is None else at)
         for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
             optimiser.zero_grad(set_to_none=True)
-            optimiser.param_groups[0]["lr"] = peak * self._share()
+            optimiser.param_groups[0]["lr"] = peak * share
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
         self.taken += 1
 
-    def _share(self) -> float:
-        step = self.taken + 0.5
+    def _share(self, taken: float) -> float:
+        step = taken + 0.5
         if step < self.rise:
             return step / self.rise
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - self.rise) / (self.steps - self.rise + 1e-9))))
@@ -171,7 +172,7 @@ class Plateau(OneCycle):
         self.turn = step
         self.steps = min(self.steps, step + max(1, math.ceil(self.tail * step)))
 
-    def _share(self) -> float:
+    def _share(self, taken: float) -> float:
         if self.falling:
-            return (self.steps - self.taken - 0.5) / max(1, self.steps - self.turn)
-        return min(1.0, (self.taken + 0.5) / min(self.RISE, max(1, self.turn)))
+            return (self.steps - taken - 0.5) / max(1, self.steps - self.turn)
+        return min(1.0, (taken + 0.5) / min(self.RISE, max(1, self.turn)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,17 +101,17 @@ def recover(blend: list[Trained], index: Tensor) -> Tensor:
 
 
 def train_all(
-    decoders: Iterable[Decoder], pixels: Tensor, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None,
-    folder: Path | None = None, more: Tensor | None = None,
+    decoders: Sequence[Callable[[], Decoder]], pixels: Tensor, fit: Tensor, check: Tensor, budget: Budget,
+    tick: Tick | None = None, folder: Path | None = None, more: Tensor | None = None,
 ) -> list[Trained]:  # fmt: skip
     """Train decoders until one settles the question; each new one enters with the share that serves `check` best.
 
     Args:
-        decoders: at least one.
+        decoders: at least one, made when its turn has come.
         pixels: the targets of all samples.
         fit, check: samples to learn from, and to stop, choose and blend by.
         budget: how hard to train.
-        tick: called with the fraction done of each training.
+        tick: called with the fraction done.
         folder: where the state of each training is kept, to resume from after a kill.
         more: samples that networks, though not their linear parts, learn from beside `fit`, where they are alike.
 
@@ -119,9 +119,10 @@ def train_all(
         NotMeasurableError: training diverged.
     """
     blend: list[Trained] = []
-    for number, decoder in enumerate(decoders):
+    for number, make in enumerate(decoders):
         file = None if folder is None else folder / f"decoder{number}.pt"
-        new = train(decoder, fit, check, budget, tick, file, more)
+        part = tick and (lambda share, number=number: tick((number + share) / len(decoders)))
+        new = train(make(), fit, check, budget, part, file, more)
         share = 1.0
         if blend:
             found = recover(blend, check)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from advisor.estimators.attacks.identity import Identity
 from advisor.estimators.attacks.image_prior import DeepImagePrior
 from advisor.estimators.attacks.matched_features import MatchedFeatures
 from advisor.estimators.attacks.matching import Descent
+from advisor.estimators.checkpoint import Checkpoint
 from advisor.graph import PartitionGraph
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, fixed, trained
@@ -43,6 +45,18 @@ class Pair(nn.Module):
         return self.out(torch.relu(self.mix(torch.cat([self.user(user), self.item(item)], 1))))
 
 
+class Bent(nn.Module):
+    """Pictures, or embeddings side by side, behind an invertible layer and a bend: no closed form takes them back."""
+
+    def __init__(self, first: nn.Module) -> None:
+        super().__init__()
+        self.first, self.mix, self.out = first, nn.Linear(64, 64), nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.mix(self.first(x).flatten(1))
+        return self.out(z + 0.3 * torch.tanh(z))
+
+
 @pytest.fixture(autouse=True)
 def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (completion, heads, shadow, divided):
@@ -64,6 +78,16 @@ def private(member: Attack, n: int = 60) -> tuple[PartitionGraph, object, str]:
         pair = (torch.randint(30, (n,), generator=draw), torch.randint(20, (n,), generator=draw))
         return graph(True), pair, "mix"
     return graph(False), digits(n)[0], "conv1"
+
+
+def long(member: Attack) -> tuple[PartitionGraph, object, str]:
+    """The same where there is no closed form, so that the attack takes steps."""
+    if member.name not in ("ids", "unbiased"):
+        return graph(False), digits(60)[0], "squeeze"
+    draw, words = torch.Generator().manual_seed(0), member.name == "ids"
+    x: Tensor = torch.randint(30, (12, 16), generator=draw) if words else digits(12)[0]
+    model = trace(fixed(Bent(nn.Embedding(30, 4) if words else nn.Identity())), x[:2])
+    return model, x, model.cuts[-2].name
 
 
 def run(member: Attack, **options: object) -> AttackResult:
@@ -178,10 +202,55 @@ def test_runs_through_a_defense_and_averages_repeated_inputs(member: Attack) -> 
 
 
 @each
-def test_progress_never_passes_one(member: Attack) -> None:
+def test_progress_never_falls_and_ends_at_one(member: Attack) -> None:
     told: list[float] = []
-    run(member, progress=told.append)
-    assert all(0 <= share <= 1 + 1e-9 for share in told)
+    model, x, cut = long(member)
+    attack(model, cut, x, name=member, progress=told.append)
+    assert len(told) > 2
+    assert told == sorted(told)
+    assert told[0] >= 0
+    assert told[-1] == 1
+
+
+@each
+def test_a_killed_attack_goes_on_to_the_same_answer_and_does_nothing_twice(
+    member: Attack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[Path | None] = []
+    save = Checkpoint.save
+
+    def counted(self: Checkpoint, state: dict[str, object]) -> None:
+        saved.append(self.file)
+        save(self, state)
+
+    monkeypatch.setattr(Checkpoint, "save", counted)
+    model, x, cut = long(member)
+    told: list[float] = []
+    exact = answer(attack(model, cut, x, name=member, folder=tmp_path / "whole", progress=told.append))
+    whole, half = len(saved), told[len(told) // 2]
+    saved.clear()
+
+    def kill(share: float) -> None:
+        if share >= half:
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            attack(model, cut, x, name=member, folder=tmp_path / "killed", progress=kill)
+    assert 0 < len(saved) < whole
+    again = attack(model, cut, x, name=member, folder=tmp_path / "killed")
+    assert torch.equal(answer(again), exact)
+    assert len(saved) == whole
+
+
+@pytest.mark.parametrize(("name", "other"), [("mlp", "mlp-sim"), ("mlp", "pmc"), ("rmle", "dip"), ("dip", "dci")])
+def test_attacks_of_one_threat_model_keep_what_they_resume_from_apart(name: str, other: str, tmp_path: Path) -> None:
+    model, x, cut = long(CHEAP[name])
+    assert CHEAP[name].threat == CHEAP[other].threat
+    alone = answer(attack(model, cut, x, name=CHEAP[other]))
+    attack(model, cut, x, name=CHEAP[name], folder=tmp_path)
+    assert torch.equal(answer(attack(model, cut, x, name=CHEAP[other], folder=tmp_path)), alone)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_name_is_an_attack_once() -> None:

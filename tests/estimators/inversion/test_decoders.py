@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from advisor.estimators.inversion.decoders import (
-    Decoder,
     MapDecoder,
     VectorDecoder,
     decoders_for,
@@ -155,8 +154,7 @@ def test_maps_of_few_cells_are_also_read_as_vectors() -> None:
     pixels = torch.rand(60, 1, 16, 16)
 
     def kinds(features: Tensor, layout: Layout) -> list[str]:
-        found: list[Decoder] = list(decoders_for(features, layout, pixels, TRAIN, 8, 1))
-        return [type(d).__name__ for d in found]
+        return [type(make()).__name__ for make in decoders_for(features, layout, pixels, TRAIN, 8, 1)]
 
     assert kinds(torch.rand(60, 3, 8, 8), Layout("map", 2)) == ["MapDecoder"]
     assert kinds(torch.rand(60, 3, 4, 4), Layout("map", 4)) == ["MapDecoder", "VectorDecoder", "VectorDecoder"]

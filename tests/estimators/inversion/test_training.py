@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +39,10 @@ class Toy:
 
     def picture(self, index: Tensor, correction: Tensor) -> Tensor:
         return self.linear[index] + correction
+
+
+def made(*toys: Toy) -> list[Callable[[], Toy]]:
+    return [lambda toy=toy: toy for toy in toys]  # type: ignore[misc]
 
 
 def held_out(decoder: Toy, found: Tensor) -> float:
@@ -93,7 +98,9 @@ def test_blend_shares_are_those_of_least_squares() -> None:
     goal = normal(100, 6).float()
     one, two = (goal + s * normal(100, 6, seed=k).float() for k, s in ((1, 0.5), (2, 0.8)))
     nothing = torch.zeros(100, 1)
-    blend = train_all([Toy(goal, nothing, one), Toy(goal, nothing, two)], goal, FIT, CHECK, replace(BUDGET, rate=1e-9))
+    blend = train_all(
+        made(Toy(goal, nothing, one), Toy(goal, nothing, two)), goal, FIT, CHECK, replace(BUDGET, rate=1e-9)
+    )
     apart, wanted = (two - one)[CHECK], (goal - one)[CHECK]
     share = float((apart * wanted).sum() / apart.square().sum())
     assert [b.share for b in blend] == pytest.approx([1 - share, share], rel=1e-3)
@@ -105,7 +112,7 @@ def test_blend_shares_are_those_of_least_squares() -> None:
 def test_a_settled_question_needs_no_second_decoder() -> None:
     z = normal(100, 4).float()
     second = Toy(z, z)
-    blend = train_all([Toy(z, z, 0.9 * z), second], z, FIT, CHECK, replace(BUDGET, settled=0.05))
+    blend = train_all(made(Toy(z, z, 0.9 * z), second), z, FIT, CHECK, replace(BUDGET, settled=0.05))
     assert len(blend) == 1
     assert second.solved == []
 
@@ -113,7 +120,7 @@ def test_a_settled_question_needs_no_second_decoder() -> None:
 def test_a_useless_second_decoder_gets_no_share() -> None:
     goal, nothing = normal(100, 4).float(), torch.zeros(100, 1)
     blend = train_all(
-        [Toy(goal, nothing, 0.9 * goal), Toy(goal, nothing, -goal)], goal, FIT, CHECK, replace(BUDGET, rate=1e-9)
+        made(Toy(goal, nothing, 0.9 * goal), Toy(goal, nothing, -goal)), goal, FIT, CHECK, replace(BUDGET, rate=1e-9)
     )
     assert [b.share for b in blend] == pytest.approx([1, 0], abs=0.06)
     assert math.isclose(sum(b.share for b in blend), 1)
