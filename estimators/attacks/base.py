@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -177,6 +177,12 @@ class Scene:
     def part(self, start: float, share: float) -> Scene:
         """The same for a part of the attack, whose progress runs from `start` on over `share` of the whole."""
         return replace(self, tick=lambda done: self.tick(start + share * done))
+
+    def batches(self, count: int, rows: int) -> Iterator[tuple[slice, Scene]]:
+        """Slices of at most `rows` of `count` samples, and the part of the attack that each of them is."""
+        for first in range(0, count, rows):
+            last = min(first + rows, count)
+            yield slice(first, last), self.part(first / count, (last - first) / count)
 
     def query(self, inputs: Sequence[Tensor], salt: int = 1) -> tuple[Tensor, ...]:
         """What would be received of these inputs: asked of the edge, or computed by who knows its weights."""

@@ -86,8 +86,8 @@ class DividedInversion:
         if self.real:
             return scene.known
         steps, count = REFINED[scene.effort] if self.refined else 0, SAMPLES[scene.effort]
-        pieces = [(first, min(PIECE, count - first)) for first in range(0, count, PIECE)]
-        made = [scene.part(a / count, n / count).made_up(n, scene.seed + 1 + a, steps) for a, n in pieces]
+        pieces = scene.batches(count, PIECE)
+        made = [part.made_up(some.stop - some.start, scene.seed + 1 + some.start, steps) for some, part in pieces]
         what = made[0].what if len(made) == 1 else f"{count:,} in all, as these: {made[0].what}"
         inputs = tuple(torch.cat(parts) for parts in zip(*(m.inputs for m in made), strict=True))
         return Known(inputs, torch.cat([m.pixels for m in made]), None, what)

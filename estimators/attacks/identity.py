@@ -96,12 +96,12 @@ class Identity:
     def _matched(self, joined: Joined, scene: Scene, start: Tensor) -> Tensor:
         found, how = [], self.budgets[scene.strong]
         scale = float(start.std()) if len(start) > 1 else 1.0
-        for first in range(0, len(scene), ROWS):
-            sent = [z[first : first + ROWS] for z in scene.sent]
+        pace = Descent(how.steps, how.rate * max(scale, 1e-3))
+        for some, part in scene.batches(len(scene), ROWS):
+            sent = [z[some] for z in scene.sent]
             x = start.expand(len(sent[0]), -1).clone().requires_grad_()
-            pace = Descent(how.steps, how.rate * max(scale, 1e-3))
-            tick = scene.part(first / len(scene), len(x) / len(scene)).tick
-            descend([x], partial(_error, joined, x, sent), pace, file=scene.file(f"descent{first}"), tick=tick)
+            file = scene.file(f"descent{some.start}")
+            descend([x], partial(_error, joined, x, sent), pace, file=file, tick=part.tick)
             found.append(x.detach())
         return torch.cat(found)
 
@@ -157,10 +157,7 @@ def refined(joined: Joined, guesses: Sequence[Tensor], found: Sequence[Lookup], 
     for sweep in range(SWEEPS):
         before = order
         for number, (which, position) in enumerate(places):
-
-            def retried(now: Sequence[Tensor] = order, which: int = which, position: int = position) -> dict[str, Any]:
-                return {"order": _retried(joined, now, found, scene.sent, which, position)}
-
+            retried = partial(_retried, joined, order, found, scene.sent, which, position)
             order = scene.kept(f"sweep{sweep}-{number}", retried)["order"]
             scene.tick((sweep + (number + 1) / len(places)) / SWEEPS)
         if all(torch.equal(a, b) for a, b in zip(before, order, strict=True)):
@@ -170,12 +167,12 @@ def refined(joined: Joined, guesses: Sequence[Tensor], found: Sequence[Lookup], 
 
 def _retried(
     joined: Joined, order: Sequence[Tensor], found: Sequence[Lookup], sent: Sequence[Tensor], which: int, position: int
-) -> list[Tensor]:
-    """The guesses with those of one position sorted anew."""
+) -> dict[str, Any]:
+    """The guesses, under "order", with those of one position sorted anew."""
     tried, after = order[which][:, position], [g.clone() for g in order]
     errors = torch.stack([_trial(joined, order, found, sent, which, position, c) for c in tried.T], 1)
     after[which][:, position] = tried.gather(1, errors.argsort(dim=1, stable=True))
-    return after
+    return {"order": after}
 
 
 def _trial(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel, generator
 from advisor.estimators.attacks.loop import Loop
-from advisor.estimators.attacks.matched_features import one_float_input, rows_at_once
+from advisor.estimators.attacks.matched_features import MAKING, one_float_input, rows_at_once
 from advisor.estimators.attacks.matching import Descent, descend, features, mismatch
 from advisor.estimators.images import mse
 from advisor.sweep import NotMeasurableError
@@ -40,18 +40,17 @@ class DeepImagePrior:
         one_float_input(scene)
         if not scene.images:
             raise NotMeasurableError("the deep image prior is one of images, and the inputs are none")
-        own, how = scene.practice(PRACTICE), self.budgets[scene.strong]
+        own, scene = scene.part(0, MAKING).practice(PRACTICE), scene.part(MAKING, 1 - MAKING)
+        how = self.budgets[scene.strong]
         practised = len(own) / (len(own) + len(scene))
         practice = Matched(scene.part(0, practised), "practice", scene.query(own.inputs))
         trial = practice.descend(how, lambda: float(mse(practice.pictures(), own.inputs[0]).mean()))
         stop = min(trial.taken, trial.every * (1 + trial.curve.index(min(trial.curve))))
-        found, rows = [], rows_at_once(scene)
-        for first in range(0, len(scene), rows):
-            sent = tuple(z[first : first + rows] for z in scene.sent)
-            share = (1 - practised) / len(scene)
-            part = Matched(scene.part(practised + share * first, share * len(sent[0])), f"private-{first}", sent)
-            part.descend(how, pace=(trial.turn, stop))
-            found.append(part.pictures())
+        found, rest = [], scene.part(practised, 1 - practised)
+        for some, part in rest.batches(len(scene), rows_at_once(scene)):
+            attacked = Matched(part, f"private-{some.start}", tuple(z[some] for z in scene.sent))
+            attacked.descend(how, pace=(trial.turn, stop))
+            found.append(attacked.pictures())
         notes = (f"practised on {own.what}; stopped after {stop} of {how.steps} steps",)
         return Recovered(scene.shrink((torch.cat(found),)), notes=notes)
 

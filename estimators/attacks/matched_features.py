@@ -26,6 +26,9 @@ WHITE = (0.1, 1.0, 3.0)
 """The same where features are matched in units of their own spread."""
 
 PRACTICE = 8
+MAKING = 0.05
+"""Of the progress, for samples to practise on."""
+
 NOISY = 1e-6
 """Share of the signal above which the defense's noise is worth removing."""
 
@@ -69,7 +72,7 @@ class MatchedFeatures:
     def run(self, scene: Scene) -> Recovered:
         """Practise, then descend on all private samples."""
         one_float_input(scene)
-        own = scene.practice(PRACTICE)
+        own, scene = scene.part(0, MAKING).practice(PRACTICE), scene.part(MAKING, 1 - MAKING)
         clean, received = clean_of(scene, own), scene.query(own.inputs)
         variance = noise_variance(received, clean)
         noisy = any(v > NOISY * float(c.double().square().mean()) for v, c in zip(variance, clean, strict=True))
@@ -118,14 +121,12 @@ class MatchedFeatures:
             edge = white = Whitened(edge, readings[0].whitenings)
             sent = white.white(sent)
         weight, found, mean = torch.tensor([r.weight for r in readings]), [], values.to_unit(mean)
-        for first in range(0, len(weight), rows):
-            some = slice(first, first + rows)
-            part = scene.part(first / len(weight), len(weight[some]) / len(weight))
-            start = mean.float().expand(len(weight[some]), *mean.shape).clone()
+        for some, part in scene.batches(len(weight), rows):
+            start, file = mean.float().expand(some.stop - some.start, *mean.shape).clone(), f"{name}-{some.start}"
             found.append(
                 match(
                     edge, [z[some] for z in sent], start, weight[some], how, mean=mean, box=scene.images,
-                    file=scene.file(f"{name}-{first}"), tick=part.tick,
+                    file=scene.file(file), tick=part.tick,
                 )
             )  # fmt: skip
         return values.from_unit(torch.cat(found))

@@ -7,7 +7,8 @@ Gauss-Newton steps, unbiased as the noise goes to zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,13 +56,10 @@ class Unbiased:
 
     def _inverted(self, scene: Scene, edge: nn.Module, z: Tensor, start: Tensor) -> Tensor:
         found = []
-        for first in range(0, len(z), ROWS):
-            rows = z[first : first + ROWS]
-            part = scene.kept(
-                f"rows{first}", lambda rows=rows: {"x": torch.cat([newton(edge, z, start) for z in rows])}
-            )
-            found.append(part["x"])
-            scene.tick(min(1.0, (first + ROWS) / len(z)))
+        for some, part in scene.batches(len(z), ROWS):
+            rows = part.kept(f"rows{some.start}", partial(_newton_each, edge, z[some], start))
+            found.append(rows["x"])
+            part.tick(1.0)
         return torch.cat(found)
 
 
@@ -106,6 +104,10 @@ def newton(edge: nn.Module, z: Tensor, start: Tensor) -> Tensor:
             break
         error = less
     return x.flatten(1).double()
+
+
+def _newton_each(edge: nn.Module, z: Tensor, start: Tensor) -> dict[str, Any]:
+    return {"x": torch.cat([newton(edge, row, start) for row in z])}
 
 
 def _better(edge: nn.Module, z: Tensor, x: Tensor, step: Tensor) -> tuple[Tensor, float]:
