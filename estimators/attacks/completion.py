@@ -71,18 +71,24 @@ def mixmatch(head: nn.Module, shown: Tensor, wanted: Tensor, unlabelled: Tensor,
         x = torch.cat([blurred(shown[few]), *views])
         y = torch.cat([wanted[few], *[guess] * VIEWS])
         with torch.enable_grad():
-            known, guessed = _losses(head, *mixed(x, y))
+            loss = _loss(head, *mixed(x, y), WEIGHT * at / steps)
             optimiser.zero_grad()
-            (known + WEIGHT * at / steps * guessed).backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         with torch.no_grad():
             keep = min(AVERAGE, loop.taken / (loop.taken + 10))
             for mean, now in zip(steady.parameters(), head.parameters(), strict=True):
                 mean.lerp_(now, 1 - keep)
-        return known + WEIGHT * guessed  # by the weight that it ends with, so that the curve is of one thing
+        return loss
 
-    loop.run(step)
+    loop.run(step, lambda: doubt(steady, unlabelled))
     return steady
+
+
+def doubt(head: nn.Module, z: Tensor) -> float:
+    """Mean entropy of a head's answers, in nats. It falls as long as samples without a label teach; the loss rises."""
+    with torch.no_grad():
+        return float(torch.distributions.Categorical(logits=head(z)).entropy().mean())
 
 
 def sharpened(guess: Tensor) -> Tensor:
@@ -104,8 +110,8 @@ def mixed(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
 
 
-def _losses(head: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """On samples with a label, and on those without."""
+def _loss(head: nn.Module, x: Tensor, y: Tensor, weight: float) -> Tensor:
     scores = head(x)
     supervised = -(y[:BATCH] * scores[:BATCH].log_softmax(1)).sum(1).mean()
-    return supervised, F.mse_loss(scores[BATCH:].softmax(1), y[BATCH:])
+    total: Tensor = supervised + weight * F.mse_loss(scores[BATCH:].softmax(1), y[BATCH:])
+    return total

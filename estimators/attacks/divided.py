@@ -67,14 +67,13 @@ class DividedInversion:
         """Train the modules from the first block to the last, then read the private samples."""
         one_float_input(scene)
         stops, sent = self._stops(scene), scene.sent[0].float()
-        stages = 1 + len(stops) + self.adapted
-        parts = [scene.part(stage / stages, 1 / stages) for stage in range(stages)]
-        data = self._data(parts[0])
+        first, *others = [part for _, part in scene.batches(1 + len(stops) + self.adapted, 1)]
+        data = self._data(first)
         chain = Chain(scene, stops, data)
         for number in range(len(stops)):
-            self._conquer(chain, number, parts[1 + number])
+            self._conquer(chain, number, others[number])
         if self.adapted:
-            self._descend(chain, chain.last, chain.inverses, parts[-1], sent)
+            self._descend(chain, chain.last, chain.inverses, others[-1], sent)
         with torch.no_grad():
             parts = [chain.back(z, chain.last) for z in torch.split(sent, 64)]
         names = ", ".join(scene.graph.cuts[i].name for i in chain.stops)

@@ -121,8 +121,7 @@ def train_all(
     blend: list[Trained] = []
     for number, make in enumerate(decoders):
         file = None if folder is None else folder / f"decoder{number}.pt"
-        part = tick and (lambda share, number=number: tick((number + share) / len(decoders)))
-        new = train(make(), fit, check, budget, part, file, more)
+        new = train(make(), fit, check, budget, _part(tick, number, len(decoders)), file, more)
         share = 1.0
         if blend:
             found = recover(blend, check)
@@ -133,6 +132,10 @@ def train_all(
         if new.nmse <= budget.settled:
             break
     return blend
+
+
+def _part(tick: Tick | None, number: int, count: int) -> Tick | None:
+    return None if tick is None else lambda share: tick((number + share) / count)
 
 
 def train(
