@@ -88,7 +88,8 @@ def mixmatch(head: nn.Module, shown: Tensor, wanted: Tensor, unlabelled: Tensor,
 def doubt(head: nn.Module, z: Tensor) -> float:
     """Mean entropy of a head's answers, in nats. It falls as long as samples without a label teach; the loss rises."""
     with torch.no_grad():
-        return float(torch.distributions.Categorical(logits=head(z)).entropy().mean())
+        logs = head(z).log_softmax(1)
+        return float(-(logs.exp() * logs).sum(1).mean())
 
 
 def sharpened(guess: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """`ids`: which embeddings were looked up (Maeng et al. 2022, section 5.1): users and items, or the tokens of a text.
 
 The embeddings are reconstructed first, by least squares where they can be, else by feature matching; the ids are those
-of the nearest rows of the table.
+of the rows of the table that come closest, tried out one by one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,14 +18,16 @@ from advisor.cutting.halves import subgraph
 from advisor.derivatives.embeddings import is_lookup
 from advisor.errors import CutError
 from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel
+from advisor.estimators.attacks.guesses import Guesses, Joined
 from advisor.estimators.attacks.matching import Descent, descend, features, mismatch
 from advisor.estimators.attacks.unbiased import ELEMENTS, flat_output, is_affine, jacobian
 from advisor.graph import PartitionGraph
-from advisor.preserve import plain_attention
 from advisor.sweep import NotMeasurableError
 
 BUDGETS = {"quick": Descent(300, 0.1), "strong": Descent(3000, 0.05)}
-GUESSES, CANDIDATES = 5, 8
+GUESSES, FEWEST_CANDIDATES = 5, 8
+"""Kept; and tried out at each position, more where that costs no more passes than the descent did."""
+
 SWEEPS = 2
 MOST_POSITIONS = 64
 """Of ids in a sample, for which guesses are tried out one by one."""
@@ -68,20 +70,18 @@ class Identity:
         shapes = [(*_positions(scene, look), look.table.shape[1]) for look in found]
         joined = Joined(edge, shapes)
         start = torch.cat([look.table.mean(0).expand(s).reshape(-1) for look, s in zip(found, shapes, strict=True)])
+        guesses = Guesses(joined, [look.table for look in found], scene.sent)
         if _solvable(joined, scene, start):
-            best, notes = least_squares(joined, scene.sent, start), ("embeddings by least squares",)
-            return self._recovered(guessed(joined, best, found), notes)
-        passes, positions = 3 * self.budgets[scene.strong].steps, sum(torch.Size(s[:-1]).numel() for s in shapes)
-        turns = SWEEPS * CANDIDATES * positions if positions <= MOST_POSITIONS else 0
-        share = passes / (passes + turns)
-        guesses = guessed(joined, self._matched(joined, scene.part(0, share), start), found)
-        if not turns:
-            return self._recovered(guesses, ("embeddings by feature matching",))
-        guesses = refined(joined, guesses, found, scene.part(share, 1 - share))
-        return self._recovered(guesses, ("embeddings by feature matching, guesses tried out in turn",))
-
-    def _recovered(self, guesses: Sequence[Tensor], notes: tuple[str, ...]) -> Recovered:
-        return Recovered(ids=torch.cat([g[..., :GUESSES] for g in guesses], 1), notes=notes)
+            return _recovered(guesses.near(least_squares(joined, scene.sent, start), GUESSES), "by least squares")
+        positions = sum(torch.Size(s[:-1]).numel() for s in shapes)
+        if positions > MOST_POSITIONS:
+            x = self._matched(joined, scene, start)
+            return _recovered(guesses.near_or_alike(x, GUESSES), "by feature matching")
+        x = self._matched(joined, scene.part(0, 0.5), start)
+        passes = 3 * self.budgets[scene.strong].steps // (SWEEPS * positions)
+        order = guesses.near_or_alike(x, max(FEWEST_CANDIDATES, passes))
+        order = guesses.tried_out(order, SWEEPS, scene.part(0.5, 0.5))
+        return _recovered(order, "by feature matching, guesses tried out in turn")
 
     def _behind(self, scene: Scene, found: Sequence[Lookup]) -> nn.Module:
         scene.edge()  # only who knows the edge half may take it apart
@@ -106,25 +106,12 @@ class Identity:
         return torch.cat(found)
 
 
+def _recovered(guesses: Sequence[Tensor], how: str) -> Recovered:
+    return Recovered(ids=torch.cat([g[..., :GUESSES] for g in guesses], 1), notes=(f"embeddings {how}",))
+
+
 def _error(joined: nn.Module, x: Tensor, sent: Sequence[Tensor]) -> Tensor:
     return mismatch(features(joined, (x,)), sent)
-
-
-class Joined(nn.Module):
-    """The edge half behind its embeddings, as a function of all of them side by side, `[n, sum]`."""
-
-    def __init__(self, body: nn.Module, shapes: Sequence[tuple[int, ...]]) -> None:
-        super().__init__()
-        self.body, self.shapes = body, shapes
-
-    def forward(self, x: Tensor) -> object:
-        """What crosses."""
-        return self.body(*self.apart(x))
-
-    def apart(self, x: Tensor) -> list[Tensor]:
-        """The embeddings, each `[n, ...positions, width]`."""
-        sizes = [torch.Size(s).numel() for s in self.shapes]
-        return [t.reshape(len(x), *s) for t, s in zip(torch.split(x, sizes, 1), self.shapes, strict=True)]
 
 
 def lookups(graph: PartitionGraph) -> list[Lookup]:
@@ -145,59 +132,6 @@ def least_squares(joined: Joined, sent: Sequence[Tensor], start: Tensor) -> Tens
         left = z - flat_output(joined, base).double()
     found: Tensor = start.double() + left @ torch.linalg.pinv(J, rtol=1e-7).T
     return found.float()
-
-
-def refined(joined: Joined, guesses: Sequence[Tensor], found: Sequence[Lookup], scene: Scene) -> list[Tensor]:
-    """The guesses `[n, positions, k]` of each lookup in another order: by the mismatch that each leads to.
-
-    Position after position, the other ones held at their best guess, until nothing changes: the attacker knows that
-    only rows of the table were looked up, which descent on embeddings does not.
-    """
-    order, places = list(guesses), [(w, p) for w, g in enumerate(guesses) for p in range(g.shape[1])]
-    for sweep in range(SWEEPS):
-        before = order
-        for number, (which, position) in enumerate(places):
-            retried = partial(_retried, joined, order, found, scene.sent, which, position)
-            order = scene.kept(f"sweep{sweep}-{number}", retried)["order"]
-            scene.tick((sweep + (number + 1) / len(places)) / SWEEPS)
-        if all(torch.equal(a, b) for a, b in zip(before, order, strict=True)):
-            break
-    return order
-
-
-def _retried(
-    joined: Joined, order: Sequence[Tensor], found: Sequence[Lookup], sent: Sequence[Tensor], which: int, position: int
-) -> dict[str, Any]:
-    """The guesses, under "order", with those of one position sorted anew."""
-    tried, after = order[which][:, position], [g.clone() for g in order]
-    errors = torch.stack([_trial(joined, order, found, sent, which, position, c) for c in tried.T], 1)
-    after[which][:, position] = tried.gather(1, errors.argsort(dim=1, stable=True))
-    return {"order": after}
-
-
-def _trial(
-    joined: Joined, order: Sequence[Tensor], found: Sequence[Lookup], sent: Sequence[Tensor], which: int,
-    position: int, candidate: Tensor,
-) -> Tensor:  # fmt: skip
-    """`[n]` mismatch with one position's id replaced."""
-    rows = [g[..., 0].clone() for g in order]
-    rows[which][:, position] = candidate
-    x = torch.cat([look.table[r].flatten(1) for look, r in zip(found, rows, strict=True)], 1)
-    with torch.no_grad(), plain_attention():
-        return mismatch(features(joined, (x,)), sent)
-
-
-def guessed(joined: Joined, embeddings: Tensor, found: Sequence[Lookup]) -> list[Tensor]:
-    """Guesses `[n, positions, k]` of each lookup from embeddings side by side, `[n, sum]`."""
-    return [nearest(e, look.table) for e, look in zip(joined.apart(embeddings), found, strict=True)]
-
-
-def nearest(embeddings: Tensor, table: Tensor) -> Tensor:
-    """`[n, positions, k]` rows of the table nearest to `[n, ..., width]`, nearest first."""
-    flat = embeddings.reshape(len(embeddings), -1, table.shape[1])
-    count = min(CANDIDATES, len(table))
-    parts = [torch.cdist(e, table).topk(count, largest=False).indices for e in torch.split(flat, ROWS)]
-    return torch.cat(parts)
 
 
 def _solvable(joined: Joined, scene: Scene, start: Tensor) -> bool:

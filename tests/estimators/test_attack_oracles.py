@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from advisor.defenses import Defense, GaussianNoise
 from advisor.errors import AdvisorError
 from advisor.estimators.attacking import attack
-from advisor.estimators.attacks import divided, shadow
+from advisor.estimators.attacks import completion, divided, guesses, shadow
 from advisor.estimators.attacks.channel import Channel
 from advisor.estimators.attacks.denoising import Wiener, denoised, noise_variance
 from advisor.estimators.attacks.divided import DividedInversion
-from advisor.estimators.attacks.identity import nearest
+from advisor.estimators.attacks.guesses import directions, merged, nearest
 from advisor.estimators.attacks.matched_features import MatchedFeatures
 from advisor.estimators.attacks.matching import Descent, mismatch, total_variation
 from advisor.estimators.attacks.shrinking import Shrinking, bands
@@ -198,6 +198,13 @@ def test_samples_without_a_label_help_completion() -> None:
     assert few["pmc"] > few["mlp-sim"] + 0.02
 
 
+def test_doubt_is_entropy() -> None:
+    z = normal(7, 4).float()
+    slow = torch.distributions.Categorical(logits=z).entropy().mean()
+    assert completion.doubt(nn.Identity(), z) == pytest.approx(float(slow), rel=1e-5)
+    assert completion.doubt(nn.Identity(), torch.zeros(3, 4)) == pytest.approx(math.log(4))
+
+
 def test_few_labels_show_as_many_of_each_class() -> None:
     y = torch.tensor([0] * 50 + [1] * 30 + [2] * 2)
     shown = few_labels(y, 12, 0)
@@ -226,7 +233,21 @@ def test_nearest_rows_are_those_of_a_slow_search() -> None:
     for i in range(3):
         for j in range(2):
             slow = sorted(range(15), key=lambda v: float((table[v] - found[i, j]).square().sum()))[:8]
-            assert nearest(found, table)[i, j].tolist() == slow
+            assert nearest(found, table, 8)[i, j].tolist() == slow
+            alike = sorted(range(15), key=lambda v: -float(torch.corrcoef(torch.stack([table[v], found[i, j]]))[0, 1]))
+            assert nearest(directions(found), directions(table), 99)[i, j].tolist() == alike
+
+
+def test_two_lists_are_merged_in_turn_and_nothing_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(0)
+    first, second = (torch.rand(9, 4, 20, generator=draw).argsort(-1)[..., :6] for _ in range(2))
+    expected = [
+        [list(dict.fromkeys(v for pair in zip(a, b, strict=True) for v in pair))[:6] for a, b in zip(x, y, strict=True)]
+        for x, y in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+    assert merged(first, second, 20).tolist() == expected
+    monkeypatch.setattr(guesses, "ELEMENTS", 200)
+    assert merged(first, second, 20).tolist() == expected
 
 
 class Words(nn.Module):
@@ -249,7 +270,34 @@ def test_tokens_are_read_through_a_layer_of_attention() -> None:
     first = attack(graph, "embed", ids, name="ids")
     assert first.top1.value == 1
     behind = next(c for c in reversed(graph.cuts) if c.name.startswith("layer") and len(c.tensors[0].shape) == 2)
-    assert attack(graph, behind, ids, name="ids").top1.value > 0.5
+    assert attack(graph, behind, ids, name="ids").top1.value > 0.95
+
+
+class Normed(nn.Module):
+    """Embeddings and positions behind a layer normalisation, as BERT begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.norm, self.out = nn.Embedding(90, 24), nn.LayerNorm(24), nn.Linear(24, 2)
+        self.place = nn.Parameter(torch.randn(5, 24))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.out(self.norm(self.embed(ids) + self.place).mean(1))
+
+
+@pytest.mark.parametrize(("sigma", "least"), [(1e-4, 1.0), (0.5, 0.9), (1.0, 0.5)])
+def test_tokens_behind_a_normalisation_are_those_of_most_likelihood(sigma: float, least: float) -> None:
+    """Each position for itself: the row whose normalised sum is nearest to what was received, of all rows."""
+    torch.manual_seed(11)  # not that of the noise
+    model, ids = Normed().eval(), torch.randint(90, (30, 5))
+    graph, defense = trace(model, ids[:2]), GaussianNoise(sigma)
+    found = attack(graph, "norm", ids, name="ids", defense=defense)
+    (sent,) = Channel(graph, graph.cut("norm").index, defense).send((ids,), 0)
+    with torch.no_grad():
+        every = model.norm(model.embed.weight[:, None] + model.place)
+    likeliest = (sent[:, None] - every).square().sum(-1).argmin(1)
+    assert torch.equal(found.reconstructions[..., 0], likeliest)
+    assert found.top1.value >= least
 
 
 def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
