@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -40,7 +41,7 @@ EVALUATION_MACS = 4e11
 """Multiply-adds that one evaluation of accuracy may take where labels are made up: a few seconds on two cores."""
 MOST_ID_SAMPLES, FEWEST_ID_SAMPLES = 64, 8
 ID_MACS = 5e9
-"""Multiply-adds of the edge half, over all samples, of which the attack on ids takes some hundred passes."""
+"""Multiply-adds of the edge half, over all samples, of which the attack on ids takes one to two thousand passes."""
 _COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "edge_swap", "bytes")
 
 
@@ -223,7 +224,9 @@ class Pricer:
 
     # ---- verification --------------------------------------------------------------------------------------------
 
-    def attack(self, plan: Plan, budget: str, labels: bool = False) -> AttackResult:
+    def attack(
+        self, plan: Plan, budget: str, progress: Callable[[float], None] | None = None, labels: bool = False
+    ) -> AttackResult:
         """Attack what a plan really sends: the input, by its ids where it is discrete; or its labels behind the body.
 
         The attacker learns from the study's training part.
@@ -244,7 +247,8 @@ class Pricer:
             private = tuple(t[: self._id_samples(plan.cut)] for t in private)
         return attack(
             self.graph, plan.cut, _pack(self.graph, private), own, name=name, defense=plan.defense, budget=budget,
-            seed=self.seed, y=truth, aux_y=own_labels, beyond=plan.tail if labels else None, walks=self.walks,
+            seed=self.seed, y=truth, aux_y=own_labels, beyond=plan.tail if labels else None,
+            progress=progress, walks=self.walks,
         )  # fmt: skip
 
     def _id_samples(self, cut: Cut) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from advisor.defenses import GaussianNoise, NoDefense
 from advisor.errors import AdvisorError
@@ -14,6 +15,9 @@ from advisor.plans import Budgets, Plan
 
 VERIFY_ATTEMPTS = 5
 ALSO_VERIFIED = 2
+MOST = VERIFY_ATTEMPTS + ALSO_VERIFIED + 1
+"""Attacks in all: the last one is on labels."""
+
 MORE_NOISE = 1.35
 
 
@@ -32,27 +36,35 @@ def verified_plans(
             for attempt in range(VERIFY_ATTEMPTS):
                 if best is None or best.verified or best in failed:
                     break
-                tell(attempt / VERIFY_ATTEMPTS, str(best))
-                proven = _attacked(run, pricer, best, budgets, limits, budget)
+                proven = _attacked(run, pricer, best, budgets, limits, budget, _part(tell, attempt, best))
                 failed += [] if proven.verified else [proven]
                 plans[plans.index(best)] = proven
                 if limits.shortfall(proven) and proven.verified and isinstance(noise := proven.defense, GaussianNoise):
                     more = GaussianNoise(noise.sigma * MORE_NOISE, noise.dfil / MORE_NOISE**2)
                     plans.append(with_excess(pricer.price(proven.cut, more), budgets, limits))
                 best = choose(plans, limits)
-            for plan in _also_shown([p for p in plans if p not in failed], best):
-                tell(1.0, str(plan))
-                plans[plans.index(plan)] = _attacked(run, pricer, plan, budgets, limits, budget)
+            for number, plan in enumerate(_also_shown([p for p in plans if p not in failed], best), VERIFY_ATTEMPTS):
+                part = _part(tell, number, plan)
+                plans[plans.index(plan)] = _attacked(run, pricer, plan, budgets, limits, budget, part)
             if best is not None:
-                plans[plans.index(best)] = _labels_attacked(run, pricer, best, budget)
+                plans[plans.index(best)] = _labels_attacked(run, pricer, best, budget, _part(tell, MOST - 1, best))
     except KeyboardInterrupt:
         return plans, choose(plans, limits), "verify"
     return plans, choose(plans, limits), ""
 
 
-def _attacked(run: Run, pricer: Pricer, plan: Plan, budgets: Budgets, limits: LeakageLimits, budget: str) -> Plan:
+def _part(tell: Callable[[float, str], None], number: int, plan: Plan) -> Callable[[float], None]:
+    """Progress of one attack of those that may be run."""
+    tell(number / MOST, str(plan))
+    return lambda share: tell((number + share) / MOST, str(plan))
+
+
+def _attacked(
+    run: Run, pricer: Pricer, plan: Plan, budgets: Budgets, limits: LeakageLimits, budget: str,
+    progress: Callable[[float], None],
+) -> Plan:  # fmt: skip
     try:
-        found = pricer.attack(plan, budget)
+        found = pricer.attack(plan, budget, progress)
     except AdvisorError as error:
         run.unverified.append(f"{plan} was not verified: {error.problem}")
         return dataclasses.replace(plan)
@@ -62,7 +74,7 @@ def _attacked(run: Run, pricer: Pricer, plan: Plan, budgets: Budgets, limits: Le
     return with_excess(dataclasses.replace(plan, verified=numbers, evidence=shown), budgets, limits)
 
 
-def _labels_attacked(run: Run, pricer: Pricer, plan: Plan, budget: str) -> Plan:
+def _labels_attacked(run: Run, pricer: Pricer, plan: Plan, budget: str, progress: Callable[[float], None]) -> Plan:
     """The chosen plan with the evidence of an attack on labels, where they exist and the cloud does not compute them.
 
     It is run on what the body makes of what was received, up to the tail: the cloud computes that itself, and labels
@@ -74,7 +86,7 @@ def _labels_attacked(run: Run, pricer: Pricer, plan: Plan, budget: str) -> Plan:
         run.unverified.append("Labels were not attacked: the cloud computes the model's output (see --tail)")
         return plan
     try:
-        found = pricer.attack(plan, budget, labels=True)
+        found = pricer.attack(plan, budget, progress, labels=True)
     except AdvisorError as error:
         run.unverified.append(f"The labels of {plan} were not attacked: {error.problem}")
         return plan

@@ -56,6 +56,19 @@ def test_discrete_inputs_are_verified_by_their_ids() -> None:
     assert "the attack that was run reached" in markdown.render(advice)
 
 
+def test_verification_shows_how_far_each_attack_is() -> None:
+    told: list[float] = []
+
+    def progress(stage: str, share: float, what: str) -> None:
+        if stage == "verify":
+            told.append(share)
+
+    recommended(defenses="free", trials=8, progress=progress)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    assert len([share for share in told if 0 < share < 1 / 8]) >= 3
+
+
 def test_ids_behind_too_much_work_are_said_not_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("advisor.planning.pricing.ID_MACS", 1.0)
     ids = torch.randint(30, (60, 4), generator=torch.Generator().manual_seed(0))
