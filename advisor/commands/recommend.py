@@ -62,7 +62,9 @@ def recommend(
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(help="Optuna storage to resume from: sqlite:///s.db.", rich_help_panel=given.SEARCH),
+        typer.Option(
+            help="Optuna storage to resume from, attacks included: sqlite:///s.db.", rich_help_panel=given.SEARCH
+        ),
     ] = None,
     verify: Annotated[
         str, typer.Option(help="Attack the best plans: none, quick or strong.", rich_help_panel=given.SEARCH)

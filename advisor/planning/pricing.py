@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,6 +59,7 @@ class Pricer:
         device, link: to price what a defense sends.
         seed: of the defenses' noise.
         tail: where the edge takes over again in every plan (U-shaped), or None.
+        folder: where attacks keep what a killed run goes on from, or None.
     """
 
     graph: PartitionGraph
@@ -69,6 +71,7 @@ class Pricer:
     link: Link
     seed: int
     tail: Cut | None = None
+    folder: Path | None = None
 
     @property
     def candidates(self) -> tuple[Cut, ...]:
@@ -248,7 +251,7 @@ class Pricer:
         return attack(
             self.graph, plan.cut, _pack(self.graph, private), own, name=name, defense=plan.defense, budget=budget,
             seed=self.seed, y=truth, aux_y=own_labels, beyond=plan.tail if labels else None,
-            progress=progress, walks=self.walks,
+            folder=self.folder, progress=progress, walks=self.walks,
         )  # fmt: skip
 
     def _id_samples(self, cut: Cut) -> int:

@@ -34,7 +34,7 @@ from advisor.planning.stages import (
     still_applies,
     trace_model,
 )
-from advisor.planning.studies import Search, SearchResult
+from advisor.planning.studies import Search, SearchResult, attack_folder
 from advisor.planning.u_shape import tail_cut
 from advisor.planning.verifying import verified_plans
 from advisor.plans import Advice, Budgets, load_advice
@@ -89,7 +89,8 @@ def recommend(
         defenses: a set ("free", "none") or names separated by commas.
         trials: defended plans to price; undefended ones are all priced.
         timeout: seconds for the search.
-        storage: Optuna storage URL; a killed search resumes from it.
+        storage: Optuna storage URL; a killed search resumes from it, and where it is an SQLite file, killed attacks
+            from a folder beside it.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
         seed: same seed, same answer on the same machine.
         arch: for a state dict, `package.module:factory`, with literal arguments in parentheses where it takes any.
@@ -127,7 +128,7 @@ def recommend(
             found = measure_leakage(run, graph, samples, thresholds, seed, before)
             pricer = Pricer(
                 graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed,
-                tail_cut(graph, tail),
+                tail_cut(graph, tail), attack_folder(storage),
             )  # fmt: skip
             limits = leakage_limits(budgets, found, thresholds or ZoneThresholds())
             identity = _identity(loaded, samples, pricer, budgets, names, device, link, cloud)

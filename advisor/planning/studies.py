@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -163,6 +164,12 @@ class Search:
             ) from None
         study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials), n_startup_trials=5)
         return study
+
+
+def attack_folder(storage: str | None) -> Path | None:
+    """Where attacks keep what a killed run goes on from: beside a study in an SQLite file; None for other storages."""
+    scheme, _, path = (storage or "").partition("?")[0].partition(":///")
+    return Path(f"{path}-attacks") if scheme.startswith("sqlite") and path not in ("", ":memory:") else None
 
 
 def _unique(plans: dict[int, Plan]) -> list[Plan]:

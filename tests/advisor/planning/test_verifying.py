@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 import advisor
 from advisor.errors import AdvisorError
+from advisor.estimators.checkpoint import Checkpoint
 from advisor.planning.pricing import Pricer
+from advisor.planning.studies import attack_folder
 from advisor.plans import Advice
 from advisor.reports import console, markdown
 from tests.conftest import tiny_net
@@ -67,6 +70,54 @@ def test_verification_shows_how_far_each_attack_is() -> None:
     assert told == sorted(told)
     assert told[-1] == 1
     assert len([share for share in told if 0 < share < 1 / 8]) >= 3
+
+
+class Killed(BaseException):
+    """As by a signal that cannot be caught."""
+
+
+def test_a_killed_verification_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[Path] = []
+    save = Checkpoint.save
+
+    def counted(self: Checkpoint, state: dict[str, object]) -> None:
+        if self.file is not None:
+            saved.append(self.file)
+        save(self, state)
+
+    def kill(stage: str, share: float, what: str) -> None:
+        if stage == "verify" and share > 0.1:
+            raise Killed
+
+    monkeypatch.setattr(Checkpoint, "save", counted)
+    whole = recommended(storage=f"sqlite:///{tmp_path / 'whole.db'}")
+    steps = len(saved)
+    saved.clear()
+    storage = f"sqlite:///{tmp_path / 'killed.db'}"
+    with pytest.raises(Killed):
+        recommended(storage=storage, progress=kill)
+    assert 0 < len(saved) < steps
+    again = recommended(storage=storage)
+    assert len(saved) == steps
+    assert again.best is not None
+    assert whole.best is not None
+    assert again.best.verified == whole.best.verified
+    assert (tmp_path / "killed.db-attacks").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("storage", "folder"),
+    [
+        (None, None),
+        ("sqlite:///search.db", "search.db-attacks"),
+        ("sqlite+pysqlite:////data/search.db?timeout=9", "/data/search.db-attacks"),
+        ("sqlite:///:memory:", None),
+        ("sqlite://", None),
+        ("postgresql://user@host/db", None),
+    ],
+)
+def test_attacks_are_kept_beside_a_study_in_a_file(storage: str | None, folder: str | None) -> None:
+    assert attack_folder(storage) == (None if folder is None else Path(folder))
 
 
 def test_ids_behind_too_much_work_are_said_not_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
