@@ -41,8 +41,8 @@ EVALUATION_BYTES = 2**28
 EVALUATION_MACS = 4e11
 """Multiply-adds that one evaluation of accuracy may take where labels are made up: a few seconds on two cores."""
 MOST_ID_SAMPLES, FEWEST_ID_SAMPLES = 64, 8
-ID_MACS = 5e9
-"""Multiply-adds of the edge half, over all samples, of which the attack on ids takes one to two thousand passes."""
+ID_MACS = 2.5e9
+"""Multiply-adds of the edge half, over all samples, of which the attack on ids takes two to four thousand passes."""
 _COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "edge_swap", "bytes")
 
 

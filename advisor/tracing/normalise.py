@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -175,12 +176,15 @@ def _fold_mutated_constants(module: fx.GraphModule) -> None:
     graph, constant = module.graph, set()
     for node in graph.nodes:
         static = not is_symbolic(node) and node.op == "call_function" and not _is_random(node)
-        if static and all(source in constant for source in node.all_input_nodes):
+        if (static or _is_literal(node)) and all(source in constant for source in node.all_input_nodes):
             constant.add(node)
     if not any(is_mutation(node) for node in constant):
         return
     values: dict[fx.Node, Any] = {}
     for node in [n for n in graph.nodes if n in constant]:
+        if node.op == "get_attr":
+            values[node] = attrgetter(node.target)(module)
+            continue
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: values[n])
         values[node] = node.target(*args, **kwargs)
     for number, node in enumerate([n for n in values if any(user not in constant for user in n.users)]):
@@ -192,6 +196,13 @@ def _fold_mutated_constants(module: fx.GraphModule) -> None:
         node.replace_all_uses_with(folded, delete_user_cb=lambda user: user not in constant)
     for node in reversed(list(values)):
         graph.erase_node(node)
+
+
+def _is_literal(node: fx.Node) -> bool:
+    """Whether a node is a number from a forward, which newer versions of torch keep as a tensor beside the weights."""
+    return (
+        node.op == "get_attr" and bool(node.users) and all(u.target is aten.lift_fresh_copy.default for u in node.users)
+    )
 
 
 def _is_random(node: fx.Node) -> bool:

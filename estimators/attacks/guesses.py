@@ -17,6 +17,9 @@ from advisor.preserve import plain_attention
 ROWS = 64
 """Samples whose mismatch is computed at once."""
 
+GAIN = 1e-6
+"""Share of the mismatch that counts: the same guesses are not better for rounding."""
+
 ELEMENTS = 2**25
 """Distances to rows of a table that are computed at once."""
 
@@ -64,22 +67,37 @@ class Guesses:
         """
         near, pairs = self.near(x, count), zip(self.joined.apart(x), self.tables, strict=True)
         alike = [nearest(directions(e), directions(table), count) for e, table in pairs]
-        fits = [self.misfit([g[..., 0] for g in guesses]) for guesses in (near, alike)]
+        fits = [self._fit(near), self._fit(alike)]
         first = (fits[0] <= fits[1])[:, None, None]
         sorted_ = [(torch.where(first, a, b), torch.where(first, b, a)) for a, b in zip(near, alike, strict=True)]
         return [merged(a, b, len(table)) for (a, b), table in zip(sorted_, self.tables, strict=True)]
 
-    def tried_out(self, order: list[Tensor], sweeps: int, scene: Scene) -> list[Tensor]:
+    def tried_out(self, order: list[Tensor], sweeps: int, starts: int, scene: Scene) -> list[Tensor]:
         """The guesses in another order: by the mismatch that each leads to.
 
-        Position after position, the other ones held at their best guess, until nothing changes: the attacker knows that
-        only rows of the table were looked up, which descent on embeddings does not.
+        Position after position, the other ones held at their best guess: the attacker knows that only rows of the table
+        were looked up, which descent on embeddings does not. As that may end where no single change helps, it starts
+        again from the second best guesses and so on, until none of the samples gains by it.
         """
+        best = self._swept(order, sweeps, "start0", scene.part(0, 1 / starts))
+        fit = self._fit(best)
+        for start in range(1, starts):
+            turned = [g.roll(-start, -1) for g in order]
+            found = self._swept(turned, sweeps, f"start{start}", scene.part(start / starts, 1 / starts))
+            better = self._fit(found) < (1 - GAIN) * fit
+            if not better.any():
+                break
+            best = [torch.where(better[:, None, None], a, b) for a, b in zip(found, best, strict=True)]
+            fit = self._fit(best)
+        return best
+
+    def _swept(self, order: list[Tensor], sweeps: int, name: str, scene: Scene) -> list[Tensor]:
+        """All positions, one after the other, so many times or until nothing changes."""
         places = [(which, p) for which, guesses in enumerate(order) for p in range(guesses.shape[1])]
         for sweep in range(sweeps):
             before = order
             for number, (which, position) in enumerate(places):
-                made = scene.kept(f"sweep{sweep}-{number}", partial(self._sorted, order, which, position))
+                made = scene.kept(f"{name}-sweep{sweep}-{number}", partial(self._sorted, order, which, position))
                 order = made["order"]
                 scene.tick((sweep + (number + 1) / len(places)) / sweeps)
             if all(torch.equal(a, b) for a, b in zip(before, order, strict=True)):
@@ -92,11 +110,15 @@ class Guesses:
         for candidate in tried.T:
             rows = [g[..., 0].clone() for g in order]
             rows[which][:, position] = candidate
-            errors.append(self.misfit(rows))
+            errors.append(self._misfit(rows))
         after[which][:, position] = tried.gather(1, torch.stack(errors, 1).argsort(dim=1, stable=True))
         return {"order": after}
 
-    def misfit(self, rows: Sequence[Tensor]) -> Tensor:
+    def _fit(self, order: Sequence[Tensor]) -> Tensor:
+        """`[n]` mismatch of the best guesses."""
+        return self._misfit([g[..., 0] for g in order])
+
+    def _misfit(self, rows: Sequence[Tensor]) -> Tensor:
         """`[n]` mismatch of one id `[n, positions]` for each place."""
         found = []
         for some in torch.split(torch.arange(len(rows[0])), ROWS):

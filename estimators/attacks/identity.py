@@ -28,6 +28,9 @@ BUDGETS = {"quick": Descent(300, 0.1), "strong": Descent(3000, 0.05)}
 GUESSES, FEWEST_CANDIDATES = 5, 8
 """Kept; and tried out at each position, more where that costs no more passes than the descent did."""
 
+DEARER, MOST_STARTS = 4, 8
+"""Passes of all trials over those of the descent, at most; and how many times they start anew."""
+
 SWEEPS = 2
 MOST_POSITIONS = 64
 """Of ids in a sample, for which guesses are tried out one by one."""
@@ -72,16 +75,17 @@ class Identity:
         start = torch.cat([look.table.mean(0).expand(s).reshape(-1) for look, s in zip(found, shapes, strict=True)])
         guesses = Guesses(joined, [look.table for look in found], scene.sent)
         if _solvable(joined, scene, start):
-            return _recovered(guesses.near(least_squares(joined, scene.sent, start), GUESSES), "by least squares")
+            x, how = least_squares(joined, scene.sent, start), "by least squares"
+        else:
+            x, how = self._matched(joined, scene.part(0, 0.5), start), "by feature matching"
         positions = sum(torch.Size(s[:-1]).numel() for s in shapes)
         if positions > MOST_POSITIONS:
-            x = self._matched(joined, scene, start)
-            return _recovered(guesses.near_or_alike(x, GUESSES), "by feature matching")
-        x = self._matched(joined, scene.part(0, 0.5), start)
+            return _recovered(guesses.near_or_alike(x, GUESSES), how)
         passes = 3 * self.budgets[scene.strong].steps // (SWEEPS * positions)
         order = guesses.near_or_alike(x, max(FEWEST_CANDIDATES, passes))
-        order = guesses.tried_out(order, SWEEPS, scene.part(0.5, 0.5))
-        return _recovered(order, "by feature matching, guesses tried out in turn")
+        starts = DEARER * passes // max(g.shape[-1] for g in order)
+        order = guesses.tried_out(order, SWEEPS, min(MOST_STARTS, max(1, starts)), scene.part(0.5, 0.5))
+        return _recovered(order, f"{how}, guesses tried out in turn")
 
     def _behind(self, scene: Scene, found: Sequence[Lookup]) -> nn.Module:
         scene.edge()  # only who knows the edge half may take it apart

@@ -11,7 +11,7 @@ import torch
 from test_attack_contract import Pair
 from torch import Tensor, nn
 
-from advisor.defenses import Defense, GaussianNoise
+from advisor.defenses import Defense, GaussianNoise, NoDefense
 from advisor.errors import AdvisorError
 from advisor.estimators.attacking import attack
 from advisor.estimators.attacks import completion, divided, guesses, shadow
@@ -226,6 +226,24 @@ def test_users_and_items_are_identified_behind_an_invertible_layer(cut: str) -> 
     assert bare.top1.value == bare.top5.value == 1
     assert torch.equal(bare.reconstructions[:, :, 0], torch.stack(pair, 1))
     assert drowned.top1.value < 0.2 < 0.4 > drowned.top5.value - 0.1
+
+
+@pytest.mark.parametrize(("cut", "sigma"), [("mix", 0.0), ("mix", 0.3), ("relu", 0.3)])
+def test_users_and_items_are_those_of_most_likelihood(cut: str, sigma: float) -> None:
+    """Of all pairs, the one whose tensor is nearest to what was received; so many samples are told apart by nobody."""
+    torch.manual_seed(7)  # not that of the noise
+    model = Pair().eval()
+    pair = (torch.randint(30, (60,)), torch.randint(20, (60,)))
+    graph, defense = trace(model, (pair[0][:2], pair[1][:2])), GaussianNoise(sigma) if sigma else NoDefense()
+    found = attack(graph, cut, pair, name="ids", defense=defense)
+    channel = Channel(graph, graph.cut(cut).index, defense)
+    (sent,) = channel.send(pair, 0)
+    every = torch.cartesian_prod(torch.arange(30), torch.arange(20))
+    (tensors,) = channel.clean((every[:, 0].contiguous(), every[:, 1].contiguous()))
+    likeliest = every[torch.cdist(sent, tensors.detach()).argmin(1)]
+    exhaustive = float((likeliest == torch.stack(pair, 1)).float().mean())
+    assert found.top1.value >= exhaustive - 0.05
+    assert exhaustive > 0.5
 
 
 def test_nearest_rows_are_those_of_a_slow_search() -> None:
