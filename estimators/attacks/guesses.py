@@ -55,22 +55,20 @@ class Guesses:
     tables: Sequence[Tensor]
     sent: Sequence[Tensor]
 
-    def near(self, x: Tensor, count: int) -> list[Tensor]:
-        """The rows nearest to embeddings `[n, sum]`, at most so many."""
-        return [nearest(e, table, count) for e, table in zip(self.joined.apart(x), self.tables, strict=True)]
-
     def near_or_alike(self, x: Tensor, count: int) -> list[Tensor]:
-        """Rows near embeddings `[n, sum]` and rows alike in direction; those first that fit a sample better as a whole.
+        """At most `count` rows near embeddings `[n, sum]` or alike in direction; first those that fit a sample better.
 
         Embeddings of another length or mean may lead to the same tensor, where a normalisation follows: descent then
         ends far from the row that was looked up, in its direction.
         """
-        near, pairs = self.near(x, count), zip(self.joined.apart(x), self.tables, strict=True)
+        pairs = list(zip(self.joined.apart(x), self.tables, strict=True))
+        near = [nearest(e, table, count) for e, table in pairs]
         alike = [nearest(directions(e), directions(table), count) for e, table in pairs]
-        fits = [self._fit(near), self._fit(alike)]
-        first = (fits[0] <= fits[1])[:, None, None]
-        sorted_ = [(torch.where(first, a, b), torch.where(first, b, a)) for a, b in zip(near, alike, strict=True)]
-        return [merged(a, b, len(table)) for (a, b), table in zip(sorted_, self.tables, strict=True)]
+        better = (self._misfit_of_best(near) <= self._misfit_of_best(alike))[:, None, None]
+        return [
+            merged(torch.where(better, a, b), torch.where(better, b, a), len(table))
+            for a, b, table in zip(near, alike, self.tables, strict=True)
+        ]
 
     def tried_out(self, order: list[Tensor], sweeps: int, starts: int, scene: Scene) -> list[Tensor]:
         """The guesses in another order: by the mismatch that each leads to.
@@ -80,15 +78,15 @@ class Guesses:
         again from the second best guesses and so on, until none of the samples gains by it.
         """
         best = self._swept(order, sweeps, "start0", scene.part(0, 1 / starts))
-        fit = self._fit(best)
+        least = self._misfit_of_best(best)
         for start in range(1, starts):
             turned = [g.roll(-start, -1) for g in order]
             found = self._swept(turned, sweeps, f"start{start}", scene.part(start / starts, 1 / starts))
-            better = self._fit(found) < (1 - GAIN) * fit
+            better = self._misfit_of_best(found) < (1 - GAIN) * least
             if not better.any():
                 break
             best = [torch.where(better[:, None, None], a, b) for a, b in zip(found, best, strict=True)]
-            fit = self._fit(best)
+            least = self._misfit_of_best(best)
         return best
 
     def _swept(self, order: list[Tensor], sweeps: int, name: str, scene: Scene) -> list[Tensor]:
@@ -114,7 +112,7 @@ class Guesses:
         after[which][:, position] = tried.gather(1, torch.stack(errors, 1).argsort(dim=1, stable=True))
         return {"order": after}
 
-    def _fit(self, order: Sequence[Tensor]) -> Tensor:
+    def _misfit_of_best(self, order: Sequence[Tensor]) -> Tensor:
         """`[n]` mismatch of the best guesses."""
         return self._misfit([g[..., 0] for g in order])
 
