@@ -15,7 +15,7 @@ from advisor.plans import Budgets, Plan
 
 VERIFY_ATTEMPTS = 5
 ALSO_VERIFIED = 2
-MOST = VERIFY_ATTEMPTS + ALSO_VERIFIED + 1
+MOST_ATTACKS = VERIFY_ATTEMPTS + ALSO_VERIFIED + 1
 """Attacks in all: the last one is on labels."""
 
 MORE_NOISE = 1.35
@@ -47,7 +47,9 @@ def verified_plans(
                 part = _part(tell, number, plan)
                 plans[plans.index(plan)] = _attacked(run, pricer, plan, budgets, limits, budget, part)
             if best is not None:
-                plans[plans.index(best)] = _labels_attacked(run, pricer, best, budget, _part(tell, MOST - 1, best))
+                plans[plans.index(best)] = _labels_attacked(
+                    run, pricer, best, budget, _part(tell, MOST_ATTACKS - 1, best)
+                )
     except KeyboardInterrupt:
         return plans, choose(plans, limits), "verify"
     return plans, choose(plans, limits), ""
@@ -55,8 +57,8 @@ def verified_plans(
 
 def _part(tell: Callable[[float, str], None], number: int, plan: Plan) -> Callable[[float], None]:
     """Progress of one attack of those that may be run."""
-    tell(number / MOST, str(plan))
-    return lambda share: tell((number + share) / MOST, str(plan))
+    tell(number / MOST_ATTACKS, str(plan))
+    return lambda share: tell((number + share) / MOST_ATTACKS, str(plan))
 
 
 def _attacked(

@@ -45,13 +45,12 @@ class DeepImagePrior:
         practised = len(own) / (len(own) + len(scene))
         practice = Matched(scene.part(0, practised), "practice", scene.query(own.inputs))
         trial = practice.descend(how, lambda: float(mse(practice.pictures(), own.inputs[0]).mean()))
-        stop = min(trial.taken, trial.every * (1 + trial.curve.index(min(trial.curve))))
         found, rest = [], scene.part(practised, 1 - practised)
         for some, part in rest.batches(len(scene), rows_at_once(scene)):
             attacked = Matched(part, f"private-{some.start}", tuple(z[some] for z in scene.sent))
-            attacked.descend(how, pace=(trial.turn, stop))
+            attacked.descend(how, pace=(trial.turn, trial.best))
             found.append(attacked.pictures())
-        notes = (f"practised on {own.what}; stopped after {stop} of {how.steps} steps",)
+        notes = (f"practised on {own.what}; stopped after {trial.best} of {how.steps} steps",)
         return Recovered(scene.shrink((torch.cat(found),)), notes=notes)
 
 

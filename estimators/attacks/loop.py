@@ -71,6 +71,11 @@ class Loop:
         left = _tail(self.turn, self.steps) - self.turn
         return self.turn + (self.taken - self.turn) * (self.steps - self.turn) / left
 
+    @property
+    def best(self) -> int:
+        """How many steps had been taken at the look of least error."""
+        return min(self.taken, self.every * (1 + self.curve.index(min(self.curve))))
+
     def run(
         self, step: Callable[[float], Tensor], error: Callable[[], float] | None = None, enough: float = 0.0
     ) -> None:  # fmt: skip

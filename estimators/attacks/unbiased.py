@@ -27,7 +27,7 @@ RANK = 1e-7
 
 TOLERANCE = 1e-4
 ROWS = 4
-"""Samples that are inverted between two looks at the clock."""
+"""Samples that are inverted before what was found is kept."""
 
 
 @dataclass(frozen=True)

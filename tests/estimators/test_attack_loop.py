@@ -88,7 +88,10 @@ def test_an_error_of_ones_own_is_the_curve_and_ends_it_where_it_is_enough() -> N
     loop, errors = Loop(160, []), iter([3.0, 2.0, 0.5, 0.4])
     loop.run(lambda at: torch.tensor(1.0), lambda: next(errors), enough=0.5)
     assert loop.curve == [3.0, 2.0, 0.5]
-    assert loop.taken == loop.end == 30
+    assert loop.taken == loop.end == loop.best == 30
+    rising, errors = Loop(25, []), iter([3.0, 1.0, *([2.0] * 23)])
+    rising.run(falling, lambda: next(errors))
+    assert rising.best == 2
 
 
 def test_another_pace_is_kept_whatever_the_curve() -> None:
