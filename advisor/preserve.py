@@ -43,17 +43,6 @@ def plain_attention() -> Iterator[None]:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Small operations on one core: on two, threads waiting for each other made the estimators five times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextmanager
 def math_attention() -> Iterator[None]:
     """Scaled dot-product attention by its formula: the fused kernels have no forward-mode derivative."""
     from torch.nn.attention import SDPBackend, sdpa_kernel

@@ -20,7 +20,8 @@ from advisor.derivatives.tangents import TangentEnergy
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Source
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found, one_thread, plain_attention
+from advisor.preserve import left_as_found, plain_attention
+from advisor.threads import one_thread
 from advisor.value_range import ValueRange
 
 Progress = Callable[[float, str], None]

@@ -24,8 +24,9 @@ from advisor.estimators.inversion.alignment import BUDGETS
 from advisor.estimators.scoring import AttackResult, reidentification, score_ids, score_inputs, score_labels
 from advisor.estimators.study import pixels_of, values_of
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found, one_thread
+from advisor.preserve import left_as_found
 from advisor.sweep import NotMeasurableError
+from advisor.threads import one_thread
 
 __all__ = ["ATTACKS", "AttackResult", "attack", "attack_cuts", "defended"]
 

@@ -19,8 +19,8 @@ from advisor.estimators.inversion.layouts import Layout, arrange
 from advisor.estimators.inversion.training import Budget, Tick, recover, train_all
 from advisor.estimators.ratios import ratio_of_means
 from advisor.graph import PartitionGraph
-from advisor.preserve import one_thread
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
+from advisor.threads import one_thread
 
 QUICK = Budget(
     width=24, depth=1, steps=240, epochs=40, batch=48, rate=0.05, checks=16, patience=6, settled=0.08, fast=True,
@@ -28,7 +28,7 @@ QUICK = Budget(
 )  # fmt: skip
 STRONG = Budget(
     width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=120, patience=2, settled=0.01,
-    flat=0.01, fast=True, auxiliary=8000, held_out=1000, seed=0,
+    flat=0.01, fast=True, parts=2, auxiliary=8000, held_out=1000, seed=0,
 )  # fmt: skip
 """The strong attack: the one that `score` predicts and `--verify strong` runs."""
 BUDGETS = {"quick": QUICK, "strong": STRONG}

@@ -64,8 +64,8 @@ class Decoder(Protocol):
     def left(self, index: Tensor) -> tuple[Tensor, float]:
         """What the linear part leaves for the network to correct, and the mean square per pixel out of its reach."""
 
-    def picture(self, index: Tensor, correction: Tensor) -> Tensor:
-        """Reconstructions `[len(index), ...]` from the linear part and a correction."""
+    def picture(self, index: Tensor, correction: Tensor | None = None) -> Tensor:
+        """Reconstructions `[len(index), ...]`, unclipped, by the linear part and a correction, where one is given."""
 
 
 def standardised(features: Tensor, train: Tensor) -> Features:
@@ -125,9 +125,10 @@ class MapDecoder:
         """`[len(index), channels·factor², h, w]`; everything is in the network's reach."""
         return self.goal[index] - self._linear(index), 0.0
 
-    def picture(self, index: Tensor, correction: Tensor) -> Tensor:
+    def picture(self, index: Tensor, correction: Tensor | None = None) -> Tensor:
         """Reconstructions, unclipped."""
-        return self.mean + F.pixel_shuffle(self._linear(index) + correction, self.factor)
+        found = self._linear(index)
+        return self.mean + F.pixel_shuffle(found if correction is None else found + correction, self.factor)
 
     def _linear(self, index: Tensor) -> Tensor:
         padding = self.kernel // 2
@@ -183,9 +184,10 @@ class VectorDecoder:
         outside = (residual.square().sum() - inside.square().sum()) / residual.numel()
         return inside, max(0.0, float(outside))
 
-    def picture(self, index: Tensor, correction: Tensor) -> Tensor:
+    def picture(self, index: Tensor, correction: Tensor | None = None) -> Tensor:
         """Reconstructions, unclipped."""
-        found: Tensor = self.mean + self.lifted[index] @ self.weight + correction @ self.basis.T
+        found: Tensor = self.mean + self.lifted[index] @ self.weight
+        found = found if correction is None else found + correction @ self.basis.T
         return found.reshape(-1, *self.shape)
 
 

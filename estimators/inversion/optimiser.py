@@ -6,13 +6,14 @@ On inversion networks it reaches AdamW's error in about half the steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from advisor.estimators.inversion.precision import multiplies_bfloat16
+from advisor.threads import Spread
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ADAM_RATE = 0.1  # of the matrices' rate, for biases: one rate is then enough to set
@@ -25,22 +26,21 @@ class Muon(torch.optim.Optimizer):
         parameters: of two or more dimensions.
         lr: learning rate; an update has spectral norm of about `lr`, times √(rows/columns) of a tall matrix.
         momentum: of the gradient's moving sum.
-        fast: orthogonalise in bfloat16 where the processor has it, as the author does.
+        spread: how the updates of all matrices are gone through.
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, fast: bool = False
+        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, spread: Spread = map
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
-        self.turned = orthogonalised_fast if fast and multiplies_bfloat16() else orthogonalised
+        self.spread = spread
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update from the gradients in place."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group["lr"], group["momentum"])
+            moving = [p for p in group["params"] if p.grad is not None]
+            list(self.spread(partial(self._update, rate=group["lr"], momentum=group["momentum"]), moving))
 
     def _update(self, parameter: Tensor, rate: float, momentum: float) -> None:
         gradient = parameter.grad
@@ -49,7 +49,7 @@ class Muon(torch.optim.Optimizer):
         if "sum" not in state:
             state["sum"] = torch.zeros_like(parameter)
         running = state["sum"].mul_(momentum).add_(gradient)
-        direction = self.turned((gradient + momentum * running).flatten(1))
+        direction = orthogonalised((gradient + momentum * running).flatten(1))
         rows, columns = direction.shape
         parameter.add_(direction.view_as(parameter), alpha=-rate * math.sqrt(max(1.0, rows / columns)))
 
@@ -69,29 +69,13 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     x = x.T if tall else x
     # All iterates are polynomials of the Gram matrix times x: iterate in its smaller space.
     gram, eye = x @ x.T, torch.eye(x.shape[0])
-    whole = eye
-    for _ in range(steps):
+    whole = factor = a * eye + b * gram + c * gram @ gram
+    for _ in range(steps - 1):
+        gram = factor @ gram @ factor
         factor = a * eye + b * gram + c * gram @ gram
-        whole, gram = factor @ whole, factor @ gram @ factor
+        whole = factor @ whole
     x = whole @ x
     return x.T if tall else x
-
-
-def orthogonalised_fast(matrix: Tensor, steps: int = 5) -> Tensor:
-    """As `orthogonalised`, in bfloat16: on the matrix itself, as polynomials of a rounded Gram matrix do not converge.
-
-    Args:
-        matrix: `[rows, columns]`.
-        steps: of the iteration.
-    """
-    a, b, c = NEWTON_SCHULZ
-    x: Tensor = (matrix / (torch.linalg.matrix_norm(matrix) + 1e-12)).bfloat16()
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).float()
 
 
 class OneCycle:
@@ -102,26 +86,39 @@ class OneCycle:
         rate: peak learning rate of the matrices.
         steps: in all.
         rise: share of them in which the rate rises.
-        fast: see `Muon`.
+        spread: how matrices, and parts of a batch, are gone through.
     """
 
-    def __init__(self, network: nn.Module, rate: float, steps: int, rise: float = 0.2, fast: bool = False) -> None:
+    def __init__(self, network: nn.Module, rate: float, steps: int, rise: float = 0.2, spread: Spread = map) -> None:
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         matrices = [p for p in self.parameters if p.dim() in (2, 4)]
         others = [p for p in self.parameters if p.dim() not in (2, 4)]
-        self.optimisers = [Muon(matrices, rate, fast=fast), torch.optim.Adam(others, ADAM_RATE * rate)]
-        self.peaks = [rate, ADAM_RATE * rate]
+        self.optimisers = [Muon(matrices, rate, spread=spread), torch.optim.Adam(others, ADAM_RATE * rate)]
+        self.peaks, self.spread = [rate, ADAM_RATE * rate], spread
         self.steps, self.rise, self.taken = steps, max(1.0, rise * steps), 0
 
     def step(self, loss: Tensor, at: float | None = None) -> None:
         """Differentiate the loss and update; `at`: how many steps of the cycle lie behind, where not those taken."""
+        self._follow(torch.autograd.grad(loss, self.parameters, allow_unused=True), at)
+
+    def step_in_parts(self, loss_of: Callable[[Tensor], Tensor], batch: Tensor, parts: int) -> None:
+        """The step that `loss_of(batch)` asks for, a mean over samples; parts of the batch are differentiated apart."""
+
+        def gradients(part: Tensor) -> tuple[Tensor, ...]:
+            with torch.enable_grad():
+                loss = loss_of(part) * (len(part) / len(batch))
+            return torch.autograd.grad(loss, self.parameters)
+
+        each = zip(*self.spread(gradients, batch.chunk(parts)), strict=True)
+        self._follow([sum(of[1:], of[0]) for of in each])
+
+    def _follow(self, gradients: Sequence[Tensor | None], at: float | None = None) -> None:
         share = self._share(self.taken if at is None else at)
-        for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
-            optimiser.zero_grad(set_to_none=True)
-            optimiser.param_groups[0]["lr"] = peak * share
-        loss.backward()  # type: ignore[no-untyped-call]
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for optimiser in self.optimisers:
+        for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
+            optimiser.param_groups[0]["lr"] = peak * share
             optimiser.step()
         self.taken += 1
 
@@ -143,12 +140,13 @@ class Plateau(OneCycle):
         rate: learning rate of the matrices.
         steps: in all, at most.
         tail: length of the fall, as a share of the steps before it.
+        spread: see `OneCycle`.
     """
 
     RISE = 60
 
-    def __init__(self, network: nn.Module, rate: float, steps: int, tail: float = 0.4) -> None:
-        super().__init__(network, rate, steps, fast=True)
+    def __init__(self, network: nn.Module, rate: float, steps: int, tail: float = 0.4, spread: Spread = map) -> None:
+        super().__init__(network, rate, steps, spread=spread)
         self.tail = tail
         self.turn = math.ceil(steps / (1 + tail))
 

@@ -36,5 +36,5 @@ class Fast(nn.Module):
         if not self.fast:
             return self.network(x)  # type: ignore[no-any-return]
         x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16(), cache_enabled=False):
             return self.network(x).float()  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ from advisor.estimators.inversion.optimiser import OneCycle, Plateau
 from advisor.estimators.inversion.precision import Fast
 from advisor.estimators.inversion.standard import Features
 from advisor.sweep import NotMeasurableError
+from advisor.threads import Spread, side_by_side
 
 Tick = Callable[[float], None]
 
@@ -44,6 +45,7 @@ class Budget:
             `patience` checks gained less, and then falls: how long training takes follows the cut; checks are then
             `steps / checks` apart, however few samples there are. None: one cycle.
         fast: products in bfloat16 where the processor has it.
+        parts: in which a batch of maps is worked on side by side; gradients add up in their order.
         auxiliary, held_out: samples that the attack takes at most to learn from and to be scored on; None for all.
         seed: that the attack is run with where it stands for a predicted one.
         mirrored: whether images are also learnt from in the mirror, where they look alike in it: an attacker may send
@@ -61,6 +63,7 @@ class Budget:
     settled: float
     flat: float | None = None
     fast: bool = False
+    parts: int = 1
     auxiliary: int | None = None
     held_out: int | None = None
     seed: int = 0
@@ -89,10 +92,14 @@ class Trained:
 
     def recover(self, index: Tensor) -> Tensor:
         """Its reconstructions `[len(index), ...]`, unclipped."""
-        decoder, parts = self.decoder, torch.split(index, _CHUNK)
-        with torch.no_grad():
-            found = [decoder.picture(i, self.scale * decoder.network(decoder.features[i])) for i in parts]
-        return torch.cat(found)
+        if self.scale == 0:
+            return self.decoder.picture(index)
+        with torch.no_grad(), side_by_side() as spread:
+            return torch.cat(list(spread(self._corrected, torch.split(index, _CHUNK))))
+
+    def _corrected(self, index: Tensor) -> Tensor:
+        decoder = self.decoder
+        return decoder.picture(index, self.scale * decoder.network(decoder.features[index]))
 
 
 def recover(blend: list[Trained], index: Tensor) -> Tensor:
@@ -170,18 +177,22 @@ def _descend(
     """One training; leaves the network in its best state on `check`, the zero start included."""
     network, features = Fast(decoder.network, budget.fast), decoder.features
     most = min(budget.steps, budget.epochs * math.ceil(len(fit) / budget.batch))
-    cycle = OneCycle(network, budget.rate, most) if budget.flat is None else Plateau(network, budget.rate, most)
-    batches = Batches(len(fit), budget.batch)
     every = math.ceil((most if budget.flat is None else budget.steps) / budget.checks)
-    run = Descent(network, cycle, batches, file, budget.patience, budget.flat)
-    while cycle.taken < cycle.steps and not run.flat and run.best > enough:
-        for _ in range(min(every, cycle.steps - cycle.taken)):
-            batch = batches.next()
-            with torch.enable_grad():
-                cycle.step(F.mse_loss(network(features[fit[batch]]), goals[0][batch]))
-        run.checked(_error(network, features, check, goals[1]))
-        if tick:
-            tick(min(1.0, cycle.taken / cycle.steps))
+    parts = budget.parts if goals[0].dim() == 4 else 1
+
+    def loss(batch: Tensor) -> Tensor:
+        return F.mse_loss(network(features[fit[batch]]), goals[0][batch])
+
+    with side_by_side() as spread:
+        kind = OneCycle if budget.flat is None else Plateau
+        cycle, batches = kind(network, budget.rate, most, spread=spread), Batches(len(fit), budget.batch)
+        run = Descent(network, cycle, batches, file, budget.patience, budget.flat)
+        while cycle.taken < cycle.steps and not run.flat and run.best > enough:
+            for _ in range(min(every, cycle.steps - cycle.taken)):
+                cycle.step_in_parts(loss, batches.next(), parts)
+            run.checked(_error(network, features, check, goals[1], spread))
+            if tick:
+                tick(min(1.0, cycle.taken / cycle.steps))
     network.load_state_dict(run.state)
     return run
 
@@ -192,10 +203,12 @@ def _reason(run: Descent, enough: float) -> str:
     return "flat" if run.flat or run.turned else "all steps taken"
 
 
-def _error(network: nn.Module, features: Features, index: Tensor, goal: Tensor) -> float:
-    parts = zip(torch.split(index, _CHUNK), torch.split(goal, _CHUNK), strict=True)
+def _error(network: nn.Module, features: Features, index: Tensor, goal: Tensor, spread: Spread) -> float:
+    def squared(part: Tensor, wanted: Tensor) -> float:
+        return float((network(features[part]) - wanted).square().sum())
+
     with torch.no_grad():
-        error = sum(float((network(features[i]) - g).square().sum()) for i, g in parts) / goal.numel()
+        error = sum(spread(squared, torch.split(index, _CHUNK), torch.split(goal, _CHUNK))) / goal.numel()
     if not math.isfinite(error):
         raise NotMeasurableError("the inversion network diverged: this says nothing about privacy")
     return error

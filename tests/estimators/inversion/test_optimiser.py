@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from advisor.estimators.inversion.optimiser import Muon, OneCycle, Plateau, orthogonalised, orthogonalised_fast
+from advisor.estimators.inversion.optimiser import Muon, OneCycle, Plateau, orthogonalised
 from tests.estimators.views import normal
 
 
@@ -99,12 +99,23 @@ def test_a_plateau_rises_holds_and_falls_to_zero_whenever_it_is_told_to() -> Non
     assert early[-1] < 0.2 / 39
 
 
-@pytest.mark.parametrize("shape", [(12, 12), (8, 40), (40, 8)])
-def test_the_fast_iteration_keeps_singular_vectors_and_levels_values(shape: tuple[int, int]) -> None:
-    matrix = normal(*shape).float()
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    turned = left.T @ orthogonalised_fast(matrix) @ right.T
-    levelled = turned.diagonal()[values > 0.05 * values.max()]
-    assert float((turned - torch.diag(turned.diagonal())).abs().max()) < 0.06
-    assert 0.6 < float(levelled.min()) <= float(levelled.max()) < 1.3
-    assert orthogonalised_fast(matrix).dtype == torch.float32
+def test_a_step_in_parts_is_the_step_of_the_batch() -> None:
+    """Parts of 6, 6 and 5 samples: weighted alike, they would give another."""
+    x, goal = normal(20, 4).float(), normal(20, 3, seed=1).float()
+    batch = torch.arange(2, 19)
+    whole, parted = nn.Linear(4, 3), nn.Linear(4, 3)
+    parted.load_state_dict(whole.state_dict())
+    OneCycle(whole, rate=0.2, steps=50).step((whole(x[batch]) - goal[batch]).square().mean())
+    seen = []
+
+    def loss(part: torch.Tensor) -> torch.Tensor:
+        seen.append(len(part))
+        return (parted(x[part]) - goal[part]).square().mean()
+
+    OneCycle(parted, rate=0.2, steps=50).step_in_parts(loss, batch, 3)
+    assert seen == [6, 6, 5]
+    for one, other in zip(whole.parameters(), parted.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.allclose(one.grad, other.grad, rtol=1e-4)
+        assert torch.allclose(one, other, rtol=1e-4)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,8 +37,8 @@ class Toy:
     def left(self, index: Tensor) -> tuple[Tensor, float]:
         return self.goal[index] - self.linear[index], 0.0
 
-    def picture(self, index: Tensor, correction: Tensor) -> Tensor:
-        return self.linear[index] + correction
+    def picture(self, index: Tensor, correction: Tensor | None = None) -> Tensor:
+        return self.linear[index] if correction is None else self.linear[index] + correction
 
 
 def made(*toys: Toy) -> list[Callable[[], Toy]]:
@@ -183,3 +183,41 @@ def test_a_killed_training_goes_on_through_its_fall(kill: int, tmp_path: Path) -
     again = run(tmp_path / "state.pt")
     assert (again.nmse, again.steps, again.stopped) == (whole.nmse, whole.steps, whole.stopped)
     assert torch.equal(again.recover(CHECK), whole.recover(CHECK))
+
+
+class ToyMap(Toy):
+    """A toy whose goal is a map."""
+
+    def __init__(self, goal: Tensor, features: Tensor, linear: Tensor | None = None) -> None:
+        super().__init__(goal, features, linear)
+        self.network = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.GELU(), nn.Conv2d(8, 3, 1))
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def trained_map(parts: int) -> Trained:
+    z = normal(100, 4, 6, 6).float()
+    torch.manual_seed(0)
+    return train(ToyMap(z[:, :3].roll(1, -1), z), FIT, CHECK, replace(HOLD, steps=200, batch=17, parts=parts))
+
+
+def test_cores_change_no_bit_of_a_network_learnt_in_parts(threads: Callable[[int], None]) -> None:
+    threads(1)
+    alone = trained_map(parts=3)
+    threads(3)
+    together = trained_map(parts=3)
+    assert alone.nmse == together.nmse
+    assert torch.equal(alone.recover(CHECK), together.recover(CHECK))
+
+
+def test_where_the_linear_part_settles_it_the_network_is_not_asked() -> None:
+    z = normal(100, 4).float()
+    toy = Toy(z, z, z)
+    trained = train(toy, FIT, CHECK, BUDGET)
+    toy.network = nn.Linear(1, 1)  # would fail
+    assert torch.equal(trained.recover(CHECK), z[CHECK])
