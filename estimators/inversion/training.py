@@ -21,7 +21,10 @@ from advisor.threads import Spread, side_by_side
 
 Tick = Callable[[float], None]
 
-_CHUNK = 256
+_CHUNK = 64
+
+CURVE = 512
+"""Samples held back that a network is tried on, at most: its error is compared with its own on the same ones."""
 
 UNLIKE = 1.25
 """Error on further samples, over that on samples held back, from which on they are of another kind: photographs in the
@@ -75,7 +78,8 @@ class Trained:
     """A trained decoder.
 
     Attributes:
-        decoder: with its network in its best state.
+        decoder: what it was made of.
+        network: in its best state, as it was trained.
         scale: of the network's output: the root mean square of what the linear part leaves on held-back samples.
         nmse: on held-back samples.
         steps: of the optimiser that were taken.
@@ -84,6 +88,7 @@ class Trained:
     """
 
     decoder: Decoder
+    network: nn.Module
     scale: float
     nmse: float
     steps: int = 0
@@ -99,7 +104,7 @@ class Trained:
 
     def _corrected(self, index: Tensor) -> Tensor:
         decoder = self.decoder
-        return decoder.picture(index, self.scale * decoder.network(decoder.features[index]))
+        return decoder.picture(index, self.scale * self.network(decoder.features[index]))
 
 
 def recover(blend: list[Trained], index: Tensor) -> Tensor:
@@ -151,18 +156,20 @@ def train(
 ) -> Trained:  # fmt: skip
     """Solve the linear part, then train the network on what it leaves, unless that settles the question."""
     decoder.solve(fit, check)
+    check, network = check[:CURVE], Fast(decoder.network, budget.fast)
     left, outside = decoder.left(check)
     goal = decoder.goal[check]
     energy, ceiling, beyond = float(left.square().sum()), float(goal.square().sum()), outside * goal.numel()
     if energy <= 0 or energy + beyond <= budget.settled * ceiling:
-        return Trained(decoder, 0.0, (energy + beyond) / ceiling if ceiling > 0 else 0.0)
+        return Trained(decoder, network, 0.0, (energy + beyond) / ceiling if ceiling > 0 else 0.0)
     scale = math.sqrt(energy / left.numel())
     enough = (budget.settled * ceiling - beyond) / energy
     if more is not None and _alike(decoder, more, energy / left.numel()):
         fit = torch.cat([fit, more])
-    run = _descend(decoder, fit, check, (decoder.left(fit)[0] / scale, left / scale), enough, budget, tick, file)
+    goals = decoder.left(fit)[0] / scale, left / scale
+    run = _descend(network, decoder.features, fit, check, goals, enough, budget, tick, file)
     nmse = (run.best * energy + beyond) / ceiling if ceiling > 0 else math.inf
-    return Trained(decoder, scale, nmse, run.cycle.taken, _reason(run, enough))
+    return Trained(decoder, network, scale, nmse, run.cycle.taken, _reason(run, enough))
 
 
 def _alike(decoder: Decoder, more: Tensor, error: float) -> bool:
@@ -171,11 +178,10 @@ def _alike(decoder: Decoder, more: Tensor, error: float) -> bool:
 
 
 def _descend(
-    decoder: Decoder, fit: Tensor, check: Tensor, goals: tuple[Tensor, Tensor], enough: float, budget: Budget,
-    tick: Tick | None, file: Path | None,
+    network: nn.Module, features: Features, fit: Tensor, check: Tensor, goals: tuple[Tensor, Tensor], enough: float,
+    budget: Budget, tick: Tick | None, file: Path | None,
 ) -> Descent:  # fmt: skip
     """One training; leaves the network in its best state on `check`, the zero start included."""
-    network, features = Fast(decoder.network, budget.fast), decoder.features
     most = min(budget.steps, budget.epochs * math.ceil(len(fit) / budget.batch))
     every = math.ceil((most if budget.flat is None else budget.steps) / budget.checks)
     parts = budget.parts if goals[0].dim() == 4 else 1

@@ -217,7 +217,5 @@ def test_cores_change_no_bit_of_a_network_learnt_in_parts(threads: Callable[[int
 
 def test_where_the_linear_part_settles_it_the_network_is_not_asked() -> None:
     z = normal(100, 4).float()
-    toy = Toy(z, z, z)
-    trained = train(toy, FIT, CHECK, BUDGET)
-    toy.network = nn.Linear(1, 1)  # would fail
+    trained = replace(train(Toy(z, z, z), FIT, CHECK, BUDGET), network=nn.Linear(1, 1))  # would fail
     assert torch.equal(trained.recover(CHECK), z[CHECK])
