@@ -8,8 +8,9 @@ second start goes on where the first was stopped. Targets on two cores: all cuts
 stage in 5.
 
 What arithmetic allows (`limit_s`): multiply-adds of the inversion network on one image × 3 for training × samples × the
-passes over them that were taken, over the rate of this machine's own convolutions of that shape, measured beside it
-(`gflops`, of one core), and over the cores. Where the linear part settles the question it is zero.
+passes over them that were taken, over the rate of this machine's own convolutions of that shape, measured beside it on
+one core (`gflops`), and over the cores. Where the linear part settles the question it is zero. `cpu_s` are the seconds
+of all cores.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ sys.path.insert(0, str(Path(__file__).parent / "papers"))
 from common import cifar, resnet20
 
 AUXILIARY, PRIVATE = 8000, 1000
-FIELDS = ("cut", "elements", "nmse", "stderr", "psnr_db", "ssim", "steps", "stopped", "seconds", "limit_s", "gflops")
+FIELDS = (
+    "cut", "elements", "nmse", "stderr", "psnr_db", "ssim", "steps", "stopped", "seconds", "cpu_s", "limit_s", "gflops",
+)  # fmt: skip
 TARGET_ALL, TARGET_CUT = 2400.0, 300.0
 
 
@@ -62,10 +65,10 @@ def main() -> int:
 def attacked(graph: PartitionGraph, names: list[str], out: Path, auxiliary: int, private: int) -> None:
     """Attack these cuts over one walk; a row each."""
     aux, x = cifar("train", auxiliary)[0], cifar("train", private, auxiliary)[0]
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     results = advisor.attack_cuts(graph, names, x, aux, budget="strong", folder=out.parent / f"{out.stem}-state")
     for cut, found in results:
-        seconds = time.perf_counter() - started
+        seconds, spent = time.perf_counter() - started, time.process_time() - busy
         if isinstance(found, AdvisorError):
             raise found
         gflops, macs = measured(graph, cut, x[:64])
@@ -73,12 +76,12 @@ def attacked(graph: PartitionGraph, names: list[str], out: Path, auxiliary: int,
         stopped = next(note for note in found.notes if "steps" in note).partition(": ")[2]
         values = (
             cut.name, cut.elements, f"{found.nmse.value:.4f}", f"{found.nmse.stderr:.4f}", f"{found.psnr.value:.2f}",
-            f"{found.ssim.value:.3f}", steps, stopped, f"{seconds:.0f}",
+            f"{found.ssim.value:.3f}", steps, stopped, f"{seconds:.0f}", f"{spent:.0f}",
             f"{6 * macs * STRONG.batch * steps / gflops / 1e9 / torch.get_num_threads():.0f}", f"{gflops:.0f}",
         )  # fmt: skip
         append(out, dict(zip(FIELDS, map(str, values), strict=True)))
         print(", ".join(f"{k} {v}" for k, v in zip(FIELDS, values, strict=True)), flush=True)
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
 
 
 def measured(graph: PartitionGraph, cut: Cut, x: torch.Tensor) -> tuple[float, float]:
@@ -125,7 +128,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def append(path: Path, row: dict[str, str]) -> None:
-    """One more row: written as soon as it is there."""
+    """One more row."""
     fresh = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS)

@@ -238,7 +238,7 @@ def cost(_: int, __: int) -> None:
     spent = {type(m.member).__name__: m.spent for m in members}
     spent["Fisher"] += derivatives[0].probing
     spent["Spectrum"] += derivatives[0].directing
-    strong = sum(float(row["seconds"]) for row in strong_rows())
+    strong = sum(float(row["cpu_s"]) for row in strong_rows())
     print(f"strong attack, {len(strong_rows())} of {len(graph.cuts)} cuts: {strong:.0f} s of one core")
     print(f"walk of {PANEL_SAMPLES} samples {whole - sum(m.spent for m in members):.1f} s; derivatives {walk:.1f} s")
     for name, took in spent.items():

@@ -28,7 +28,7 @@ QUICK = Budget(
 )  # fmt: skip
 STRONG = Budget(
     width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=120, patience=2, settled=0.01,
-    flat=0.01, fast=True, parts=2, auxiliary=8000, held_out=1000, seed=0,
+    flat=0.03, fast=True, parts=2, auxiliary=8000, held_out=1000, seed=0,
 )  # fmt: skip
 """The strong attack: the one that `score` predicts and `--verify strong` runs."""
 BUDGETS = {"quick": QUICK, "strong": STRONG}

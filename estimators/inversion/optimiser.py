@@ -145,7 +145,7 @@ class Plateau(OneCycle):
 
     RISE = 60
 
-    def __init__(self, network: nn.Module, rate: float, steps: int, tail: float = 0.4, spread: Spread = map) -> None:
+    def __init__(self, network: nn.Module, rate: float, steps: int, tail: float = 0.6, spread: Spread = map) -> None:
         super().__init__(network, rate, steps, spread=spread)
         self.tail = tail
         self.turn = math.ceil(steps / (1 + tail))

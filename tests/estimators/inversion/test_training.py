@@ -141,7 +141,7 @@ def test_training_ends_soon_after_the_curve_is_flat_and_says_so() -> None:
     goal, z = noisy_goal()
     trained = train(Toy(goal, z), FIT, CHECK, HOLD)
     assert trained.stopped == "flat"
-    assert 180 * 1.4 <= trained.steps < 1000
+    assert 180 * 1.6 <= trained.steps < 1000
     exact = torch.linalg.lstsq(torch.cat([z[FIT], torch.ones(60, 1)], 1), goal[FIT]).solution
     left = goal[CHECK] - torch.cat([z[CHECK], torch.ones(40, 1)], 1) @ exact
     assert trained.nmse == pytest.approx(float(left.square().sum() / goal[CHECK].square().sum()), rel=0.05)
