@@ -12,10 +12,11 @@ import torch
 Spread = Callable[..., Iterator[Any]]
 """As `map`: results in the order of the items, whichever is done first."""
 
-MOST = 4
-"""Calls at once, as each has its own part of the data in memory."""
+MOST_AT_ONCE = 4
+"""Calls: each has its own part of the data in memory."""
 
 _outside: list[int] = []
+"""Threads that torch had at each `one_thread` that is open; the first is what the user allows."""
 
 
 @contextmanager
@@ -31,12 +32,12 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def side_by_side() -> Iterator[Spread]:
-    """A `map` whose calls run at once, one core each, on up to `MOST` of those that torch may use.
+    """A `map` whose calls run at once, one core each, on up to `MOST_AT_ONCE` of those that torch may use.
 
     Calls keep the caller's grad mode. They must not draw random numbers, as their order would matter.
     """
     with one_thread():
-        cores = min(MOST, _outside[0])
+        cores = min(MOST_AT_ONCE, _outside[0])
         if cores == 1:
             yield map
             return

@@ -22,6 +22,7 @@ from advisor.threads import Spread, side_by_side
 Tick = Callable[[float], None]
 
 _CHUNK = 64
+"""Samples that a network is asked for at once: more fall out of the cache."""
 
 CURVE = 512
 """Samples held back that a network is tried on, at most: its error is compared with its own on the same ones."""

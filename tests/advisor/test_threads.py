@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from advisor.threads import MOST, one_thread, side_by_side
+from advisor.threads import MOST_AT_ONCE, one_thread, side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -51,17 +51,17 @@ def test_calls_keep_the_grad_mode_of_their_caller(enabled: bool, cores: int) -> 
 
 
 def test_no_more_at_once_than_memory_is_planned_for() -> None:
-    torch.set_num_threads(MOST + 3)
+    torch.set_num_threads(MOST_AT_ONCE + 3)
     names: set[str] = set()
-    gathered = threading.Barrier(MOST, timeout=30)
+    gathered = threading.Barrier(MOST_AT_ONCE, timeout=30)
 
     def called(_: int) -> None:
         gathered.wait()
         names.add(threading.current_thread().name)
 
     with side_by_side() as spread:
-        list(spread(called, range(3 * MOST)))
-    assert len(names) == MOST
+        list(spread(called, range(3 * MOST_AT_ONCE)))
+    assert len(names) == MOST_AT_ONCE
 
 
 def test_an_error_in_a_call_is_the_callers_and_torch_is_left_as_found() -> None:
