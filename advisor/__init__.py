@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from advisor.defenses import Defense as Defense
     from advisor.errors import AdvisorError as AdvisorError
     from advisor.estimate import Estimate as Estimate
-    from advisor.estimators.attacking import attack as attack
-    from advisor.estimators.attacking import attack_cuts as attack_cuts
+    from advisor.estimators.attacks.runner import attack as attack
+    from advisor.estimators.attacks.runner import attack_cuts as attack_cuts
     from advisor.exporting import Exported as Exported
     from advisor.exporting import export as export
     from advisor.exporting import load_export as load_export
     from advisor.graph import PartitionGraph as PartitionGraph
-    from advisor.planning.measuring import leakage as leakage
-    from advisor.planning.measuring import profile as profile
+    from advisor.planning.api import leakage as leakage
+    from advisor.planning.api import profile as profile
     from advisor.planning.recommending import recommend as recommend
     from advisor.plans import Advice as Advice
     from advisor.plans import Budgets as Budgets
@@ -46,13 +46,13 @@ _HOMES = {
     "Plan": "advisor.plans",
     "Profile": "advisor.columns",
     "TensorSpec": "advisor.cuts",
-    "attack": "advisor.estimators.attacking",
-    "attack_cuts": "advisor.estimators.attacking",
+    "attack": "advisor.estimators.attacks.runner",
+    "attack_cuts": "advisor.estimators.attacks.runner",
     "export": "advisor.exporting",
-    "leakage": "advisor.planning.measuring",
+    "leakage": "advisor.planning.api",
     "load_advice": "advisor.plans",
     "load_export": "advisor.exporting",
-    "profile": "advisor.planning.measuring",
+    "profile": "advisor.planning.api",
     "recommend": "advisor.planning.recommending",
     "trace": "advisor.tracing.tracer",
 }

@@ -10,7 +10,7 @@ import typer
 
 from advisor.commands.attack import attack, attacks
 from advisor.commands.calibrate import calibrate
-from advisor.commands.catalog import devices, links
+from advisor.commands.listings import devices, links
 from advisor.commands.measure import leakage, profile
 from advisor.commands.recommend import recommend
 from advisor.commands.split import split

@@ -85,7 +85,7 @@ class PartitionGraph:
     # ---- cuts ----------------------------------------------------------------------------------------------------
 
     @cached_property
-    def crossings(self) -> tuple[tuple[fx.Node, ...], ...]:
+    def activation_nodes(self) -> tuple[tuple[fx.Node, ...], ...]:
         """For each cut, the nodes whose values cross it, the newest last."""
         first = tuple(p for p in self.placeholders if p in self._data)
         inner = [n for n in self._live_sets if self._ends_a_unit(n[-1]) and all(map(self.sendable, n))]
@@ -135,9 +135,9 @@ class PartitionGraph:
     @cached_property
     def cuts(self) -> tuple[Cut, ...]:
         """Every legal cut, from the raw input to the output."""
-        last = len(self.crossings) - 1
+        last = len(self.activation_nodes) - 1
         cuts = []
-        for index, nodes in enumerate(self.crossings):
+        for index, nodes in enumerate(self.activation_nodes):
             if index in (0, last):
                 name, block = ("input", "output")[index == last], ""
             else:
@@ -203,11 +203,11 @@ class PartitionGraph:
 
     @cached_property
     def _levels(self) -> dict[fx.Node, int]:
-        return levels(self.crossings)
+        return levels(self.activation_nodes)
 
     @cached_property
     def _pieces(self) -> list[tuple[fx.Node, ...]]:
-        pieces: list[list[fx.Node]] = [[] for _ in self.crossings]
+        pieces: list[list[fx.Node]] = [[] for _ in self.activation_nodes]
         for node in self._schedule:
             if node.op == "call_function" and node in self._levels:
                 pieces[self._levels[node]].append(node)
@@ -225,13 +225,13 @@ class PartitionGraph:
         for node in self._schedule:
             value = self.constant(node) if node.op == "get_attr" and node in self._levels else None
             if isinstance(value, Tensor):
-                name, _, level = unique.get(id(value), (str(node.target), value, len(self.crossings)))
+                name, _, level = unique.get(id(value), (str(node.target), value, len(self.activation_nodes)))
                 unique[id(value)] = (name, value, min(level, self._levels[node]))
         return list(unique.values())
 
     def piece(self, stop: int, start: int | None = None) -> nn.Module:
         """The model between cut `start` (by default the one before) and `stop`: flat crossing tensors in and out."""
-        inputs, outputs = self.crossings[stop - 1 if start is None else start], self.crossings[stop]
+        inputs, outputs = self.activation_nodes[stop - 1 if start is None else start], self.activation_nodes[stop]
         return self._runnable(subgraph(self.module, inputs, outputs, Calling([n.name for n in inputs])))
 
     def split(self, cut: Cut | int | str, tail: Cut | int | str | None = None) -> tuple[nn.Module, ...]:
@@ -246,7 +246,7 @@ class PartitionGraph:
         indices = [self.cut(cut).index] + ([] if tail is None else [self.cut(tail).index])
         if len(indices) == 2 and indices[0] >= indices[1]:
             raise CutError(f"The tail {self.cuts[indices[1]].name!r} does not lie behind the head.", "Swap them.")
-        ends = [self.placeholders, *(self.crossings[i] for i in indices), self.results]
+        ends = [self.placeholders, *(self.activation_nodes[i] for i in indices), self.results]
         parts = []
         for i, (start, stop) in enumerate(pairwise(ends)):
             names, spec_in = [n.name for n in start], None

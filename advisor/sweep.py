@@ -15,7 +15,7 @@ from torch import Tensor, fx
 
 from advisor.columns import Column
 from advisor.cuts import Cut
-from advisor.derivatives.tangent_grams import TangentGram
+from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.derivatives.tangents import TangentEnergy
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Source
@@ -102,7 +102,7 @@ class CutView:
         wire_step: rounding step of what is sent, in units of z.
         seed: for estimators that draw.
         energy: squared length of forward-mode tangents at this cut, or None where no tangents were asked for.
-        gram_of_tangents: their inner products along the inputs' leading directions, or None likewise.
+        jacobian_gram: their inner products along the inputs' leading directions, or None likewise.
     """
 
     cut: Cut
@@ -111,7 +111,7 @@ class CutView:
     wire_step: float
     seed: int
     energy: TangentEnergy | None = None
-    gram_of_tangents: TangentGram | None = None
+    jacobian_gram: JacobianGram | None = None
 
     @cached_property
     def z(self) -> Tensor:
@@ -224,7 +224,7 @@ def sweep(
     estimators: Sequence[Estimator],
     *,
     energies: dict[int, TangentEnergy] | None = None,
-    grams: dict[int, TangentGram] | None = None,
+    grams: dict[int, JacobianGram] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     on_repeat: Callable[[int], None] | None = None,
@@ -244,7 +244,7 @@ def sweep(
     Returns:
         The measured columns by name, aligned with `graph.cuts`.
     """
-    from advisor.defenses.precision import rounding_step
+    from advisor.defenses.payload.rounding import rounding_step
 
     sheet = Sheet(graph.cuts, [spec for e in estimators for spec in e.columns])
     last_use, complete = _schedule(graph)
@@ -264,7 +264,7 @@ def sweep(
         if node in last_use:
             held[node] = value
         for index in complete.get(node, ()):
-            crossing = tuple(held[n] for n in graph.crossings[index])
+            crossing = tuple(held[n] for n in graph.activation_nodes[index])
             if index and _same_numbers(previous, crossing):
                 sheet.repeat()
                 if on_repeat:
@@ -272,7 +272,7 @@ def sweep(
             else:
                 measure(index, crossing)
                 previous[:] = crossing
-            for done in [n for n in graph.crossings[index] if last_use[n] == index]:
+            for done in [n for n in graph.activation_nodes[index] if last_use[n] == index]:
                 del held[done]
 
     with left_as_found(graph.module), plain_attention(), torch.no_grad():
@@ -285,7 +285,7 @@ def _schedule(graph: PartitionGraph) -> tuple[dict[fx.Node, int], dict[fx.Node, 
     order = {node: i for i, node in enumerate(graph.data_nodes)}
     last_use: dict[fx.Node, int] = {}
     complete: dict[fx.Node, list[int]] = {}
-    for index, nodes in enumerate(graph.crossings):
+    for index, nodes in enumerate(graph.activation_nodes):
         last_use.update(dict.fromkeys(nodes, index))
         complete.setdefault(max(nodes, key=order.__getitem__), []).append(index)
     return last_use, complete

@@ -29,8 +29,8 @@ from advisor.cuts import Cut
 from advisor.errors import AdvisorError
 from advisor.estimators.inversion.alignment import STRONG
 from advisor.estimators.inversion.decoders import decoders_for
+from advisor.estimators.inversion.fast_products import Fast
 from advisor.estimators.inversion.layouts import arrange
-from advisor.estimators.inversion.precision import Fast
 from advisor.graph import PartitionGraph
 from advisor.threads import one_thread
 

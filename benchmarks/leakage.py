@@ -44,10 +44,10 @@ from advisor.estimators.class_radius import ClassRadius
 from advisor.estimators.dependence import DistanceCorrelation
 from advisor.estimators.entropy import Entropy
 from advisor.estimators.fisher import Fisher
-from advisor.estimators.gpz import block_cuts
-from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_crossings
+from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_activations
 from advisor.estimators.linear import LinearInversion
-from advisor.estimators.study import (
+from advisor.estimators.study.gpz import block_cuts
+from advisor.estimators.study.leakage_study import (
     probes_for,
     study,
     tangent_samples,
@@ -231,7 +231,7 @@ def cost(_: int, __: int) -> None:
     inputs, targets = (x[panel],), targets_for(graph, (x[panel],), y[panel], 0)
     derivatives: list[Derivatives] = []
     walk = seconds(lambda: derivatives.append(Derivatives.of(graph, inputs, 0)))
-    quick = QuickAlignment(mirrored=mirrored_crossings(graph, inputs, targets))
+    quick = QuickAlignment(mirrored=mirrored_activations(graph, inputs, targets))
     members = [Timed(member) for member in [*estimators(), quick]]
     energies, grams = derivatives[0].energies, derivatives[0].grams
     whole = seconds(lambda: sweep(graph, inputs, targets, members, energies=energies, grams=grams))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from advisor.estimate import Estimate
-from advisor.estimators.grams import sample_gram
-from advisor.estimators.spread import jackknife
+from advisor.estimators.statistics.spread import jackknife
+from advisor.measures.gram_matrices import sample_gram
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 
 NO_CLASS = "no class has two samples, so none has a radius: give more samples"

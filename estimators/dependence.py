@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from advisor.estimate import Estimate
-from advisor.estimators.grams import pixel_gram, sample_gram, squared_distances
-from advisor.estimators.spread import jackknife
+from advisor.estimators.statistics.spread import jackknife
+from advisor.measures.gram_matrices import pixel_gram, sample_gram, squared_distances
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
 
 _MIN_SAMPLES = 5  # the U-statistic needs four, leaving one out needs one more

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from advisor.estimate import Estimate
 from advisor.estimators.class_radius import NO_CLASS, ClassScatter, class_scatter, label_words
-from advisor.estimators.grams import rounding_floor, sample_gram
-from advisor.estimators.spread import jackknife
+from advisor.estimators.statistics.spread import jackknife
+from advisor.measures.gram_matrices import rounding_floor, sample_gram
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from advisor.estimate import Estimate
 from advisor.estimators.class_radius import label_words
-from advisor.estimators.grams import roles, sample_gram, squared_distances
-from advisor.estimators.spread import proportion
+from advisor.estimators.statistics.spread import proportion
+from advisor.measures.gram_matrices import roles, sample_gram, squared_distances
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
 
 FEW = 4

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from advisor.estimate import Estimate
 from advisor.estimators.class_radius import label_words
-from advisor.estimators.grams import Kernel, roles, train_kernel
-from advisor.estimators.spread import proportion
+from advisor.estimators.statistics.spread import proportion
+from advisor.measures.gram_matrices import Kernel, roles, train_kernel
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from advisor.estimate import Estimate
-from advisor.estimators.grams import (
+from advisor.estimators.statistics.ratios import ratio_of_means
+from advisor.measures.gram_matrices import (
     Kernel,
     centred_blocks,
     flat_pixels,
@@ -21,7 +22,6 @@ from advisor.estimators.grams import (
     squared_distances,
     train_kernel,
 )
-from advisor.estimators.ratios import ratio_of_means
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 
 _SELECT = 512

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.class_radius import class_scatter, label_words
-from advisor.estimators.grams import sample_gram, squared_distances
+from advisor.measures.gram_matrices import sample_gram, squared_distances
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
 
 CENTRES = 5

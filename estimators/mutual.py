@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from advisor.estimate import Estimate
-from advisor.estimators.grams import flat_pixels, remembered, roles
 from advisor.estimators.inversion.decoders import principal_components
 from advisor.estimators.linear import linear_weights
+from advisor.measures.gram_matrices import flat_pixels, remembered, roles
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 
 COMPONENTS = 8

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.estimators.grams import Kernel, flat_pixels, pixel_gram, roles, sample_gram, train_kernel
 from advisor.estimators.linear import linear_weights, nmse, reconstructions, ridge_predictions
+from advisor.measures.gram_matrices import Kernel, flat_pixels, pixel_gram, roles, sample_gram, train_kernel
 from advisor.sweep import ColumnSpec, CutView
 
 LEVELS = 25

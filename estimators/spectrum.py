@@ -8,16 +8,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from advisor.derivatives.tangent_grams import TangentGram
+from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.estimate import Estimate, Source
-from advisor.estimators.limits import upper_limit
-from advisor.estimators.spread import jackknife_corrected
+from advisor.estimators.statistics.confidence_limits import upper_limit
+from advisor.estimators.statistics.spread import jackknife_corrected
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
 
 _TINY = 1e-300
 
 
-def spectrum_bound(tangents: TangentGram, noise_variance: float, *, source: Source = "bounded") -> Estimate:
+def spectrum_bound(tangents: JacobianGram, noise_variance: float, *, source: Source = "bounded") -> Estimate:
     """Lower bound on the mean squared error per element of any attacker on inputs smoothed by N(0, s²).
 
     Tr(M⁻¹)/d with M = E[JᵀJ]/σ² + S bounds it (Hwang, Li and Maeng 2026); smoothing gives S ≤ I/s². For orthonormal
@@ -50,7 +50,7 @@ def spectrum_bound(tangents: TangentGram, noise_variance: float, *, source: Sour
     return found if n < 2 else replace(found, low=min(found.value, guaranteed(tangents, noise_variance)))
 
 
-def guaranteed(tangents: TangentGram, noise_variance: float) -> float:
+def guaranteed(tangents: JacobianGram, noise_variance: float) -> float:
     """Lower end of `spectrum_bound` with a confidence of 95 %, from two samples or more.
 
     The bound b is Tr(M⁻¹)/d of a mean M, and 1/b is concave in it and of degree one. So for any M₀
@@ -86,7 +86,7 @@ def _without(values: Tensor, i: int) -> Tensor:
     return (values.sum(0) - values[i]) / (len(values) - 1)
 
 
-def _bound(gram: Tensor, trace: Tensor, tangents: TangentGram, noise_variance: float) -> float:
+def _bound(gram: Tensor, trace: Tensor, tangents: JacobianGram, noise_variance: float) -> float:
     d, k, prior = tangents.elements, len(tangents.prior), 1 / tangents.smoothing**2
     along = gram / noise_variance + prior * torch.eye(k, dtype=torch.float64)
     # Probes may put Tr(JᵀJ) below what the directions alone hold: the rest then is the prior's.
@@ -95,7 +95,7 @@ def _bound(gram: Tensor, trace: Tensor, tangents: TangentGram, noise_variance: f
     return (first + ((d - k) ** 2 / rest if d > k else 0.0)) / d
 
 
-def fisher_information_nats(tangents: TangentGram, noise_variance: float) -> Estimate:
+def fisher_information_nats(tangents: JacobianGram, noise_variance: float) -> Estimate:
     """½ ln det(I + Λ VᵀJᵀJV/σ²) averaged over samples, nats: a Gaussian surrogate of I(x; z) along k directions.
 
     As FSInfo (Deng et al., arXiv 2504.10016), which is -H(x|z) with the Fisher information as inverse covariance; here
@@ -131,7 +131,7 @@ class Spectrum:
         Raises:
             NotMeasurableError: no derivatives, or nothing but zeros crosses.
         """
-        tangents, variance = usable(view.gram_of_tangents), view.wire_step**2 / 12
+        tangents, variance = usable(view.jacobian_gram), view.wire_step**2 / 12
         if not (variance > 0 and math.isfinite(variance)):
             raise NotMeasurableError(f"the rounding step of what crosses is {view.wire_step:g}: it must be positive")
         return {
@@ -140,7 +140,7 @@ class Spectrum:
         }
 
 
-def usable(tangents: TangentGram | None) -> TangentGram:
+def usable(tangents: JacobianGram | None) -> JacobianGram:
     """The tangents, unless they say nothing.
 
     Raises:

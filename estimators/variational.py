@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.estimators.grams import roles
 from advisor.estimators.linear import linear_weights
 from advisor.estimators.mutual import leading_pixels
+from advisor.measures.gram_matrices import roles
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
 
 _FLOOR = 1 / 255**2 / 12

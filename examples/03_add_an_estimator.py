@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import advisor
 from advisor.estimate import Estimate
-from advisor.estimators.study import targets_for
+from advisor.estimators.study.leakage_study import targets_for
 from advisor.reports.quantities import show_estimate
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, sweep
 

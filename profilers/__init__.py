@@ -16,11 +16,11 @@ from advisor.profilers.transfer import payload_within, percentile, transfer, tra
 if TYPE_CHECKING:
     from advisor.columns import Column, Profile
     from advisor.graph import PartitionGraph
-    from advisor.profilers.setting import Setting
+    from advisor.profilers.context import ProfilingContext
 
 DEFAULT_DEVICE, DEFAULT_LINK, DEFAULT_CLOUD = "jetson", "wifi", "t4"
 
-Profiler = Callable[["Setting"], "tuple[Column, ...]"]
+Profiler = Callable[["ProfilingContext"], "tuple[Column, ...]"]
 
 
 def profilers() -> dict[str, Profiler]:
@@ -60,16 +60,18 @@ def profile(
         AdvisorError: on an unknown device or link, or one that no published figure supports.
     """
     from advisor.columns import Profile
-    from advisor.profilers.setting import Setting
+    from advisor.profilers.context import ProfilingContext
 
-    setting = Setting(graph, _device(device, extra), _link(link, extra), _device(cloud, extra), progress, limit)
+    context = ProfilingContext(
+        graph, _device(device, extra), _link(link, extra), _device(cloud, extra), progress, limit
+    )
     members = profilers()
     found: dict[str, Column] = {}
     for done, columns in enumerate(members.values(), start=1):
-        found.update({column.name: column for column in columns(setting)})
+        found.update({column.name: column for column in columns(context)})
         if progress:
             progress(done / len(members))
-    return Profile(graph.cuts, found, _provenance(setting, found))
+    return Profile(graph.cuts, found, _provenance(context, found))
 
 
 def estimate(graph: PartitionGraph, key: str | Device, extra: str | Path | None = None, *, batch: int = 1) -> Estimate:
@@ -84,27 +86,27 @@ def estimate(graph: PartitionGraph, key: str | Device, extra: str | Path | None 
     Raises:
         AdvisorError: on an unknown device, one that no published latency supports, or a batch it cannot be told of.
     """
-    from advisor.profilers.setting import Setting
+    from advisor.profilers.context import ProfilingContext
 
     machine = _device(key, extra)
     if batch != 1:
         return _of_batch(graph, machine, batch)
-    return Setting(graph, machine, _link(DEFAULT_LINK, None), machine).on_device.whole
+    return ProfilingContext(graph, machine, _link(DEFAULT_LINK, None), machine).on_device.whole
 
 
 def _of_batch(graph: PartitionGraph, machine: Device, batch: int) -> Estimate:
     from advisor.errors import AdvisorError
     from advisor.profilers.catalog import is_remote
+    from advisor.profilers.context import ProfilingContext
     from advisor.profilers.published.features import edge_work
     from advisor.profilers.published.fits import fit_for
-    from advisor.profilers.setting import Setting
     from advisor.profilers.throughput import batched
 
     if batch < 1 or machine.calibration or machine.name == LOCAL or is_remote(machine.name):
         raise AdvisorError(
             f"A batch of {batch} cannot be estimated for {machine}.", "Take a catalog device, or batch 1."
         )
-    whole = edge_work(Setting(graph, machine, _link(DEFAULT_LINK, None), machine).pieces)[-1]
+    whole = edge_work(ProfilingContext(graph, machine, _link(DEFAULT_LINK, None), machine).pieces)[-1]
     fit = fit_for(machine).adapted(whole)
     seconds, _ = batched(fit, whole, batch)
     low, high = fit.interval(seconds)
@@ -123,36 +125,36 @@ def _link(wanted: str | Link, extra: str | Path | None) -> Link:
     return wanted if isinstance(wanted, Link) else network.link(wanted, extra)
 
 
-def _provenance(setting: Setting, found: dict[str, Column]) -> dict[str, Any]:
+def _provenance(context: ProfilingContext, found: dict[str, Column]) -> dict[str, Any]:
     from advisor.profilers.fingerprint import fingerprint
 
     notes = [
-        *setting.on_device.notes,
-        *setting.on_cloud.notes,
-        *(f"{setting.link.name}: {a}" for a in setting.link.assumed),
+        *context.on_device.notes,
+        *context.on_cloud.notes,
+        *(f"{context.link.name}: {a}" for a in context.link.assumed),
     ]
-    memory = setting.memory
-    needs = zip(setting.graph.cuts, found["edge_memory"].values, strict=True)
+    memory = context.memory
+    needs = zip(context.graph.cuts, found["edge_memory"].values, strict=True)
     too_large = [(cut.name, need - memory) for cut, need in needs if need > memory]
     if too_large:
         most = max(swapped for _, swapped in too_large)
         notes.append(
-            f"{setting.device.key} has {memory / 1e9:.3g} GB: the edge half does not fit at "
+            f"{context.device.key} has {memory / 1e9:.3g} GB: the edge half does not fit at "
             f"{', '.join(name for name, _ in too_large)}; up to {most / 1e9:.3g} GB would be swapped, "
             "which is not timed"
         )
     measured = {
         role: dict(half.facts)
-        for role, half in (("device", setting.on_device), ("cloud", setting.on_cloud))
+        for role, half in (("device", context.on_device), ("cloud", context.on_cloud))
         if half.facts
     }
     return {
-        "fingerprint": fingerprint(setting.graph),
+        "fingerprint": fingerprint(context.graph),
         **({"measured": measured} if measured else {}),
-        "device": _plain(setting.device),
-        "link": _plain(setting.link),
-        "cloud": _plain(setting.cloud),
-        "cost": {"notes": list(dict.fromkeys(notes)), "macs_not_counted": setting.counted.unsupported},
+        "device": _plain(context.device),
+        "link": _plain(context.link),
+        "cloud": _plain(context.cloud),
+        "cost": {"notes": list(dict.fromkeys(notes)), "macs_not_counted": context.counted.unsupported},
     }
 
 

@@ -8,8 +8,8 @@ import math
 from advisor.columns import Column
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.profilers.catalog import Device
+from advisor.profilers.context import ProfilingContext
 from advisor.profilers.network import Link
-from advisor.profilers.setting import Setting
 from advisor.profilers.transfer import download, upload
 
 METHOD = (
@@ -17,17 +17,17 @@ METHOD = (
 )
 
 
-def columns(setting: Setting) -> tuple[Column]:
+def columns(context: ProfilingContext) -> tuple[Column]:
     """`edge_energy`, in joules for one sample; NaN where a power figure has no source."""
-    cuts, times = setting.graph.cuts, setting.on_device
+    cuts, times = context.graph.cuts, context.on_device
     values, reasons = [], []
     for cut, edge in zip(cuts, times.edge, strict=True):
         sent = 0.0 if cut is cuts[-1] else float(cut.bytes)
-        values.append(edge_energy(setting.device, setting.link, edge, sent, float(cuts[-1].bytes)))
-        unknown = _unknown(setting.device, setting.link, edge, sent)
+        values.append(edge_energy(context.device, context.link, edge, sent, float(cuts[-1].bytes)))
+        unknown = _unknown(context.device, context.link, edge, sent)
         reasons.append("; ".join([*unknown, times.why]).strip("; ") if math.isnan(values[-1].value) else "")
     column = Column.of_estimates("edge_energy", "low", values, reasons)
-    return (dataclasses.replace(column, method=_method(setting.link)),)
+    return (dataclasses.replace(column, method=_method(context.link)),)
 
 
 def edge_energy(device: Device, link: Link, edge: Estimate, sent: float, answer: float) -> Estimate:

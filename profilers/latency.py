@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from advisor.columns import Column
 from advisor.estimate import Estimate
-from advisor.profilers.halves import Halves, total
-from advisor.profilers.setting import Setting
+from advisor.profilers.context import ProfilingContext
+from advisor.profilers.half_latency import Halves, total
 from advisor.profilers.transfer import transfer_time
 
 
-def columns(setting: Setting) -> tuple[Column, ...]:
+def columns(context: ProfilingContext) -> tuple[Column, ...]:
     """`edge_latency`, `link_latency`, `cloud_latency` and `latency`, in seconds for one sample."""
-    edge, cloud = setting.on_device, setting.on_cloud
-    link = link_times(setting)
+    edge, cloud = context.on_device, context.on_cloud
+    link = link_times(context)
     whole = [total(parts) for parts in zip(edge.edge, link, cloud.cloud, strict=True)]
     return (
         _column("edge_latency", edge.edge, edge),
@@ -25,13 +25,13 @@ def columns(setting: Setting) -> tuple[Column, ...]:
     )
 
 
-def link_times(setting: Setting) -> list[Estimate]:
+def link_times(context: ProfilingContext) -> list[Estimate]:
     """What crosses goes up and the output comes down; with everything on the edge nothing is sent."""
-    cuts = setting.graph.cuts
+    cuts = context.graph.cuts
     answer = cuts[-1].bytes
     sent = [float(cut.bytes) for cut in cuts[:-1]]
     return [
-        transfer_time(setting.link, count, answer if count else 0.0, setting.device.copy_rate) for count in (*sent, 0.0)
+        transfer_time(context.link, count, answer if count else 0.0, context.device.copy_rate) for count in (*sent, 0.0)
     ]
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from advisor.graph import PartitionGraph
-    from advisor.profilers.setting import Setting
+    from advisor.profilers.context import ProfilingContext
 
 METHOD = "counted by fvcore, one multiply-add is one; elementwise operations are not counted"
 
@@ -80,9 +80,9 @@ def count(graph: PartitionGraph) -> MacCount:
     return MacCount((0.0, *pieces), unsupported)
 
 
-def columns(setting: Setting) -> tuple[Column]:
+def columns(context: ProfilingContext) -> tuple[Column]:
     """`macs`: of the edge half up to each cut, for one sample."""
-    counted = setting.counted
+    counted = context.counted
     values = [math.fsum(counted.pieces[: i + 1]) for i in range(len(counted.pieces))]
     method = METHOD
     if counted.unsupported:

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from torch import fx
 
     from advisor.graph import PartitionGraph
-    from advisor.profilers.setting import Setting
+    from advisor.profilers.context import ProfilingContext
 
 SWAP_METHOD = "what of edge_memory the device's memory does not hold, were nothing else in it; 0 fits"
 MEMORY_METHOD = "weights of the edge half plus its largest set of live activations, batch 1, no allocator overhead"
 
 
-def columns(setting: Setting) -> tuple[Column, Column, Column, Column]:
+def columns(context: ProfilingContext) -> tuple[Column, Column, Column, Column]:
     """`params`, `bytes`, `edge_memory` and `edge_swap` at each cut."""
-    graph = setting.graph
+    graph = context.graph
     held = edge_memory(graph)
-    return params(graph), crossing_bytes(graph), held, _swap(held, setting)
+    return params(graph), crossing_bytes(graph), held, _swap(held, context)
 
 
 def swapped(held: float, memory: float, name: str) -> Estimate:
@@ -33,8 +33,8 @@ def swapped(held: float, memory: float, name: str) -> Estimate:
     return Estimate.exact(max(0.0, held - memory), "B", "estimated", SWAP_METHOD)
 
 
-def _swap(held: Column, setting: Setting) -> Column:
-    found = [swapped(value, setting.memory, setting.device.key) for value in held.values]
+def _swap(held: Column, context: ProfilingContext) -> Column:
+    found = [swapped(value, context.memory, context.device.key) for value in held.values]
     reasons = [e.method if math.isnan(e.value) else "" for e in found]
     return replace(Column.of_estimates("edge_swap", "low", found, reasons), method=SWAP_METHOD)
 
@@ -79,7 +79,7 @@ def peak_activations(graph: PartitionGraph) -> tuple[float, ...]:
 
     sizes: dict[fx.Node, float] = {}
     roots: dict[fx.Node, frozenset[fx.Node]] = {}
-    for node, spec in zip(graph.crossings[0], graph.cuts[0].tensors, strict=True):
+    for node, spec in zip(graph.activation_nodes[0], graph.cuts[0].tensors, strict=True):
         sizes[node], roots[node] = float(spec.bytes), frozenset((node,))
     peaks = [sum(sizes.values())]
     for i in range(1, len(graph.cuts)):
@@ -88,7 +88,9 @@ def peak_activations(graph: PartitionGraph) -> tuple[float, ...]:
             sizes[node] = graph.value_bytes(node)
             behind = frozenset().union(*(roots.get(source, frozenset()) for source in node.all_input_nodes))
             roots[node] = frozenset((node,)) if sizes[node] else behind
-        peaks.append(max(peaks[-1], _piece_peak(nodes, graph.crossings[i - 1], graph.crossings[i], sizes, roots)))
+        peaks.append(
+            max(peaks[-1], _piece_peak(nodes, graph.activation_nodes[i - 1], graph.activation_nodes[i], sizes, roots))
+        )
     return tuple(peaks)
 
 

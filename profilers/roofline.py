@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from advisor.estimate import Estimate
 from advisor.profilers.catalog import Device
-from advisor.profilers.halves import Halves
+from advisor.profilers.half_latency import Halves
 from advisor.profilers.published.features import Work, cloud_work, edge_work
 from advisor.profilers.published.fits import Fit, fit_for
 

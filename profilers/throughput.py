@@ -7,22 +7,22 @@ from collections.abc import Sequence
 
 from advisor.columns import Column
 from advisor.estimate import NORMAL_90, Estimate
+from advisor.profilers.context import ProfilingContext
 from advisor.profilers.network import Link
 from advisor.profilers.published.features import Work
 from advisor.profilers.published.fits import Fit
-from advisor.profilers.setting import Setting
 from advisor.profilers.transfer import COPY_RATE, download, serialisation, upload
 
 METHOD = "edge, link and cloud as a pipeline: the slowest stage sets the pace; a round trip delays but does not occupy"
 
 
-def columns(setting: Setting) -> tuple[Column]:
+def columns(context: ProfilingContext) -> tuple[Column]:
     """`throughput`: inputs a second at each cut, with as many under way as the pipeline holds."""
-    edge, cloud, cuts = setting.on_device, setting.on_cloud, setting.graph.cuts
+    edge, cloud, cuts = context.on_device, context.on_cloud, context.graph.cuts
     values, why = [], []
     for cut, on_edge, in_cloud in zip(cuts, edge.edge, cloud.cloud, strict=True):
         sent = 0.0 if cut is cuts[-1] else float(cut.bytes)
-        wire = on_wire(setting.link, sent, float(cuts[-1].bytes), setting.device.copy_rate)
+        wire = on_wire(context.link, sent, float(cuts[-1].bytes), context.device.copy_rate)
         values.append(pipeline((on_edge, wire, in_cloud)))
         unknown = math.isnan(values[-1].value)
         why.append((edge.why or cloud.why or "a stage has no known time") if unknown else "")

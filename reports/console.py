@@ -46,7 +46,7 @@ def print_advice(advice: Advice, console: Console) -> None:
     _section(console, "Why", advice.reasons)
     if not advice.feasible:
         _section(console, "Plans that miss the budgets by least", _nearest(advice))
-    _section(console, "Without a split", [_priced(plan) for plan in advice.baselines])
+    _section(console, "Without a split", [_evaluated(plan) for plan in advice.baselines])
     _section(console, "Not measured", advice.unmeasured)
     _section(console, "Assumed", advice.assumptions)
     if files := words.loads(advice):
@@ -168,7 +168,7 @@ def _nearest(advice: Advice) -> list[str]:
     return [f"{words.plan_name(plan)}: {budgets.misses(plan, advice.budgets)}" for plan in advice.nearest]
 
 
-def _priced(plan: Plan) -> str:
+def _evaluated(plan: Plan) -> str:
     costs = ", ".join(
         f"{tables.label(name)} {words.predicted(plan, name)}" for name in ("latency", "edge_memory", "score")
     )

@@ -23,7 +23,7 @@ def render(advice: Advice) -> str:
         _nearest(advice),
         _cuts(advice),
         markdown_text(words.zone_words(advice)),
-        _listed("Without a split", [_priced(plan) for plan in advice.baselines]),
+        _listed("Without a split", [_evaluated(plan) for plan in advice.baselines]),
         _listed("Attacks that were run", words.attack_lines(advice)),
         _listed("Not measured", (*advice.unmeasured, *tables.missing_notes(advice.profile, _columns(advice)))),
         _listed("Assumed", advice.assumptions),
@@ -75,7 +75,7 @@ def _name(advice: Advice, index: int) -> str:
     return f"{name} (zone)" if index in tables.zone_rows(advice) else name
 
 
-def _priced(plan: Plan) -> str:
+def _evaluated(plan: Plan) -> str:
     return (
         f"{words.plan_name(plan)}: latency {words.predicted(plan, 'latency')}, score {words.predicted(plan, 'score')}"
     )

@@ -27,8 +27,8 @@ MAY_IMPORT = {
     "command line": {"ground", "profilers", "estimators", "reports", "library", "command line"},
 }
 PUBLIC = {
-    ("advisor", "advisor.estimators.attacking"),  # the lazy public surface, for type checkers only
-    ("advisor", "advisor.planning.measuring"),
+    ("advisor", "advisor.estimators.attacks.runner"),  # the lazy public surface, for type checkers only
+    ("advisor", "advisor.planning.api"),
     ("advisor", "advisor.planning.recommending"),
     ("advisor.plans", "advisor.reports.html"),  # Advice.save writes the page
 }
@@ -36,12 +36,12 @@ PUBLIC = {
 
 HOMES = {
     "fvcore": ("advisor.profilers.macs",),
-    "optuna": ("advisor.planning.studies",),
+    "optuna": ("advisor.planning.search",),
     "typer": ("advisor.cli", "advisor.commands"),
     "matplotlib": ("advisor.reports",),
     "jinja2": ("advisor.reports",),
     "networkx": ("advisor.cutting.hull",),
-    "torchmetrics": ("advisor.estimators",),
+    "torchmetrics": ("advisor.measures",),
 }
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advisor.commands import earlier as earlier_advice
 from advisor.commands import options as given
-from advisor.commands.attacked import show_all
+from advisor.commands import previous_advice as earlier_advice
+from advisor.commands.attack_output import show_all
 from advisor.commands.exits import exit_codes, say
+from advisor.commands.model_inputs import Wanted
 from advisor.commands.outputs import answer_only, screen
-from advisor.commands.prepared import Wanted
 from advisor.commands.progress import StageProgress
 from advisor.errors import AdvisorError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from advisor.cuts import Cut
     from advisor.data.samples import Samples
     from advisor.defenses import Defense
-    from advisor.estimators.scoring import AttackResult
+    from advisor.estimators.attacks.support.metrics import AttackResult
     from advisor.graph import PartitionGraph
     from advisor.plans import Advice
 

@@ -13,8 +13,8 @@ import typer
 
 from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say
+from advisor.commands.model_inputs import Wanted, result_file
 from advisor.commands.outputs import answer_only, screen
-from advisor.commands.prepared import Wanted, result_file
 from advisor.commands.progress import StageProgress
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from advisor.commands import earlier as earlier_advice
 from advisor.commands import options as given
+from advisor.commands import previous_advice as earlier_advice
 from advisor.commands.exits import exit_codes, say
 from advisor.commands.outputs import answer_only, screen
 from advisor.commands.progress import StageProgress
-from advisor.commands.trusting import trust
+from advisor.commands.trust_prompt import trust
 
 if TYPE_CHECKING:
     from advisor.exporting import Exported

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from advisor.defenses.base import Defense
-from advisor.defenses.gaussian import GaussianNoise
-from advisor.defenses.none import NoDefense
-from advisor.defenses.quantize import Quantize8
+from advisor.defenses.payload.base import Defense
+from advisor.defenses.payload.gaussian import GaussianNoise
+from advisor.defenses.payload.none import NoDefense
+from advisor.defenses.payload.quantize import Quantize8
 from advisor.errors import AdvisorError
 
 DEFENSES: dict[str, type[Defense]] = {kind.name: kind for kind in (NoDefense, GaussianNoise, Quantize8)}

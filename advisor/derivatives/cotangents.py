@@ -113,7 +113,7 @@ def _one_batch(
     parts: dict[int, list[tuple[Tensor, Tensor]]], problems: dict[int, str],
 ) -> None:  # fmt: skip
     """One recorded run, then the backward passes of each cut."""
-    wanted = {node for index in parts for node in graph.crossings[index]}
+    wanted = {node for index in parts for node in graph.activation_nodes[index]}
     held: dict[fx.Node, Any] = {}
 
     def at_node(node: fx.Node, value: Any) -> None:
@@ -127,7 +127,7 @@ def _one_batch(
     for index, entries in parts.items():
         if index in problems:
             continue
-        crossing = [held[node] for node in graph.crossings[index]]
+        crossing = [held[node] for node in graph.activation_nodes[index]]
         signal = torch.stack([_square_lengths(z.detach(), len(batch[0])) for z in crossing]).sum(0)
         try:
             energy = energy_of(_ends(crossing), sources)

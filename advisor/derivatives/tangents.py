@@ -105,9 +105,9 @@ def batch_energies(
     seeds: Mapping[fx.Node, Tensor] | None = None,
 ) -> dict[int, TangentEnergy]:  # fmt: skip
     """‖J v‖² at every cut for given directions, `[probes, n, ...]` an input or a seed; all samples at once."""
-    found: dict[int, list[tuple[Tensor, Tensor, str]]] = {i: [] for i in range(len(graph.crossings))}
+    found: dict[int, list[tuple[Tensor, Tensor, str]]] = {i: [] for i in range(len(graph.activation_nodes))}
     wanted: dict[fx.Node, list[int]] = {}
-    for index, nodes in enumerate(graph.crossings):
+    for index, nodes in enumerate(graph.activation_nodes):
         for node in nodes:
             wanted.setdefault(node, []).append(index)
 

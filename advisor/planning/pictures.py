@@ -9,8 +9,8 @@ from torch import Tensor
 
 from advisor.cuts import Cut
 from advisor.defenses import Defense
-from advisor.estimators.scoring import AttackResult
-from advisor.estimators.study import LeakageStudy
+from advisor.estimators.attacks.support.metrics import AttackResult
+from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.plans import Evidence, Gallery, Picture
 from advisor.value_range import ValueRange
 

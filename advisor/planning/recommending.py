@@ -17,14 +17,13 @@ from advisor.columns import Profile
 from advisor.data.samples import Samples
 from advisor.defenses import defense_names
 from advisor.errors import AdvisorError, InterruptedRunError
-from advisor.estimators.study import LeakageStudy
-from advisor.estimators.zone import ZoneThresholds
+from advisor.estimators.study.leakage_study import LeakageStudy
+from advisor.estimators.study.zone import ZoneThresholds
 from advisor.graph import Granularity, PartitionGraph
 from advisor.loading import LoadedModel
-from advisor.planning.answering import assemble, provenance_of
-from advisor.planning.choosing import LeakageLimits, choose
-from advisor.planning.pricing import Pricer
-from advisor.planning.stages import (
+from advisor.planning.advice_builder import assemble, provenance_of
+from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.pipeline import (
     Progress,
     Run,
     check_or_make_samples,
@@ -34,9 +33,10 @@ from advisor.planning.stages import (
     still_applies,
     trace_model,
 )
-from advisor.planning.studies import Search, SearchResult, attack_folder
+from advisor.planning.search import Search, SearchResult, attack_folder
+from advisor.planning.selection import LeakageLimits, choose
 from advisor.planning.u_shape import tail_cut
-from advisor.planning.verifying import verified_plans
+from advisor.planning.verification import verified_plans
 from advisor.plans import Advice, Budgets, load_advice
 from advisor.preserve import left_as_found
 
@@ -126,26 +126,26 @@ def recommend(
             run.cost = cost = measure_cost(run, graph, edge, wire, server, profile)
             before = still_applies(run, before, loaded, graph, samples, seed)
             found = measure_leakage(run, graph, samples, thresholds, seed, before)
-            pricer = Pricer(
+            evaluator = PlanEvaluator(
                 graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed,
                 tail_cut(graph, tail), attack_folder(storage),
             )  # fmt: skip
             limits = leakage_limits(budgets, found, thresholds or ZoneThresholds())
-            identity = _identity(loaded, samples, pricer, budgets, names, device, link, cloud)
-            search = Search(pricer, budgets, limits, names, trials, timeout, storage, identity, seed)
+            identity = _identity(loaded, samples, evaluator, budgets, names, device, link, cloud)
+            search = Search(evaluator, budgets, limits, names, trials, timeout, storage, identity, seed)
             with run.timed("search") as tell:
                 result = search.run(tell)
             interrupted = "search" if result.interrupted else ""
             plans, best = list(result.plans), choose(result.plans, limits)
             if not interrupted:
-                plans, best, interrupted = verified_plans(run, pricer, plans, budgets, limits, verify)
+                plans, best, interrupted = verified_plans(run, evaluator, plans, budgets, limits, verify)
     except KeyboardInterrupt:
         raise InterruptedRunError(run.stage, run.cost) from None
-    provenance = provenance_of(run, loaded, samples, graph, pricer, seed, command)
+    provenance = provenance_of(run, loaded, samples, graph, evaluator, seed, command)
     provenance |= {"wall_time_s": time.perf_counter() - started}
     if interrupted:
         provenance["interrupted"] = interrupted
-    return assemble(run, pricer, SearchResult(tuple(plans)), best, budgets, limits, loaded, provenance)
+    return assemble(run, evaluator, SearchResult(tuple(plans)), best, budgets, limits, loaded, provenance)
 
 
 def leakage_limits(budgets: Budgets, found: LeakageStudy, thresholds: ZoneThresholds) -> LeakageLimits:
@@ -158,17 +158,22 @@ def leakage_limits(budgets: Budgets, found: LeakageStudy, thresholds: ZoneThresh
 
 
 def _identity(
-    loaded: LoadedModel, samples: Samples, pricer: Pricer, budgets: Budgets, names: tuple[str, ...], *setting: str
+    loaded: LoadedModel,
+    samples: Samples,
+    evaluator: PlanEvaluator,
+    budgets: Budgets,
+    names: tuple[str, ...],
+    *setting: str,
 ) -> dict[str, Any]:
     """What a stored search is about; anything else starts a new one."""
-    weights = loaded.sha256 or [float(p.double().sum()) for p in pricer.graph.module.state_dict().values()]
+    weights = loaded.sha256 or [float(p.double().sum()) for p in evaluator.graph.module.state_dict().values()]
     return {
         "model": weights,
-        "cuts": [cut.name for cut in pricer.graph.cuts],
+        "cuts": [cut.name for cut in evaluator.graph.cuts],
         "data": samples.fingerprint,
         "budgets": dataclasses.asdict(budgets),
         "defenses": names,
         "setting": setting,
-        "tail": None if pricer.tail is None else pricer.tail.name,
-        "seed": pricer.seed,
+        "tail": None if evaluator.tail is None else evaluator.tail.name,
+        "seed": evaluator.seed,
     }

@@ -52,10 +52,10 @@ def live_sets(order: Sequence[fx.Node], results: Sequence[Any], most: int) -> li
     return found
 
 
-def levels(crossings: Sequence[Sequence[fx.Node]]) -> dict[fx.Node, int]:
+def levels(activation_nodes: Sequence[Sequence[fx.Node]]) -> dict[fx.Node, int]:
     """For each node, the index of the first cut whose edge half needs it."""
     level: dict[fx.Node, int] = {}
-    for index, nodes in enumerate(crossings):
+    for index, nodes in enumerate(activation_nodes):
         stack = list(nodes)
         while stack:
             node = stack.pop()

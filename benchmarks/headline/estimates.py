@@ -10,15 +10,21 @@ import torch
 
 from advisor.batches import carried
 from advisor.cuts import Cut
-from advisor.defenses.precision import rounding_step
-from advisor.derivatives.tangent_grams import TangentGram, tangent_grams
+from advisor.defenses.payload.rounding import rounding_step
+from advisor.derivatives.jacobian_grams import JacobianGram, jacobian_grams
 from advisor.derivatives.tangents import TangentEnergy, tangent_energies
 from advisor.estimate import Estimate
 from advisor.estimators import estimators
 from advisor.estimators.fisher import PRIOR_SMOOTHING
-from advisor.estimators.inversion.alignment import Mirrored, QuickAlignment, mirrored_crossings
+from advisor.estimators.inversion.alignment import Mirrored, QuickAlignment, mirrored_activations
 from advisor.estimators.noise import NoiseCurves
-from advisor.estimators.study import DIRECTIONS, SPECTRUM_SAMPLES, probes_for, tangent_samples, targets_for
+from advisor.estimators.study.leakage_study import (
+    DIRECTIONS,
+    SPECTRUM_SAMPLES,
+    probes_for,
+    tangent_samples,
+    targets_for,
+)
 from advisor.graph import PartitionGraph
 from advisor.sweep import CutView, Estimator, NotMeasurableError, Targets, panel_size
 from benchmarks.headline.cases import Case, Data
@@ -67,7 +73,7 @@ def estimated(
     rows = order[: panel_size(graph, len(order) // 2)].sort().values  # fewer samples than the strong attack has
     inputs = tuple(t[rows] for t in pool)
     targets = targets_for(graph, inputs, data.unseen[1][rows], seed)
-    derivatives, mirrored = Derivatives.of(graph, inputs, seed), mirrored_crossings(graph, inputs, targets)
+    derivatives, mirrored = Derivatives.of(graph, inputs, seed), mirrored_activations(graph, inputs, targets)
     for cut in cuts:
         known = {name for c, name in done if c == cut.name}
         members = [member for member in _members(mirrored) if type(member).__name__ not in known]
@@ -85,7 +91,7 @@ class Derivatives:
     """Tangents at every cut, by index, and the seconds of each walk."""
 
     energies: dict[int, TangentEnergy]
-    grams: dict[int, TangentGram]
+    grams: dict[int, JacobianGram]
     probing: float
     directing: float
 
@@ -98,7 +104,7 @@ class Derivatives:
         energies = tangent_energies(graph, first, probes_for(elements, len(first[0])), seed)
         middle = time.process_time()
         few = [t[: 4 * DIRECTIONS] for t in inputs]
-        grams = tangent_grams(graph, few, SPECTRUM_SAMPLES, DIRECTIONS, PRIOR_SMOOTHING, seed)
+        grams = jacobian_grams(graph, few, SPECTRUM_SAMPLES, DIRECTIONS, PRIOR_SMOOTHING, seed)
         return cls(energies, grams, middle - begin, time.process_time() - middle)
 
 

@@ -13,8 +13,8 @@ from advisor.columns import Column, Profile
 from advisor.cuts import Cut, TensorSpec
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.noise import under_noise
-from advisor.estimators.score import GAIN_DOUBT, Target, score_columns
-from advisor.estimators.zone import ZoneThresholds, find_zone
+from advisor.estimators.study.score import GAIN_DOUBT, Target, score_columns
+from advisor.estimators.study.zone import ZoneThresholds, find_zone
 from benchmarks.headline.estimates import KEPT, WALK, Estimated
 from benchmarks.headline.truth import Attacked
 

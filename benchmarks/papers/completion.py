@@ -16,7 +16,7 @@ import torch
 from common import Table, accuracy, cifar, resnet20, train
 
 import advisor
-from advisor.estimators.attacks.sides import few_labels
+from advisor.estimators.attacks.support.data_split import few_labels
 
 CUT = "stage3.1"
 LABELS, POOL, PRIVATE = 40, 1000, 1000

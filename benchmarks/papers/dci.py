@@ -23,13 +23,13 @@ from common import Table, cifar, resnet20
 
 import advisor
 from advisor.defenses import NoDefense
-from advisor.estimators.attacks import divided
-from advisor.estimators.attacks.base import Attack, Known, Scene
-from advisor.estimators.attacks.channel import Channel
-from advisor.estimators.attacks.divided import Chain, DividedInversion
-from advisor.estimators.attacks.matched_features import MatchedFeatures
-from advisor.estimators.images import psnr, ssim
+from advisor.estimators.attacks import dci as divided
+from advisor.estimators.attacks.base import Attack, AttackContext, Auxiliary
+from advisor.estimators.attacks.dci import Chain, DividedInversion
+from advisor.estimators.attacks.rmle import RegularisedMaximumLikelihood
+from advisor.estimators.attacks.support.channel import Channel
 from advisor.graph import PartitionGraph
+from advisor.measures.images import psnr, ssim
 from advisor.value_range import UNIT
 
 BLOCKS = {"stem": 1, "stage1.2": 7, "stage2.0": 9, "stage2.2": 13, "stage3.0": 15, "stage3.2": 19}
@@ -44,8 +44,8 @@ VARIANTS = {
 PRIVATE, DIRECT, REAL = 100, 16, 192
 AS_RUN: dict[str, tuple[Attack, int]] = {
     "adapted": (DividedInversion(), PRIVATE),
-    "direct": (MatchedFeatures(white=()), DIRECT),
-    "direct white": (MatchedFeatures(), DIRECT),
+    "direct": (RegularisedMaximumLikelihood(white=()), DIRECT),
+    "direct white": (RegularisedMaximumLikelihood(), DIRECT),
 }
 """Attacks that are run at each depth by themselves, and on how many images."""
 
@@ -70,16 +70,16 @@ def trained(graph: PartitionGraph, attack: DividedInversion) -> Chain:
     """One chain of modules for all depths."""
     aux = cifar("train", REAL)[0]
     stops = ends(graph)
-    scene = Scene(
+    context = AttackContext(
         graph=graph, cut=graph.cuts[stops[-1]], sent=(torch.zeros(1),), channel=Channel(graph, stops[-1], NoDefense()),
-        auxiliary=Known((aux,), aux), template=aux[:0], images=True, values=UNIT,
+        auxiliary=Auxiliary((aux,), aux), template=aux[:0], images=True, values=UNIT,
         shrink=lambda flat: flat[0], classes=10, effort="quick", seed=0, threat=attack.threat,
     )  # fmt: skip
     torch.manual_seed(0)
     with reduced():
-        chain = Chain(scene, stops, attack._data(scene))
+        chain = Chain(context, stops, attack._data(context))
         for number in range(len(stops)):
-            attack._conquer(chain, number, scene)
+            attack._conquer(chain, number, context)
             print(f"  block {number + 1} of {len(stops)}", flush=True)
     return chain
 

@@ -44,9 +44,9 @@ from torch.nn import functional as F
 
 import advisor
 from advisor.estimate import Estimate
-from advisor.estimators.images import psnr, ssim
-from advisor.estimators.inversion.precision import Fast
+from advisor.estimators.inversion.fast_products import Fast
 from advisor.graph import PartitionGraph
+from advisor.measures.images import psnr, ssim
 
 CUTS = ("conv11", "relu22", "relu32")
 THEIRS = {

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from advisor.estimators.attacks.alignment import Alignment
-from advisor.estimators.attacks.base import Attack, Known, Recovered, Scene, ThreatModel
-from advisor.estimators.attacks.completion import Completion
-from advisor.estimators.attacks.divided import DividedInversion
-from advisor.estimators.attacks.heads import Head
-from advisor.estimators.attacks.identity import Identity
-from advisor.estimators.attacks.image_prior import DeepImagePrior
-from advisor.estimators.attacks.matched_features import MatchedFeatures
+from advisor.estimators.attacks.base import Attack, AttackContext, Auxiliary, Recovered, ThreatModel
+from advisor.estimators.attacks.dci import DividedInversion
+from advisor.estimators.attacks.dip import DeepImagePrior
+from advisor.estimators.attacks.ids import IdRecovery
+from advisor.estimators.attacks.ka import KnowledgeAlignment
+from advisor.estimators.attacks.mlp import Head
+from advisor.estimators.attacks.pmc import ModelCompletion
+from advisor.estimators.attacks.rmle import RegularisedMaximumLikelihood
 from advisor.estimators.attacks.shadow import Shadow
 from advisor.estimators.attacks.unbiased import Unbiased
 
 _MEMBERS: tuple[Attack, ...] = (
-    Alignment(),
-    MatchedFeatures(),
+    KnowledgeAlignment(),
+    RegularisedMaximumLikelihood(),
     DeepImagePrior(),
     Unbiased(),
     DividedInversion(),
     Shadow(),
-    Completion(),
+    ModelCompletion(),
     Head("mlp", (512, 256)),
     Head("mlp-sim", ()),
-    Identity(),
+    IdRecovery(),
 )
 
 ATTACKS: dict[str, Attack] = {member.name: member for member in _MEMBERS}
 """By name, in the order of the report."""
 
-__all__ = ["ATTACKS", "Attack", "Known", "Recovered", "Scene", "ThreatModel"]
+__all__ = ["ATTACKS", "Attack", "AttackContext", "Auxiliary", "Recovered", "ThreatModel"]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from advisor.checkpoint import Checkpoint
 from advisor.data.synthesis import synthesise
-from advisor.estimators.attacks.channel import Channel
-from advisor.estimators.checkpoint import Checkpoint
+from advisor.estimators.attacks.support.channel import Channel
 from advisor.value_range import ValueRange
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Effort = Literal["quick", "strong"]
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """What an attacker knows, has and may do. `Scene` hands over nothing beyond it.
+    """What an attacker knows, has and may do. `AttackContext` hands over nothing beyond it.
 
     Attributes:
         knows: of the model; every attacker knows the cut and the defense.
@@ -48,7 +48,7 @@ class ThreatModel:
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class Auxiliary:
     """An attacker's own samples.
 
     Attributes:
@@ -66,12 +66,12 @@ class Known:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def first(self, count: int) -> Known:
+    def first(self, count: int) -> Auxiliary:
         """At most `count` of them."""
         if count >= len(self):
             return self
         labels = None if self.labels is None else self.labels[:count]
-        return Known(tuple(t[:count] for t in self.inputs), self.pixels[:count], labels, self.what)
+        return Auxiliary(tuple(t[:count] for t in self.inputs), self.pixels[:count], labels, self.what)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class Recovered:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class AttackContext:
     """Everything that an attack may use; the private samples are not in it, only what was seen of them.
 
     Attributes:
@@ -121,7 +121,7 @@ class Scene:
     cut: Cut
     sent: tuple[Tensor, ...]
     channel: Channel
-    auxiliary: Known | None
+    auxiliary: Auxiliary | None
     template: Tensor
     images: bool
     values: ValueRange
@@ -137,19 +137,19 @@ class Scene:
         return len(self.sent[0])
 
     @property
-    def known(self) -> Known:
+    def known(self) -> Auxiliary:
         """The attacker's own samples."""
         self._allowed("auxiliary inputs" in self.threat.has, "auxiliary inputs")
         assert self.auxiliary is not None
         return self.auxiliary
 
-    def practice(self, count: int) -> Known:
+    def practice(self, count: int) -> Auxiliary:
         """Samples to practise on: the attacker's own, else made up (BatchNorm statistics, a natural-image prior)."""
         if "auxiliary inputs" in self.threat.has and self.auxiliary is not None:
             return self.auxiliary.first(count)
         return self.made_up(max(2, count), self.seed + 1)
 
-    def made_up(self, count: int, seed: int, steps: int | None = None) -> Known:
+    def made_up(self, count: int, seed: int, steps: int | None = None) -> Auxiliary:
         """Synthetic samples; `steps` of refinement to BatchNorm statistics, None for as many as are cheap."""
 
         def make() -> dict[str, Any]:
@@ -160,7 +160,7 @@ class Scene:
 
         made = self.kept(f"made-up-{seed}", make)
         inputs = tuple(made["inputs"])
-        return Known(inputs, self.shrink(inputs), None, made["what"])
+        return Auxiliary(inputs, self.shrink(inputs), None, made["what"])
 
     def kept(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What is made once, also where the attack is killed and goes on."""
@@ -174,11 +174,11 @@ class Scene:
         """Where a part of the attack keeps its state; None where it need not."""
         return None if self.folder is None else self.folder / f"{name}.pt"
 
-    def part(self, start: float, share: float) -> Scene:
+    def part(self, start: float, share: float) -> AttackContext:
         """The same for a part of the attack, whose progress runs from `start` on over `share` of the whole."""
         return replace(self, tick=lambda done: self.tick(start + share * done))
 
-    def batches(self, count: int, rows: int) -> Iterator[tuple[slice, Scene]]:
+    def batches(self, count: int, rows: int) -> Iterator[tuple[slice, AttackContext]]:
         """Slices of at most `rows` of `count` samples, and the part of the attack that each of them is."""
         for first in range(0, count, rows):
             last = min(first + rows, count)
@@ -225,7 +225,7 @@ class Attack(Protocol):
     def about(self) -> str:
         """One line for people, with the paper."""
 
-    def run(self, scene: Scene) -> Recovered:
+    def run(self, context: AttackContext) -> Recovered:
         """Attack all private samples.
 
         Raises:

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advisor.estimators.attacks.alignment import trained_decoder
-from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel, generator
-from advisor.estimators.attacks.heads import known_labels, said
-from advisor.estimators.attacks.inverses import Scale, batch_of, frozen
-from advisor.estimators.attacks.loop import Loop
-from advisor.estimators.attacks.matched_features import one_float_input
-from advisor.estimators.attacks.matching import features
+from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel, generator
+from advisor.estimators.attacks.ka import trained_decoder
+from advisor.estimators.attacks.mlp import known_labels, said
+from advisor.estimators.attacks.rmle import one_float_input
+from advisor.estimators.attacks.support.inverses import Scale, batch_of, frozen
+from advisor.estimators.attacks.support.loop import Loop
+from advisor.estimators.attacks.support.matching import features
 from advisor.estimators.inversion.layouts import arrange
 from advisor.estimators.inversion.optimiser import OneCycle
 from advisor.sweep import NotMeasurableError
@@ -41,29 +41,29 @@ class Shadow:
         ("cut and defense", "cloud weights"), ("auxiliary inputs", "labels"), ("ask nothing",)
     )
 
-    def run(self, scene: Scene) -> Recovered:
+    def run(self, context: AttackContext) -> Recovered:
         """Train the shadow, invert it, read what was received."""
-        one_float_input(scene)
-        if len(scene.sent) != 1:
+        one_float_input(context)
+        if len(context.sent) != 1:
             raise NotMeasurableError("a shadow front gives one tensor, and several cross here")
-        labels = known_labels(scene)
-        known = scene.known
-        front, accuracy = self._front(scene, known.inputs[0], labels)
-        draw = generator(scene.seed + 3)
+        labels = known_labels(context)
+        known = context.known
+        front, accuracy = self._front(context, known.inputs[0], labels)
+        draw = generator(context.seed + 3)
         with torch.no_grad():
-            own = torch.cat([scene.channel.defend(front(x), draw) for x in torch.split(known.inputs[0], 64)])
-        both = [Scale.of(z.float()).apply(z.float()) for z in (own, scene.sent[0])]
+            own = torch.cat([context.channel.defend(front(x), draw) for x in torch.split(known.inputs[0], 64)])
+        both = [Scale.of(z.float()).apply(z.float()) for z in (own, context.sent[0])]
         z = torch.cat(both)
-        read, layout = arrange((z,), known.pixels[:1].expand(len(z), *known.pixels.shape[1:]), scene.images)
-        found = trained_decoder(scene.part(0.5, 0.5), read, layout, known.pixels)
+        read, layout = arrange((z,), known.pixels[:1].expand(len(z), *known.pixels.shape[1:]), context.images)
+        found = trained_decoder(context.part(0.5, 0.5), read, layout, known.pixels)
         return Recovered(inputs=found.inputs, notes=(said(labels),), evidence={"shadow_accuracy": accuracy})
 
-    def _front(self, scene: Scene, x: Tensor, labels: Tensor) -> tuple[nn.Module, float]:
+    def _front(self, context: AttackContext, x: Tensor, labels: Tensor) -> tuple[nn.Module, float]:
         shown = labels >= 0
-        data, cloud = (x[shown], labels[shown]), frozen(scene.cloud())
-        received = Scale.of(scene.sent[0].float())
-        front = Front(tuple(x.shape[1:]), tuple(scene.sent[0].shape[1:]))
-        cycle = OneCycle(front, RATE, STEPS[scene.effort])
+        data, cloud = (x[shown], labels[shown]), frozen(context.cloud())
+        received = Scale.of(context.sent[0].float())
+        front = Front(tuple(x.shape[1:]), tuple(context.sent[0].shape[1:]))
+        cycle = OneCycle(front, RATE, STEPS[context.effort])
 
         def step(at: float) -> Tensor:
             part, wanted = batch_of(data, min(BATCH, len(data[0])))
@@ -73,7 +73,7 @@ class Shadow:
                 cycle.step(loss, at)
             return loss
 
-        file, tick = scene.file("front"), scene.part(0, 0.5).tick
+        file, tick = context.file("front"), context.part(0, 0.5).tick
         Loop(cycle.steps, list(front.parameters()), cycle.optimisers, file=file, tick=tick).run(step)
         whole = Standing(front.eval().requires_grad_(False), received)
         with torch.no_grad():

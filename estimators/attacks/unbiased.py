@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel
-from advisor.estimators.attacks.matched_features import one_float_input
-from advisor.estimators.attacks.matching import features
+from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
+from advisor.estimators.attacks.rmle import one_float_input
+from advisor.estimators.attacks.support.matching import features
 from advisor.sweep import NotMeasurableError
 
 ELEMENTS = 2**26
@@ -38,25 +38,25 @@ class Unbiased:
     about: ClassVar[str] = "unbiased least squares, the attacker that 1/dFIL bounds (Maeng et al. 2022)"
     threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("ask nothing",))
 
-    def run(self, scene: Scene) -> Recovered:
+    def run(self, context: AttackContext) -> Recovered:
         """Invert the edge half, sample by sample where it is not affine."""
-        one_float_input(scene)
-        edge, z = scene.edge(), torch.cat([t.flatten(1).double() for t in scene.sent], 1)
-        shape = scene.graph.inputs.tensors[0].shape
-        start = scene.values.from_unit(torch.full((1, *shape), 0.5)) if scene.images else torch.zeros(1, *shape)
+        one_float_input(context)
+        edge, z = context.edge(), torch.cat([t.flatten(1).double() for t in context.sent], 1)
+        shape = context.graph.inputs.tensors[0].shape
+        start = context.values.from_unit(torch.full((1, *shape), 0.5)) if context.images else torch.zeros(1, *shape)
         elements = start.numel()
         if z.shape[1] < elements:
             raise NotMeasurableError("fewer numbers cross than the input has: no unbiased attacker exists")
         if z.shape[1] * elements > ELEMENTS:
             raise NotMeasurableError("the Jacobian of this edge half is too large for least squares")
-        straight = is_affine(edge, shape, scene.seed)
-        found = solved(edge, z, start) if straight else self._inverted(scene, edge, z, start)
+        straight = is_affine(edge, shape, context.seed)
+        found = solved(edge, z, start) if straight else self._inverted(context, edge, z, start)
         evidence = {"affine": float(straight)}
-        return Recovered(scene.shrink((found.float().reshape(-1, *shape),)), clip=False, evidence=evidence)
+        return Recovered(context.shrink((found.float().reshape(-1, *shape),)), clip=False, evidence=evidence)
 
-    def _inverted(self, scene: Scene, edge: nn.Module, z: Tensor, start: Tensor) -> Tensor:
+    def _inverted(self, context: AttackContext, edge: nn.Module, z: Tensor, start: Tensor) -> Tensor:
         found = []
-        for some, part in scene.batches(len(z), ROWS):
+        for some, part in context.batches(len(z), ROWS):
             rows = part.kept(f"rows{some.start}", partial(_newton_each, edge, z[some], start))
             found.append(rows["x"])
             part.tick(1.0)

@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from advisor.crossings import Crossings
+from advisor.activations import Activations
 from advisor.cuts import Cut
 from advisor.estimate import Estimate
-from advisor.estimators.images import mse, psnr, ssim
 from advisor.estimators.inversion.decoders import decoders_for
 from advisor.estimators.inversion.layouts import Layout, arrange
 from advisor.estimators.inversion.training import Budget, Tick, recover, train_all
-from advisor.estimators.ratios import ratio_of_means
+from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.graph import PartitionGraph
+from advisor.measures.images import mse, psnr, ssim
 from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
 from advisor.threads import one_thread
 
@@ -174,13 +174,13 @@ Mirrored = Callable[[Cut], tuple[Tensor, ...] | None]
 MIRRORED_BYTES = 256 * 2**20
 
 
-def mirrored_crossings(graph: PartitionGraph, inputs: tuple[Tensor, ...], targets: Targets) -> Mirrored | None:
+def mirrored_activations(graph: PartitionGraph, inputs: tuple[Tensor, ...], targets: Targets) -> Mirrored | None:
     """What crosses of the mirrored images to learn from: one more walk of them; None where inputs are no images."""
     if not targets.images:
         return None
     turned = (inputs[0][targets.train].flip(-1),)
-    crossings = Crossings(graph, turned, MIRRORED_BYTES)
-    return lambda cut: crossings.at(cut) if len(turned[0]) * cut.bytes <= MIRRORED_BYTES else None
+    activations = Activations(graph, turned, MIRRORED_BYTES)
+    return lambda cut: activations.at(cut) if len(turned[0]) * cut.bytes <= MIRRORED_BYTES else None
 
 
 class QuickAlignment:

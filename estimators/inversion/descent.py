@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advisor.estimators.checkpoint import Checkpoint
+from advisor.checkpoint import Checkpoint
 from advisor.estimators.inversion.optimiser import OneCycle, Plateau
 
 GAIN = 0.998

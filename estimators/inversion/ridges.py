@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from advisor.estimators.grams import Kernel, centred_blocks
+from advisor.measures.gram_matrices import Kernel, centred_blocks
 
 PATCH_FEATURES = 1200
 ROWS_PER_FEATURE = 100

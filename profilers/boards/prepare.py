@@ -61,7 +61,7 @@ def one_sample(graph: PartitionGraph) -> tuple[Tensor, ...]:
 
 def entering(graph: PartitionGraph, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Of all inputs those that cross at cut 0: an input that nothing reads does not."""
-    first = graph.crossings[0]
+    first = graph.activation_nodes[0]
     return tuple(x for node, x in zip(graph.placeholders, inputs, strict=True) if node in first)
 
 
@@ -228,7 +228,7 @@ def _exported(graph: PartitionGraph, inputs: Values) -> tuple[Any, list[list[str
 
     from advisor.cutting.halves import Calling, subgraph
 
-    flat = [node for nodes in graph.crossings[1:] for node in nodes]
+    flat = [node for nodes in graph.activation_nodes[1:] for node in nodes]
     outputs = list(dict.fromkeys(flat))
     body = subgraph(graph.module, graph.placeholders, outputs, Calling([n.name for n in graph.placeholders]))
     label = {node: f"crossing_{i}" for i, node in enumerate(outputs)}
@@ -240,8 +240,8 @@ def _exported(graph: PartitionGraph, inputs: Values) -> tuple[Any, list[list[str
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - the exporter raises whatever its passes raise
         raise _refused(graph, len(graph.cuts) - 1, "ONNX", error) from None
-    first = [name for node, name in zip(graph.placeholders, given, strict=True) if node in graph.crossings[0]]
-    return program.model_proto, [first, *([label[node] for node in nodes] for nodes in graph.crossings[1:])]  # type: ignore[union-attr]
+    first = [name for node, name in zip(graph.placeholders, given, strict=True) if node in graph.activation_nodes[0]]
+    return program.model_proto, [first, *([label[node] for node in nodes] for nodes in graph.activation_nodes[1:])]  # type: ignore[union-attr]
 
 
 def _refused(graph: PartitionGraph, index: int, form: str, error: BaseException) -> AdvisorError:

@@ -17,7 +17,7 @@ from advisor.errors import AdvisorError
 from advisor.profilers.boards import agent, tally
 from advisor.profilers.boards.prepare import prepare
 from advisor.profilers.boards.ssh import DroppedError, Shell, address
-from advisor.profilers.halves import Halves
+from advisor.profilers.half_latency import Halves
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph

@@ -47,7 +47,7 @@ class Stretches:
 
     def between(self, start: int, stop: int) -> Callable[..., Any]:
         """What lies between two cuts, for one sample: takes what crosses the first, returns what crosses the second."""
-        inputs, outputs = self.graph.crossings[start], self.graph.crossings[stop]
+        inputs, outputs = self.graph.activation_nodes[start], self.graph.activation_nodes[stop]
         wanted = needed(inputs, outputs)
         nodes = [n for n in self.root.graph.nodes if n in wanted and n not in inputs and n in self.lines]
         text = [f"def part(self, {', '.join(self.names[n] for n in inputs)}):"]

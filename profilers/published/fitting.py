@@ -65,8 +65,8 @@ def points() -> list[Point]:
         for name, shape, batch, milliseconds in series["points"]:
             name, shape = SAME_NETWORK.get(name, name), shape.rstrip("?")
             if (name, shape) in works:
-                setting = (series["device"], series["runtime"], series["precision"], unit)
-                found.append(Point(*setting, name, shape, batch, works[name, shape], milliseconds * 1e-3))
+                context = (series["device"], series["runtime"], series["precision"], unit)
+                found.append(Point(*context, name, shape, batch, works[name, shape], milliseconds * 1e-3))
     return found
 
 

@@ -22,7 +22,7 @@ from advisor.defenses import (
     defense_names,
     defense_to_json,
 )
-from advisor.defenses.precision import rounding_step
+from advisor.defenses.payload.rounding import rounding_step
 from advisor.derivatives.tangents import tangent_energies
 from advisor.errors import AdvisorError
 from tests.models import ZOO, traced

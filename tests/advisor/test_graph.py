@@ -55,8 +55,8 @@ def separates(graph: PartitionGraph, removed: fx.Node) -> bool:
 def test_no_single_tensor_cut_is_missed_and_none_is_illegal(name: str) -> None:
     graph = traced(name)
     wanted = {n for n in graph.data_nodes if separates(graph, n) and graph.spec(n) is not None}
-    found = {nodes[0] for nodes in graph.crossings[1:-1]}
-    ends = {nodes[0] for nodes in (graph.crossings[0], graph.crossings[-1]) if len(nodes) == 1}
+    found = {nodes[0] for nodes in graph.activation_nodes[1:-1]}
+    ends = {nodes[0] for nodes in (graph.activation_nodes[0], graph.activation_nodes[-1]) if len(nodes) == 1}
     assert found == wanted - ends
 
 
@@ -83,7 +83,7 @@ def test_running_the_graph_is_running_the_model(name: str) -> None:
 def test_pieces_chain_to_the_model(name: str) -> None:
     graph = traced(name)
     x = graph.flat(ZOO[name].inputs(2))
-    carried = tuple(v for p, v in zip(graph.placeholders, x, strict=True) if p in graph.crossings[0])
+    carried = tuple(v for p, v in zip(graph.placeholders, x, strict=True) if p in graph.activation_nodes[0])
     for index in range(1, len(graph.cuts)):
         result = graph.piece(index)(*carried)
         carried = result if isinstance(result, tuple) else (result,)
@@ -163,7 +163,9 @@ def test_sizes_that_cross_are_bytes_of_one_sample() -> None:
 
 def test_values_of_views_take_no_memory() -> None:
     graph = traced("chain")
-    sizes = {cut.name: graph.value_bytes(nodes[0]) for cut, nodes in zip(graph.cuts, graph.crossings, strict=True)}
+    sizes = {
+        cut.name: graph.value_bytes(nodes[0]) for cut, nodes in zip(graph.cuts, graph.activation_nodes, strict=True)
+    }
     assert sizes == {"input": 0, "conv": 576, "bn": 576, "act": 576, "pool": 64, "flatten": 0, "output": 20}
 
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advisor.checkpoint import Checkpoint
 from advisor.defenses import Defense, GaussianNoise
 from advisor.errors import AdvisorError
-from advisor.estimators.attacking import AttackResult, attack
-from advisor.estimators.attacks import ATTACKS, Attack, completion, divided, heads, shadow
-from advisor.estimators.attacks.base import Recovered, Scene
-from advisor.estimators.attacks.identity import Identity
-from advisor.estimators.attacks.image_prior import DeepImagePrior
-from advisor.estimators.attacks.matched_features import MatchedFeatures
-from advisor.estimators.attacks.matching import Descent
-from advisor.estimators.checkpoint import Checkpoint
+from advisor.estimators.attacks import ATTACKS, Attack, dci, mlp, pmc, shadow
+from advisor.estimators.attacks.base import AttackContext, Recovered
+from advisor.estimators.attacks.dip import DeepImagePrior
+from advisor.estimators.attacks.ids import IdRecovery
+from advisor.estimators.attacks.rmle import RegularisedMaximumLikelihood
+from advisor.estimators.attacks.runner import AttackResult, attack
+from advisor.estimators.attacks.support.matching import Descent
 from advisor.graph import PartitionGraph
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, fixed, trained
@@ -28,7 +28,8 @@ from tests.estimators.nets import digits, fixed, trained
 FEW = (Descent(4, 0.02), Descent(4, 0.02))
 CHEAP: dict[str, Attack] = {
     **ATTACKS,
-    "rmle": MatchedFeatures(weights=(0.0, 0.1), budgets=FEW), "dip": DeepImagePrior(FEW), "ids": Identity(FEW),
+    "rmle": RegularisedMaximumLikelihood(weights=(0.0, 0.1), budgets=FEW),
+    "dip": DeepImagePrior(FEW), "ids": IdRecovery(FEW),
 }  # fmt: skip
 each = pytest.mark.parametrize("member", [CHEAP[name] for name in ATTACKS], ids=list(ATTACKS))
 
@@ -59,9 +60,9 @@ class Bent(nn.Module):
 
 @pytest.fixture(autouse=True)
 def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (completion, heads, shadow, divided):
+    for module in (pmc, mlp, shadow, dci):
         monkeypatch.setitem(module.STEPS, "quick", 4)
-    monkeypatch.setitem(divided.SAMPLES, "quick", 16)
+    monkeypatch.setitem(dci.SAMPLES, "quick", 16)
 
 
 @functools.cache
@@ -147,8 +148,8 @@ def test_uses_nothing_that_its_threat_model_does_not_grant(member: Attack, monke
     class Stripped:
         name, about, threat = member.name, member.about, member.threat
 
-        def run(self, scene: Scene) -> Recovered:
-            return member.run(dataclasses.replace(scene, threat=bare))
+        def run(self, context: AttackContext) -> Recovered:
+            return member.run(dataclasses.replace(context, threat=bare))
 
     with pytest.raises(RuntimeError, match="does not grant"):
         attack(model, cut, x, name=Stripped())
@@ -157,14 +158,14 @@ def test_uses_nothing_that_its_threat_model_does_not_grant(member: Attack, monke
 @each
 def test_the_scene_holds_no_private_sample(member: Attack) -> None:
     model, x, cut = private(member)
-    held: list[Scene] = []
+    held: list[AttackContext] = []
 
     class Spy:
         name, about, threat = member.name, member.about, member.threat
 
-        def run(self, scene: Scene) -> Recovered:
-            held.append(scene)
-            return member.run(scene)
+        def run(self, context: AttackContext) -> Recovered:
+            held.append(context)
+            return member.run(context)
 
     attack(model, cut, x, name=Spy())
     own = held[0].auxiliary

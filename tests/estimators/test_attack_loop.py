@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from advisor.errors import AdvisorError
-from advisor.estimators.attacks.loop import GAIN, LONGEST, LOOKS, PATIENCE, TAIL, Loop, Tick, flat
-from advisor.estimators.attacks.matching import Descent, descend
+from advisor.estimators.attacks.support.loop import GAIN, LONGEST, LOOKS, PATIENCE, TAIL, Loop, Tick, flat
+from advisor.estimators.attacks.support.matching import Descent, descend
 from advisor.sweep import NotMeasurableError
 from tests.estimators.views import normal
 

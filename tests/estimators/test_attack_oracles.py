@@ -13,16 +13,17 @@ from torch import Tensor, nn
 
 from advisor.defenses import Defense, GaussianNoise, NoDefense
 from advisor.errors import AdvisorError
-from advisor.estimators.attacking import attack
-from advisor.estimators.attacks import completion, divided, guesses, shadow
-from advisor.estimators.attacks.channel import Channel
-from advisor.estimators.attacks.denoising import Wiener, denoised, noise_variance
-from advisor.estimators.attacks.divided import DividedInversion
-from advisor.estimators.attacks.guesses import directions, merged, nearest
-from advisor.estimators.attacks.matched_features import MatchedFeatures
-from advisor.estimators.attacks.matching import Descent, mismatch, total_variation
-from advisor.estimators.attacks.shrinking import Shrinking, bands
-from advisor.estimators.attacks.sides import few_labels
+from advisor.estimators.attacks import dci, pmc, shadow
+from advisor.estimators.attacks.dci import DividedInversion
+from advisor.estimators.attacks.rmle import RegularisedMaximumLikelihood
+from advisor.estimators.attacks.runner import attack
+from advisor.estimators.attacks.support import guesses
+from advisor.estimators.attacks.support.channel import Channel
+from advisor.estimators.attacks.support.data_split import few_labels
+from advisor.estimators.attacks.support.denoising import Wiener, denoised, noise_variance
+from advisor.estimators.attacks.support.guesses import directions, merged, nearest
+from advisor.estimators.attacks.support.matching import Descent, mismatch, total_variation
+from advisor.estimators.attacks.support.shrinking import Shrinking, bands
 from advisor.graph import PartitionGraph
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, fixed, trained
@@ -90,7 +91,7 @@ def test_more_transmissions_help_every_learner() -> None:
 
 @pytest.mark.parametrize("name", ["ka", "rmle"])
 def test_the_input_itself_is_copied(name: str) -> None:
-    member = MatchedFeatures(weights=(0.0,), budgets=(Descent(60, 0.1),) * 2) if name == "rmle" else name
+    member = RegularisedMaximumLikelihood(weights=(0.0,), budgets=(Descent(60, 0.1),) * 2) if name == "rmle" else name
     assert attack(digit_graph(), "input", digits(120)[0], name=member).nmse.value < 1e-3
 
 
@@ -144,9 +145,15 @@ def test_wiener_denoising_reaches_the_linear_minimum() -> None:
 def test_matched_features_know_the_noise() -> None:
     """Trusting every number that was received is worse than weighing it by the noise that is known to be in it."""
     x, how = digits(60)[0], (Descent(80, 0.05),) * 2
-    blind = attack(digit_graph(), 1, x, name=MatchedFeatures((0.0,), how, white=()), defense=GaussianNoise(0.5))
+    blind = attack(
+        digit_graph(), 1, x, name=RegularisedMaximumLikelihood((0.0,), how, white=()), defense=GaussianNoise(0.5)
+    )
     adaptive = attack(
-        digit_graph(), 1, x, name=MatchedFeatures((0.0, 0.1, 1.0), how, white=()), defense=GaussianNoise(0.5)
+        digit_graph(),
+        1,
+        x,
+        name=RegularisedMaximumLikelihood((0.0, 0.1, 1.0), how, white=()),
+        defense=GaussianNoise(0.5),
     )
     assert adaptive.evidence["noise_variance"] == pytest.approx(0.25, rel=0.05)
     assert adaptive.nmse.value < 0.8 * blind.nmse.value
@@ -201,8 +208,8 @@ def test_samples_without_a_label_help_completion() -> None:
 def test_doubt_is_entropy() -> None:
     z = normal(7, 4).float()
     slow = torch.distributions.Categorical(logits=z).entropy().mean()
-    assert completion.doubt(nn.Identity(), z) == pytest.approx(float(slow), rel=1e-5)
-    assert completion.doubt(nn.Identity(), torch.zeros(3, 4)) == pytest.approx(math.log(4))
+    assert pmc.doubt(nn.Identity(), z) == pytest.approx(float(slow), rel=1e-5)
+    assert pmc.doubt(nn.Identity(), torch.zeros(3, 4)) == pytest.approx(math.log(4))
 
 
 def test_few_labels_show_as_many_of_each_class() -> None:
@@ -319,7 +326,7 @@ def test_tokens_behind_a_normalisation_are_those_of_most_likelihood(sigma: float
 
 
 def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(divided.STEPS, "quick", 40)
+    monkeypatch.setitem(dci.STEPS, "quick", 40)
     x = digits(40)[0]
     blockwise = attack(digit_graph(), "relu", x, name="dci")
     assert blockwise.nmse.value < 0.6
@@ -334,7 +341,7 @@ def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPat
 def test_received_features_tell_an_attacker_without_data_what_its_samples_are_unlike(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(divided.STEPS, "quick", 40)
+    monkeypatch.setitem(dci.STEPS, "quick", 40)
     adapted, published = (
         attack(digit_graph(), "relu", digits(40)[0], name=DividedInversion(adapted=way)) for way in (True, False)
     )

@@ -12,17 +12,17 @@ from torch.nn import functional as F
 
 from advisor.defenses import GaussianNoise, Quantize8
 from advisor.errors import AdvisorError, DataError
-from advisor.estimators import perceptual
-from advisor.estimators.attacking import attack
-from advisor.estimators.attacks import channel
 from advisor.estimators.attacks.base import Recovered
-from advisor.estimators.images import mse
+from advisor.estimators.attacks.runner import attack
+from advisor.estimators.attacks.support import channel
+from advisor.estimators.attacks.support.metrics import reidentification, score_ids, score_inputs, score_labels
 from advisor.estimators.inversion import alignment, training
 from advisor.estimators.inversion.alignment import BUDGETS, QUICK, STRONG
 from advisor.estimators.inversion.standard import Standardised, mean_of
-from advisor.estimators.perceptual import lpips
-from advisor.estimators.scoring import reidentification, score_ids, score_inputs, score_labels
 from advisor.graph import PartitionGraph
+from advisor.measures import perceptual
+from advisor.measures.images import mse
+from advisor.measures.perceptual import lpips
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Denormalising, digits, trained
 from tests.estimators.views import normal

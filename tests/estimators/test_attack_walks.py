@@ -12,11 +12,11 @@ from torch import Tensor
 import advisor
 from advisor.defenses import Defense, GaussianNoise, Quantize8
 from advisor.errors import AdvisorError, CutError
-from advisor.estimators import attacking
-from advisor.estimators.attacking import attack, attack_cuts
-from advisor.estimators.attacks.base import Recovered, Scene, ThreatModel
-from advisor.estimators.attacks.channel import Channel
-from advisor.estimators.scoring import AttackResult
+from advisor.estimators.attacks import runner as attacking
+from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
+from advisor.estimators.attacks.runner import attack, attack_cuts
+from advisor.estimators.attacks.support.channel import Channel
+from advisor.estimators.attacks.support.metrics import AttackResult
 from advisor.graph import PartitionGraph
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, trained
@@ -38,9 +38,9 @@ class Reader:
     def __init__(self) -> None:
         self.seen: dict[str, tuple[Tensor, ...]] = {}
 
-    def run(self, scene: Scene) -> Recovered:
-        self.seen[scene.cut.name] = (*scene.query(scene.known.inputs), *scene.sent)
-        return Recovered(inputs=scene.known.pixels.mean(0).expand(len(scene), *scene.template.shape[1:]))
+    def run(self, context: AttackContext) -> Recovered:
+        self.seen[context.cut.name] = (*context.query(context.known.inputs), *context.sent)
+        return Recovered(inputs=context.known.pixels.mean(0).expand(len(context), *context.template.shape[1:]))
 
 
 @pytest.mark.parametrize("defense", [None, Quantize8(), GaussianNoise(0.3)])
@@ -80,9 +80,9 @@ def test_every_operation_runs_once_for_all_cuts_unless_nothing_may_be_kept(
 
 def test_an_attack_that_fails_at_one_cut_is_said_there_and_the_others_go_on() -> None:
     class Picky(Reader):
-        def run(self, scene: Scene) -> Recovered:
-            found = super().run(scene)
-            bad = scene.cut.name == "squeeze"
+        def run(self, context: AttackContext) -> Recovered:
+            found = super().run(context)
+            bad = context.cut.name == "squeeze"
             return Recovered(inputs=torch.full_like(found.inputs, math.inf) if bad else found.inputs)  # type: ignore[arg-type]
 
     found = {cut.name: result for cut, result in attack_cuts(graph(), CUTS, digits(60)[0], name=Picky())}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from advisor.derivatives.tangent_grams import TangentGram
+from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.derivatives.tangents import TangentEnergy
 from advisor.estimate import Estimate
 from advisor.estimators import estimators
@@ -42,8 +42,8 @@ def with_energy(view: CutView) -> CutView:
     n = len(view.z)
     energy = TangentEnergy(1 + normal(4, n).abs(), view.z.double().square().sum(1), view.targets.elements, "")
     sides = normal(9, 3, 5, seed=2)
-    grams = TangentGram(sides @ sides.transpose(1, 2), 20 + normal(9).abs(), torch.ones(3).double(), 64, 0.1)
-    return dataclasses.replace(view, energy=energy, gram_of_tangents=grams)
+    grams = JacobianGram(sides @ sides.transpose(1, 2), 20 + normal(9).abs(), torch.ones(3).double(), 64, 0.1)
+    return dataclasses.replace(view, energy=energy, jacobian_gram=grams)
 
 
 def measured(estimator: Estimator, view: CutView) -> dict[str, Estimate]:

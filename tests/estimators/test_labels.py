@@ -6,9 +6,9 @@ import torch
 from scipy.stats import binomtest
 from sklearn.linear_model import RidgeClassifier
 
-from advisor.estimators.grams import Kernel, centred_blocks
 from advisor.estimators.labels import LabelLeak, probe_predictions
-from advisor.estimators.spread import proportion
+from advisor.estimators.statistics.spread import proportion
+from advisor.measures.gram_matrices import Kernel, centred_blocks
 from advisor.sweep import NotMeasurableError
 from tests.estimators.views import gram_of, normal, rotation, view_of
 

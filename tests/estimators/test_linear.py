@@ -11,7 +11,6 @@ from sklearn.preprocessing import KernelCenterer
 from torch import Tensor
 
 from advisor.estimate import Estimate
-from advisor.estimators.grams import Kernel, centred_blocks, squared_distances
 from advisor.estimators.linear import (
     KernelInversion,
     LinearInversion,
@@ -23,6 +22,7 @@ from advisor.estimators.linear import (
     ridge_predictions,
     ridge_weights,
 )
+from advisor.measures.gram_matrices import Kernel, centred_blocks, squared_distances
 from advisor.sweep import NotMeasurableError
 from tests.estimators.views import gram_of, normal, rotation, view_of
 

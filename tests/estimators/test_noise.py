@@ -8,9 +8,9 @@ import torch
 from sklearn.linear_model import Ridge
 
 from advisor.estimate import Estimate
-from advisor.estimators.grams import pixel_gram, roles, train_kernel
 from advisor.estimators.linear import LinearInversion
 from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, NoiseCurves, learning_gain, noise_curve, under_noise
+from advisor.measures.gram_matrices import pixel_gram, roles, train_kernel
 from advisor.sweep import CutView, NotMeasurableError
 from tests.estimators.views import normal, view_of
 

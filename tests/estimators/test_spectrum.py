@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from advisor.batches import carried
-from advisor.derivatives.tangent_grams import TangentGram, leading_directions, tangent_grams
+from advisor.derivatives.jacobian_grams import JacobianGram, jacobian_grams, leading_directions
 from advisor.estimate import Estimate
 from advisor.estimators.fisher import van_trees_bound
 from advisor.estimators.inversion.alignment import QUICK, invert
 from advisor.estimators.linear import kernel_weights, linear_weights, reconstructions
 from advisor.estimators.spectrum import Spectrum, fisher_information_nats, guaranteed, spectrum_bound
-from advisor.estimators.study import targets_for
+from advisor.estimators.study.leakage_study import targets_for
 from advisor.sweep import CutView, NotMeasurableError
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Curved, digits, trained
@@ -28,11 +28,11 @@ def linear(rows: int = 5, columns: int = 8) -> Tensor:
     return normal(rows, columns, seed=3)
 
 
-def grams_of(weight: Tensor, k: int, samples: int = 6, smoothing: float = S) -> TangentGram:
+def grams_of(weight: Tensor, k: int, samples: int = 6, smoothing: float = S) -> JacobianGram:
     """What the walk finds for z = Wx along the first k coordinates."""
     inner, d = weight.T @ weight, weight.shape[1]
     gram = inner[:k, :k].expand(samples, k, k)
-    return TangentGram(gram, inner.diagonal().sum().expand(samples), torch.ones(k).double(), d, smoothing)
+    return JacobianGram(gram, inner.diagonal().sum().expand(samples), torch.ones(k).double(), d, smoothing)
 
 
 @pytest.mark.parametrize("sigma", [1e-3, 0.1, 3.0])
@@ -83,7 +83,7 @@ def test_information_is_that_of_gaussians() -> None:
 def test_the_walk_has_the_jacobian_s_inner_products() -> None:
     model, x = Curved().eval(), normal(40, 6).float()
     graph = trace(model, x[:2])
-    found = tangent_grams(graph, [x], 7, 3, 0.0, 0)[len(graph.cuts) - 1]
+    found = jacobian_grams(graph, [x], 7, 3, 0.0, 0)[len(graph.cuts) - 1]
     (basis,), prior = leading_directions([x], 3)
     assert basis is not None
     torch.testing.assert_close(basis @ basis.T, torch.eye(3), atol=1e-5, rtol=0)
@@ -97,7 +97,7 @@ def test_all_directions_leave_nothing_to_probes() -> None:
     """With V of the input's own size the walk has the whole of JᵀJ: its spectrum, and its trace without error."""
     model, x = Curved().eval(), normal(40, 6).float()
     graph = trace(model, x[:2])
-    found = tangent_grams(graph, [x], 7, None, 0.0, 0)[len(graph.cuts) - 1]
+    found = jacobian_grams(graph, [x], 7, None, 0.0, 0)[len(graph.cuts) - 1]
     jacobian = torch.func.vmap(torch.func.jacrev(model))(x[:7]).detach().double()
     whole = jacobian.transpose(1, 2) @ jacobian
     assert found.gram.shape == (7, 6, 6)
@@ -117,9 +117,9 @@ def test_the_whole_spectrum_from_few_samples_stays_below_that_from_many() -> Non
     """On digits, d = 64: the guarantee by 64 Jacobians against the bound by 1,000, and it is no worse than k = 16."""
     x, _ = digits(1100)
     graph = trace(trained(), x[:2])
-    many = tangent_grams(graph, [x], 1000, None, S, 5)
-    few = tangent_grams(graph, [x[-64:]], 64, None, S, 0)
-    part = tangent_grams(graph, [x[-64:]], 16, 16, S, 0)
+    many = jacobian_grams(graph, [x], 1000, None, S, 5)
+    few = jacobian_grams(graph, [x[-64:]], 64, None, S, 0)
+    part = jacobian_grams(graph, [x[-64:]], 16, 16, S, 0)
     for index in range(1, len(graph.cuts)):
         for sigma in (0.02, 0.3):
             found = spectrum_bound(few[index], sigma**2)
@@ -132,17 +132,17 @@ def test_the_guarantee_is_seldom_above_the_exact_bound(whole: bool) -> None:
     """600 digits at a trained network as population, their whole Jacobians; 64 of them in each of 80 draws."""
     x, _ = digits(600)
     graph = trace(nn.Sequential(trained(), nn.Softmax(1)).eval(), x[:2])
-    everything = tangent_grams(graph, [x], len(x), None, S, 1)
+    everything = jacobian_grams(graph, [x], len(x), None, S, 1)
     k, generator, above = 64 if whole else 16, torch.Generator().manual_seed(0), []
     for index in (1, 4, len(graph.cuts) - 2, len(graph.cuts) - 1):
         gram, prior = everything[index].gram, everything[index].prior[:k]
         energy = gram.diagonal(dim1=1, dim2=2)
         noise = 0.3 * float(energy.mean()) * S**2
-        rest = TangentGram(gram[:, :k, :k].mean(0)[None], everything[index].trace.mean()[None], prior, 64, S)
+        rest = JacobianGram(gram[:, :k, :k].mean(0)[None], everything[index].trace.mean()[None], prior, 64, S)
         exact = spectrum_bound(rest, noise).value
         for _ in range(80):
             rows = torch.randperm(len(x), generator=generator)[:64]
-            drawn = TangentGram(gram[rows, :k, :k], everything[index].trace[rows], prior, 64, S)
+            drawn = JacobianGram(gram[rows, :k, :k], everything[index].trace[rows], prior, 64, S)
             above.append(spectrum_bound(drawn, noise).low > exact * (1 + 1e-6))
     assert np.mean(above) <= 0.1
 
@@ -163,14 +163,14 @@ def test_probes_across_the_directions_see_nothing_along_them() -> None:
     model = nn.Linear(6, 3, bias=False)
     model.weight.data = basis.clone()
     graph = trace(model.eval(), x[:2])
-    found = tangent_grams(graph, [x], 7, 3, 0.0, 0)[len(graph.cuts) - 1]
+    found = jacobian_grams(graph, [x], 7, 3, 0.0, 0)[len(graph.cuts) - 1]
     assert found.trace.tolist() == pytest.approx([3.0] * 7, rel=1e-5)
 
 
 def test_probes_find_the_trace_on_average() -> None:
     model, x = Curved().eval(), normal(2000, 6).float()
     graph = trace(model, x[:2])
-    found = tangent_grams(graph, [x], 2000, 2, 0.0, 0)[len(graph.cuts) - 1]
+    found = jacobian_grams(graph, [x], 2000, 2, 0.0, 0)[len(graph.cuts) - 1]
     exact = torch.func.vmap(torch.func.jacrev(model))(x).detach().square().sum((1, 2)).mean()
     assert float(found.trace.mean()) == pytest.approx(float(exact), rel=0.05)
 
@@ -179,7 +179,7 @@ def test_few_jacobians_do_not_raise_the_bound() -> None:
     """1/E[G] is convex: the plain plug-in is too high on average, the corrected value much less so."""
     scales = torch.exp(normal(400, 8)).reshape(400, 8)
     exact = 1 / (float(torch.exp(torch.tensor(0.5))) / 0.01 + 1 / S**2)
-    few = [TangentGram(s[:, None, None], s, torch.ones(1).double(), 1, S) for s in scales]
+    few = [JacobianGram(s[:, None, None], s, torch.ones(1).double(), 1, S) for s in scales]
     corrected = np.mean([spectrum_bound(t, 0.01).value for t in few])
     plain = np.mean([1 / (float(s.mean()) / 0.01 + 1 / S**2) for s in scales])
     assert plain > 1.05 * exact
@@ -199,7 +199,7 @@ def test_no_attack_beats_a_bound_on_a_network_defended_by_noise(relative: float)
     """Ridge, kernel and inversion network on smoothed digits, at every cut of a trained network."""
     plain, y = digits(700)
     graph = trace(trained(), plain[:2])
-    grams = tangent_grams(graph, [plain], 200, 16, S, 0)
+    grams = jacobian_grams(graph, [plain], 200, 16, S, 0)
     x = plain + S * torch.randn(plain.shape, generator=torch.Generator().manual_seed(1))
     targets = dataclasses.replace(targets_for(graph, (x,), y, 0), images=False)
     quick = dataclasses.replace(QUICK, width=12, steps=60)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from advisor.estimators.attacking import attack
-from advisor.estimators.attacks.matched_features import MatchedFeatures
-from advisor.estimators.attacks.matching import Descent
-from advisor.estimators.attacks.whitening import FLOOR, Whitened, Whitening, whitenings_of
+from advisor.estimators.attacks.rmle import RegularisedMaximumLikelihood
+from advisor.estimators.attacks.runner import attack
+from advisor.estimators.attacks.support.matching import Descent
+from advisor.estimators.attacks.support.whitening import FLOOR, Whitened, Whitening, whitenings_of
 from advisor.tracing.tracer import trace
 from tests.estimators.views import normal
 
@@ -61,6 +61,8 @@ class Steep(nn.Module):
 def test_descent_on_white_features_reaches_what_plain_descent_does_not() -> None:
     x, how = normal(100, 16).float(), (Descent(60, 0.1),) * 2
     graph = trace(Steep().eval(), x[:2])
-    plain, white = (attack(graph, "first", x, name=MatchedFeatures((0.0,), how, white=w)) for w in ((), (0.0,)))
+    plain, white = (
+        attack(graph, "first", x, name=RegularisedMaximumLikelihood((0.0,), how, white=w)) for w in ((), (0.0,))
+    )
     assert (plain.evidence["whitened"], white.evidence["whitened"]) == (0, 1)
     assert white.nmse.value < 0.5 * plain.nmse.value

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from advisor.estimators.noise import NOISE_DOUBT
-from advisor.estimators.score import GAIN_DOUBT, remaining_gain
+from advisor.estimators.study.score import GAIN_DOUBT, remaining_gain
 from benchmarks.headline.estimates import Estimated
 from benchmarks.headline.rows import append, read
 from benchmarks.headline.run import ESTIMATES

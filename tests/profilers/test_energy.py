@@ -9,16 +9,16 @@ from advisor.estimate import Estimate
 from advisor.graph import PartitionGraph
 from advisor.profilers import energy
 from advisor.profilers.catalog import device
+from advisor.profilers.context import ProfilingContext
 from advisor.profilers.network import link
-from advisor.profilers.setting import Setting
 
 
-def setting(graph: PartitionGraph, device_key: str, link_text: str) -> Setting:
-    return Setting(graph, device(device_key), link(link_text), device("t4"))
+def context(graph: PartitionGraph, device_key: str, link_text: str) -> ProfilingContext:
+    return ProfilingContext(graph, device(device_key), link(link_text), device("t4"))
 
 
 def test_compute_plus_radio_in_closed_form(graph: PartitionGraph) -> None:
-    where = setting(graph, "jetson-nano", "wifi-jointdnn")
+    where = context(graph, "jetson-nano", "wifi-jointdnn")
     (column,) = energy.columns(where)
     edge = where.on_device.edge[1].value
     sent, answer = 8 * graph.cuts[1].bytes, 8 * graph.cuts[-1].bytes
@@ -30,7 +30,7 @@ def test_compute_plus_radio_in_closed_form(graph: PartitionGraph) -> None:
 
 
 def test_all_on_the_edge_needs_no_radio(graph: PartitionGraph) -> None:
-    where = setting(graph, "jetson-nano", "wpt-lte")
+    where = context(graph, "jetson-nano", "wpt-lte")
     (column,) = energy.columns(where)
     assert column.values[-1] == pytest.approx(10 * where.on_device.whole.value)
     assert math.isnan(column.values[1])
@@ -39,7 +39,7 @@ def test_all_on_the_edge_needs_no_radio(graph: PartitionGraph) -> None:
 
 
 def test_unknown_power_is_not_a_number_with_a_reason(graph: PartitionGraph) -> None:
-    (column,) = energy.columns(setting(graph, "snapdragon-8-gen-3", "wifi"))
+    (column,) = energy.columns(context(graph, "snapdragon-8-gen-3", "wifi"))
     assert math.isnan(column.values[-1])
     assert "no sourced active power of snapdragon-8-gen-3" in column.why[-1]
     assert column.values[0] > 0  # raw input: the radio alone

@@ -38,7 +38,7 @@ def slow_peak(graph: PartitionGraph, index: int) -> float:
     """The definition, literally: at each operation, everything that something later still needs, and its own result."""
     nodes = [n for n in graph.edge_nodes(index) if not is_symbolic(n)]
     size = {n: graph.value_bytes(n) for n in nodes}
-    size |= {n: float(s.bytes) for n, s in zip(graph.crossings[0], graph.cuts[0].tensors, strict=True)}
+    size |= {n: float(s.bytes) for n, s in zip(graph.activation_nodes[0], graph.cuts[0].tensors, strict=True)}
 
     def owners(node: fx.Node) -> set[fx.Node]:
         if node.op == "get_attr" or is_symbolic(node):
@@ -47,11 +47,11 @@ def slow_peak(graph: PartitionGraph, index: int) -> float:
             return {node}
         return set().union(*(owners(s) for s in node.all_input_nodes))
 
-    peak = sum(size[n] for n in graph.crossings[0])
+    peak = sum(size[n] for n in graph.activation_nodes[0])
     for now in range(len(nodes)):
-        made = {*graph.crossings[0], *(o for n in nodes[: now + 1] for o in owners(n))}
+        made = {*graph.activation_nodes[0], *(o for n in nodes[: now + 1] for o in owners(n))}
         needed = {o for n in nodes[now:] for s in n.all_input_nodes for o in owners(s)}
-        needed |= {o for n in graph.crossings[index] for o in owners(n)} | owners(nodes[now])
+        needed |= {o for n in graph.activation_nodes[index] for o in owners(n)} | owners(nodes[now])
         peak = max(peak, sum(size[n] for n in made & needed))
     return peak
 

@@ -15,7 +15,7 @@ from advisor import profilers
 from advisor.columns import Profile
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
-from advisor.profilers.setting import Setting
+from advisor.profilers.context import ProfilingContext
 from advisor.tracing.tracer import trace
 
 COLUMNS = {
@@ -43,7 +43,7 @@ class TestEveryProfiler:
     """What every member of the family keeps to."""
 
     def columns(self, name: str, graph: PartitionGraph) -> tuple[object, ...]:
-        where = Setting(graph, profilers.device("jetson"), profilers.link("wifi"), profilers.device("t4"))
+        where = ProfilingContext(graph, profilers.device("jetson"), profilers.link("wifi"), profilers.device("t4"))
         return profilers.profilers()[name](where)
 
     def test_columns_describe_themselves(self, name: str, graph: PartitionGraph) -> None:

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from advisor.columns import Column, Profile
 from advisor.cuts import Cut, TensorSpec
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
-from advisor.defenses.base import Defense
+from advisor.defenses.payload.base import Defense
 from advisor.estimate import Estimate
 from advisor.plans import Advice, Budgets, Evidence, Gallery, Picture, Plan
 

@@ -11,7 +11,7 @@ import typer
 
 import advisor
 from advisor.columns import Profile
-from advisor.commands import exits, trusting
+from advisor.commands import exits, trust_prompt
 from advisor.commands import recommend as module
 from advisor.commands.progress import StageProgress
 from tests import hostile
@@ -125,7 +125,7 @@ def test_a_failing_save_still_shows_the_answer(recommend: Run, monkeypatch: pyte
 def test_on_a_terminal_the_user_is_asked(
     answer: str, code: int, recommend: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trusting, "is_terminal", lambda: True)
+    monkeypatch.setattr(trust_prompt, "is_terminal", lambda: True)
     torch.save(tiny_net(), tmp_path / "m.pt")
     result = recommend(model="m.pt", answer=answer)
     assert result.exit_code == code, result.output

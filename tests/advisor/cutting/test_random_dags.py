@@ -106,8 +106,8 @@ def test_random_dags(model: RandomDag) -> None:
     graph = trace(model, samples(model, 2))
 
     wanted = {n for n in graph.data_nodes if separates(graph, n) and graph.spec(n) is not None}
-    ends = {nodes[0] for nodes in (graph.crossings[0], graph.crossings[-1]) if len(nodes) == 1}
-    assert {nodes[0] for nodes in graph.crossings[1:-1]} == wanted - ends
+    ends = {nodes[0] for nodes in (graph.activation_nodes[0], graph.activation_nodes[-1]) if len(nodes) == 1}
+    assert {nodes[0] for nodes in graph.activation_nodes[1:-1]} == wanted - ends
 
     assert len({cut.name for cut in graph.cuts}) == len(graph.cuts)
     live = {id(p): p.numel() for p in graph.edge_parameters(-1).values() if isinstance(p, nn.Parameter)}

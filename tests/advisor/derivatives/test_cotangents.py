@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from advisor.derivatives.cotangents import EXACT_ENDS_NOTE, _ends, with_exact_ends, with_reverse_mode
 from advisor.derivatives.tangents import TangentEnergy, tangent_energies
-from advisor.estimators.study import study
+from advisor.estimators.study.leakage_study import study
 from advisor.graph import PartitionGraph
 from advisor.sweep import NotMeasurableError
 from advisor.tracing.tracer import trace

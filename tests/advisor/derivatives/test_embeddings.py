@@ -10,7 +10,7 @@ from advisor.cutting.halves import subgraph
 from advisor.derivatives.embeddings import looked_up
 from advisor.derivatives.tangents import EMBEDDED, tangent_energies
 from advisor.estimators.fisher import fisher_information
-from advisor.estimators.study import study
+from advisor.estimators.study.leakage_study import study
 from advisor.graph import PartitionGraph
 from advisor.tracing.tracer import trace
 
@@ -58,7 +58,7 @@ def exact(graph: PartitionGraph, index: int, inputs: tuple[Tensor, ...]) -> Tens
     """`[n]` Tr(JᵀJ) with respect to the embeddings, by autograd, sample by sample."""
     starts, data = looked_up(graph), list(graph.placeholders)
     before = subgraph(graph.module, data, starts)
-    behind = subgraph(graph.module, [*starts, *data], graph.crossings[index])
+    behind = subgraph(graph.module, [*starts, *data], graph.activation_nodes[index])
     traces = []
     for i in range(len(inputs[0])):
         row = tuple(t[i : i + 1] for t in inputs)

@@ -48,7 +48,7 @@ def test_tangents_are_those_of_torch(name: str) -> None:
     generator = torch.Generator().manual_seed(5)
     directions = tuple(torch.randn(2, *t.shape, generator=generator).to(t.dtype) for t in x)
     seen = walked(graph, x, directions)
-    for cut, nodes in zip(graph.cuts, graph.crossings, strict=True):
+    for cut, nodes in zip(graph.cuts, graph.activation_nodes, strict=True):
         for number, node in enumerate(nodes):
             _, tangent, problem = seen[node]
             assert problem == ""
@@ -81,7 +81,7 @@ def test_energy_is_the_squared_length_of_jv(name: str) -> None:
         e.view(elements, 1, *t.shape[1:]).expand(elements, *t.shape).contiguous() for e, t in zip(unit, x, strict=True)
     )
     seen = walked(graph, x, directions)
-    for cut, nodes in zip(graph.cuts, graph.crossings, strict=True):
+    for cut, nodes in zip(graph.cuts, graph.activation_nodes, strict=True):
         exact = torch.zeros(2, dtype=torch.float64)
         for number in range(len(nodes)):
             with math_attention(), without_mkldnn():
@@ -214,7 +214,7 @@ def test_operators_with_a_trap(trap: str) -> None:
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(2))
     v = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(3))
     graph = trace(model, x)
-    _, tangent, problem = walked(graph, (x,), (v,))[graph.crossings[-1][0]]
+    _, tangent, problem = walked(graph, (x,), (v,))[graph.activation_nodes[-1][0]]
     assert problem == ""
     for k in range(2):
         with math_attention():
@@ -326,7 +326,7 @@ def test_pointwise_tangents_are_those_of_torch_corners_included(
     directions = torch.randn(4, *x.shape, generator=torch.Generator().manual_seed(5)).to(dtype)
     model = Through(function, first).eval()
     graph = trace(model, x[:2])
-    _, tangent, problem = walked(graph, (x,), (directions,))[graph.crossings[-1][0]]
+    _, tangent, problem = walked(graph, (x,), (directions,))[graph.activation_nodes[-1][0]]
     assert problem == ""
     for k in range(4):
         expected = torch.func.jvp(model, (x,), (directions[k],))[1]
@@ -366,7 +366,7 @@ def test_normalisation_and_attention_are_those_of_torch(model: Any, dtype: torch
     x = torch.randn(3, 5, 8, generator=generator).to(dtype)
     directions = torch.randn(4, *x.shape, generator=generator).to(dtype)
     graph = trace(net, x[:2])
-    _, tangent, problem = walked(graph, (x,), (directions,))[graph.crossings[-1][0]]
+    _, tangent, problem = walked(graph, (x,), (directions,))[graph.activation_nodes[-1][0]]
     assert problem == ""
     for k in range(4):
         with math_attention(), plain_attention():

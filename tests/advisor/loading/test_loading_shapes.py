@@ -9,7 +9,7 @@ from torch import nn
 import advisor
 from advisor.errors import AdvisorError
 from advisor.loading.shapes import example_of, infer_example, infer_input_shape
-from advisor.planning.stages import Run, load_inputs
+from advisor.planning.pipeline import Run, load_inputs
 
 
 def convolutional(channels: int, size: int, stride: int = 1) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 
 import advisor
 from advisor.errors import AdvisorError, DataError, InterruptedRunError
-from advisor.planning.answering import RANDOM_WEIGHTS
+from advisor.planning.advice_builder import RANDOM_WEIGHTS
 
 CONTRACT = (
     "macs", "params", "bytes", "edge_memory", "edge_latency", "link_latency", "cloud_latency", "latency",

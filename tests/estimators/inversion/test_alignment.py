@@ -12,19 +12,19 @@ from torch.nn import functional as F
 
 from advisor.batches import carried
 from advisor.estimate import Estimate
-from advisor.estimators.images import mse, psnr, ssim
 from advisor.estimators.inversion import alignment, training
 from advisor.estimators.inversion.alignment import (
     QUICK,
     QuickAlignment,
     invert,
-    mirrored_crossings,
+    mirrored_activations,
     score,
     surely_better,
 )
 from advisor.estimators.inversion.training import train_all
 from advisor.estimators.linear import LinearInversion
-from advisor.estimators.study import targets_for
+from advisor.estimators.study.leakage_study import targets_for
+from advisor.measures.images import mse, psnr, ssim
 from advisor.sweep import CutView, NotMeasurableError
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, trained
@@ -305,13 +305,13 @@ def test_mirrored_images_cross_the_model_themselves() -> None:
     x, y = digits(40)
     graph = trace(trained(), x[:2])
     targets = targets_for(graph, (x,), y, 0)
-    crossing = mirrored_crossings(graph, (x,), targets)
+    crossing = mirrored_activations(graph, (x,), targets)
     assert crossing is not None
     for index in (0, 2, len(graph.cuts) - 1):
         (found,) = crossing(graph.cuts[index]) or ()
         (wanted,) = carried(graph, (x[targets.train].flip(-1),), 0, index)
         torch.testing.assert_close(found, wanted)
-    assert mirrored_crossings(graph, (x,), dataclasses.replace(targets, images=False)) is None
+    assert mirrored_activations(graph, (x,), dataclasses.replace(targets, images=False)) is None
 
 
 def test_what_is_too_large_to_be_kept_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +319,7 @@ def test_what_is_too_large_to_be_kept_is_done_without(monkeypatch: pytest.Monkey
     graph = trace(trained(), x[:2])
     targets = targets_for(graph, (x,), y, 0)
     monkeypatch.setattr(alignment, "MIRRORED_BYTES", 30 * 64 * 4)
-    crossing = mirrored_crossings(graph, (x,), targets)
+    crossing = mirrored_activations(graph, (x,), targets)
     assert crossing is not None
     assert crossing(graph.cuts[1]) is None
     assert crossing(graph.cuts[-1]) is not None

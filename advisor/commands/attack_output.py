@@ -1,0 +1,72 @@
+"""What `advisor attack` prints of each attack."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import TYPE_CHECKING
+
+from advisor.commands.outputs import screen
+from advisor.errors import AdvisorError
+
+if TYPE_CHECKING:
+    from advisor.cuts import Cut
+    from advisor.defenses import Defense
+    from advisor.estimators.attacks.support.metrics import AttackResult
+
+
+def show_all(found: dict[Cut, AttackResult | AdvisorError], defense: Defense, described: str, as_json: bool) -> None:
+    """One answer a cut; as JSON an object for one cut, else a list of them.
+
+    Raises:
+        AdvisorError: the first that ended an attack, after the others' answers.
+    """
+    failed = [error for error in found.values() if isinstance(error, AdvisorError)]
+    rows: list[dict[str, object]] = []
+    for cut, result in found.items():
+        if isinstance(result, AdvisorError):
+            rows.append({"cut": cut.name, "defense": str(defense), "failed": str(result)})
+        elif as_json:
+            rows.append(_row(result, cut, defense, described))
+        else:
+            _show(result, cut, defense, described)
+    if as_json and len(failed) < len(found):
+        sys.stdout.write(json.dumps(rows if len(rows) > 1 else rows[0], indent=1) + "\n")
+    if failed:
+        raise failed[0]
+
+
+def _row(found: AttackResult, cut: Cut, defense: Defense, described: str) -> dict[str, object]:
+    from pydantic import TypeAdapter
+
+    from advisor.estimate import Estimate
+
+    about = {"attack": found.name, "threat": str(found.threat), "budget": found.budget, "repeats": found.repeats}
+    plain: dict[str, object] = TypeAdapter(dict[str, Estimate]).dump_python(found.scores, mode="json")
+    row: dict[str, object] = {
+        "cut": cut.name,
+        "defense": str(defense),
+        "samples": len(found.originals),
+        "data": described,
+    }
+    return row | about | plain | {"notes": found.notes}
+
+
+def _show(found: AttackResult, cut: Cut, defense: Defense, described: str) -> None:
+    from advisor.reports.quantities import quantity, show_estimate
+
+    console, count = screen(), len(found.originals)
+    console.print(f"{found.name} on {count} inputs, what crosses {cut.name}, defense: {defense}.", markup=False)
+    console.print(f"Threat model: {found.threat}.", markup=False)
+    for name, estimate in found.scores.items():
+        words = quantity(name)
+        if math.isfinite(estimate.value):
+            line = f"  {words.label:<13} {show_estimate(estimate, name)}"
+            console.print(f"{line}  {words.meaning or estimate.method}", markup=False)
+    for name, estimate in found.scores.items():
+        if not math.isfinite(estimate.value):
+            console.print(f"  {quantity(name).label:<13} not measured: {estimate.method}", markup=False)
+    for note in found.notes:
+        console.print(f"Note: {note}.", markup=False)
+    console.print(f"On {described}.", markup=False)

@@ -1,0 +1,93 @@
+"""A model file and its data as a traced graph and samples, for the commands that measure one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from advisor.commands import options as given
+from advisor.commands.exits import say
+from advisor.commands.outputs import writable
+from advisor.commands.progress import StageProgress
+from advisor.commands.trust_prompt import trust
+
+if TYPE_CHECKING:
+    from advisor.data.samples import Samples
+    from advisor.graph import PartitionGraph
+    from advisor.planning.pipeline import Run
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user said of the model and its data, as text.
+
+    Attributes:
+        model: file or name.
+        arch, input_shape, normalize, data: as the options of those names.
+        resize: pixels a side.
+        trusted: whether --trust was given.
+        seed: of the draw of samples.
+        max_tensors, granularity: which cuts are looked at; None: those of one tensor, behind every operation.
+    """
+
+    model: str
+    arch: str | None = None
+    trusted: bool = False
+    input_shape: str | None = None
+    normalize: str = "auto"
+    data: str | None = None
+    resize: int | None = None
+    seed: int = 0
+    max_tensors: int | None = None
+    granularity: str | None = None
+
+    def graph(self, progress: StageProgress) -> PartitionGraph:
+        """The traced model; what was assumed is printed.
+
+        Raises:
+            AdvisorError: when it cannot be loaded or traced.
+        """
+        graph, _, run = self._traced(progress)
+        _print(run)
+        return graph
+
+    def graph_and_samples(self, progress: StageProgress) -> tuple[PartitionGraph, Samples]:
+        """The traced model and its samples, synthetic ones where no data was given; what was assumed is printed.
+
+        Raises:
+            AdvisorError: when either cannot be used.
+        """
+        from advisor.planning.pipeline import check_or_make_samples
+
+        graph, loaded, run = self._traced(progress)
+        samples = check_or_make_samples(run, graph, loaded, self.seed)
+        _print(run)
+        return graph, samples
+
+    def _traced(self, progress: StageProgress) -> tuple[PartitionGraph, Samples | None, Run]:
+        from advisor.planning.pipeline import Run, load_inputs, trace_model
+
+        shape = given.sizes(self.input_shape, "--input-shape")
+        run, permission = Run(progress), trust(self.trusted, progress)
+        loaded, samples = load_inputs(
+            run, self.model, None, self.data, self.arch, permission, shape, self.resize, self.seed
+        )
+        cuts = (self.max_tensors, self.granularity)
+        return trace_model(run, loaded, self.model, None, samples, self.normalize, *cuts), samples, run
+
+
+def result_file(out: Path, name: str) -> Path:
+    """Where a result goes: `--out` itself when it names a .json file, else a file in that folder; surely writable.
+
+    Raises:
+        AdvisorError: when it cannot be written.
+    """
+    path = out if out.suffix == ".json" else out / name
+    writable(path.parent, (path.name,))
+    return path
+
+
+def _print(run: Run) -> None:
+    for note in dict.fromkeys(run.assumptions):
+        say(f"Note: {note}")

@@ -1,0 +1,1 @@
+"""Payload defenses: what happens to an activation before it is sent; one a file."""

@@ -1,0 +1,22 @@
+"""No defense: the tensor is sent as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from advisor.defenses.payload.base import Defense
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+@dataclass(frozen=True)
+class NoDefense(Defense):
+    """Sends `z` unchanged."""
+
+    name: ClassVar[str] = "none"
+
+    def apply(self, z: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return `z`."""
+        return z

@@ -1,0 +1,1 @@
+"""Formulas that an estimator and a privacy term share: pure functions of tensors."""

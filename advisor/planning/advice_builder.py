@@ -1,0 +1,187 @@
+"""The answer: headline, reasons, what was not measured, provenance."""
+
+from __future__ import annotations
+
+import math
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+
+from advisor.columns import Profile
+from advisor.data.samples import Samples
+from advisor.estimators.study.leakage_study import LeakageStudy
+from advisor.graph import PartitionGraph
+from advisor.loading import LoadedModel
+from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.pictures import gallery
+from advisor.planning.pipeline import Run
+from advisor.planning.search import SearchResult
+from advisor.planning.selection import LeakageLimits, nearest, pareto, reasons, with_excess
+from advisor.plans import Advice, Budgets, NoiseLevels, Plan
+from advisor.profilers import payload_within
+from advisor.units import show_duration, show_size
+
+RANDOM_WEIGHTS = "The weights are random: leakage and accuracy mean nothing here, only cost does."
+
+
+def assemble(
+    run: Run, evaluator: PlanEvaluator, result: SearchResult, best: Plan | None, budgets: Budgets,
+    limits: LeakageLimits, loaded: LoadedModel, provenance: dict[str, Any],
+) -> Advice:  # fmt: skip
+    """Everything that was found, as one Advice."""
+    plans = result.plans
+    baselines = tuple(with_excess(plan, budgets, limits) for plan in evaluator.baselines())
+    feasible = [plan for plan in plans if plan.feasible]
+    close = () if feasible else nearest(plans, budgets)
+    shown = best if best is not None else next(iter(close), None)
+    found = evaluator.study
+    return Advice(
+        headline=_headline(best, shown, baselines, limits, loaded, provenance),
+        best=shown,
+        feasible=best is not None,
+        reasons=(*reasons(best, plans, limits), *([] if feasible else payload_that_fits(evaluator, budgets))),
+        zone=found.zone.cuts,
+        pareto=pareto(feasible or plans),
+        nearest=close,
+        baselines=baselines,
+        profile=evaluator.profile,
+        budgets=budgets,
+        unmeasured=(*_unmeasured(evaluator.profile), *dict.fromkeys(run.unverified)),
+        assumptions=tuple(dict.fromkeys(run.assumptions)),
+        gallery=run.gallery or gallery(found, "quick"),
+        noise=_noise(found),
+        evidence=tuple(item for plan in plans for item in plan.evidence),
+        provenance=provenance | {"zone": _zone(found)},
+    )
+
+
+def payload_that_fits(evaluator: PlanEvaluator, budgets: Budgets) -> list[str]:
+    """Where no plan keeps the latency budget: what would have to cross instead, at the cut that leaves most room."""
+    if budgets.max_latency is None:
+        return []
+    costs, cuts, answer = evaluator.profile, evaluator.graph.cuts[1:-1], float(evaluator.graph.cuts[-1].bytes)
+    computed = [(costs["edge_latency"].at(cut).value + costs["cloud_latency"].at(cut).value, cut) for cut in cuts]
+    computed = [(seconds, cut) for seconds, cut in computed if not math.isnan(seconds)]
+    if not computed:
+        return []
+    rooms = [
+        (payload_within(evaluator.link, budgets.max_latency - seconds, answer, evaluator.device.copy_rate), cut)
+        for seconds, cut in computed
+    ]
+    most, cut = max(rooms, key=lambda pair: pair[0] / max(1, pair[1].bytes))
+    if most >= 1:
+        return [
+            f"Within {show_duration(budgets.max_latency)} over {evaluator.link} {show_size(most)} could cross at "
+            f"{cut.name}, where {show_size(cut.bytes)} do without a defense."
+        ]
+    least = min(seconds for seconds, _ in computed) + evaluator.link.rtt
+    return [
+        f"No payload keeps {show_duration(budgets.max_latency)}: both halves and the round trip alone take "
+        f"{show_duration(least)} at best."
+    ]
+
+
+def _noise(found: LeakageStudy) -> dict[str, NoiseLevels]:
+    return {
+        found.profile.cuts[index].name: NoiseLevels(tuple(curve.sigma.tolist()), tuple(curve.nmse.tolist()), curve.bare)
+        for index, curve in found.curves.items()
+    }
+
+
+def _headline(
+    best: Plan | None, shown: Plan | None, baselines: tuple[Plan, ...], limits: LeakageLimits, loaded: LoadedModel,
+    provenance: dict[str, Any],
+) -> str:  # fmt: skip
+    parts = [RANDOM_WEIGHTS] if loaded.weights == "random" else []
+    if provenance.get("interrupted"):
+        parts.append(f"Interrupted during {provenance['interrupted']}: this is the best so far.")
+    all_edge = baselines[0]
+    latency = all_edge.predicted["latency"].value
+    if all_edge.feasible and (best is None or latency <= best.predicted["latency"].value):
+        parts.append(
+            "Do not split: running everything on the edge beats every split, is within the budgets and sends nothing."
+        )
+    if best is None:
+        parts.append("No plan meets the budgets." if shown else "This model has no cut between input and output.")
+    elif limits.shortfall(best):
+        parts.append("No plan inside the budgets is private by the zone's thresholds; this is the most private:")
+        parts.append(f"cut at {best.cut.name}, defense: {best.defense}.")
+    else:
+        parts.append(f"Cut at {best.cut.name}, defense: {best.defense}.")
+    return " ".join(parts)
+
+
+def _unmeasured(profile: Profile) -> tuple[str, ...]:
+    """What could not be measured, and why, one sentence a column and reason."""
+    said = []
+    for column in profile:
+        if column.name in ("rc2_drop",):  # defined between cuts that close a block only
+            continue
+        groups: dict[str, list[str]] = {}
+        for cut, value, why in zip(profile.cuts, column.values, column.why, strict=True):
+            if np.isnan(value):
+                groups.setdefault(why, []).append(cut.name)
+        for why, cuts in groups.items():
+            where = (
+                "any cut" if len(cuts) == len(profile.cuts) else ", ".join(cuts[:6]) + (" …" if len(cuts) > 6 else "")
+            )
+            said.append(f"{column.name} at {where}: {why}")
+    missed = profile.provenance.get("cost", {}).get("macs_not_counted") or {}
+    if missed:
+        said.append("MACs do not count these operators: " + ", ".join(sorted(missed)))
+    return tuple(said)
+
+
+def _zone(found: LeakageStudy) -> dict[str, Any]:
+    zone = found.zone
+    return {
+        "edge": zone.edge,
+        "edge_low": zone.edge_low,
+        "edge_high": zone.edge_high,
+        "published": list(zone.published),
+        "sentences": list(zone.sentences),
+        "mean_image_ssim": None if math.isnan(found.baseline_ssim) else found.baseline_ssim,
+    }
+
+
+def provenance_of(
+    run: Run,
+    loaded: LoadedModel,
+    samples: Samples,
+    graph: PartitionGraph,
+    evaluator: PlanEvaluator,
+    seed: int,
+    command: str,
+) -> dict[str, Any]:
+    """What the answer was made from: versions, seed, model, data, machines, wall time of each stage (s)."""
+    labels = "true labels" if samples.y is not None else "none; the model's own predictions"
+    return {
+        **evaluator.profile.provenance,
+        "command": command,
+        "versions": _versions(),
+        "seed": seed,
+        "model": {
+            "path": None if loaded.path is None else str(loaded.path),
+            "sha256": loaded.sha256,
+            "name": loaded.name,
+            "kind": loaded.kind,
+            "weights": loaded.weights,
+            "inputs": [list(spec.shape) for spec in graph.inputs.tensors],
+            "cuts": len(graph.cuts),
+        },
+        "data": {
+            "description": samples.description, "samples": len(samples), "labels": labels,
+            "fingerprint": samples.fingerprint,
+        },
+        "host": {"system": platform.platform(), "threads": torch.get_num_threads()},
+        "stages": {name: round(seconds, 3) for name, seconds in run.stages.items()},
+    }  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("partition-advisor", "torch", "torchvision", "numpy", "optuna", "fvcore")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,0 +1,283 @@
+"""What a plan costs and leaks: cut × defense, priced from the profile, the leakage study and the cloud half itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from advisor.activations import ActivationCache, Activations
+from advisor.batches import first_scores
+from advisor.columns import Profile
+from advisor.cuts import Cut
+from advisor.defenses import Defense, GaussianNoise, NoDefense
+from advisor.errors import AdvisorError
+from advisor.estimate import Estimate
+from advisor.estimators.attacks.runner import AttackResult, attack, defended
+from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, under_noise
+from advisor.estimators.spectrum import spectrum_bound
+from advisor.estimators.study.leakage_study import LeakageStudy
+from advisor.graph import PartitionGraph
+from advisor.planning import u_shape
+from advisor.planning.accuracy import Accuracy
+from advisor.planning.message_size import as_sent
+from advisor.planning.selection import LeakageLimits
+from advisor.plans import Plan
+from advisor.profilers import Device, Link, transfer_time
+from advisor.profilers.energy import edge_energy
+from advisor.profilers.half_latency import total
+from advisor.profilers.imported_profile import noun
+from advisor.profilers.memory import swapped
+
+EVALUATION_SAMPLES = 1000
+EVALUATION_BYTES = 2**28
+"""Of outputs that are held against one another, as where a map comes out."""
+EVALUATION_MACS = 4e11
+"""Multiply-adds that one evaluation of accuracy may take where labels are made up: a few seconds on two cores."""
+MOST_ID_SAMPLES, FEWEST_ID_SAMPLES = 64, 8
+ID_MACS = 2.5e9
+"""Multiply-adds of the edge half, over all samples, of which the attack on ids takes two to four thousand passes."""
+_COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "edge_swap", "bytes")
+
+
+@dataclass(frozen=True, eq=False)
+class PlanEvaluator:
+    """Prices plans.
+
+    Attributes:
+        graph: the traced model.
+        profile: cost and leakage columns.
+        study: the leakage study, for what noise does to an attack.
+        inputs: all flat samples `[N, ...]`; accuracy is measured on a random part of them.
+        labels: `[N]` true labels, or None: accuracy is then held against the undefended model's own output.
+        device, link: to price what a defense sends.
+        seed: of the defenses' noise.
+        tail: where the edge takes over again in every plan (U-shaped), or None.
+        folder: where attacks keep what a killed run goes on from, or None.
+    """
+
+    graph: PartitionGraph
+    profile: Profile
+    study: LeakageStudy
+    inputs: tuple[Tensor, ...]
+    labels: Tensor | None
+    device: Device
+    link: Link
+    seed: int
+    tail: Cut | None = None
+    folder: Path | None = None
+
+    @property
+    def candidates(self) -> tuple[Cut, ...]:
+        """Where the edge may stop: cuts between the input and the tail, or the output."""
+        return self.graph.cuts[1 : len(self.graph.cuts) - 1 if self.tail is None else self.tail.index]
+
+    def evaluate(self, cut: Cut, defense: Defense) -> Plan:
+        """A split plan with everything predicted."""
+        predicted = self.costs(cut, defense, self.tail)
+        sigma = self.noise_of(cut, defense)
+        predicted |= self.leakage(cut, sigma) | self.guarantee(cut, defense)
+        predicted |= self.accuracy(cut, defense)
+        return self.plan(cut, defense, predicted)
+
+    def plan(self, cut: Cut, defense: Defense, predicted: dict[str, Estimate]) -> Plan:
+        """A split plan, U-shaped where there is a tail."""
+        cuts = (cut,) if self.tail is None else (cut, self.tail)
+        return Plan(cuts, defense, predicted, inputs=self.graph.inputs, graph=self.graph)
+
+    def baselines(self) -> tuple[Plan, Plan]:
+        """All-edge and all-cloud: nothing sent but nothing hidden from the device's owner; everything sent as it is."""
+        ends = []
+        for kind, cut, score, similar in (
+            ("all-edge", self.graph.cuts[-1], 1.0, 0.0),
+            ("all-cloud", self.graph.cuts[0], 0.0, 1.0),
+        ):
+            predicted = self.costs(cut, NoDefense()) | self.accuracy(cut, NoDefense())
+            why = "nothing is sent" if kind == "all-edge" else "the input itself is sent"
+            predicted |= {"score": _exact(score, why), "score_ssim": _exact(similar, why)}
+            if kind == "all-edge":
+                predicted["bytes"] = Estimate.exact(0, "B", "measured", why)
+            ends.append(Plan((cut,), NoDefense(), predicted, kind=kind, inputs=self.graph.inputs, graph=self.graph))  # type: ignore[arg-type]
+        return ends[0], ends[1]
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Which samples accuracy is measured on."""
+        order = torch.randperm(len(self.inputs[0]), generator=torch.Generator().manual_seed(self.seed))
+        most = min(EVALUATION_SAMPLES, max(16, EVALUATION_BYTES // max(1, self.graph.cuts[-1].bytes)))
+        if self.labels is None:
+            most = min(most, max(16, int(EVALUATION_MACS / max(1.0, self.profile["macs"].values[-1]))))
+        return order[:most].sort().values
+
+    @cached_property
+    def evaluation(self) -> tuple[Tensor, ...]:
+        """The samples accuracy is measured on."""
+        return tuple(t[self.rows] for t in self.inputs)
+
+    # ---- cost ----------------------------------------------------------------------------------------------------
+
+    def costs(self, cut: Cut, defense: Defense, tail: Cut | None = None) -> dict[str, Estimate]:
+        """Latencies (s), bytes, edge memory, swap (B) and energy (J) of one sample, but for what a defense computes."""
+        found = {name: self.profile[name].at(cut) for name in _COSTS}
+        sent, answer = defense.wire_bytes(cut), (tail or self.graph.cuts[-1]).bytes
+        if tail is not None:
+            found |= u_shape.costs(self.profile, cut, tail)
+            found["edge_swap"] = swapped(found["edge_memory"].value, self.edge.memory, self.edge.key)
+        if sent != cut.bytes or tail is not None:
+            found["bytes"] = Estimate.exact(sent, "B", "measured", f"as sent by {defense.name}")
+            found["link_latency"] = transfer_time(self.link, sent, answer, self.device.copy_rate)
+        if self.link.compression and cut is not self.graph.cuts[-1]:
+            found["bytes"], packing = as_sent(self.activations.at(cut), defense, self.link.compression)
+            on_link = transfer_time(self.link, found["bytes"].value, answer, math.inf)
+            found["link_latency"] = total([on_link, packing])
+        found["latency"] = total([found["edge_latency"], found["link_latency"], found["cloud_latency"]])
+        up = 0.0 if cut is self.graph.cuts[-1] else found["bytes"].value
+        found["edge_energy"] = edge_energy(self.edge, self.link, found["edge_latency"], up, answer)
+        return found
+
+    @cached_property
+    def edge(self) -> Device:
+        """The device that the edge times are of: that of a given profile where there is one."""
+        row = self.profile.provenance.get("device")
+        return noun(Device, row) if row else self.device
+
+    # ---- leakage -------------------------------------------------------------------------------------------------
+
+    def curve(self, cut: Cut) -> NoiseCurve | None:
+        """How linear inversion at this cut suffers from noise; None where it could not be measured."""
+        return self.study.curves.get(cut.index)
+
+    def noise_of(self, cut: Cut, defense: Defense) -> float:
+        """Standard deviation of what the defense adds to z; rounding counts as uniform noise, step/√12."""
+        if isinstance(defense, NoDefense):
+            return 0.0
+        if isinstance(defense, GaussianNoise):
+            return defense.sigma
+        steps = [defense.wire_step(t) for t in self.activations.at(cut) if t.is_floating_point()]
+        return max(steps, default=0.0) / math.sqrt(12)
+
+    def leakage(self, cut: Cut, sigma: float) -> dict[str, Estimate]:
+        """`score` and `score_ssim` under noise: of what the bare attack explains, the share linear inversion keeps."""
+        score, similar = (self._bare(name, cut) for name in ("score", "score_ssim"))
+        if sigma == 0:
+            return {"score": score, "score_ssim": similar}
+        curve = self.curve(cut)
+        if curve is None:
+            missing = Estimate(math.nan, source="estimated", method="noise could not be priced at this cut")
+            return {"score": missing, "score_ssim": missing}
+        kept, floor = curve.kept(sigma), self.study.baseline_ssim
+        method = f"{score.method}; of what the bare attack explains, {kept:.0%} survives the defense's noise"
+        return {
+            "score": under_noise(score, kept, 1.0, method),
+            "score_ssim": under_noise(similar.mapped(lambda v: max(v, floor), method), kept, floor, method),
+        }
+
+    def guarantee(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
+        """`mse_bound` under Gaussian noise: no attacker's error per element is below it; nothing without such noise."""
+        tangents = self.study.grams.get(cut.index)
+        if not isinstance(defense, GaussianNoise) or defense.sigma == 0 or tangents is None or tangents.problem:
+            return {}
+        return {"mse_bound": spectrum_bound(tangents, defense.sigma**2)}
+
+    def allowed_share(self, cut: Cut, limits: LeakageLimits) -> float:
+        """Share of what the bare attack explains that may survive for the limits to be met; 1 when none need go."""
+        shares, floor = [1.0], self.study.baseline_ssim
+        score, similar = (self._bare(name, cut) for name in ("score", "score_ssim"))
+        if limits.min_nmse is not None and score.low < 1:
+            shares.append((1 - limits.min_nmse) / (1 - score.low))
+        if limits.max_ssim is not None and similar.high > floor:
+            shares.append((limits.max_ssim - floor) / (similar.high - floor))
+        # the interval's unfavourable end is what must meet the limits
+        return float(max(0.0, min(shares)) ** (1 / (1 - NOISE_DOUBT)))
+
+    def _bare(self, name: str, cut: Cut) -> Estimate:
+        if name not in self.profile:
+            return Estimate(math.nan, source="estimated", method="not measured")
+        column = self.profile[name]
+        estimate = column.at(cut)
+        if math.isnan(estimate.value):
+            return Estimate(math.nan, source="estimated", method=column.why[cut.index])
+        return estimate
+
+    # ---- accuracy ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def undefended(self) -> Accuracy:
+        """What the undefended model answers, to hold defended answers against."""
+        labels = None if self.labels is None else self.labels[self.rows]
+        return Accuracy(first_scores(self.graph, self.evaluation), labels)
+
+    def accuracy(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
+        """`accuracy` and `accuracy_drop` (absolute) by running the cloud half on what is really sent."""
+        if isinstance(defense, NoDefense) or self.undefended.why_not:
+            return self.undefended.undefended()
+        sent = defended(self.activations.at(cut), defense, self.seed)
+        return self.undefended.of(first_scores(self.graph, sent, cut.index))
+
+    @cached_property
+    def activations(self) -> Activations:
+        """Undefended tensors of the evaluation samples."""
+        return Activations(self.graph, self.evaluation)
+
+    # ---- verification --------------------------------------------------------------------------------------------
+
+    def attack(
+        self, plan: Plan, budget: str, progress: Callable[[float], None] | None = None, labels: bool = False
+    ) -> AttackResult:
+        """Attack what a plan really sends: the input, by its ids where it is discrete; or its labels behind the body.
+
+        The attacker learns from the study's training part.
+
+        Raises:
+            AdvisorError: where the attack failed, does not apply, or would take too long.
+        """
+        targets = self.study.targets
+        samples = tuple(t[self.study.rows] for t in self.inputs)
+        learn, private = (tuple(t[i] for t in samples) for i in (targets.train, targets.test))
+        own, own_labels, name, truth = _pack(self.graph, learn), None, "ka", None
+        if labels:
+            assert self.labels is not None
+            known = self.labels[self.study.rows]
+            name, truth, own_labels = "mlp-sim", known[targets.test], known[targets.train]
+        elif not any(t.dtype.is_floating_point for t in self.inputs):
+            name, own = "ids", None
+            private = tuple(t[: self._id_samples(plan.cut)] for t in private)
+        return attack(
+            self.graph, plan.cut, _pack(self.graph, private), own, name=name, defense=plan.defense, budget=budget,
+            seed=self.seed, y=truth, aux_y=own_labels, beyond=plan.tail if labels else None,
+            folder=self.folder, progress=progress, walks=self.walks,
+        )  # fmt: skip
+
+    def _id_samples(self, cut: Cut) -> int:
+        """How many samples' ids are attacked: as many as a minute or so allows."""
+        macs = float(self.profile["macs"].values[cut.index])
+        most = min(MOST_ID_SAMPLES, int(ID_MACS / max(1.0, macs)))
+        if most < FEWEST_ID_SAMPLES:
+            raise AdvisorError(
+                f"descending on the embeddings in front of {cut.name} would take minutes a sample.",
+                "Run it by itself: advisor attack --name ids.",
+            )
+        return most
+
+    @cached_property
+    def walks(self) -> ActivationCache:
+        """What the attacks' samples send, shared by the attacks."""
+        return ActivationCache(self.graph)
+
+
+def _pack(graph: PartitionGraph, flat: tuple[Tensor, ...]) -> Any:
+    """Flat tensors as user inputs."""
+    keywords = graph.inputs.keywords
+    if any(keywords):
+        return dict(zip(keywords, flat, strict=True))
+    return flat[0] if len(flat) == 1 else flat
+
+
+def _exact(value: float, method: str) -> Estimate:
+    return Estimate.exact(value, "1", "measured", method)

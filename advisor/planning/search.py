@@ -1,0 +1,216 @@
+"""The search over cut × defense with Optuna, its only home. A study on a storage can be killed and resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from advisor.cuts import Cut
+from advisor.defenses import DEFENSES, Defense, GaussianNoise, NoDefense, defense_from_json, defense_to_json
+from advisor.errors import AdvisorError
+from advisor.estimate import Estimate
+from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.selection import LeakageLimits, with_excess
+from advisor.planning.warm_start import WarmStart
+from advisor.plans import Budgets, Plan
+
+FIRST_SHARE = 0.5
+"""Share of the trials that start from what the noise curves suggest; of the rest the sampler has every other."""
+
+ASKED_AT_MOST = 3
+"""Trials asked for, each that is wanted: where little is left to try, the sampler repeats itself."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Every plan that was priced, and whether the user stopped the search."""
+
+    plans: tuple[Plan, ...]
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to search.
+
+    Attributes:
+        evaluator: prices plans.
+        budgets, limits: what a plan must meet.
+        defenses: names of the defenses to try.
+        trials: defended plans to price; undefended ones are all priced and not counted.
+        timeout: seconds after which no new trial starts, or None.
+        storage: Optuna storage URL, or None to keep the study in memory.
+        identity: what the study is about; a study on a storage is resumed only for the same.
+        seed: of the sampler.
+    """
+
+    evaluator: PlanEvaluator
+    budgets: Budgets
+    limits: LeakageLimits
+    defenses: tuple[str, ...]
+    trials: int
+    timeout: float | None
+    storage: str | None
+    identity: dict[str, Any]
+    seed: int
+
+    def run(self, progress: Callable[[float, str], None] | None = None) -> SearchResult:
+        """Price every undefended cut, then spend the trials on defended ones."""
+        bare = [self._evaluated(cut, NoDefense()) for cut in self.evaluator.candidates]
+        if not bare:
+            return SearchResult(())
+        names = [name for name in self.defenses if name != NoDefense.name]
+        if not names or self.trials < 1:
+            return SearchResult(tuple(bare))
+        with _quiet():
+            found, interrupted = self._tried_all(bare, names, progress)
+        return SearchResult((*bare, *found), interrupted)
+
+    def _tried_all(
+        self, bare: Sequence[Plan], names: Sequence[str], progress: Callable[[float, str], None] | None
+    ) -> tuple[list[Plan], bool]:
+        study, started = self._study(), time.monotonic()
+        plans = {trial.number: plan for trial in study.trials if (plan := self._restored(trial)) is not None}
+        suggestions = WarmStart(self.evaluator, self.budgets, self.limits, tuple(names))
+        first = [] if plans else suggestions.first(bare, max(1, int(FIRST_SHARE * self.trials)))
+
+        def objective(trial: Trial) -> tuple[float, float, float]:
+            plan = self._tried(trial, names)
+            plans[trial.number] = plan
+            if progress:
+                progress(min(1.0, len(_unique(plans)) / self.trials), str(plan))
+            return _objectives(plan)
+
+        try:
+            for number in range(ASKED_AT_MOST * self.trials):
+                if len(_unique(plans)) >= self.trials or _over(self.timeout, started):
+                    break
+                asked = first[number] if number < len(first) else None
+                if number >= len(first) and number % 2:
+                    asked = suggestions.next([*bare, *plans.values()])
+                if asked is not None:
+                    study.enqueue_trial(asked)
+                study.optimize(objective, n_trials=1)
+        except KeyboardInterrupt:
+            return _unique(plans), True
+        return _unique(plans), False
+
+    # ---- plans ---------------------------------------------------------------------------------------------------
+
+    def _evaluated(self, cut: Cut, defense: Defense) -> Plan:
+        return with_excess(self.evaluator.evaluate(cut, defense), self.budgets, self.limits)
+
+    def _tried(self, trial: Trial, names: Sequence[str]) -> Plan:
+        cuts = {cut.name: cut for cut in self.evaluator.candidates}
+        cut = cuts[trial.suggest_categorical("cut", list(cuts))]
+        name = trial.suggest_categorical("defense", list(names))
+        space = DEFENSES[name].search_space
+        values = {key: trial.suggest_float(f"{name}.{key}", low, high, log=True) for key, (low, high) in space.items()}
+        plan = self._evaluated(cut, self.defense(cut, name, values))
+        predicted = {key: _plain(value) for key, value in plan.predicted.items()}
+        trial.set_user_attr("plan", {"cut": cut.name, "defense": defense_to_json(plan.defense), "predicted": predicted})
+        for missed, over in _missed(plan, self.limits).items():
+            trial.set_constraint(missed, over)
+        return plan
+
+    def defense(self, cut: Cut, name: str, values: dict[str, float]) -> Defense:
+        """The defense at one cut from its searched parameters; noise at a wanted dFIL needs the cut's Fisher trace."""
+        if cut.undefendable:
+            return NoDefense()
+        if name != GaussianNoise.name:
+            return DEFENSES[name](**values)
+        fisher = self.evaluator.profile["fisher"].at(cut).value if "fisher" in self.evaluator.profile else math.nan
+        if math.isnan(fisher):
+            return NoDefense()
+        return GaussianNoise.for_dfil(fisher, values["dfil"])
+
+    def _restored(self, trial: FrozenTrial) -> Plan | None:
+        record = trial.user_attrs.get("plan")
+        if trial.state is not TrialState.COMPLETE or record is None:
+            return None
+        graph = self.evaluator.graph
+        predicted = {key: Estimate(**value) for key, value in record["predicted"].items()}
+        cut, defense = graph.cut(record["cut"]), defense_from_json(record["defense"])
+        return with_excess(self.evaluator.plan(cut, defense, predicted), self.budgets, self.limits)
+
+    # ---- the study -----------------------------------------------------------------------------------------------
+
+    def _study(self) -> Study:
+        text = json.dumps(self.identity, sort_keys=True, default=str)
+        name = f"advisor-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        try:
+            study = optuna.create_study(
+                storage=self.storage, study_name=name, load_if_exists=True,
+                directions=["minimize", "maximize", "minimize"],
+            )  # fmt: skip
+        except Exception as error:
+            if self.storage is None:
+                raise
+            line = str(error).splitlines()[0][:160]
+            raise AdvisorError(
+                f"The storage {self.storage!r} cannot be opened: {line}.",
+                "Use for example --storage sqlite:///search.db",
+            ) from None
+        study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials), n_startup_trials=5)
+        return study
+
+
+def attack_folder(storage: str | None) -> Path | None:
+    """Where attacks keep what a killed run goes on from: beside a study in an SQLite file; None for other storages."""
+    scheme, _, path = (storage or "").partition("?")[0].partition(":///")
+    return Path(f"{path}-attacks") if scheme.startswith("sqlite") and path not in ("", ":memory:") else None
+
+
+def _unique(plans: dict[int, Plan]) -> list[Plan]:
+    """The plans of the trials, without those that came twice."""
+    return list({(plan.cut.index, str(plan.defense)): plan for plan in plans.values()}.values())
+
+
+def _over(timeout: float | None, started: float) -> bool:
+    return timeout is not None and time.monotonic() - started >= timeout
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna logs each trial; the progress bar says it better."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def _objectives(plan: Plan) -> tuple[float, float, float]:
+    """Latency (s, low), score (high), accuracy drop (low); what was not measured counts as the worst."""
+    latency, score, drop = (plan.predicted[key].value for key in ("latency", "score", "accuracy_drop"))
+    return (
+        1e6 if math.isnan(latency) else latency,
+        0.0 if math.isnan(score) else score,
+        1.0 if math.isnan(drop) else drop,
+    )
+
+
+def _missed(plan: Plan, limits: LeakageLimits) -> dict[str, float]:
+    """Budget or limit -> by how much it is missed, 0 where it is met, 1 where that could not be measured."""
+    missed = {**plan.excess, **limits.shortfall(plan)}
+    names = ("max_latency", "max_accuracy_drop", "max_edge_memory", "min_nmse", "max_ssim")
+    return {name: 1.0 if math.isnan(missed.get(name, 0.0)) else missed.get(name, 0.0) for name in names}
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "value": estimate.value, "stderr": estimate.stderr, "low": estimate.low, "high": estimate.high,
+        "unit": estimate.unit, "source": estimate.source, "method": estimate.method,
+    }  # fmt: skip

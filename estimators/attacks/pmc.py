@@ -1,0 +1,118 @@
+"""`pmc`: passive model completion (Fu et al., USENIX Security 2022): a head from few labels and many samples without.
+
+MixMatch (Berthelot et al. 2019) on the features that crossed. The private samples count among those without a label:
+the attacker received them. Theirs fine-tunes the attacker's own bottom model as well; here what crosses is given.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
+from advisor.estimators.attacks.mlp import DECAY, LABELLED, known_labels, perceptron, said
+from advisor.estimators.attacks.support.label_features import label_features
+from advisor.estimators.attacks.support.loop import Loop
+
+STEPS = {"quick": 600, "strong": 5000}
+BATCH = 64
+RATE, AVERAGE = 2e-3, 0.99
+ALPHA, TEMPERATURE, WEIGHT = 0.75, 0.8, 50.0
+"""Of mixing, of sharpening, and of the samples without a label, as in their code."""
+
+DROPOUT, VIEWS = 0.2, 2
+HIDDEN: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelCompletion:
+    """Semi-supervised; a head of one layer, as is their default."""
+
+    name: ClassVar[str] = "pmc"
+    about: ClassVar[str] = "passive model completion: few labels, many samples without (Fu et al., USENIX Sec 2022)"
+    threat: ClassVar[ThreatModel] = LABELLED
+
+    def run(self, context: AttackContext) -> Recovered:
+        """Train with MixMatch, answer with the averaged weights."""
+        own, seen = label_features(context)
+        labels = known_labels(context)
+        shown, wanted = own[labels >= 0], labels[labels >= 0]
+        unlabelled = torch.cat([own[labels < 0], seen])
+        head = perceptron(own.shape[1], HIDDEN, context.classes)
+        steady = mixmatch(head, shown, F.one_hot(wanted, context.classes).float(), unlabelled, context)
+        with torch.no_grad():
+            return Recovered(labels=steady(seen).softmax(1), notes=(said(labels),))
+
+
+def mixmatch(head: nn.Module, shown: Tensor, wanted: Tensor, unlabelled: Tensor, context: AttackContext) -> nn.Module:
+    """Train a head; returns the moving average of its weights.
+
+    Args:
+        head: classifier of features.
+        shown, wanted: labelled features `[m, f]` and their one-hot labels `[m, classes]`.
+        unlabelled: `[u, f]`.
+        context: for effort, progress and folder.
+    """
+    steps, steady = STEPS[context.effort], copy.deepcopy(head)
+    optimiser = torch.optim.AdamW(head.parameters(), RATE, weight_decay=DECAY)
+    changed = [*head.parameters(), *steady.parameters()]
+    loop = Loop(steps, changed, [optimiser], file=context.file("head"), tick=context.tick)
+
+    def step(at: float) -> Tensor:
+        few, many = torch.randint(len(shown), (BATCH,)), torch.randint(len(unlabelled), (BATCH,))
+        views = [blurred(unlabelled[many]) for _ in range(VIEWS)]
+        with torch.no_grad():
+            guess = sharpened(torch.stack([head(v).softmax(1) for v in views]).mean(0))
+        x = torch.cat([blurred(shown[few]), *views])
+        y = torch.cat([wanted[few], *[guess] * VIEWS])
+        with torch.enable_grad():
+            loss = _loss(head, *mixed(x, y), WEIGHT * at / steps)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        with torch.no_grad():
+            keep = min(AVERAGE, loop.taken / (loop.taken + 10))
+            for mean, now in zip(steady.parameters(), head.parameters(), strict=True):
+                mean.lerp_(now, 1 - keep)
+        return loss
+
+    loop.run(step, lambda: doubt(steady, unlabelled))
+    return steady
+
+
+def doubt(head: nn.Module, z: Tensor) -> float:
+    """Mean entropy of a head's answers, in nats. It falls as long as samples without a label teach; the loss rises."""
+    with torch.no_grad():
+        logs = head(z).log_softmax(1)
+        return float(-(logs.exp() * logs).sum(1).mean())
+
+
+def sharpened(guess: Tensor) -> Tensor:
+    """`[n, classes]` probabilities raised to 1/temperature and normalised."""
+    powered = guess ** (1 / TEMPERATURE)
+    return powered / powered.sum(1, keepdim=True)
+
+
+def blurred(z: Tensor) -> Tensor:
+    """One random view of features: some of them dropped."""
+    return F.dropout(z, DROPOUT, training=True)
+
+
+def mixed(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Each sample mixed with another, itself having the larger share (MixUp with max(λ, 1 − λ))."""
+    share = torch.distributions.Beta(ALPHA, ALPHA).sample((len(x), 1))
+    share = torch.maximum(share, 1 - share)
+    other = torch.randperm(len(x))
+    return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
+
+
+def _loss(head: nn.Module, x: Tensor, y: Tensor, weight: float) -> Tensor:
+    scores = head(x)
+    supervised = -(y[:BATCH] * scores[:BATCH].log_softmax(1)).sum(1).mean()
+    total: Tensor = supervised + weight * F.mse_loss(scores[BATCH:].softmax(1), y[BATCH:])
+    return total

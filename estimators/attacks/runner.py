@@ -1,0 +1,281 @@
+"""Attacks on one cut, on what is really sent, the defense included. Attacks verify; they do not guess."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from advisor.activations import ActivationCache
+from advisor.cuts import Cut
+from advisor.defenses import Defense, NoDefense
+from advisor.errors import AdvisorError, DataError
+from advisor.estimators.attacks import ATTACKS, Attack
+from advisor.estimators.attacks.base import AttackContext, Auxiliary, Effort, Recovered
+from advisor.estimators.attacks.support.channel import Channel
+from advisor.estimators.attacks.support.data_split import DataSplit, auxiliary_of, classes_of, split_data
+from advisor.estimators.attacks.support.metrics import (
+    AttackResult,
+    reidentification,
+    score_ids,
+    score_inputs,
+    score_labels,
+)
+from advisor.estimators.inversion.alignment import BUDGETS
+from advisor.estimators.study.leakage_study import pixels_of, values_of
+from advisor.graph import PartitionGraph
+from advisor.preserve import left_as_found
+from advisor.sweep import NotMeasurableError
+from advisor.threads import one_thread
+
+__all__ = ["ATTACKS", "AttackResult", "attack", "attack_cuts", "defended"]
+
+WALK_BYTES = 2**30
+"""What crosses the cuts attacked together is kept up to this size, for each set of samples; what crosses a cut that is
+larger by itself is computed from the inputs, a few samples at a time."""
+
+LABELS_A_CLASS = 4
+"""Labels that a few-label attacker has of each class where it is not said: 40 for CIFAR-10, as in the papers."""
+
+
+def attack(
+    graph: PartitionGraph,
+    cut: Cut | int | str,
+    x: Any,
+    aux: Any = None,
+    *,
+    name: str | Attack = "ka",
+    defense: Defense | None = None,
+    budget: str = "quick",
+    seed: int = 0,
+    y: Tensor | None = None,
+    aux_y: Tensor | None = None,
+    aux_samples: int | None = None,
+    labels: int | None = None,
+    repeats: int = 1,
+    beyond: Cut | int | str | None = None,
+    folder: str | Path | None = None,
+    progress: Callable[[float], None] | None = None,
+    walks: ActivationCache | None = None,
+) -> AttackResult:
+    """Attack one cut.
+
+    The attacker knows the cut and the defense; what else it knows, has and may do stands in `ATTACKS[name].threat`,
+    and nothing else is handed to it.
+
+    Args:
+        graph: the traced model.
+        cut: a cut, its index or its name.
+        x: private samples, `[N, ...]` or a tuple or dict of such.
+        aux: samples the attacker learns from; "synthetic": it makes them up; None: it learns from a random three
+            quarters of `x` and attacks the rest, unless it needs none.
+        name: which attack, of `ATTACKS`; or an attack of your own.
+        defense: what happens to the tensor before it leaves.
+        budget: "quick" or "strong".
+        seed: same seed, same answer.
+        y: `[N]` true labels of `x`, for attacks on labels; None: the model's own predictions.
+        aux_y: labels of `aux`, likewise.
+        aux_samples: the attacker has this many auxiliary samples at most.
+        labels: how many of them it has labels for; None: four a class for an attacker of few labels, else all.
+        repeats: how often each private input is sent; the attacker averages what it receives.
+        beyond: a deeper cut up to which the cloud, which holds the body of a U-shaped plan, carries on what it received
+            before it attacks; for attacks that need no weights of their own.
+        folder: where a killed attack keeps what it resumes from.
+        progress: called with the fraction done.
+        walks: shared by attacks on several cuts or defenses with the same samples, so that these cross once.
+
+    Raises:
+        AdvisorError: on an unknown attack or budget, or an attack that failed (which is never called private).
+        DataError: when samples do not fit the model.
+    """
+    ((_, found),) = attack_cuts(
+        graph, (cut,), x, aux, name=name, defense=defense, budget=budget, seed=seed, y=y, aux_y=aux_y,
+        aux_samples=aux_samples, labels=labels, repeats=repeats, beyond=beyond, folder=folder,
+        progress=progress and (lambda _, share: progress(share)), walks=walks,
+    )  # fmt: skip
+    if isinstance(found, AdvisorError):
+        raise found
+    return found
+
+
+def attack_cuts(
+    graph: PartitionGraph,
+    cuts: Sequence[Cut | int | str],
+    x: Any,
+    aux: Any = None,
+    *,
+    name: str | Attack = "ka",
+    defense: Defense | None = None,
+    budget: str = "quick",
+    seed: int = 0,
+    y: Tensor | None = None,
+    aux_y: Tensor | None = None,
+    aux_samples: int | None = None,
+    labels: int | None = None,
+    repeats: int = 1,
+    beyond: Cut | int | str | None = None,
+    folder: str | Path | None = None,
+    progress: Callable[[Cut, float], None] | None = None,
+    walks: ActivationCache | None = None,
+) -> Iterator[tuple[Cut, AttackResult | AdvisorError]]:
+    """Attack several cuts, the shallowest first, over one walk of the model.
+
+    Each result is the same as that of `attack` on its cut, and is handed out as soon as it is there. What crosses a cut
+    is computed from what crossed the one before, so that all of them cost one forward pass, as long as it is no larger
+    than `WALK_BYTES`.
+
+    Args:
+        cuts: any of them, in any order.
+        progress: called with the cut and the fraction done of it.
+
+    The other arguments are those of `attack`.
+
+    Yields:
+        A cut, and what was recovered there; or the error that ended its attack, which says nothing about privacy.
+
+    Raises:
+        AdvisorError: on an unknown attack or budget.
+        DataError: when samples do not fit the model.
+    """
+    chosen = _attack(name, budget)
+    if repeats < 1:
+        raise AdvisorError(f"{repeats} transmissions of an input make no sense.", "Pass 1 or more.")
+    effort: Effort = "strong" if budget == "strong" else "quick"
+    places = sorted({graph.cut(cut).index for cut in cuts})
+    further = None if beyond is None else _beyond(graph, beyond, places, chosen)
+    given = split_data(graph, chosen, x, aux, y, aux_y, effort, seed)
+    known = _known(graph, given, chosen, effort, seed, aux_samples, labels)
+    if walks is None and len(places) > 1:
+        walks = ActivationCache(graph, WALK_BYTES)
+    for place in places:
+        cut = graph.cuts[place]
+        channel = Channel(graph, place, defense or NoDefense(), repeats, walks, further)
+        tell = None if progress is None else functools.partial(progress, cut)
+        try:
+            found = _attacked(channel, chosen, given, known, effort, seed, folder, tell)
+        except NotMeasurableError as error:
+            said = "This says nothing about privacy; pass other samples."
+            yield cut, AdvisorError(f"The attack failed: {error}.", said)
+            continue
+        yield (
+            cut,
+            dataclasses.replace(
+                found, name=chosen.name, threat=chosen.threat, budget=budget, repeats=repeats, rows=given.rows
+            ),
+        )
+
+
+def _attacked(
+    channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int,
+    folder: str | Path | None, tell: Callable[[float], None] | None,
+) -> AttackResult:  # fmt: skip
+    context = _scene(channel, chosen, given, known, effort, seed)
+    if tell:
+        context = dataclasses.replace(context, tick=tell)
+    if folder is not None:
+        context = dataclasses.replace(context, folder=_own_folder(Path(folder), chosen, context))
+    if not all(torch.isfinite(t).all() for t in context.sent):
+        raise NotMeasurableError("the crossing tensor holds NaN or infinities")
+    with left_as_found(channel.graph.module), one_thread():
+        torch.manual_seed(seed)
+        found = chosen.run(context)
+    context.tick(1.0)  # however soon it had enough
+    return _scored(channel.graph, chosen, found, given, context)
+
+
+def _beyond(graph: PartitionGraph, beyond: Cut | int | str, places: Sequence[int], chosen: Attack) -> int:
+    """Where the cloud listens.
+
+    Raises:
+        AdvisorError: where that does not lie behind the cuts, or the attack works on the weights of a half.
+    """
+    index = graph.cut(beyond).index
+    if any(place >= index for place in places):
+        raise AdvisorError(f"{graph.cuts[index].name} does not lie behind the cut that is attacked.", "Swap them.")
+    if {"edge weights", "cloud weights"} & set(chosen.threat.knows):
+        raise AdvisorError(
+            f"Attack {chosen.name!r} works on the cut itself, not on what the cloud makes of it.", "Leave `beyond` out."
+        )
+    return index
+
+
+def _attack(name: str | Attack, budget: str) -> Attack:
+    if (isinstance(name, str) and name not in ATTACKS) or budget not in get_args(Effort):
+        known = f"attacks {', '.join(ATTACKS)}; budgets {', '.join(BUDGETS)}"
+        raise AdvisorError(f"There is no attack {name!r} with budget {budget!r}.", f"Known: {known}.")
+    return ATTACKS[name] if isinstance(name, str) else name
+
+
+def _known(
+    graph: PartitionGraph, given: DataSplit, chosen: Attack, effort: Effort, seed: int, aux_samples: int | None,
+    labels: int | None,
+) -> Auxiliary | None:  # fmt: skip
+    if labels is None:
+        labels = LABELS_A_CLASS * classes_of(graph, given) if "few labels" in chosen.threat.has else 10**9
+    return auxiliary_of(given, effort, seed, aux_samples, labels)
+
+
+def _scene(
+    channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int
+) -> AttackContext:
+    graph = channel.graph
+    discrete = not any(t.dtype.is_floating_point for t in given.private)
+    if discrete and chosen.threat.recovers == "input":
+        raise DataError("The inputs are discrete: there are no pixels to reconstruct.", "Attack their ids: --name ids.")
+    pixels, images, _ = pixels_of(given.private)
+    place = channel.stop if channel.beyond is None else channel.beyond
+    return AttackContext(
+        graph=graph, cut=graph.cuts[place], sent=channel.send(given.private, seed), channel=channel,
+        auxiliary=known, template=pixels[:0], images=images, values=values_of(given.private),
+        shrink=lambda flat: pixels_of(flat)[0], classes=classes_of(graph, given), effort=effort, seed=seed,
+        threat=chosen.threat,
+    )  # fmt: skip
+
+
+def _own_folder(folder: Path, chosen: Attack, context: AttackContext) -> Path:
+    """A folder of this attack's own: another attack, tensor, seed or defense never resumes from it."""
+    cut, defense = context.graph.cuts[context.cut.index], context.channel.defense
+    said = f"{cut};{defense};{context.effort};{context.seed};{len(context)}"
+    who = repr(chosen) if dataclasses.is_dataclass(chosen) else chosen.name
+    digest = hashlib.sha256(f"{said};{who};{context.threat}".encode())
+    own = context.auxiliary
+    for tensor in (*context.sent, *(own.inputs if own else ())):
+        digest.update(tensor.detach().double().sum(0).contiguous().numpy().tobytes())
+    if own is not None and own.labels is not None:
+        digest.update(own.labels.contiguous().numpy().tobytes())
+    return folder / digest.hexdigest()[:16]
+
+
+def _scored(
+    graph: PartitionGraph, chosen: Attack, found: Recovered, given: DataSplit, context: AttackContext
+) -> AttackResult:
+    secret: Literal["input", "label", "ids"] = chosen.threat.recovers
+    if secret == "label":
+        assert given.labels is not None
+        return score_labels(found, given.labels)
+    if secret == "ids":
+        ids = [t.reshape(len(t), -1) for t in given.private if not t.dtype.is_floating_point]
+        return score_ids(found, torch.cat(ids, 1))
+    original, images, note = pixels_of(given.private)
+    known = context.auxiliary if "auxiliary inputs" in chosen.threat.has else None
+    mean = original.mean(0) if known is None else known.pixels.mean(0)
+    if not float((original - mean).square().mean()) > 0:
+        raise NotMeasurableError("every scored input equals the mean of the others")
+    result = score_inputs(found, original, mean, images)
+    whose = "of the private samples themselves" if known is None else f"of the attacker's: {known.what}"
+    notes = (*result.notes, f"NMSE divides by the error of the mean {whose}", *([note] if "reduced" in note else []))
+    return dataclasses.replace(
+        result, notes=notes, reidentified=reidentification(graph, given.private, result.reconstructions)
+    )
+
+
+def defended(sent: tuple[Tensor, ...], defense: Defense, seed: int) -> tuple[Tensor, ...]:
+    """What the cloud receives, each `[n, ...]` in its own dtype: defended, sent and restored."""
+    generator = torch.Generator().manual_seed(seed)
+    return defense.receive(defense.send(sent, generator), [z.dtype for z in sent])

@@ -1,0 +1,145 @@
+"""What an attacker receives: edge half, defense and wire, a few samples at a time; repeated transmissions averaged."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from advisor.batches import BATCH
+from advisor.preserve import left_as_found, plain_attention
+
+if TYPE_CHECKING:
+    from advisor.activations import ActivationCache
+    from advisor.defenses import Defense
+    from advisor.graph import PartitionGraph
+
+COMPACT_BYTES = 2**30
+"""Features larger than this in all are kept at half precision in a mapped file instead of memory."""
+
+Reduce = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """Edge half, defense and wire.
+
+    Attributes:
+        graph: the traced model.
+        stop: index of the cut.
+        defense: what happens to the tensor before it leaves.
+        repeats: transmissions of each input that the attacker saw; it averages them, so that independent noise of
+            variance σ² is left with σ²/repeats.
+        walks: what crossed for other attacks, shared; None: computed anew.
+        beyond: index of a deeper cut up to which the cloud carries on what it received, and where it listens; None for
+            what was received itself.
+    """
+
+    graph: PartitionGraph
+    stop: int
+    defense: Defense
+    repeats: int = 1
+    walks: ActivationCache | None = None
+    beyond: int | None = None
+
+    @cached_property
+    def _edge(self) -> nn.Module | None:
+        return None if self.stop == 0 else self.graph.piece(self.stop, 0)
+
+    def clean(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What the edge half computes before the defense, each `[n, ...]`."""
+        if self._edge is None:
+            return tuple(inputs)
+        leaves: list[Any] = pytree.tree_leaves(self._edge(*inputs))
+        return tuple(t for t in leaves if isinstance(t, Tensor))
+
+    def send(
+        self, inputs: Sequence[Tensor], seed: int, reduce: Reduce | None = None, into: Store | None = None
+    ) -> tuple[Tensor, ...]:
+        """What is received of flat inputs `[n, ...]`, each `[n, ...]`, restored and averaged.
+
+        Args:
+            inputs: flat tensors.
+            seed: of the defense's randomness.
+            reduce: applied to each part before it is kept: what crosses is then never held whole.
+            into: what is received is added to this, and all that it then holds is returned.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        store = Store(len(inputs[0])) if into is None else into
+        with left_as_found(), plain_attention(), torch.no_grad():
+            for clean in self._parts(inputs):
+                received = self.carried_on(self.defended(clean, generator))
+                store.add(received if reduce is None else reduce(received), halve=reduce is not None)
+        return store.tensors()
+
+    def _parts(self, inputs: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+        kept = None if self.walks is None else self.walks.at(self.graph.cuts[self.stop], inputs)
+        for part in zip(*(torch.split(t, BATCH) for t in (kept or inputs)), strict=True):
+            yield part if kept else self.clean(part)
+
+    @cached_property
+    def _body(self) -> nn.Module | None:
+        return None if self.beyond is None else self.graph.piece(self.beyond, self.stop)
+
+    def carried_on(self, received: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What the cloud computes of what it received, up to where it listens."""
+        if self._body is None:
+            return received
+        leaves: list[Any] = pytree.tree_leaves(self._body(*received))
+        return tuple(t for t in leaves if isinstance(t, Tensor))
+
+    def defended(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
+        """What is received of clean tensors, each `[n, ...]`, restored and averaged over the transmissions."""
+        sums = self._once(tensors, generator)
+        for _ in range(self.repeats - 1):
+            more = self._once(tensors, generator)
+            sums = tuple(a + b if a.is_floating_point() else a for a, b in zip(sums, more, strict=True))
+        return tuple((z / self.repeats).to(z.dtype) if z.is_floating_point() else z for z in sums)
+
+    def defend(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        """The same of one tensor."""
+        return self.defended((z,), generator)[0]
+
+    def _once(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
+        return self.defense.receive(self.defense.send(tensors, generator), [z.dtype for z in tensors])
+
+
+class Store:
+    """Tensors `[n, ...]` filled part by part; those too large for memory lie in a mapped file at half precision.
+
+    Args:
+        rows: n.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.filled = rows, 0
+        self.kept: list[Tensor] = []
+
+    def add(self, parts: Sequence[Tensor], halve: bool = False) -> None:
+        """Append the next samples of each tensor."""
+        if not self.kept:
+            self.kept = [_room(self.rows, part, halve) for part in parts]
+        for room, part in zip(self.kept, parts, strict=True):
+            room[self.filled : self.filled + len(part)] = part
+        self.filled += len(parts[0])
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return tuple(self.kept)
+
+
+def _room(rows: int, part: Tensor, halve: bool) -> Tensor:
+    shape = (rows, *part.shape[1:])
+    elements = rows * part[0].numel()
+    if not halve or elements * part.element_size() <= COMPACT_BYTES:
+        return torch.empty(shape, dtype=part.dtype)
+    with tempfile.TemporaryDirectory(prefix="advisor-") as folder:  # the mapping outlives the file's name
+        name = str(Path(folder) / "features")
+        return torch.from_file(name, shared=True, size=elements, dtype=torch.float16).reshape(shape)

@@ -1,0 +1,1 @@
+"""Spread of what is measured: intervals of means, ratios and shares."""

@@ -1,0 +1,74 @@
+"""ProfilingContext: one model on one device, link and cloud; what several profilers need is computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from advisor.profilers import macs, roofline
+from advisor.profilers.boards import measured, remote
+from advisor.profilers.boards.measured import Progress
+from advisor.profilers.calibration import kinds
+from advisor.profilers.catalog import LOCAL, Device, is_remote
+from advisor.profilers.half_latency import Halves
+from advisor.profilers.network import Link
+from advisor.profilers.published.features import Work, piece_work
+
+if TYPE_CHECKING:
+    from advisor.graph import PartitionGraph
+
+
+@dataclass(frozen=True, eq=False)
+class ProfilingContext:
+    """What is profiled, and where.
+
+    Attributes:
+        graph: the traced model.
+        device, link, cloud: where its halves run and what lies between.
+        progress: told the share that is done while something is measured.
+        limit: seconds of timing where something is measured; None for the usual.
+    """
+
+    graph: PartitionGraph
+    device: Device
+    link: Link
+    cloud: Device
+    progress: Progress | None = None
+    limit: float | None = None
+
+    @cached_property
+    def counted(self) -> macs.MacCount:
+        """Multiply-adds of every piece."""
+        return macs.count(self.graph)
+
+    @cached_property
+    def pieces(self) -> tuple[Work, ...]:
+        """Work between neighbouring cuts."""
+        return piece_work(self.graph, self.counted.pieces)
+
+    @cached_property
+    def on_device(self) -> Halves:
+        """Times of both halves on the edge device."""
+        return self.times(self.device)
+
+    @cached_property
+    def on_cloud(self) -> Halves:
+        """Times of both halves on the cloud machine."""
+        return self.on_device if self.cloud == self.device else self.times(self.cloud)
+
+    @property
+    def memory(self) -> float:
+        """Bytes of memory of the edge device; of a measured one what it said."""
+        told = self.on_device.facts.get("memory")
+        return self.device.memory if told is None else float(told)
+
+    def times(self, device: Device) -> Halves:
+        """Measured on this computer or over ssh, estimated for a catalog device."""
+        if is_remote(device.name):
+            return remote.halves(self.graph, device.name, self.progress, self.limit)
+        if device.name == LOCAL:
+            return measured.halves(self.graph, self.progress, limit=self.limit, runtime=device.runtime)
+        if device.calibration:
+            return kinds.halves(self.graph, device.calibration, device.name)
+        return roofline.halves(self.pieces, device)
