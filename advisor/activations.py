@@ -1,4 +1,4 @@
-"""What crosses each cut for fixed samples, kept while memory allows, so that many questions share one walk."""
+"""Activations at each cut for fixed samples, kept while memory allows: many questions share one forward pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETS = 3
 
 
 class Activations:
-    """What crosses each cut for fixed samples; the least recently used goes first.
+    """The activations at each cut for fixed samples; the least recently used goes first.
 
     A cut is reached from the deepest kept one before it: going down the model in order costs one forward pass in all.
     """

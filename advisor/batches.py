@@ -17,7 +17,7 @@ BATCH = 32
 
 
 def carried(graph: PartitionGraph, tensors: Sequence[Tensor], start: int, stop: int) -> tuple[Tensor, ...]:
-    """What crosses cut `stop`, each `[n, ...]`, given what crosses cut `start` (0: the flat inputs)."""
+    """The activation at cut `stop`, each `[n, ...]`, given the activation at cut `start` (0: the flat inputs)."""
     if start == stop:
         return tuple(tensors)
     parts = list(_batched(graph.piece(stop, start), tensors))
@@ -25,7 +25,7 @@ def carried(graph: PartitionGraph, tensors: Sequence[Tensor], start: int, stop: 
 
 
 def first_scores(graph: PartitionGraph, tensors: Sequence[Tensor], start: int = 0) -> Tensor | None:
-    """The model's first floating-point output `[n, ...]` given what crosses cut `start`; None where it has none."""
+    """The model's first floating-point output `[n, ...]` from the activation at cut `start`; None if it has none."""
     parts = []
     for outputs in _batched(graph.piece(len(graph.cuts) - 1, start), tensors):
         floats = [t for t in outputs if t.dtype.is_floating_point and t.dim()]

@@ -65,7 +65,7 @@ class Cut:
     Attributes:
         index: position along the model; 0 is the raw input, the last is the output.
         name: unique; the user's module path, `path/operation` for an operation written in a forward.
-        tensors: what crosses, one entry a tensor.
+        tensors: the activation, one entry a tensor.
         block: path of the outermost repeated block the cut closes, or "" (used to group cuts for people).
     """
 
@@ -86,7 +86,7 @@ class Cut:
 
     @property
     def undefendable(self) -> TensorSpec | None:
-        """A crossing tensor that no defense can change without breaking it, neither numbers nor a mask; else None."""
+        """An activation that no defense can change without breaking it, neither numbers nor a mask; else None."""
         return next((t for t in self.tensors if not t.is_floating and t.dtype != "bool"), None)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""PartitionGraph: the traced model, its legal cuts, one walk that lets others listen, and exact halves."""
+"""PartitionGraph: the traced model, its legal cuts, one forward pass that lets others listen, and exact halves."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PartitionGraph:
         in_spec, out_spec: the model's own input and output structure.
         notes: what was assumed while tracing.
         max_tensors: how many tensors may cross a cut.
-        granularity: where cuts are looked for: behind every operation, every module's call, or every block of modules.
+        granularity: where cuts are looked for: after every operation, every module's call, or every block of modules.
     """
 
     module: fx.GraphModule
@@ -94,7 +94,7 @@ class PartitionGraph:
 
     @cached_property
     def returned(self) -> tuple[fx.Node, ...]:
-        """What crosses the last cut: the outputs that depend on the input."""
+        """The activation at the last cut: the outputs that depend on the input."""
         returned = tuple(dict.fromkeys(r for r in self.results if r in self._data))
         if not returned:
             raise TraceError("No output of this model depends on its input.", "There is nothing to split.")
@@ -114,7 +114,7 @@ class PartitionGraph:
         return bool(self.names.closes(node, leaves=self.granularity == "layer"))
 
     def sendable(self, node: fx.Node) -> TensorSpec | None:
-        """What crosses where this node's value does; None for what must not: its rows are not the samples."""
+        """What is sent where this node's value does; None for what must not: its rows are not the samples."""
         return None if node in self.mixed else self.spec(node)
 
     @cached_property
@@ -230,7 +230,7 @@ class PartitionGraph:
         return list(unique.values())
 
     def piece(self, stop: int, start: int | None = None) -> nn.Module:
-        """The model between cut `start` (by default the one before) and `stop`: flat crossing tensors in and out."""
+        """The model between cut `start` (by default the one before) and `stop`: flat activations in and out."""
         inputs, outputs = self.activation_nodes[stop - 1 if start is None else start], self.activation_nodes[stop]
         return self._runnable(subgraph(self.module, inputs, outputs, Calling([n.name for n in inputs])))
 
@@ -241,11 +241,11 @@ class PartitionGraph:
         Where several tensors cross, a half returns a tuple of them, and the next takes that tuple, or them one by one.
 
         Raises:
-            CutError: when a name fits no cut or several, or `tail` does not lie behind `cut`.
+            CutError: when a name fits no cut or several, or `tail` does not lie after `cut`.
         """
         indices = [self.cut(cut).index] + ([] if tail is None else [self.cut(tail).index])
         if len(indices) == 2 and indices[0] >= indices[1]:
-            raise CutError(f"The tail {self.cuts[indices[1]].name!r} does not lie behind the head.", "Swap them.")
+            raise CutError(f"The tail {self.cuts[indices[1]].name!r} does not lie after the head.", "Swap them.")
         ends = [self.placeholders, *(self.activation_nodes[i] for i in indices), self.results]
         parts = []
         for i, (start, stop) in enumerate(pairwise(ends)):
@@ -262,7 +262,7 @@ class PartitionGraph:
     def _runnable(self, body: fx.GraphModule) -> nn.Module:
         return body.eval() if self.fixed_batch is None else Grouped(body, self.fixed_batch).eval()
 
-    # ---- the walk ------------------------------------------------------------------------------------------------
+    # ---- the forward pass ----------------------------------------------------------------------------------------
 
     @cached_property
     def argument_names(self) -> list[str]:

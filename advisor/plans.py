@@ -218,7 +218,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class NoiseLevels:
-    """NMSE of linear inversion at one cut against the standard deviation of noise on what crosses, and without any."""
+    """NMSE of linear inversion at one cut against the standard deviation of its noise, and without any."""
 
     sigma: tuple[Number, ...]
     nmse: tuple[Number, ...]

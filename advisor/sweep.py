@@ -1,4 +1,4 @@
-"""One walk over the samples; at each cut a view of what crosses is handed to every estimator, then let go."""
+"""One forward pass over the samples; at each cut a view of the activation is handed to every estimator, then let go."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Progress = Callable[[float, str], None]
 """Called with the fraction done, 0 to 1, and what is being worked on."""
 
 PANEL_BYTES = 512 * 2**20
-"""Memory for the largest tensor of the walk, all samples together."""
+"""Memory for the largest tensor of the forward pass, all samples together."""
 
 PANEL_SAMPLES = 1500
 HELD_OUT = 0.25
@@ -97,7 +97,7 @@ class CutView:
 
     Attributes:
         cut: where.
-        tensors: what crosses, each `[n, ...]`, as the cloud receives it.
+        tensors: the activation, each `[n, ...]`, as the cloud receives it.
         targets: what an attacker wants.
         wire_step: rounding step of what is sent, in units of z.
         seed: for estimators that draw.
@@ -125,7 +125,7 @@ class CutView:
             raise NotMeasurableError("an output does not lead with the batch")
         z = torch.cat([_real(t.detach()).reshape(rows, -1).float() for t in self.tensors], 1)
         if not torch.isfinite(z).all():
-            raise NotMeasurableError("the crossing tensor holds NaN or infinities")
+            raise NotMeasurableError("the activation holds NaN or infinities")
         return z
 
     @cached_property
@@ -212,7 +212,7 @@ def _methods(said: Sequence[str]) -> str:
 
 
 def panel_size(graph: PartitionGraph, available: int) -> int:
-    """How many samples one walk takes at once: bounded by memory and by what the estimators can use."""
+    """How many samples one forward pass takes at once: bounded by memory and by what the estimators can use."""
     largest = max(graph.value_bytes(node) for node in graph.data_nodes) or 1
     return max(2, min(available, PANEL_SAMPLES, int(PANEL_BYTES / largest)))
 
@@ -229,7 +229,7 @@ def sweep(
     progress: Progress | None = None,
     on_repeat: Callable[[int], None] | None = None,
 ) -> dict[str, Column]:
-    """Walk the model once over all samples and measure every estimator at every cut.
+    """Run the model once over all samples and measure every estimator at every cut.
 
     Args:
         graph: the traced model.

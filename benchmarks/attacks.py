@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def attacked(graph: PartitionGraph, names: list[str], out: Path, auxiliary: int, private: int) -> None:
-    """Attack these cuts over one walk; a row each."""
+    """Attack these cuts over one forward pass; a row each."""
     aux, x = cifar("train", auxiliary)[0], cifar("train", private, auxiliary)[0]
     started, busy = time.perf_counter(), time.process_time()
     results = advisor.attack_cuts(graph, names, x, aux, budget="strong", folder=out.parent / f"{out.stem}-state")

@@ -6,7 +6,7 @@ Limits. probe: one Fisher probe for all cuts, in forward passes, at 8 probes a w
 counts and tangents go through the same affine maps; target 1.5. jacobian: error against the exact Jacobian on the same
 64 samples at most 5 % on every cut of ResNet-20, in at most a hundredth of its time. cheap: estimators 1 (trace), 2, 3,
 5 and distance correlation for all cuts of ResNet-18 at 224 pixels with 64 samples in at most 40 forward passes of the
-same samples (one pass is the walk itself, 4 probes on 8 samples are 0.6), and memory of at most twice one pass
+same samples (one pass is the forward pass itself, 4 probes on 8 samples are 0.6), and memory of at most twice one pass
 plus 500 MB. quick: the quick inversion network at all cuts of ResNet-20 in at most 180 s, and how far its NMSE lies
 above the strong attack's (`attacks.csv`) at the end of each block: at most 0.1. cost: CPU time of every estimator at
 all cuts of ResNet-20 against the strong attack's seconds there: 1 to 5 a fiftieth, the quick network a tenth. score:
@@ -206,7 +206,7 @@ def score(_: int, __: int) -> None:
     strong = {row["cut"]: (float(row["nmse"]), float(row["stderr"])) for row in strong_rows()}
     rows = [(cut, *strong[cut.name]) for cut in graph.cuts if cut.name in strong]
     errors, inside = [], 0
-    print(f"{'cut':22}{'score':>8}{'90 % interval':>18}{'strong':>8}{'lowest behind':>15}")
+    print(f"{'cut':22}{'score':>8}{'90 % interval':>18}{'strong':>8}{'lowest after':>15}")
     for place, (cut, nmse, error) in enumerate(rows):
         truth, i = min(n for _, n, _ in rows[place:]), cut.index
         low, high = float(found.low[i]), float(found.high[i])

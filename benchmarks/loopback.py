@@ -6,7 +6,7 @@ Edge and cloud half run here, one after the other, as on two machines; between t
 library's codec, goes through a TCP connection on loopback whose other end reads at the link's rate and answers half a
 round trip later. Predicted is edge half + link + cloud half, each from the profile. Target: within 10 % at three
 bandwidths. The limit: the medians of the halves are themselves known to a few per cent, and a half that has waited is
-up to 2 ms slower than one timed directly behind another. On one core, as a pause may end on another core: where
+up to 2 ms slower than one timed directly after another. On one core, as a pause may end on another core: where
 neighbours slow that one, whole requests took 40 % longer than the profile's (-15 % at 100 Mbps, unpinned). Last runs:
 -0.9 and -1.9 % at 5 Mbps, -2.8 and -6.0 % at 20, -4.5 and -8.6 % at 100.
 """

@@ -159,7 +159,7 @@ def _report(name: str, entry: Entry, how: Thoroughness, per_node: dict[str, floa
         return True
     try:
         found = measure(entry, how)
-    except Exception as error:  # noqa: BLE001 - the row says so, and the walk goes on
+    except Exception as error:  # noqa: BLE001 - the row says so, and the forward pass goes on
         told = isinstance(error, AdvisorError) and bool(entry.refused) and entry.refused in str(error)
         reason = str(error) if isinstance(error, AdvisorError) else f"CRASH {type(error).__name__}: {error}"
         print(ROW.format(name, "refused" if told else "NO", *[""] * 7, reason.splitlines()[0]), flush=True)

@@ -1,4 +1,4 @@
-"""Intra-class variance R_c² of what crosses a cut (Golden Partition Zone, arXiv 2506.15412)."""
+"""Intra-class variance R_c² of the activation at a cut (Golden Partition Zone, arXiv 2506.15412)."""
 
 from __future__ import annotations
 
@@ -138,8 +138,6 @@ class ClassRadius:
     @staticmethod
     def _ratio(scatter: ClassScatter, radius: float, without: Tensor, words: str) -> Estimate:
         if scatter.total <= 0:
-            return Estimate(
-                torch.nan, method="the crossing tensor is the same for every sample: no variance to divide by"
-            )
+            return Estimate(torch.nan, method="the activation is the same for every sample: no variance to divide by")
         method = f"R_c² / total variance; {words}"
         return jackknife(radius / scatter.total, without / scatter.total_without, "1", method, 0.0)

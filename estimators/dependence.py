@@ -1,4 +1,4 @@
-"""Distance correlation between the private input and what crosses, without the bias of many dimensions."""
+"""Distance correlation between the private input and the activation, without the bias of many dimensions."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def distance_correlation(a: Tensor, b: Tensor) -> tuple[float, Tensor]:
     if a.shape[0] < _MIN_SAMPLES:
         raise NotMeasurableError(f"distance correlation needs at least {_MIN_SAMPLES} samples, not {a.shape[0]}")
     (ab, ab_without), (aa, aa_without), (bb, bb_without) = u_product(a, b), u_product(a, a), u_product(b, b)
-    for product, distances, what in ((aa, a, "the input"), (bb, b, "what crosses")):
+    for product, distances, what in ((aa, a, "the input"), (bb, b, "the activation")):
         if product <= _TINY * distances.square().mean():
             raise NotMeasurableError(f"{what} has no variation that distance correlation could follow")
     return float(ab / (aa * bb).sqrt()), ab_without / (aa_without * bb_without).sqrt()

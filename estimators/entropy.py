@@ -1,4 +1,4 @@
-"""Entropies of what crosses a cut: the GPZ bound on H(x|z), and the rate that its own rounding leaves room for."""
+"""Entropies of the activation at a cut: the GPZ bound on H(x|z), and the rate that its own rounding leaves room for."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Entropy:
         """
         step = view.wire_step
         if not (step > 0 and math.isfinite(step)):
-            raise NotMeasurableError(f"the rounding step of what crosses is {step:g}: entropies need a positive one")
+            raise NotMeasurableError(f"the rounding step of the activation is {step:g}: entropies need a positive one")
         gram, labels, elements = sample_gram(view), view.targets.labels, view.z.shape[1]
         bound = entropy_bound(class_scatter(gram, labels), elements, step)
         words = f"step {step:.3g}; delete-one jackknife; {label_words(view.targets)}"

@@ -1,4 +1,4 @@
-"""Diagonal Fisher information of what crosses (Maeng et al. 2022, section 3), from one forward-mode walk."""
+"""Diagonal Fisher information of the activation (Maeng et al. 2022, section 3), in forward mode."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def signal_normalised(tangents: TangentEnergy) -> Estimate:
     """Tr(JᵀJ)/‖z‖² averaged over samples: what the SNR loss of ReFIL makes small (Maeng et al. 2022, section 4)."""
     alive = tangents.signal > 0
     if not bool(alive.any()):
-        return Estimate(math.nan, unit="1/x²", method="the crossing tensor is zero for every sample")
+        return Estimate(math.nan, unit="1/x²", method="the activation is zero for every sample")
     return Estimate.of_mean((tangents.energy.mean(0) / tangents.signal)[alive].numpy(), "1/x²")
 
 
@@ -109,7 +109,7 @@ class Fisher:
         if tangents.problem:
             raise NotMeasurableError(tangents.problem)
         if not torch.isfinite(tangents.signal).all():
-            raise NotMeasurableError("the crossing tensor holds NaN or infinities")
+            raise NotMeasurableError("the activation holds NaN or infinities")
         if not torch.isfinite(tangents.energy).all():
             raise NotMeasurableError("the derivatives hold NaN or infinities")
         fisher = fisher_information(tangents)

@@ -1,4 +1,4 @@
-"""Label leakage: how well a linear probe reads the class, or the model's prediction, from what crosses."""
+"""Label leakage: how well a linear probe reads the class, or the model's prediction, from the activation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditional entropy from a Gaussian mixture of what crosses (CEM: Xia et al., CVPR 2025, arXiv 2503.00383)."""
+"""Conditional entropy from a Gaussian mixture of the activation (CEM: Xia et al., CVPR 2025, arXiv 2503.00383)."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Mixture:
         """
         variance = view.wire_step**2 / 12
         if not (variance > 0 and math.isfinite(variance)):
-            raise NotMeasurableError(f"the rounding step of what crosses is {view.wire_step:g}: it must be positive")
+            raise NotMeasurableError(f"the rounding step of the activation is {view.wire_step:g}: it must be positive")
         gram, elements = sample_gram(view), view.z.shape[1]
         scatter = class_scatter(gram, clusters(gram, view.targets.labels, view.seed))
         counted = scatter.counts > 1

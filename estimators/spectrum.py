@@ -133,7 +133,7 @@ class Spectrum:
         """
         tangents, variance = usable(view.jacobian_gram), view.wire_step**2 / 12
         if not (variance > 0 and math.isfinite(variance)):
-            raise NotMeasurableError(f"the rounding step of what crosses is {view.wire_step:g}: it must be positive")
+            raise NotMeasurableError(f"the rounding step of the activation is {view.wire_step:g}: it must be positive")
         return {
             "spectrum_bound": spectrum_bound(tangents, variance, source="estimated"),
             "fsinfo": fisher_information_nats(tangents, variance),

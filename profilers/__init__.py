@@ -44,7 +44,7 @@ def profile(
     """All cost columns of every cut, for one sample.
 
     `macs`, `params`, `edge_memory`, `edge_latency` and `edge_energy` are of the edge half up to the cut,
-    `cloud_latency` of the rest, `bytes` and `link_latency` of what crosses; `latency` is edge + link + cloud.
+    `cloud_latency` of the rest, `bytes` and `link_latency` of the activation; `latency` is edge + link + cloud.
 
     Args:
         graph: the traced model.

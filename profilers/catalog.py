@@ -121,7 +121,7 @@ def device(key: str, extra: str | Path | None = None) -> Device:
 
 
 def _from_file(key: str) -> Device:
-    """A device of a user's own file: the only one, or the one that is named behind the file."""
+    """A device of a user's own file: the only one, or the one that is named after the file."""
     path, _, wanted = key.partition(".toml")
     path, wanted = f"{path}.toml", wanted.removeprefix(":")
     names = tuple(read(path).get("devices", {}))

@@ -26,7 +26,7 @@ def columns(context: ProfilingContext) -> tuple[Column, ...]:
 
 
 def link_times(context: ProfilingContext) -> list[Estimate]:
-    """What crosses goes up and the output comes down; with everything on the edge nothing is sent."""
+    """The activation goes up and the output comes down; with everything on the edge nothing is sent."""
     cuts = context.graph.cuts
     answer = cuts[-1].bytes
     sent = [float(cut.bytes) for cut in cuts[:-1]]

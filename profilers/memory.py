@@ -1,4 +1,4 @@
-"""What the edge must hold, and what crosses: parameters, bytes as sent, peak memory."""
+"""What the edge must hold, and send: parameters, bytes as sent, peak memory."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def peak_activations(graph: PartitionGraph) -> tuple[float, ...]:
     """Largest sum of live values, in bytes for one sample, while the edge half of each cut runs.
 
     A value is live from its operation until the last operation of the edge half that reads it or a view of it;
-    what crosses stays. Only the crossing tensors are alive at a cut, so that the peak of a half is the largest peak of
+    the activation stays. Only the activations are alive at a cut, so that the peak of a half is the largest peak of
     its pieces.
     """
     from advisor.tracing.symbols import is_symbolic

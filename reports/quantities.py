@@ -44,14 +44,14 @@ QUANTITIES: Mapping[str, Quantity] = {
     "edge_energy": Quantity("edge energy", "energy the edge spends on one input, radio included"),
     "accuracy": Quantity("accuracy", "share of inputs answered correctly", "share"),
     "accuracy_drop": Quantity("accuracy drop", "accuracy lost to the plan, in percentage points", "points"),
-    "fisher": Quantity("Fisher", "Tr(JᵀJ)/d: sensitivity of what crosses to the input"),
+    "fisher": Quantity("Fisher", "Tr(JᵀJ)/d: sensitivity of the activation to the input"),
     "fisher_snr": Quantity("Fisher SNR", "Tr(JᵀJ)/‖z‖²: the same, free of the scale of z; lower is more private"),
     "mse_bound": Quantity("MSE bound", "no attacker's error per element is below this; 0 guarantees nothing"),
     "spectrum_bound": Quantity("spectrum bound", "as the MSE bound, along the directions in which inputs vary most"),
     "fsinfo": Quantity(
         "FSInfo", "Gaussian information on those directions at the wire's rounding; lower is more private"
     ),
-    "rc2": Quantity("R_c²", "scatter of what crosses around its class mean"),
+    "rc2": Quantity("R_c²", "scatter of the activation around its class mean"),
     "rc2_per_dim": Quantity("R_c²/D", "class scatter per element that crosses"),
     "rc2_ratio": Quantity(
         "R_c² ratio", "class scatter over total variance; lower means inputs of a class look alike", "ratio"
@@ -60,7 +60,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "entropy_bound": Quantity("H(X|Z) bound", "lower bound on what stays unknown of the input"),
     "mixture_bound": Quantity("mixture bound", "the same bound with several centres a class and noise as a floor"),
     "rate": Quantity("rate", "information the wire can carry at its own rounding"),
-    "dcor": Quantity("dCor", "distance correlation of input and what crosses; 0 is independent", "ratio"),
+    "dcor": Quantity("dCor", "distance correlation of input and the activation; 0 is independent", "ratio"),
     "club": Quantity("CLUB", "upper estimate of the information on the input's leading components"),
     "info_nce": Quantity("InfoNCE", "lower bound of the information on the input's leading components"),
     "linear_nmse": Quantity(
@@ -72,7 +72,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     ),
     "ka_ssim": Quantity("quick SSIM", "likeness of the quick attack's reconstructions; 1 is the original", "ratio"),
     "decoder_entropy": Quantity("H(X|Z) decoder", "upper bound of what stays unknown of an input element"),
-    "label_leak": Quantity("label leak", "accuracy of guessing the label from what crosses", "share"),
+    "label_leak": Quantity("label leak", "accuracy of guessing the label from the activation", "share"),
     "label_leak_few": Quantity("few labels", "the same for an attacker who knows four labels a class", "share"),
     "score": Quantity(
         "score",

@@ -132,7 +132,7 @@ def facts(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def _what(advice: Advice, plan: Plan) -> str:
     names = [shorten(cut.name, NAME_LENGTH) for cut in plan.cuts]
     sent = predicted(plan, "bytes")
-    size = "what crosses" if sent == NOT_MEASURED else f"{sent} an input"
+    size = "the activation" if sent == NOT_MEASURED else f"{sent} an input"
     how = "undefended" if plan.defense.name == "none" else f"defended by {plan.defense}"
     rest = f"run up to {names[1]} there, and finish on the edge" if len(names) > 1 else "finish there"
     edge, link, cloud = machine(advice, "device"), machine(advice, "link"), machine(advice, "cloud")

@@ -273,7 +273,7 @@ class Sizes(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """An LSTM behind a GRU; the last state decides."""
+    """An LSTM after a GRU; the last state decides."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`advisor attack`: try to get the private input, label or ids back from what crosses one cut."""
+"""`advisor attack`: try to get the private input, label or ids back from the activation at one cut."""
 
 from __future__ import annotations
 

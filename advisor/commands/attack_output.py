@@ -57,7 +57,7 @@ def _show(found: AttackResult, cut: Cut, defense: Defense, described: str) -> No
     from advisor.reports.quantities import quantity, show_estimate
 
     console, count = screen(), len(found.originals)
-    console.print(f"{found.name} on {count} inputs, what crosses {cut.name}, defense: {defense}.", markup=False)
+    console.print(f"{found.name} on {count} inputs, the activation at {cut.name}, defense: {defense}.", markup=False)
     console.print(f"Threat model: {found.threat}.", markup=False)
     for name, estimate in found.scores.items():
         words = quantity(name)

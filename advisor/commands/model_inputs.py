@@ -28,7 +28,7 @@ class Wanted:
         resize: pixels a side.
         trusted: whether --trust was given.
         seed: of the draw of samples.
-        max_tensors, granularity: which cuts are looked at; None: those of one tensor, behind every operation.
+        max_tensors, granularity: which cuts are looked at; None: those of one tensor, after every operation.
     """
 
     model: str

@@ -70,11 +70,11 @@ MaxTensors = Annotated[
     int | None, typer.Option("--max-tensors", min=1, help="How many tensors may cross a cut.", rich_help_panel=WHAT)
 ]
 Granularity = Annotated[
-    str | None, typer.Option("--granularity", help="Cuts behind every op, layer or block.", rich_help_panel=WHAT)
+    str | None, typer.Option("--granularity", help="Cuts after every op, layer or block.", rich_help_panel=WHAT)
 ]
 Tail = Annotated[
     str | None,
-    typer.Option("--tail", help="The cut behind which the edge takes over again (U-shape).", rich_help_panel=WHERE),
+    typer.Option("--tail", help="The cut after which the edge takes over again (U-shape).", rich_help_panel=WHERE),
 ]
 Extra = Annotated[
     Path | None,

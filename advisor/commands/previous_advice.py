@@ -43,7 +43,7 @@ def repeated(context: typer.Context, earlier: Advice | None) -> dict[str, Any]:
 
 def _recorded(context: typer.Context, command: str) -> dict[str, Any]:
     recommend = context.find_root().command.commands["recommend"]  # type: ignore[attr-defined]  # typer's group
-    words = shlex.split(command)[2:]  # behind `advisor recommend`
+    words = shlex.split(command)[2:]  # after `advisor recommend`
     parsed = recommend.make_context("recommend", words, resilient_parsing=True).params
     return {name: value for name, value in parsed.items() if name not in _NOT_REPEATED}
 

@@ -95,7 +95,7 @@ def leading_input(inputs: Sequence[fx.Node]) -> fx.Node:
         value = node.meta.get("val")
         if isinstance(value, Tensor) and value.dim() and getattr(expression(value.shape[0]), "is_Symbol", False):
             return node
-    raise CutError("A size that is needed behind this cut cannot be told from what crosses.", "Cut elsewhere.")
+    raise CutError("A size that is needed after this cut cannot be told from the activation.", "Cut elsewhere.")
 
 
 def needed(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> set[fx.Node]:
@@ -132,7 +132,7 @@ class DefendedEdge(nn.Module):
 
 
 class DefendedCloud(nn.Module):
-    """The cloud half behind the defense's inverse, which gives each tensor back in the dtype that the half takes."""
+    """The cloud half after the defense's inverse, which gives each tensor back in the dtype that the half takes."""
 
     def __init__(self, cloud: nn.Module, defense: Defense, dtypes: Sequence[torch.dtype]) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ def defended_parts(
     What comes back from the cloud to a tail is sent as it is: it says nothing that the cloud does not know.
 
     Raises:
-        CutError: when what crosses is no floating-point tensor, which no defense can change without breaking it.
+        CutError: when the activation is no floating-point tensor, which no defense can change without breaking it.
     """
     head = graph.cut(head)
     edge, cloud, *rest = graph.split(head, tail)
@@ -163,7 +163,7 @@ def defended_parts(
         return edge, cloud, *rest
     if spec := head.undefendable:
         raise CutError(
-            f"What crosses at {head.name!r} is {spec.dtype}: {defense} needs floating-point numbers.",
+            f"The activation at {head.name!r} is {spec.dtype}: {defense} needs floating-point numbers.",
             "Cut elsewhere, or use no defense.",
         )
     dtypes = [getattr(torch, spec.dtype) for spec in head.tensors]

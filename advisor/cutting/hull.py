@@ -30,7 +30,7 @@ class Division:
     inputs: int
 
     def bytes(self, edge: frozenset[int]) -> int:
-        """What crosses when these nodes are on the edge; a value that several nodes read is sent once."""
+        """What is sent when these nodes are on the edge; a value that several nodes read is sent once."""
         crossing = (i for i in edge if i in self.returned or any(user not in edge for user in self.users[i]))
         return sum(self.sizes[i] or 0 for i in crossing)
 

@@ -1,1 +1,1 @@
-"""Derivatives of what crosses a cut with respect to the input, for every cut in one walk."""
+"""Derivatives of the activation at a cut with respect to the input, for every cut in one forward pass."""

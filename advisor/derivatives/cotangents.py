@@ -31,7 +31,7 @@ def with_reverse_mode(
 ) -> dict[int, TangentEnergy]:
     """The energies, with those that no forward mode could give measured by reverse mode; each says so in its `note`.
 
-    Tr(JJᵀ) = Tr(JᵀJ), so Rademacher probes u on what crosses serve as well as those on the input.
+    Tr(JJᵀ) = Tr(JᵀJ), so Rademacher probes u on the activation serve as well as those on the input.
 
     Args:
         graph: the traced model.
@@ -138,7 +138,7 @@ def _one_batch(
 
 
 def _ends(crossing: Sequence[Tensor]) -> list[Tensor]:
-    """The crossing tensors that a gradient leads back from.
+    """The activations that a gradient leads back from.
 
     Raises:
         NotMeasurableError: none, or fewer than there are tensors of floating point.
@@ -154,7 +154,7 @@ def _signs(z: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _pulled(ends: Sequence[Tensor], sources: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:
-    """`[n]` ‖Jᵀu‖² for one u a sample over all crossing tensors."""
+    """`[n]` ‖Jᵀu‖² for one u a sample over all activations."""
     found = torch.autograd.grad(ends, sources, directions, retain_graph=True, allow_unused=True)
     return torch.stack([_square_lengths(g, len(g)) for g in found if g is not None]).sum(0)
 

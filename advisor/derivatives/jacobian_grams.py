@@ -76,7 +76,7 @@ def _spanned(centred: Tensor, most: int) -> Tensor:
 def jacobian_grams(
     graph: PartitionGraph, inputs: Sequence[Tensor], samples: int, directions: int | None, smoothing: float, seed: int
 ) -> dict[int, JacobianGram]:
-    """Tangents along the inputs' leading directions, at inputs smoothed by Gaussian noise, for every cut in one walk.
+    """Tangents along the inputs' leading directions, at inputs smoothed by Gaussian noise, for all cuts in one pass.
 
     Args:
         graph: the traced model.

@@ -1,4 +1,4 @@
-"""Forward-mode derivatives for every cut in one walk: J v for k probe directions v beside the primal."""
+"""Forward-mode derivatives for every cut in one forward pass: J v for k probe directions v beside the primal."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _total(entries: list[tuple[Tensor, Tensor, str]], elements: int) -> TangentE
 
 
 def _lengths(value: Tensor, leading: int) -> Tensor:
-    """Euclidean length of all dimensions behind the first `leading`; halves are widened first."""
+    """Euclidean length of all dimensions after the first `leading`; halves are widened first."""
     flat = value.flatten(leading) if value.dim() > leading else value.unsqueeze(leading)
     wide = flat if flat.dtype == torch.float32 else flat.to(torch.promote_types(flat.dtype, torch.float32))
     lengths: Tensor = torch.linalg.vector_norm(wide, dim=leading)

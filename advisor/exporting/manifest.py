@@ -1,4 +1,4 @@
-"""`plan.json`: what the files beside it are, how to call them and what crosses between them."""
+"""`plan.json`: what the files beside it are, how to call them and what is sent between them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NamedTensor:
 
     Attributes:
         name: its name; in an ONNX file, that of the input or output.
-        role: "input", "output", or what it is of a crossing tensor: "values", or "codes", "low" and "step".
+        role: "input", "output", or what it is of an activation: "values", or "codes", "low" and "step".
         dtype: of its elements.
         shape: without the batch.
         batched: whether dimension 0 is the batch; false for an output that is no row a sample.

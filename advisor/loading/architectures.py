@@ -29,7 +29,7 @@ Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 def build(arch: str) -> nn.Module:
     """The model that `package.module:factory`, `file.py:factory` or `torchvision:name` makes, in eval mode.
 
-    Arguments stand behind it in parentheses, as literals: `torchvision:resnet18(num_classes=10)`.
+    Arguments stand after it in parentheses, as literals: `torchvision:resnet18(num_classes=10)`.
 
     Raises:
         AdvisorError: when it cannot be found, fails, or gives no nn.Module.

@@ -79,7 +79,7 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch:
 def _unwrapped(
     weights: Mapping[str, Tensor], names: list[str], path: Path, arch: str
 ) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
-    """Weights by the model's own names, where they all stand behind one prefix, and a note that says so."""
+    """Weights by the model's own names, where they all stand after one prefix, and a note that says so."""
     if not names or names[0] in weights:
         return weights, ()
     prefixes = [key.removesuffix(names[0]) for key in weights if key.endswith("." + names[0])]

@@ -36,7 +36,7 @@ def remembered(make: Callable[[K], V]) -> Callable[[K], V]:
 
 @remembered
 def sample_gram(view: CutView) -> Tensor:
-    """Centred Gram matrix of what crosses, `[n, n]` float64; exactly zero where z varies by rounding alone.
+    """Centred Gram matrix of the activation, `[n, n]` float64; exactly zero where z varies by rounding alone.
 
     Raises:
         NotMeasurableError: fewer than two samples, or inner products that overflow.
@@ -45,7 +45,7 @@ def sample_gram(view: CutView) -> Tensor:
     if n < 2:
         raise NotMeasurableError("one sample has no spread: give at least two")
     if not torch.isfinite(view.gram).all():
-        raise NotMeasurableError("the crossing tensor is too large for float32 inner products")
+        raise NotMeasurableError("the activation is too large for float32 inner products")
     size = float(torch.linalg.vector_norm(view.z)) ** 2
     if float(view.gram.trace()) <= (4 * EPS32) ** 2 * size:
         return torch.zeros_like(view.gram)

@@ -53,7 +53,7 @@ def leakage(
     *,
     progress: Progress | None = None,
 ) -> Profile:
-    """Leakage of every cut, measured in one walk over the samples.
+    """Leakage of every cut, measured in one forward pass over the samples.
 
     Args:
         graph: the traced model.

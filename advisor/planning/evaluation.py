@@ -230,7 +230,7 @@ class PlanEvaluator:
     def attack(
         self, plan: Plan, budget: str, progress: Callable[[float], None] | None = None, labels: bool = False
     ) -> AttackResult:
-        """Attack what a plan really sends: the input, by its ids where it is discrete; or its labels behind the body.
+        """Attack what a plan really sends: the input, by its ids where it is discrete; or its labels after the body.
 
         The attacker learns from the study's training part.
 

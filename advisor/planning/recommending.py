@@ -100,7 +100,7 @@ def recommend(
         resize: pixels to which images are resized.
         max_tensors, granularity: which cuts are looked at, as in `advisor.trace`.
         profile: cost columns measured elsewhere (`advisor profile`), instead of `device`.
-        tail: name of a cut behind which the edge takes over again, so that the cloud sees no output (U-shaped plans).
+        tail: name of a cut after which the edge takes over again, so that the cloud sees no output (U-shaped plans).
         earlier: advice, or its folder, whose measurements are taken where they still apply.
         thresholds: what counts as private enough where no leakage budget is given.
         command: recorded as the command that reproduces the answer.

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def tail_cut(graph: PartitionGraph, name: str | None) -> Cut | None:
-    """The cut behind which the edge takes over again, None where none is wanted.
+    """The cut after which the edge takes over again, None where none is wanted.
 
     Raises:
-        CutError: when there is no such cut, nothing lies behind it, or no cut lies before it.
+        CutError: when there is no such cut, nothing lies after it, or no cut lies before it.
     """
     if name is None:
         return None
@@ -26,7 +26,7 @@ def tail_cut(graph: PartitionGraph, name: str | None) -> Cut | None:
     inner = graph.cuts[2:-1]
     if tail not in inner:
         raise CutError(
-            f"The tail cannot begin at {tail.name!r}: a cut must lie before it, and operations behind it.",
+            f"The tail cannot begin at {tail.name!r}: a cut must lie before it, and operations after it.",
             f"Begin it between {inner[0].name} and {inner[-1].name}." if inner else "This model has too few cuts.",
         )
     return tail
@@ -40,11 +40,11 @@ def costs(profile: Profile, head: Cut, tail: Cut) -> dict[str, Estimate]:
     """
     last = profile.cuts[-1]
     whole, cloud = profile["edge_latency"].at(last), profile["cloud_latency"].at(head)
-    behind = _share(whole, profile["edge_latency"].at(tail))
+    after = _share(whole, profile["edge_latency"].at(tail))
     body = _share(cloud, profile["cloud_latency"].at(tail))
     memory = profile["edge_memory"]
     held = memory.at(head).value + memory.at(last).value - memory.at(tail).value
-    tail_latency = whole.mapped(lambda seconds: seconds * behind, whole.method)
+    tail_latency = whole.mapped(lambda seconds: seconds * after, whole.method)
     return {
         "edge_latency": total([profile["edge_latency"].at(head), tail_latency]),
         "cloud_latency": cloud.mapped(lambda seconds: seconds * body, cloud.method),

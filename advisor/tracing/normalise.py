@@ -261,7 +261,7 @@ def _scattered(graph: fx.Graph, view: fx.Node, value: fx.Node, order: dict[fx.No
     with graph.inserting_after(value):
         whole = graph.call_function(_SCATTERS[view.target], (base, value, *view.args[1:]), dict(view.kwargs))
     whole.meta = {**value.meta, "val": base.meta["val"]}
-    order[whole] = order[value] + 1 / 2**20  # behind the write, before what followed it
+    order[whole] = order[value] + 1 / 2**20  # after the write, before what followed it
     _redirect(base, whole, order)
     return whole
 

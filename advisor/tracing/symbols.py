@@ -1,4 +1,4 @@
-"""Symbolic batch sizes: recomputed from the batch of what crosses, so that they never count as crossing."""
+"""Symbolic batch sizes: recomputed from the batch of the activation, so that they never count as crossing."""
 
 from __future__ import annotations
 
@@ -57,4 +57,4 @@ def emit(graph: fx.Graph, value: sympy.Expr, batch: fx.Node) -> Any:
         return graph.call_function(_BINARY[type(value)], (left, right))
     if isinstance(value, sympy.Pow) and value.exp.is_Integer:
         return graph.call_function(operator.pow, (emit(graph, value.base, batch), int(value.exp)))
-    raise TraceError(f"The model computes a size as {value}, which cannot be rebuilt behind a cut.")
+    raise TraceError(f"The model computes a size as {value}, which cannot be rebuilt after a cut.")

@@ -45,7 +45,7 @@ def trace(
             connected twice everywhere (a DenseNet inside its blocks, a transformer that hands its mask down) has few
             cuts. With more they are the prefixes of one topological order, one that passes through the lower convex
             hull of bytes sent against work on the edge.
-        granularity: "op" (the default), "layer" or "block": cuts behind every operation, every module's call, or the
+        granularity: "op" (the default), "layer" or "block": cuts after every operation, every module's call, or the
             call of every module with children.
 
     Raises:
@@ -63,7 +63,7 @@ def _with_cuts(graph: PartitionGraph, max_tensors: int | None, granularity: Gran
     places = granularity or graph.granularity
     if most < 1 or places not in get_args(Granularity):
         raise AdvisorError(
-            f"Cuts of {most} tensors behind every {places!r} make no sense.",
+            f"Cuts of {most} tensors after every {places!r} make no sense.",
             f"Pass max_tensors=1 or more, and granularity one of {', '.join(get_args(Granularity))}.",
         )
     if (most, places) == (graph.max_tensors, graph.granularity):
@@ -197,7 +197,7 @@ def _batch_of(nodes: list[fx.Node]) -> int | None:
 
 
 def _check_sizes(graph: fx.Graph, inputs: list[fx.Node]) -> None:
-    """Refuse sizes that depend on values: behind a cut they could not be told from the batch."""
+    """Refuse sizes that depend on values: after a cut they could not be told from the batch."""
     known = {symbol for node in inputs for symbol in symbols_of(node.meta["val"].shape[0])}
     for node in graph.nodes:
         values = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, torch.Tensor)]

@@ -43,7 +43,7 @@ class Attacked:
         cut: name of the cut.
         index: of the cut, among `cuts` of the whole graph.
         depth: index over the last index, 0 to 1.
-        elements: D of what crosses.
+        elements: D of the activation.
         inputs: d of one input.
         noise: relative, see `NOISES`.
         sigma: the same in units of z.

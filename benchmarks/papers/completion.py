@@ -4,7 +4,7 @@
 
 Theirs: ResNet-18 whose last block and classifier stay on the device, CIFAR-10, 40 labels: 69.31 % against 15.34 %, the
 device's own classifier 77.20 %. Ours: the ResNet-20 at hand, cut before its last block, 40 labels, 1,000 images more
-without a label, 1,000 test images attacked. What crosses is given: the attacker's own layers are not fine-tuned.
+without a label, 1,000 test images attacked. The activation is given: the attacker's own layers are not fine-tuned.
 Limits: completion is above scratch by at least 30 points and below the model itself.
 """
 

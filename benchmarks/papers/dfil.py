@@ -2,7 +2,7 @@
 
     python benchmarks/papers/dfil.py          # about a minute; writes dfil.csv
 
-Their setting: an MLP on MNIST, split behind its first linear layer of width 1,000 or 10,000, Adam on the input.
+Their setting: an MLP on MNIST, split after its first linear layer of width 1,000 or 10,000, Adam on the input.
 Ours: scikit-learn's digits enlarged to 28×28 pixels in place of MNIST; least squares in closed form in place of Adam,
 whose limit it is; reconstructions are not clipped, since clipping is a bias. Limits: the attack's error equals
 σ²Tr((WᵀW)⁻¹)/d within its 90 % interval and 3 %, at no width lies below 1/dFIL, and at width 10,000 within 15 % of it.

@@ -4,7 +4,7 @@
 
 The network is trained as theirs: full width (64, 128, 128), pixels normalised as ImageNet's, Adam with ε = 10⁻³ and
 amsgrad, batches of 32, the rate halved after two and four fifths, images mirrored, turned, moved and scaled at random.
-That matters: by Adam's usual ε a few channels behind ReLU22 came to hold nearly all energy, many were dead, and the
+That matters: by Adam's usual ε a few channels after ReLU22 came to hold nearly all energy, many were dead, and the
 published loss ended 4 dB or more below theirs. What differs: 12,000 images instead of 50,000; 150 epochs of them
 instead of 50, so 72 % of their steps, and 79 % of test images right; products in bfloat16 where the processor has it
 (not those of the attacks at conv11); 200 test images attacked, theirs are ten.
@@ -25,7 +25,7 @@ How long the network was trained decides what ReLU22 gives away, to rMLE more (�
 With all of their steps, 83 epochs at the full rate, training came apart after 70 on so few images.
 
 Limits: the ordering conv11 > ReLU22 > ReLU32 in PSNR for every attack; at least 35 dB at conv11, and within 1.5 dB of
-theirs behind it, or with theirs inside the 95 % interval. Ours may be stronger than theirs.
+theirs after it, or with theirs inside the 95 % interval. Ours may be stronger than theirs.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def moved(x: Tensor) -> Tensor:
 
 
 def rmle(graph: PartitionGraph, cut: str, x: Tensor) -> Tensor:
-    """What the published rMLE makes of what crosses of `x`, each image for itself."""
+    """What the published rMLE makes of the activation of `x`, each image for itself."""
     return torch.cat([_descended(graph, cut, part) for part in x.split(PART)])
 
 

@@ -1,4 +1,4 @@
-"""Attack: one way to get back what was private from what crossed, with its threat model as data."""
+"""Attack: one way to get back what was private from the activation, with its threat model as data."""
 
 from __future__ import annotations
 

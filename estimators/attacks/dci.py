@@ -94,7 +94,7 @@ class DividedInversion:
     def _stops(self, context: AttackContext) -> list[int]:
         last = context.cut
         if len(last.tensors) != 1 or not readable(last.tensors[0].shape) or last.index == 0:
-            raise NotMeasurableError("inversion modules read one map or vector behind the first operation")
+            raise NotMeasurableError("inversion modules read one map or vector after the first operation")
         if not self.blockwise:
             return [last.index]
         inner = [cut.index for cut in context.graph.cuts[1 : last.index] if cut.block and _useful(cut)]
@@ -155,7 +155,7 @@ class Chain:
 
     Args:
         context: for the edge half and the defense.
-        stops: index of the cut behind each block.
+        stops: index of the cut after each block.
         data: what is learnt from.
     """
 
@@ -180,7 +180,7 @@ class Chain:
         return values
 
     def received(self, z: Tensor, number: int, draw: torch.Generator) -> Tensor:
-        """What is sent behind the last block goes through the defense."""
+        """What is sent after the last block goes through the defense."""
         return self.context.channel.defend(z, draw) if number == self.last else z
 
     def down(self, own: Tensor, number: int) -> Tensor:

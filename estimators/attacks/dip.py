@@ -95,7 +95,7 @@ class Hourglass(nn.Module):
 
 
 class Matched:
-    """Networks whose pictures have, behind the edge half, the features that were received.
+    """Networks whose pictures have, after the edge half, the features that were received.
 
     Args:
         context: for the edge half, seed and progress.

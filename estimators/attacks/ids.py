@@ -95,7 +95,7 @@ class IdRecovery:
         try:
             return subgraph(context.graph.module, [look.node for look in found], crossing)
         except CutError as error:
-            raise NotMeasurableError(f"what crosses depends on more than the embeddings: {error.problem}") from None
+            raise NotMeasurableError(f"the activation depends on more than the embeddings: {error.problem}") from None
 
     def _matched(self, joined: Joined, context: AttackContext, start: Tensor) -> Tensor:
         found, how = [], self.budgets[context.strong]

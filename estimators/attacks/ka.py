@@ -42,7 +42,7 @@ def decoded(context: AttackContext, known: Auxiliary, sent: tuple[Tensor, ...]) 
     """Reconstructions of `sent`, `[N, ...]`, by a network trained on queries of the known samples.
 
     Raises:
-        NotMeasurableError: too few samples, NaN in what crosses, or training diverged.
+        NotMeasurableError: too few samples, NaN in the activation, or training diverged.
     """
     if len(known) < FEWEST:
         raise NotMeasurableError(f"an inversion network learns from at least {FEWEST} samples, not {len(known)}")
@@ -50,7 +50,7 @@ def decoded(context: AttackContext, known: Auxiliary, sent: tuple[Tensor, ...]) 
 
     def features_of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if not all(torch.isfinite(t).all() for t in tensors):
-            raise NotMeasurableError("the crossing tensor holds NaN or infinities")
+            raise NotMeasurableError("the activation holds NaN or infinities")
         return (_arranged(context, tensors[0], tensors)[0],)
 
     turned = BUDGETS[context.effort].mirrored and context.images and len(known.inputs) == 1

@@ -1,7 +1,7 @@
 """`pmc`: passive model completion (Fu et al., USENIX Security 2022): a head from few labels and many samples without.
 
 MixMatch (Berthelot et al. 2019) on the features that crossed. The private samples count among those without a label:
-the attacker received them. Theirs fine-tunes the attacker's own bottom model as well; here what crosses is given.
+the attacker received them. Theirs fine-tunes the attacker's own bottom model as well; here the activation is given.
 """
 
 from __future__ import annotations

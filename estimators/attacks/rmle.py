@@ -144,7 +144,7 @@ class Stretched(nn.Module):
         self.edge, self.values = edge, values
 
     def forward(self, u: Tensor) -> Any:
-        """What crosses of such images."""
+        """The activation of such images."""
         return self.edge(self.values.from_unit(u))
 
 

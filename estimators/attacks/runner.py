@@ -37,7 +37,7 @@ from advisor.threads import one_thread
 __all__ = ["ATTACKS", "AttackResult", "attack", "attack_cuts", "defended"]
 
 WALK_BYTES = 2**30
-"""What crosses the cuts attacked together is kept up to this size, for each set of samples; what crosses a cut that is
+"""The activations at the cuts attacked together are kept up to this size, for each set of samples; one that is
 larger by itself is computed from the inputs, a few samples at a time."""
 
 LABELS_A_CLASS = 4
@@ -124,10 +124,10 @@ def attack_cuts(
     progress: Callable[[Cut, float], None] | None = None,
     walks: ActivationCache | None = None,
 ) -> Iterator[tuple[Cut, AttackResult | AdvisorError]]:
-    """Attack several cuts, the shallowest first, over one walk of the model.
+    """Attack several cuts, the shallowest first, over one forward pass.
 
-    Each result is the same as that of `attack` on its cut, and is handed out as soon as it is there. What crosses a cut
-    is computed from what crossed the one before, so that all of them cost one forward pass, as long as it is no larger
+    Each result is the same as that of `attack` on its cut, and is handed out at once. The activation at a cut
+    is computed from that at the one before, so that all of them cost one forward pass, as long as it is no larger
     than `WALK_BYTES`.
 
     Args:
@@ -181,7 +181,7 @@ def _attacked(
     if folder is not None:
         context = dataclasses.replace(context, folder=_own_folder(Path(folder), chosen, context))
     if not all(torch.isfinite(t).all() for t in context.sent):
-        raise NotMeasurableError("the crossing tensor holds NaN or infinities")
+        raise NotMeasurableError("the activation holds NaN or infinities")
     with left_as_found(channel.graph.module), one_thread():
         torch.manual_seed(seed)
         found = chosen.run(context)
@@ -193,11 +193,11 @@ def _beyond(graph: PartitionGraph, beyond: Cut | int | str, places: Sequence[int
     """Where the cloud listens.
 
     Raises:
-        AdvisorError: where that does not lie behind the cuts, or the attack works on the weights of a half.
+        AdvisorError: where that does not lie after the cuts, or the attack works on the weights of a half.
     """
     index = graph.cut(beyond).index
     if any(place >= index for place in places):
-        raise AdvisorError(f"{graph.cuts[index].name} does not lie behind the cut that is attacked.", "Swap them.")
+        raise AdvisorError(f"{graph.cuts[index].name} does not lie after the cut that is attacked.", "Swap them.")
     if {"edge weights", "cloud weights"} & set(chosen.threat.knows):
         raise AdvisorError(
             f"Attack {chosen.name!r} works on the cut itself, not on what the cloud makes of it.", "Leave `beyond` out."

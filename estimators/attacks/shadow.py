@@ -1,7 +1,7 @@
 """`shadow`: query-free (He et al. 2019; Liu and Xiong 2024): a stand-in for the unknown edge half, then its inverse.
 
 The server knows its own half and has labelled training data. It trains a shadow front so that its own half classifies
-behind it, and so that what the front gives has the mean and variance of what was really received; then it learns to
+after it, and so that what the front gives has the mean and variance of what was really received; then it learns to
 invert the shadow, and applies that to what was received.
 """
 

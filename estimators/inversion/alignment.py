@@ -76,15 +76,15 @@ def invert(
     """Train a decoder on `targets.train`, score it on `targets.test`.
 
     Args:
-        tensors: what crosses, each `[n, ...]`, as the cloud receives it.
+        tensors: the activation, each `[n, ...]`, as the cloud receives it.
         targets: what the attacker wants.
         budget: how hard to train.
         seed: of initialisation and batch order.
         tick: called with the fraction done.
-        mirrored: what crosses of the images of `targets.train` turned left to right, each `[train, ...]`.
+        mirrored: the activation of the images of `targets.train` turned left to right, each `[train, ...]`.
 
     Raises:
-        NotMeasurableError: too few samples, nothing to reconstruct, NaN in what crosses, or training that diverges: a
+        NotMeasurableError: too few samples, nothing to reconstruct, NaN in the activation, or training that diverges: a
             failed attack says nothing about privacy.
     """
     _check(tensors, targets)
@@ -165,17 +165,17 @@ def _check(tensors: tuple[Tensor, ...], targets: Targets) -> None:
     if not float(targets.ceiling.mean()) > 0:
         raise NotMeasurableError(f"every scored input equals the mean of the others ({targets.note or 'as given'})")
     if not all(torch.isfinite(t).all() for t in tensors):
-        raise NotMeasurableError("the crossing tensor holds NaN or infinities")
+        raise NotMeasurableError("the activation holds NaN or infinities")
 
 
 Mirrored = Callable[[Cut], tuple[Tensor, ...] | None]
-"""What crosses a cut of the mirrored images to learn from, each `[train, ...]`; None where that is too large."""
+"""The activation at a cut of the mirrored images to learn from, each `[train, ...]`; None where that is too large."""
 
 MIRRORED_BYTES = 256 * 2**20
 
 
 def mirrored_activations(graph: PartitionGraph, inputs: tuple[Tensor, ...], targets: Targets) -> Mirrored | None:
-    """What crosses of the mirrored images to learn from: one more walk of them; None where inputs are no images."""
+    """The activations of the mirrored images to learn from: one more pass; None where inputs are no images."""
     if not targets.images:
         return None
     turned = (inputs[0][targets.train].flip(-1),)
@@ -188,7 +188,7 @@ class QuickAlignment:
 
     Args:
         budget: how hard to train.
-        mirrored: where the budget asks for mirrored images, what crosses of them; None: it does without.
+        mirrored: where the budget asks for mirrored images, the activation of them; None: it does without.
     """
 
     columns = (

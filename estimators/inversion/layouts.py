@@ -1,4 +1,4 @@
-"""How a crossing tensor is read by a decoder: as a map over the picture where it is one, else as a vector."""
+"""How an activation is read by a decoder: as a map over the picture where it is one, else as a vector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLD_CHANNELS = 32
 
 @dataclass(frozen=True)
 class Layout:
-    """How crossing tensors are read by a decoder.
+    """How activations are read by a decoder.
 
     Attributes:
         kind: "map" `[n, c, h, w]` or "vector" `[n, D]`.
@@ -33,7 +33,7 @@ def arrange(tensors: Sequence[Tensor], pixels: Tensor, images: bool) -> tuple[Te
     """Features for a decoder of `pixels`.
 
     Args:
-        tensors: what crosses, each `[n, ...]`.
+        tensors: the activation, each `[n, ...]`.
         pixels: the targets `[n, ...]`.
         images: whether the targets are images; otherwise everything is a vector.
 

@@ -98,7 +98,7 @@ class OneCycle:
         self.steps, self.rise, self.taken = steps, max(1.0, rise * steps), 0
 
     def step(self, loss: Tensor, at: float | None = None) -> None:
-        """Differentiate the loss and update; `at`: how many steps of the cycle lie behind, where not those taken."""
+        """Differentiate the loss and update; `at`: how many steps of the cycle are done, where not those taken."""
         self._follow(torch.autograd.grad(loss, self.parameters, allow_unused=True), at)
 
     def step_in_parts(self, loss_of: Callable[[Tensor], Tensor], batch: Tensor, parts: int) -> None:

@@ -1,4 +1,4 @@
-"""The leakage study of one model: derivatives, one walk for every estimator, then score and zone."""
+"""The leakage study of one model: derivatives, one forward pass for every estimator, then score and zone."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FEWEST_SPECTRUM_SAMPLES = 16
 
 @dataclass(frozen=True, eq=False)
 class LeakageStudy:
-    """What the walk found.
+    """What the forward pass found.
 
     Attributes:
         profile: the leakage columns.
@@ -136,7 +136,7 @@ def repeated(
 
 
 def _chosen(graph: PartitionGraph, x: Any, y: Tensor | None, seed: int) -> tuple[tuple[Tensor, ...], Targets, Tensor]:
-    """The samples of the walk as flat inputs, what an attacker wants of them, and their rows in `x`."""
+    """The samples of the forward pass as flat inputs, what an attacker wants of them, and their rows in `x`."""
     inputs = graph.flat(x)
     if y is not None and len(y) != len(inputs[0]):
         raise DataError(f"There are {len(inputs[0])} samples and {len(y)} labels.", "Pass one label a sample.")

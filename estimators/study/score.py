@@ -112,7 +112,7 @@ def _similarity(profile: Profile, score: Column | None) -> Column:
 
 
 def _never_falling(values: np.ndarray) -> np.ndarray:
-    """Each value replaced by the lowest at or behind it; NaN stays NaN and is passed over."""
+    """Each value replaced by the lowest at or after it; NaN stays NaN and is passed over."""
     filled = np.where(np.isnan(values), np.inf, values)
     lowest = np.minimum.accumulate(filled[::-1])[::-1]
     return np.where(np.isnan(values), np.nan, lowest)

@@ -195,7 +195,7 @@ def _source(graph: PartitionGraph, _inputs: Values, folder: Path, _fused_attenti
 
 
 def _onnx(graph: PartitionGraph, inputs: Values, folder: Path, _fused_attention: bool) -> dict[str, Any]:
-    """One export of the chain with every crossing tensor as an output, then one extract a half."""
+    """One export of the chain with every activation as an output, then one extract a half."""
     try:
         import onnx
         import onnxscript  # noqa: F401 - torch's exporter needs it
@@ -223,7 +223,7 @@ def _onnx(graph: PartitionGraph, inputs: Values, folder: Path, _fused_attention:
 
 
 def _exported(graph: PartitionGraph, inputs: Values) -> tuple[Any, list[list[str]]]:
-    """The model with the crossing tensors of every cut as outputs, and their names cut by cut."""
+    """The model with the activations of every cut as outputs, and their names cut by cut."""
     import torch
 
     from advisor.cutting.halves import Calling, subgraph

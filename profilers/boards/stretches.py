@@ -46,7 +46,7 @@ class Stretches:
         self.globals = dict(code.globals)
 
     def between(self, start: int, stop: int) -> Callable[..., Any]:
-        """What lies between two cuts, for one sample: takes what crosses the first, returns what crosses the second."""
+        """What lies between two cuts, for one sample: takes the activation at the first, returns that at the second."""
         inputs, outputs = self.graph.activation_nodes[start], self.graph.activation_nodes[stop]
         wanted = needed(inputs, outputs)
         nodes = [n for n in self.root.graph.nodes if n in wanted and n not in inputs and n in self.lines]

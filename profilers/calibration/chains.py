@@ -117,7 +117,7 @@ def _usual(shape: Shape) -> float:
 
 
 class _Drawing:
-    """A chain as far as it is drawn; every draw adds its operators behind the newest value, or none where none fits."""
+    """A chain as far as it is drawn; every draw adds its operators after the newest value, or none where none fits."""
 
     def __init__(self, rng: random.Random, shape: Shape, weights: float) -> None:
         self.rng, self.weights = rng, weights

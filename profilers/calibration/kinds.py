@@ -51,7 +51,7 @@ class Kind:
     Attributes:
         roofline: `[6]`, seconds for each factor of `Operator.row`: a call, a multiply-add, a byte of activations (which
             are mostly in the caches), a byte of weights (which mostly are not), a call whose code has left the caches
-            since it last ran, and a call behind an operator that filled them.
+            since it last ran, and a call after an operator that filled them.
         points: `[benchmarks, 8]`, see `Operator.point`.
         coefficients: `[benchmarks]` of the Gaussian process.
         log_sd: of ln(measured / predicted), each benchmark left out once.

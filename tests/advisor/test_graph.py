@@ -149,9 +149,9 @@ def test_numbers_out_of_range_say_the_range() -> None:
 
 
 def test_tail_must_lie_behind_the_head() -> None:
-    with pytest.raises(CutError, match="'conv' does not lie behind the head"):
+    with pytest.raises(CutError, match="'conv' does not lie after the head"):
         traced("chain").split("act", "conv")
-    with pytest.raises(CutError, match="does not lie behind"):
+    with pytest.raises(CutError, match="does not lie after"):
         traced("chain").split("act", "act")
 
 

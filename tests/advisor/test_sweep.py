@@ -150,7 +150,7 @@ def test_nan_in_a_crossing_tensor_is_not_measured() -> None:
     graph, x = traced("chain"), ZOO["chain"].inputs(4)
     x[0, 0, 0, 0] = math.nan
     column = sweep(graph, (x,), targets_of(4), [Recorder()])["mean"]
-    assert set(column.why) == {"the crossing tensor holds NaN or infinities"}
+    assert set(column.why) == {"the activation holds NaN or infinities"}
 
 
 def test_other_errors_of_an_estimator_are_not_hidden() -> None:
@@ -185,7 +185,7 @@ def test_energies_seed_and_step_reach_the_view() -> None:
 
 
 def test_memory_does_not_grow_with_the_cuts() -> None:
-    """No crossing tensor but the one before is kept alive by the sweep itself."""
+    """No activation but the one before is kept alive by the sweep itself."""
     import weakref
 
     alive: list[weakref.ref[Tensor]] = []
@@ -239,7 +239,7 @@ def test_sheets_repeat_their_last_row() -> None:
     sheet.add(Recorder(), view)
     sheet.repeat()
     sheet.repeat()
-    assert sheet.columns()["mean"].why == ("the crossing tensor holds NaN or infinities",) * 3
+    assert sheet.columns()["mean"].why == ("the activation holds NaN or infinities",) * 3
 
 
 def test_not_measurable_is_of_the_family() -> None:

@@ -47,7 +47,7 @@ class Pair(nn.Module):
 
 
 class Bent(nn.Module):
-    """Pictures, or embeddings side by side, behind an invertible layer and a bend: no closed form takes them back."""
+    """Pictures, or embeddings side by side, after an invertible layer and a bend: no closed form takes them back."""
 
     def __init__(self, first: nn.Module) -> None:
         super().__init__()

@@ -96,7 +96,7 @@ def test_the_input_itself_is_copied(name: str) -> None:
 
 
 class Constant(nn.Module):
-    """What crosses says nothing."""
+    """The activation says nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -294,12 +294,12 @@ def test_tokens_are_read_through_a_layer_of_attention() -> None:
     graph = trace(Words().eval(), ids[:2])
     first = attack(graph, "embed", ids, name="ids")
     assert first.top1.value == 1
-    behind = next(c for c in reversed(graph.cuts) if c.name.startswith("layer") and len(c.tensors[0].shape) == 2)
-    assert attack(graph, behind, ids, name="ids").top1.value > 0.95
+    after = next(c for c in reversed(graph.cuts) if c.name.startswith("layer") and len(c.tensors[0].shape) == 2)
+    assert attack(graph, after, ids, name="ids").top1.value > 0.95
 
 
 class Normed(nn.Module):
-    """Embeddings and positions behind a layer normalisation, as BERT begins."""
+    """Embeddings and positions after a layer normalisation, as BERT begins."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -157,9 +157,9 @@ def test_best_median_and_worst_are_ranked_by_error(graph: PartitionGraph) -> Non
 @pytest.mark.parametrize("name", ["ka", "rmle", "dip", "unbiased", "dci"])
 def test_images_that_are_already_normalised_are_recovered_as_well(graph: PartitionGraph, name: str) -> None:
     x, cut = digits(64)[0], graph.cuts[2]
-    normal, behind = (x - 0.5) / 0.25, trace(Denormalising(trained()).eval(), digits(2)[0])
-    shallow = behind.cuts[len(behind.cuts) - len(graph.cuts) + cut.index]
-    given, other = attack(graph, cut, x, name=name), attack(behind, shallow, normal, name=name)
+    normal, after = (x - 0.5) / 0.25, trace(Denormalising(trained()).eval(), digits(2)[0])
+    shallow = after.cuts[len(after.cuts) - len(graph.cuts) + cut.index]
+    given, other = attack(graph, cut, x, name=name), attack(after, shallow, normal, name=name)
     assert other.nmse.value == pytest.approx(given.nmse.value, abs=0.03)
     assert other.ssim.value == pytest.approx(given.ssim.value, abs=0.03)
     assert other.psnr.value == pytest.approx(given.psnr.value, abs=3)

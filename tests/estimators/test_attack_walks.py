@@ -1,4 +1,4 @@
-"""Attacks on several cuts: one walk for all of them, and each answer that of an attack of its own."""
+"""Attacks on several cuts: one forward pass for all of them, and each answer that of an attack of its own."""
 
 from __future__ import annotations
 
@@ -120,5 +120,5 @@ def test_the_cloud_may_carry_on_what_it_received_before_it_guesses_labels() -> N
     assert torch.equal(received, slow)
     with pytest.raises(AdvisorError, match="works on the cut itself"):
         attack(graph(), 1, x, name="rmle", beyond="squeeze")
-    with pytest.raises(AdvisorError, match="does not lie behind"):
+    with pytest.raises(AdvisorError, match="does not lie after"):
         attack(graph(), "squeeze", x, y=y, name="mlp-sim", beyond=1)

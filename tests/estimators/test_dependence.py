@@ -80,7 +80,7 @@ def test_many_samples_are_thinned_by_the_seed() -> None:
 
 @pytest.mark.parametrize(("z", "pixels", "words"), [
     (normal(4, 3), None, "at least 5"),
-    (torch.full((20, 3), 0.3), normal(20, 3), "what crosses has no variation"),
+    (torch.full((20, 3), 0.3), normal(20, 3), "the activation has no variation"),
     (normal(20, 3), torch.full((20, 3), 0.3), "the input has no variation"),
 ])  # fmt: skip
 def test_what_cannot_be_measured_says_why(z: Tensor, pixels: Tensor | None, words: str) -> None:

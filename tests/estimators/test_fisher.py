@@ -176,7 +176,7 @@ def test_nan_in_what_crosses_is_said_even_where_its_derivative_is_finite() -> No
     x = -normal(5, 6).abs()
     found = tangent_energies(trace(Logarithm(), x[:2]), (x,), 2, 0)[1]
     assert torch.isfinite(found.energy).all()
-    with pytest.raises(NotMeasurableError, match="crossing tensor holds NaN"):
+    with pytest.raises(NotMeasurableError, match="activation holds NaN"):
         Fisher().at(with_energy(view_of(normal(5, 4).float()), found))
 
 

@@ -29,7 +29,7 @@ def linear(rows: int = 5, columns: int = 8) -> Tensor:
 
 
 def grams_of(weight: Tensor, k: int, samples: int = 6, smoothing: float = S) -> JacobianGram:
-    """What the walk finds for z = Wx along the first k coordinates."""
+    """What the forward pass finds for z = Wx along the first k coordinates."""
     inner, d = weight.T @ weight, weight.shape[1]
     gram = inner[:k, :k].expand(samples, k, k)
     return JacobianGram(gram, inner.diagonal().sum().expand(samples), torch.ones(k).double(), d, smoothing)
@@ -94,7 +94,7 @@ def test_the_walk_has_the_jacobian_s_inner_products() -> None:
 
 
 def test_all_directions_leave_nothing_to_probes() -> None:
-    """With V of the input's own size the walk has the whole of JᵀJ: its spectrum, and its trace without error."""
+    """With V of the input's own size the pass has the whole of JᵀJ: its spectrum, and its trace without error."""
     model, x = Curved().eval(), normal(40, 6).float()
     graph = trace(model, x[:2])
     found = jacobian_grams(graph, [x], 7, None, 0.0, 0)[len(graph.cuts) - 1]

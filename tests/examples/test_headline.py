@@ -54,7 +54,7 @@ def estimates(shift: float = 0.0) -> list[Estimated]:
 def test_a_cut_leaks_what_a_later_one_or_more_noise_leaks() -> None:
     found = truth_of([*TRUTH, attacked(2, 0.45, 2.0)])
     assert found["net", 1, 0.0] == 0.1
-    assert found["net", 2, 0.0] == 0.4  # the third cut is behind it
+    assert found["net", 2, 0.0] == 0.4  # the third cut is after it
     assert found["net", 2, 1.0] == 0.45  # more noise did less harm
     assert found["net", 4, 0.0] == 0.9
 

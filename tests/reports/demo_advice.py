@@ -69,7 +69,7 @@ def profile_of(cuts: tuple[Cut, ...]) -> Profile:
     columns = [
         Column.of("macs", "MAC", "low", 41e6 * depth, "measured", method="fvcore"),
         Column.of("params", "1", "low", 270e3 * depth**2, "measured"),
-        Column.of("bytes", "B", "low", sent, "measured", method="shape and dtype of what crosses"),
+        Column.of("bytes", "B", "low", sent, "measured", method="shape and dtype of the activation"),
         Column.of("edge_memory", "B", "low", 2e6 + 1e6 * depth, "estimated", method="liveness"),
         Column.of("edge_latency", "s", "low", edge, "estimated", stderr=0.08 * edge, method=fit),
         Column.of("link_latency", "s", "low", link, "estimated", stderr=0.1 * link, method=wire),

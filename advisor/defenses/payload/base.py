@@ -1,4 +1,4 @@
-"""Defense: what happens to the crossing tensor before it leaves the edge."""
+"""Defense: what happens to the activation before it leaves the edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Additive Gaussian noise on the crossing tensor (Maeng et al. 2022, section 4)."""
+"""Additive Gaussian noise on the activation (Maeng et al. 2022, section 4)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class GaussianNoise(Defense):
     """Adds N(0, sigma²) to each element; fresh noise for each call.
 
     Attributes:
-        sigma: standard deviation, in units of the crossing tensor.
+        sigma: standard deviation, in units of the activation.
         dfil: the diagonal Fisher information leakage this noise was set for; 0 when set by sigma.
     """
 

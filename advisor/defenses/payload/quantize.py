@@ -1,4 +1,4 @@
-"""Uniform affine quantisation of the crossing tensor, with each sample's own range."""
+"""Uniform affine quantisation of the activation, with each sample's own range."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Channel:
         defense: what happens to the tensor before it leaves.
         repeats: transmissions of each input that the attacker saw; it averages them, so that independent noise of
             variance σ² is left with σ²/repeats.
-        walks: what crossed for other attacks, shared; None: computed anew.
+        walks: activations of other attacks, shared; None: computed anew.
         beyond: index of a deeper cut up to which the cloud carries on what it received, and where it listens; None for
             what was received itself.
     """
@@ -68,7 +68,7 @@ class Channel:
         Args:
             inputs: flat tensors.
             seed: of the defense's randomness.
-            reduce: applied to each part before it is kept: what crosses is then never held whole.
+            reduce: applied to each part before it is kept: the activation is then never held whole.
             into: what is received is added to this, and all that it then holds is returned.
         """
         generator = torch.Generator().manual_seed(seed)

@@ -25,14 +25,14 @@ ELEMENTS = 2**25
 
 
 class Joined(nn.Module):
-    """The edge half behind its embeddings, as a function of all of them side by side, `[n, sum]`."""
+    """The edge half after its embeddings, as a function of all of them side by side, `[n, sum]`."""
 
     def __init__(self, body: nn.Module, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__()
         self.body, self.shapes = body, shapes
 
     def forward(self, x: Tensor) -> object:
-        """What crosses."""
+        """The activation."""
         return self.body(*self.apart(x))
 
     def apart(self, x: Tensor) -> list[Tensor]:
@@ -46,7 +46,7 @@ class Guesses:
     """Which rows of the tables may have been looked up; guesses are `[n, positions, k]` for each table, best first.
 
     Attributes:
-        joined: from embeddings to what crosses.
+        joined: from embeddings to the activation.
         tables: `[rows, width]` of each lookup.
         sent: what was received, each `[n, ...]`.
     """

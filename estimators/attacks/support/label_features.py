@@ -1,4 +1,4 @@
-"""How a label attacker reads what crosses: means over the map, and principal components of all of it."""
+"""How a label attacker reads the activation: means over the map, and principal components of all of it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def label_features(context: AttackContext) -> tuple[Tensor, Tensor]:
     Nothing here needs a label, so all that was received helps: the attacker's samples and the private ones alike.
 
     Raises:
-        NotMeasurableError: when what crosses holds NaN or infinities.
+        NotMeasurableError: when the activation holds NaN or infinities.
     """
     own, seen = context.query(context.known.inputs), context.sent
     both = together([torch.cat([a, b]) for a, b in zip(own, seen, strict=True)])
     if not torch.isfinite(both).all():
-        raise NotMeasurableError("the crossing tensor holds NaN or infinities")
+        raise NotMeasurableError("the activation holds NaN or infinities")
     count = len(own[0])
     return both[:count], both[count:]
 

@@ -65,7 +65,7 @@ class Loop:
 
     @property
     def at(self) -> float:
-        """How many of the planned steps lie behind: those taken, until the curve is flat."""
+        """How many of the planned steps are done: those taken, until the curve is flat."""
         if self.turn is None or self.taken <= self.turn:
             return self.taken
         left = _tail(self.turn, self.steps) - self.turn

@@ -64,7 +64,7 @@ def match(
     """Inputs `[n, ...]` of least ‖f(x) − z‖²/‖z‖² + weight · prior, each for itself.
 
     Args:
-        edge: one flat input to what crosses, differentiable.
+        edge: one flat input to the activation, differentiable.
         wanted: what was received, each `[n, ...]`.
         start: `[n, ...]`.
         weight: `[n]` of the prior.

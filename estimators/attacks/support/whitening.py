@@ -22,7 +22,7 @@ ROWS = 4
 class Whitening:
     """(Σ + (σ² + floor) I)^(-1/2) (z − μ) over channels, with mean and covariance of tensors that crossed.
 
-    Minimising the plain ‖f(x) − z‖² goes at a pace that the condition number of Σ sets: behind a poorly trained layer
+    Minimising the plain ‖f(x) − z‖² goes at a pace that the condition number of Σ sets: after a poorly trained layer
     a handful of directions hold nearly all energy, and after thousands of steps the others have hardly moved.
 
     Attributes:
@@ -64,7 +64,7 @@ class Whitened(nn.Module):
         self.edge, self.whitenings = edge, whitenings
 
     def forward(self, *x: Tensor) -> tuple[Tensor, ...]:
-        """One flat input, and what crosses of it."""
+        """One flat input, and the activation of it."""
         return self.white(features(self.edge, x))
 
     def white(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -181,7 +181,7 @@ def test_digits_that_name_a_cut_are_a_name_and_that_is_said(cli: Run, tmp_path: 
 
 
 def test_a_cut_that_cannot_be_attacked_does_not_hide_the_others(cli: Run, tiny_model: Path, tiny_data: Path) -> None:
-    """The input itself is copied; behind it fewer numbers cross, and no unbiased attacker exists."""
+    """The input itself is copied; after it fewer numbers cross, and no unbiased attacker exists."""
     result = cli(
         "attack", tiny_model, "--data", tiny_data, "--cut", "0", "--cut", "output", "--name", "unbiased", "--json"
     )

@@ -1,4 +1,4 @@
-"""Derivatives of discrete inputs start at the output of the embeddings: against the exact Jacobian behind them."""
+"""Derivatives of discrete inputs start at the output of the embeddings: against the exact Jacobian after them."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def exact(graph: PartitionGraph, index: int, inputs: tuple[Tensor, ...]) -> Tens
     """`[n]` Tr(JᵀJ) with respect to the embeddings, by autograd, sample by sample."""
     starts, data = looked_up(graph), list(graph.placeholders)
     before = subgraph(graph.module, data, starts)
-    behind = subgraph(graph.module, [*starts, *data], graph.activation_nodes[index])
+    after = subgraph(graph.module, [*starts, *data], graph.activation_nodes[index])
     traces = []
     for i in range(len(inputs[0])):
         row = tuple(t[i : i + 1] for t in inputs)
-        parts = torch.autograd.functional.jacobian(lambda *e, row=row: behind(*e, *row)[0], before(*row))
+        parts = torch.autograd.functional.jacobian(lambda *e, row=row: after(*e, *row)[0], before(*row))
         traces.append(sum(float(p.square().sum()) for p in parts))
     return torch.tensor(traces)
 

@@ -24,7 +24,7 @@ TOLERANCE = {torch.float16: 5e-3, torch.bfloat16: 5e-2, torch.float64: 1e-12}
 
 
 def flat_edge(graph: PartitionGraph, cut: int, number: int) -> Any:
-    """The edge half as a function of flat inputs to one crossing tensor."""
+    """The edge half as a function of flat inputs to one activation."""
     edge = graph.split(cut)[0]
 
     def function(*flat: Tensor) -> Tensor:
@@ -67,8 +67,8 @@ def test_where_forward_mode_ends_the_operator_is_named(name: str) -> None:
     problems = [energies[cut.index].problem for cut in graph.cuts]
     first = next(i for i, problem in enumerate(problems) if problem)
     assert ZOO[name].broken in problems[first]
-    behind = "" if name == "tokens" else problems[first]  # derivatives of ids start behind their embedding
-    assert problems[first + 1 :] == [behind] * (len(problems) - first - 1), "what follows is not known either"
+    after = "" if name == "tokens" else problems[first]  # derivatives of ids start after their embedding
+    assert problems[first + 1 :] == [after] * (len(problems) - first - 1), "what follows is not known either"
 
 
 @pytest.mark.parametrize("name", ["chain", "residual", "two_inputs", "attention", "recurrent", "hard_batch"])

@@ -186,7 +186,7 @@ def test_tensors_reshaped_by_the_same_batch_size_share_no_memory() -> None:
 
 
 def test_factories_do_not_make_the_tensor_cross() -> None:
-    """A mask made `like` a tensor needs its dtype only: the cut behind it crosses one tensor."""
+    """A mask made `like` a tensor needs its dtype only: the cut after it crosses one tensor."""
     model = InPlace(lambda self, x: (x * 2).tanh() + torch.full_like(x, 0.5) + x.new_full((4,), 2.0) + x.new_ones(4))
     graph = trace(model, torch.rand(2, 4))
     assert [cut.name for cut in graph.cuts] == ["input", "mul", "tanh", "add", "add#2", "output"]

@@ -259,7 +259,7 @@ def test_a_gain_within_chance_counts_as_none() -> None:
 
 
 def bent(x: Tensor) -> Tensor:
-    """What crosses of pictures, each value for itself: no line inverts it."""
+    """The activation of pictures, each value for itself: no line inverts it."""
     return torch.cat([torch.sin(8 * x), torch.cos(8 * x)], 1)
 
 

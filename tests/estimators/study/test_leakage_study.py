@@ -172,7 +172,7 @@ def test_discrete_inputs_have_nothing_to_reconstruct_and_derivatives_behind_thei
         column = done.profile[name]
         assert np.isnan(column.values).all(), name
         assert all(reason in why and why for why in column.why), name
-    assert done.profile["fisher"].values[1] == pytest.approx(1.0)  # what crosses are the embeddings themselves
+    assert done.profile["fisher"].values[1] == pytest.approx(1.0)  # the activation are the embeddings themselves
     assert "int64" in done.profile["fisher"].why[0]
     assert not np.isnan(done.profile["label_leak"].values).all()
     assert done.zone.cuts == ()
