@@ -19,6 +19,7 @@ from advisor.cutting.grouping import Batching, Grouped, not_by_row
 from advisor.cutting.halves import Calling, spread, subgraph
 from advisor.cutting.naming import Names
 from advisor.errors import CutError, TraceError
+from advisor.operations.digest import digest_of
 from advisor.tracing.dag import data_nodes, flat_results, levels, live_sets
 from advisor.tracing.inputs import InputSpec, checked, flattened
 from advisor.tracing.normalise import copies, is_view
@@ -81,6 +82,23 @@ class PartitionGraph:
         for part in str(node.target).split("."):
             value = getattr(value, part)
         return value  # type: ignore[no-any-return]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of operations, shapes and weights; of what the weights are now, counted anew once one was written.
+
+        A module and its `.pt2` have the same; names of weights and the choice of cuts play no part.
+        """
+        held = [self.constant(n) for n in self.module.graph.nodes if n.op == "get_attr"]
+        written = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in held if isinstance(t, Tensor))
+        if self._digests.get("written") != written:
+            found = digest_of(self.placeholders, self.results, self.constant, self.fixed_batch)
+            self._digests.update(written=written, found=found)
+        return str(self._digests["found"])
+
+    @cached_property
+    def _digests(self) -> dict[str, Any]:
+        return {}
 
     # ---- cuts ----------------------------------------------------------------------------------------------------
 
