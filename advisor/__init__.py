@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from advisor.planning.api import profile as profile
     from advisor.planning.recommending import recommend as recommend
     from advisor.plans import Advice as Advice
-    from advisor.plans import Budgets as Budgets
     from advisor.plans import Plan as Plan
     from advisor.plans import load_advice as load_advice
+    from advisor.requirements import REQUIREMENTS as REQUIREMENTS
+    from advisor.requirements import Budgets as Budgets
+    from advisor.requirements import Requirement as Requirement
     from advisor.tracing.tracer import trace as trace
 
 __version__ = "0.1.0"
@@ -36,7 +38,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Advice": "advisor.plans",
     "AdvisorError": "advisor.errors",
-    "Budgets": "advisor.plans",
+    "Budgets": "advisor.requirements",
     "Column": "advisor.columns",
     "Cut": "advisor.cuts",
     "Defense": "advisor.defenses",
@@ -45,6 +47,8 @@ _HOMES = {
     "PartitionGraph": "advisor.graph",
     "Plan": "advisor.plans",
     "Profile": "advisor.columns",
+    "REQUIREMENTS": "advisor.requirements",
+    "Requirement": "advisor.requirements",
     "TensorSpec": "advisor.cuts",
     "attack": "advisor.estimators.attacks.runner",
     "attack_cuts": "advisor.estimators.attacks.runner",

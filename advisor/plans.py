@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from advisor.defenses import defense_from_json, defense_to_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
 from advisor.files import sha256, write_atomically
+from advisor.requirements import REQUIREMENTS, Budgets, Requirement
 from advisor.tracing.inputs import InputSpec
 
 if TYPE_CHECKING:
@@ -29,47 +31,10 @@ if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
 
     AnyDefense: TypeAlias = Defense
+    AnyBudgets: TypeAlias = Budgets
 else:
+    AnyBudgets = Annotated[Any, BeforeValidator(Budgets.from_json), PlainSerializer(Budgets.to_json)]
     AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
-
-
-@dataclass(frozen=True)
-class Budgets:
-    """What a plan must meet; None means no such budget.
-
-    Attributes:
-        max_latency: seconds, edge + link + cloud.
-        max_accuracy_drop: absolute; 0.02 is two percentage points.
-        max_ssim: highest structural similarity an attacker may reach, 0 to 1.
-        min_nmse: lowest normalised error an attacker must be left with, 0 to 1.
-        max_edge_memory: bytes.
-    """
-
-    max_latency: float | None = None
-    max_accuracy_drop: float | None = None
-    max_ssim: float | None = None
-    min_nmse: float | None = None
-    max_edge_memory: float | None = None
-
-    def excess(self, predicted: dict[str, Estimate]) -> dict[str, float]:
-        """How far a plan is over each cost budget: budget name -> excess in the budget's unit; NaN = not measured."""
-        limits = {
-            "max_latency": (self.max_latency, "latency"),
-            "max_accuracy_drop": (self.max_accuracy_drop, "accuracy_drop"),
-            "max_edge_memory": (self.max_edge_memory, "edge_memory"),
-        }
-        found = {}
-        for budget, (limit, quantity) in limits.items():
-            if limit is not None:
-                over = predicted[quantity].value - limit if quantity in predicted else math.nan
-                if not over <= 0:
-                    found[budget] = over
-        return found
-
-    @property
-    def has_leakage(self) -> bool:
-        """Whether the user stated a leakage budget."""
-        return self.max_ssim is not None or self.min_nmse is not None
 
 
 @dataclass(frozen=True)
@@ -151,16 +116,24 @@ class Plan:
         """Whether every budget is met."""
         return not self.excess
 
+    def found(self, row: Requirement) -> Estimate | None:
+        """What a requirement limits: an attack's result where one was run and found worse, else the prediction."""
+        predicted, verified = self.predicted.get(row.measurement), self.verified.get(row.quantity)
+        if verified is None or math.isnan(verified.value):
+            return predicted
+        if predicted is None or math.isnan(predicted.value):
+            return verified
+        return verified if row.worse(verified.value, predicted.value) else predicted
+
+    def missing(self, limits: Mapping[str, float]) -> dict[str, float]:
+        """By how much each limit is missed, in its unit; NaN where it could not be measured; those that are met not."""
+        missed = {name: REQUIREMENTS[name].missed_by(self.found(REQUIREMENTS[name]), limits[name]) for name in limits}
+        return {name: over for name, over in missed.items() if over != 0}
+
     def leakage(self, quantity: Literal["score", "score_ssim"]) -> Estimate:
         """Leakage of this plan: the attack's result where one was run and found more, else the prediction."""
-        predicted = self.predicted[quantity]
-        found = self.verified.get({"score": "nmse", "score_ssim": "ssim"}[quantity])
-        if found is None or math.isnan(found.value):
-            return predicted
-        if math.isnan(predicted.value):
-            return found
-        worse = found.value < predicted.value if quantity == "score" else found.value > predicted.value
-        return found if worse else predicted
+        found = self.found(REQUIREMENTS["min_nmse" if quantity == "score" else "max_ssim"])
+        return self.predicted[quantity] if found is None else found
 
     def split(self, model: nn.Module | str | Path | None = None) -> tuple[nn.Module, ...]:
         """The halves, the defense inside the edge half and its inverse inside the cloud half: (edge, cloud).
@@ -256,7 +229,7 @@ class Advice:
     nearest: tuple[Plan, ...]
     baselines: tuple[Plan, ...]
     profile: Profile
-    budgets: Budgets
+    budgets: AnyBudgets
     unmeasured: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     gallery: Gallery = dataclasses.field(default_factory=Gallery)

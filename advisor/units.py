@@ -14,6 +14,9 @@ SIZES = {
 }  # fmt: skip
 RATES = {"bps": 1.0, "kbps": 1e3, "mbps": 1e6, "gbps": 1e9}
 
+LONGEST = 64
+"""Characters of the longest text that is read as a quantity."""
+
 _QUANTITY = re.compile(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Zµ%]*)\s*")
 
 
@@ -27,6 +30,14 @@ def share(text: str | float) -> float:
     return _parse(text, SHARES, "a share such as 2% or 0.02")
 
 
+def fraction(text: str | float) -> float:
+    """A share from 0 to 1: `2%` or `0.02`."""
+    value = share(text)
+    if value > 1:
+        raise AdvisorError(f"{text!r} is above 1.", "Write a share from 0 to 1, such as 0.3 or 2%.")
+    return value
+
+
 def size(text: str | float) -> float:
     """Bytes from `1GiB`, `500MB`; a bare number is bytes."""
     return _parse(text, {**SIZES, "": 1.0}, "a size such as 1GiB or 500MB")
@@ -38,11 +49,13 @@ def rate(text: str | float) -> float:
 
 
 def _parse(text: str | float, units: dict[str, float], expected: str) -> float:
-    match = _QUANTITY.fullmatch(str(text))
+    written = str(text)
+    match = _QUANTITY.fullmatch(written) if len(written) <= LONGEST else None
     unit = match.group(2) if match else ""
     factor = units.get(unit, units.get(unit.lower()))
     if match is None or factor is None or float(match.group(1)) < 0 or not math.isfinite(float(match.group(1))):
-        raise AdvisorError(f"{text!r} is not {expected}.")
+        said = repr(text) if len(written) <= LONGEST else f"{written[:LONGEST]!r}…"
+        raise AdvisorError(f"{said} is not {expected}.")
     return float(match.group(1)) * factor
 
 
@@ -74,3 +87,24 @@ def _shown(value: float, units: tuple[tuple[str, float], ...], sixties: float) -
 def show_share(fraction: float) -> str:
     """`0.0123` as `1.23 %`."""
     return f"{100 * fraction:.3g} %"
+
+
+def show_points(fraction: float) -> str:
+    """`0.0123` as `1.23 pp`: percentage points."""
+    return f"{digits(100 * fraction)} pp"
+
+
+def digits(value: float) -> str:
+    """Three significant digits: 0.0712, 1.50, 1230, 4.56e-07."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.2e}")
+    power = math.floor(math.log10(abs(rounded)))
+    if not -4 <= power < 6:
+        return f"{value:.2e}"
+    return f"{rounded:.{max(0, 2 - power)}f}"
+
+
+def show_ratio(value: float) -> str:
+    """A number on a scale of 0 to 1: three significant digits, but no more than three decimals unless that hides it."""
+    return f"{value:.3f}" if 5e-4 <= abs(value) < 0.1 else digits(value)

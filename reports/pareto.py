@@ -81,10 +81,12 @@ def _staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float
 
 
 def _limits(axes: Axes, advice: Advice) -> None:
-    if advice.budgets.max_latency is not None:
-        axes.axvline(advice.budgets.max_latency, color=PALETTE["limit"], lw=1.2, ls="--", label="latency budget")
-    if advice.budgets.min_nmse is not None:
-        axes.axhline(advice.budgets.min_nmse, color=PALETTE["limit"], lw=1.2, ls="-.", label="leakage budget")
+    """The budgets on the two axes."""
+    for row, limit in advice.budgets:
+        if row.measurement == "latency":
+            axes.axvline(limit, color=PALETTE["limit"], lw=1.2, ls="--", label="latency budget")
+        elif row.measurement == "score":
+            axes.axhline(limit, color=PALETTE["limit"], lw=1.2, ls="-.", label="leakage budget")
     legend(axes)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from advisor.estimate import Estimate
-from advisor.units import show_duration, show_energy, show_share, show_size
+from advisor.units import digits, show_duration, show_energy, show_points, show_ratio, show_share, show_size
 
 NOT_MEASURED = "not measured"
 UNKNOWN_SPREAD = "±?"
@@ -102,22 +102,6 @@ def quantity(name: str) -> Quantity:
     return QUANTITIES.get(name, Quantity(name))
 
 
-def digits(value: float) -> str:
-    """Three significant digits: 0.0712, 1.50, 1230, 4.56e-07."""
-    if value == 0:
-        return "0"
-    rounded = float(f"{value:.2e}")
-    power = math.floor(math.log10(abs(rounded)))
-    if not -4 <= power < 6:
-        return f"{value:.2e}"
-    return f"{rounded:.{max(0, 2 - power)}f}"
-
-
-def show_ratio(value: float) -> str:
-    """A number on a scale of 0 to 1: three significant digits, but no more than three decimals unless that hides it."""
-    return f"{value:.3f}" if 5e-4 <= abs(value) < 0.1 else digits(value)
-
-
 def show_count(value: float) -> str:
     """`1820000000` as `1.82 G`; below a thousand the plain number."""
     for factor, prefix in _PREFIXES:
@@ -134,7 +118,7 @@ def show(value: float, unit: str, name: str = "") -> str:
     if kind == "flag":
         return "yes" if value else "no"
     if kind == "points":
-        return f"{digits(100 * value)} pp"
+        return show_points(value)
     if kind == "share":
         return show_share(value)
     if kind in {"count", "ratio"}:

@@ -19,8 +19,9 @@ from advisor.planning.pictures import gallery
 from advisor.planning.pipeline import Run
 from advisor.planning.search import SearchResult
 from advisor.planning.selection import LeakageLimits, nearest, pareto, reasons, with_excess
-from advisor.plans import Advice, Budgets, NoiseLevels, Plan
+from advisor.plans import Advice, NoiseLevels, Plan
 from advisor.profilers import payload_within
+from advisor.requirements import Budgets
 from advisor.units import show_duration, show_size
 
 RANDOM_WEIGHTS = "The weights are random: leakage and accuracy mean nothing here, only cost does."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -37,8 +36,9 @@ from advisor.planning.search import Search, SearchResult, attack_folder
 from advisor.planning.selection import LeakageLimits, choose
 from advisor.planning.u_shape import tail_cut
 from advisor.planning.verification import verified_plans
-from advisor.plans import Advice, Budgets, load_advice
+from advisor.plans import Advice, load_advice
 from advisor.preserve import left_as_found
+from advisor.requirements import Budgets
 
 
 def recommend(
@@ -49,11 +49,11 @@ def recommend(
     cloud: str = profilers.DEFAULT_CLOUD,
     data: Any = None,
     *,
-    max_latency: float | None = None,
-    max_accuracy_drop: float | None = None,
-    max_ssim: float | None = None,
-    min_nmse: float | None = None,
-    max_edge_memory: float | None = None,
+    max_latency: float | str | None = None,
+    max_accuracy_drop: float | str | None = None,
+    max_ssim: float | str | None = None,
+    min_nmse: float | str | None = None,
+    max_edge_memory: float | str | None = None,
     defenses: str = "free",
     trials: int = 40,
     timeout: float | None = None,
@@ -171,7 +171,7 @@ def _identity(
         "model": weights,
         "cuts": [cut.name for cut in evaluator.graph.cuts],
         "data": samples.fingerprint,
-        "budgets": dataclasses.asdict(budgets),
+        "budgets": budgets.to_json(),
         "defenses": names,
         "setting": setting,
         "tail": None if evaluator.tail is None else evaluator.tail.name,

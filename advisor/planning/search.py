@@ -23,7 +23,8 @@ from advisor.estimate import Estimate
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits, with_excess
 from advisor.planning.warm_start import WarmStart
-from advisor.plans import Budgets, Plan
+from advisor.plans import Plan
+from advisor.requirements import REQUIREMENTS, Budgets, front
 
 FIRST_SHARE = 0.5
 """Share of the trials that start from what the noise curves suggest; of the rest the sampler has every other."""
@@ -85,7 +86,7 @@ class Search:
         suggestions = WarmStart(self.evaluator, self.budgets, self.limits, tuple(names))
         first = [] if plans else suggestions.first(bare, max(1, int(FIRST_SHARE * self.trials)))
 
-        def objective(trial: Trial) -> tuple[float, float, float]:
+        def objective(trial: Trial) -> tuple[float, ...]:
             plan = self._tried(trial, names)
             plans[trial.number] = plan
             if progress:
@@ -152,7 +153,7 @@ class Search:
         try:
             study = optuna.create_study(
                 storage=self.storage, study_name=name, load_if_exists=True,
-                directions=["minimize", "maximize", "minimize"],
+                directions=["minimize" if row.minimised else "maximize" for row in front()],
             )  # fmt: skip
         except Exception as error:
             if self.storage is None:
@@ -192,21 +193,16 @@ def _quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def _objectives(plan: Plan) -> tuple[float, float, float]:
-    """Latency (s, low), score (high), accuracy drop (low); what was not measured counts as the worst."""
-    latency, score, drop = (plan.predicted[key].value for key in ("latency", "score", "accuracy_drop"))
-    return (
-        1e6 if math.isnan(latency) else latency,
-        0.0 if math.isnan(score) else score,
-        1.0 if math.isnan(drop) else drop,
-    )
+def _objectives(plan: Plan) -> tuple[float, ...]:
+    """What the front weighs: latency (s, low), score (high), accuracy drop (low); not measured counts as the worst."""
+    values = [(plan.predicted[row.measurement].value, row.worst) for row in front()]
+    return tuple(worst if math.isnan(value) else value for value, worst in values)
 
 
 def _missed(plan: Plan, limits: LeakageLimits) -> dict[str, float]:
-    """Budget or limit -> by how much it is missed, 0 where it is met, 1 where that could not be measured."""
+    """Requirement -> by how much it is missed, 0 where it is met, 1 where that could not be measured."""
     missed = {**plan.excess, **limits.shortfall(plan)}
-    names = ("max_latency", "max_accuracy_drop", "max_edge_memory", "min_nmse", "max_ssim")
-    return {name: 1.0 if math.isnan(missed.get(name, 0.0)) else missed.get(name, 0.0) for name in names}
+    return {name: 1.0 if math.isnan(missed.get(name, 0.0)) else missed.get(name, 0.0) for name in REQUIREMENTS}
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:

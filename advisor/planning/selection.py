@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from advisor.plans import Budgets, Plan
-from advisor.units import show_duration, show_share, show_size
+from advisor.plans import Plan
+from advisor.requirements import REQUIREMENTS, Budgets, Requirement, front
+from advisor.units import show_share, show_size
 
 
 @dataclass(frozen=True)
@@ -25,24 +26,21 @@ class LeakageLimits:
     max_ssim: float | None
     asked: bool
 
+    @property
+    def by_name(self) -> dict[str, float]:
+        """The limits that are set, by requirement."""
+        limits = {"min_nmse": self.min_nmse, "max_ssim": self.max_ssim}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
     def shortfall(self, plan: Plan) -> dict[str, float]:
         """How far a plan misses each limit, at the unfavourable end of its 90 % interval; NaN: not measured."""
-        found: dict[str, float] = {}
-        if self.min_nmse is not None:
-            score = plan.leakage("score")
-            found["min_nmse"] = self.min_nmse - _worse(score.low, score.value)
-        if self.max_ssim is not None:
-            similar = plan.leakage("score_ssim")
-            found["max_ssim"] = _worse(similar.high, similar.value) - self.max_ssim
-        return {name: over for name, over in found.items() if not over <= 0}
+        return plan.missing(self.by_name)
 
 
 def with_excess(plan: Plan, budgets: Budgets, limits: LeakageLimits) -> Plan:
     """The plan with every stated budget that it misses."""
-    excess = budgets.excess(plan.predicted)
-    if limits.asked:
-        excess |= limits.shortfall(plan)
-    return dataclasses.replace(plan, excess=excess)
+    asked = dict(budgets.limits) | (limits.by_name if limits.asked else {})
+    return dataclasses.replace(plan, excess=plan.missing(asked))
 
 
 def choose(plans: Sequence[Plan], limits: LeakageLimits) -> Plan | None:
@@ -61,14 +59,14 @@ def nearest(plans: Sequence[Plan], budgets: Budgets, count: int = 3) -> tuple[Pl
 
 
 def pareto(plans: Sequence[Plan], count: int = 12) -> tuple[Plan, ...]:
-    """Plans that no other beats in latency, leakage and accuracy at once, fastest first."""
-    points = [(_value(p, "latency"), -_known(p.leakage("score").value), _value(p, "accuracy_drop")) for p in plans]
-    front = [
+    """Plans that no other beats in all that the front weighs (latency, leakage, accuracy), fastest first."""
+    points = [tuple(_cost(plan, row) for row in front()) for plan in plans]
+    kept = [
         plan
         for plan, point in zip(plans, points, strict=True)
         if not any(all(o <= m for o, m in zip(other, point, strict=True)) and other != point for other in points)
     ]
-    unique = {(p.cut.name, str(p.defense)): p for p in front}
+    unique = {(p.cut.name, str(p.defense)): p for p in kept}
     ordered = sorted(unique.values(), key=lambda p: _value(p, "latency"))
     if len(ordered) <= count:
         return tuple(ordered)
@@ -79,7 +77,7 @@ def pareto(plans: Sequence[Plan], count: int = 12) -> tuple[Plan, ...]:
 def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> tuple[str, ...]:
     """Why this plan, one sentence each."""
     if best is None:
-        return ("No split meets the budgets.",)
+        return (_none_fits(plans),)
     feasible = [plan for plan in plans if plan.feasible]
     score = best.leakage("score")
     said = []
@@ -116,23 +114,30 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
     return tuple(said)
 
 
+def _none_fits(plans: Sequence[Plan]) -> str:
+    """What no plan meets, each with the least by which a plan misses it."""
+    missed: dict[str, float] = {}
+    for plan in plans:
+        for name, over in plan.excess.items():
+            if not over >= missed.get(name, math.inf):
+                missed[name] = over
+    always = [name for name in missed if all(name in plan.excess for plan in plans)]
+    least = ", ".join(describe_excess(name, missed[name]) for name in always)
+    return "No split meets the budgets" + (f": every one misses {least} or more." if least else " together.")
+
+
 def describe_excess(name: str, over: float) -> str:
-    """One budget that is missed, in words."""
-    shown = {"max_latency": show_duration, "max_accuracy_drop": show_share, "max_edge_memory": show_size}
-    option = "--" + name.replace("_", "-")
-    return (
-        f"{option} could not be measured"
-        if math.isnan(over)
-        else f"{option} by {shown.get(name, '{:.2f}'.format)(over)}"
-    )
+    """One budget that is missed, in words: `--max-latency by 3 ms`."""
+    row = REQUIREMENTS[name]
+    return f"{row.option} could not be measured" if math.isnan(over) else f"{row.option} by {row.show(over)}"
 
 
 def _limits(limits: LeakageLimits) -> str:
-    parts = []
-    if limits.min_nmse is not None:
-        parts.append(f"NMSE of at least {limits.min_nmse:.2g}")
-    if limits.max_ssim is not None:
-        parts.append(f"SSIM of at most {limits.max_ssim:.2g}")
+    parts = [
+        f"{row.quantity.upper()} of {row.sense} {limits.by_name[row.name]:.2g}"
+        for row in sorted(REQUIREMENTS.values(), key=lambda row: row.minimised)
+        if row.name in limits.by_name
+    ]
     return " and ".join(parts) + ("" if limits.asked else ", the zone's thresholds")
 
 
@@ -144,9 +149,17 @@ def _most_private(plan: Plan) -> tuple[float, float, float]:
 def _distance(plan: Plan, budgets: Budgets) -> float:
     total = 0.0
     for name, over in plan.excess.items():
-        limit = getattr(budgets, name) or 1e-9
+        limit = budgets.limits.get(name) or 1e-9
         total += 10.0 if math.isnan(over) else min(10.0, over / limit)
     return total
+
+
+def _cost(plan: Plan, row: Requirement) -> float:
+    """What the front and the objective compare: less is better, what was not measured is worst."""
+    found = plan.found(row)
+    if found is None or math.isnan(found.value):
+        return math.inf
+    return found.value if row.minimised else -found.value
 
 
 def _value(plan: Plan, quantity: str) -> float:
@@ -156,7 +169,3 @@ def _value(plan: Plan, quantity: str) -> float:
 
 def _known(value: float) -> float:
     return -math.inf if math.isnan(value) else value
-
-
-def _worse(bound: float, value: float) -> float:
-    return value if math.isnan(bound) else bound

@@ -11,7 +11,8 @@ from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.pictures import evidence_of
 from advisor.planning.pipeline import Run
 from advisor.planning.selection import LeakageLimits, choose, pareto, with_excess
-from advisor.plans import Budgets, Plan
+from advisor.plans import Plan
+from advisor.requirements import Budgets
 
 VERIFY_ATTEMPTS = 5
 ALSO_VERIFIED = 2

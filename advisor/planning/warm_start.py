@@ -11,7 +11,8 @@ from advisor.cuts import Cut
 from advisor.defenses import DEFENSES, GaussianNoise
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits
-from advisor.plans import Budgets, Plan
+from advisor.plans import Plan
+from advisor.requirements import Budgets
 
 MARGIN = 0.9
 """Suggested noise leaves this share of what the limit allows an attacker to explain, or accuracy to drop."""

@@ -1,0 +1,252 @@
+"""What can be asked of a plan, one row each: budgets, objective, front, search, options and reports read this table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from advisor.errors import AdvisorError
+from advisor.units import duration, fraction, show_duration, show_points, show_ratio, show_size, size
+
+if TYPE_CHECKING:
+    from advisor.estimate import Estimate
+
+Sense = Literal["at most", "at least"]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One thing that can be asked of a plan.
+
+    Attributes:
+        name: keyword of `recommend`; the option is made of it.
+        quantity: what is limited, by the name that an attack's result and `--objective` use.
+        measurement: entry of `Plan.predicted` that holds it.
+        sense: whether the limit is the most or the least that is allowed.
+        unit: SI unit of the limit; "1" for a ratio.
+        parse: reads a limit from text or a number; refuses what is none.
+        show: writes a value with its unit.
+        label: what people call it.
+        help: one line for the command line, with an example.
+        cautious: whether the unfavourable end of the 90 % interval must keep the limit, instead of the value.
+        leakage: whether it limits what an attacker learns; where none such is asked, the zone's thresholds count.
+        on_front: whether the Pareto front always weighs it.
+        worst: what the search takes for a value that was not measured.
+    """
+
+    name: str
+    quantity: str
+    measurement: str
+    sense: Sense
+    unit: str
+    parse: Callable[[Any], float]
+    show: Callable[[float], str]
+    label: str
+    help: str
+    cautious: bool = False
+    leakage: bool = False
+    on_front: bool = False
+    worst: float = math.inf
+
+    @property
+    def option(self) -> str:
+        """`--max-latency` of `max_latency`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def minimised(self) -> bool:
+        """Whether less is better."""
+        return self.sense == "at most"
+
+    def limit(self, value: Any, said_as: str = "") -> float:
+        """A limit from text or a number, in `unit`.
+
+        Raises:
+            AdvisorError: on what is negative, NaN, of another unit or out of range; the message names what was set.
+        """
+        try:
+            return self.parse(value)
+        except AdvisorError as error:
+            raise AdvisorError(f"{said_as or self.name}: {error.problem}", error.next_step) from None
+
+    def worse(self, one: float, other: float) -> bool:
+        """Whether `one` is worse than `other`."""
+        return one > other if self.minimised else one < other
+
+    def judged(self, found: Estimate) -> float:
+        """The number that is held against a limit: the value, or the unfavourable end of its interval."""
+        end = self.unfavourable(found)
+        return end if self.cautious and not math.isnan(end) else found.value
+
+    def unfavourable(self, found: Estimate) -> float:
+        """The unfavourable end of the 90 % interval; NaN where it is not known."""
+        return found.high if self.minimised else found.low
+
+    def missed_by(self, found: Estimate | None, limit: float) -> float:
+        """How far a limit is missed, in `unit`: 0 where it is met, NaN where that could not be measured."""
+        if found is None:
+            return math.nan
+        value = self.judged(found)
+        over = value - limit if self.minimised else limit - value
+        return 0.0 if over <= 0 else over
+
+    def asks(self, limit: float) -> str:
+        """`at most 50 ms`."""
+        return f"{self.sense} {self.show(limit)}"
+
+
+REQUIREMENTS: dict[str, Requirement] = {
+    row.name: row
+    for row in (
+        Requirement(
+            "max_latency", "latency", "latency", "at most", "s", duration, show_duration, "latency",
+            "Edge + link + cloud: 50ms.", on_front=True, worst=1e6,
+        ),
+        Requirement(
+            "max_accuracy_drop", "accuracy_drop", "accuracy_drop", "at most", "1", fraction, show_points,
+            "accuracy drop", "Absolute: 2% is two percentage points.", on_front=True, worst=1.0,
+        ),
+        Requirement(
+            "max_ssim", "ssim", "score_ssim", "at most", "1", fraction, show_ratio, "attacker's SSIM",
+            "Highest SSIM of a strong attack: 0.3.", cautious=True, leakage=True, worst=1.0,
+        ),
+        Requirement(
+            "min_nmse", "nmse", "score", "at least", "1", fraction, show_ratio, "attacker's NMSE",
+            "Lowest NMSE left to a strong attack: 0.7.", cautious=True, leakage=True, on_front=True, worst=0.0,
+        ),
+        Requirement(
+            "max_edge_memory", "edge_memory", "edge_memory", "at most", "B", size, show_size, "edge memory",
+            "Weights and activations: 1GiB.",
+        ),
+    )
+}  # fmt: skip
+"""Every requirement by its name; one more is one more entry."""
+
+
+def objective(name: str) -> Requirement:
+    """The row of the quantity that is to be best.
+
+    Raises:
+        AdvisorError: when there is no such quantity; the message lists them.
+    """
+    for row in REQUIREMENTS.values():
+        if name == row.quantity:
+            return row
+    known = ", ".join(row.quantity for row in REQUIREMENTS.values())
+    raise AdvisorError(f"There is no objective {name!r}.", f"Known: {known}.")
+
+
+def front() -> tuple[Requirement, ...]:
+    """The rows that the Pareto front and the search always weigh: latency, leakage, accuracy."""
+    order = ("latency", "nmse", "accuracy_drop")  # the order of the search's objectives, kept in stored studies
+    rows = [row for row in REQUIREMENTS.values() if row.on_front]
+    return tuple(sorted(rows, key=lambda row: order.index(row.quantity) if row.quantity in order else len(order)))
+
+
+class Budgets:
+    """What a plan must meet; a budget that was not set is None. Values are SI numbers, or text such as "50ms".
+
+    Attributes:
+        max_latency: seconds, edge + link + cloud.
+        max_accuracy_drop: absolute; 0.02 is two percentage points.
+        max_ssim: highest structural similarity an attacker may reach, 0 to 1.
+        min_nmse: lowest normalised error an attacker must be left with, 0 to 1.
+        max_edge_memory: bytes.
+
+    Every other row of `REQUIREMENTS` is an attribute too.
+
+    Raises:
+        AdvisorError: on a name that is no requirement, or a value that is no limit for it.
+    """
+
+    __slots__ = ("_limits",)
+    _limits: Mapping[str, float]
+
+    def __init__(self, *in_order: Any, **by_name: Any) -> None:
+        named = dict(zip(REQUIREMENTS, in_order, strict=False)) | by_name
+        if len(in_order) > len(REQUIREMENTS):
+            raise AdvisorError(f"There are {len(REQUIREMENTS)} requirements, not {len(in_order)}.", "Name them.")
+        limits = {name: requirement(name).limit(value) for name, value in named.items() if value is not None}
+        object.__setattr__(self, "_limits", MappingProxyType(limits))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError("budgets are frozen: make others")
+
+    def __getattr__(self, name: str) -> float | None:
+        if name.startswith("_") or name not in REQUIREMENTS:
+            raise AttributeError(f"there is no budget {name!r}")
+        return self._limits.get(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_mapping, (dict(self._limits),)
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """The budgets that were set, in SI units, by name."""
+        return self._limits
+
+    def __iter__(self) -> Iterator[tuple[Requirement, float]]:
+        """The rows that were set with their limits, in the table's order."""
+        return ((row, self._limits[name]) for name, row in REQUIREMENTS.items() if name in self._limits)
+
+    def excess(self, predicted: Mapping[str, Estimate]) -> dict[str, float]:
+        """How far a plan is over each cost budget: budget name -> excess in the budget's unit; NaN = not measured."""
+        missed = {
+            row.name: row.missed_by(predicted.get(row.measurement), limit) for row, limit in self if not row.leakage
+        }
+        return {name: over for name, over in missed.items() if over != 0}
+
+    @property
+    def has_leakage(self) -> bool:
+        """Whether the user stated a leakage budget."""
+        return any(row.leakage for row, _ in self)
+
+    def to_json(self) -> dict[str, float | None]:
+        """Every budget by name, null where it was not set."""
+        return {name: self._limits.get(name) for name in REQUIREMENTS}
+
+    @classmethod
+    def from_json(cls, payload: Any) -> Budgets:
+        """Validate plain JSON values.
+
+        Raises:
+            ValueError: when they are no budgets.
+        """
+        if isinstance(payload, cls):
+            return payload
+        if not isinstance(payload, Mapping):
+            raise ValueError("budgets are no object")
+        wrong = [name for name, value in payload.items() if not isinstance(value, int | float | None)]
+        if wrong:
+            raise ValueError(f"the budget {wrong[0]} is no number")
+        try:
+            return cls(**{str(name): value for name, value in payload.items()})
+        except AdvisorError as error:
+            raise ValueError(error.problem) from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Budgets) and dict(self._limits) == dict(other._limits)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._limits.items()))
+
+    def __repr__(self) -> str:
+        return f"Budgets({', '.join(f'{row.name}={limit:g}' for row, limit in self)})"
+
+
+def requirement(name: str) -> Requirement:
+    """The row of exactly this name.
+
+    Raises:
+        AdvisorError: when there is none; the message lists them.
+    """
+    if name not in REQUIREMENTS:
+        raise AdvisorError(f"There is no requirement {name!r}.", f"Known: {', '.join(REQUIREMENTS)}.")
+    return REQUIREMENTS[name]
+
+
+def _from_mapping(limits: dict[str, float]) -> Budgets:
+    return Budgets(**limits)
