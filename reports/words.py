@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from advisor.plans import Advice, Evidence, Plan
-from advisor.reports.quantities import NOT_MEASURED, digits, quantity, show, show_estimate
+from advisor.reports.quantities import NOT_MEASURED, quantity, show, show_estimate
 from advisor.reports.text import clean, is_png, shorten
-from advisor.units import show_duration
+from advisor.units import digits, show_duration
 
 NAME_LENGTH = 60
 

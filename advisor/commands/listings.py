@@ -55,15 +55,14 @@ def _names(noun: str, extra: Path | None) -> tuple[str, ...]:
 
 
 def _device(row: Device) -> tuple[str, ...]:
-    from advisor.reports.quantities import digits
+    from advisor.units import digits
 
     memory = "unknown" if math.isnan(row.memory) else f"{digits(row.memory / 1e9)} GB"
     return row.kind, f"{row.runtime} {row.precision}", memory, ", ".join(row.loads), row.stands_for
 
 
 def _link(row: Link) -> tuple[str, ...]:
-    from advisor.reports.quantities import digits
-    from advisor.units import show_duration
+    from advisor.units import digits, show_duration
 
     assumed = " (assumed)" if any("round trip" in note for note in row.assumed) else ""
     rates = (f"{digits(rate / 1e6)} Mbps" for rate in (row.up, row.down))

@@ -10,7 +10,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from advisor.errors import AdvisorError
-from advisor.units import share
 
 WHERE, WHAT, BUDGETS, SEARCH, OUTPUT = "Where it runs", "Model and data", "Budgets", "Search", "Output"
 T = TypeVar("T")
@@ -97,18 +96,6 @@ def sizes(text: str | None, option: str) -> tuple[int, ...] | None:
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise AdvisorError(f"{option} {text!r} is no list of sizes.", f"Write {option} 3,224,224.")
     return tuple(int(part) for part in parts)
-
-
-def fraction(text: str) -> float:
-    """`2%` or `0.02`, from 0 to 1.
-
-    Raises:
-        AdvisorError: on anything else.
-    """
-    value = share(text)
-    if value > 1:
-        raise AdvisorError(f"{text!r} is above 1.", "Write a share from 0 to 1, such as 0.3 or 2%.")
-    return value
 
 
 def optional(parse: Callable[[str], T], text: str | None, option: str) -> T | None:

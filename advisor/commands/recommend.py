@@ -14,7 +14,9 @@ from advisor.commands import previous_advice as earlier_advice
 from advisor.commands.exits import FOUND, INFEASIBLE, INTERRUPTED, exit_codes, say
 from advisor.commands.outputs import answer_only, screen, writable
 from advisor.commands.progress import StageProgress
+from advisor.commands.requirement_options import TakesRequirements, budgets
 from advisor.commands.trust_prompt import trust
+from advisor.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
     from advisor.errors import InterruptedRunError
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 FILES, PROFILE = ("advice.json", "report.html"), "profile.json"
 
 
+@TakesRequirements
 def recommend(
     context: typer.Context,
     model: given.ModelAgain = None,
@@ -38,21 +41,6 @@ def recommend(
     max_tensors: given.MaxTensors = None,
     granularity: given.Granularity = None,
     tail: given.Tail = None,
-    max_latency: Annotated[
-        str | None, typer.Option(help="Edge + link + cloud: 50ms.", rich_help_panel=given.BUDGETS)
-    ] = None,
-    max_accuracy_drop: Annotated[
-        str | None, typer.Option(help="Absolute: 2% is two percentage points.", rich_help_panel=given.BUDGETS)
-    ] = None,
-    max_ssim: Annotated[
-        str | None, typer.Option(help="Highest SSIM of a strong attack: 0.3.", rich_help_panel=given.BUDGETS)
-    ] = None,
-    min_nmse: Annotated[
-        str | None, typer.Option(help="Lowest NMSE left to a strong attack: 0.7.", rich_help_panel=given.BUDGETS)
-    ] = None,
-    max_edge_memory: Annotated[
-        str | None, typer.Option(help="Weights and activations: 1GiB.", rich_help_panel=given.BUDGETS)
-    ] = None,
     defenses: Annotated[
         str, typer.Option(help="none, free, or names: gaussian,int8.", rich_help_panel=given.SEARCH)
     ] = "free",
@@ -86,6 +74,7 @@ def recommend(
     seed: given.Seed = 0,
     out: given.Out = Path("out"),
     as_json: given.Json = False,
+    **asked: str | None,
 ) -> None:
     """Say where to split MODEL between edge and cloud, and what to do to the tensor before it leaves."""
     with exit_codes():
@@ -116,12 +105,8 @@ def _wanted(values: dict[str, Any]) -> dict[str, Any]:
         return given.optional(parse, values[name], f"--{name.replace('_', '-')}")
 
     return {name: values[name] for name in _AS_GIVEN} | {
+        "requirements": budgets({name: values[name] for name in REQUIREMENTS}).limits,
         "input_shape": given.sizes(values["input_shape"], "--input-shape"),
-        "max_latency": read("max_latency", units.duration),
-        "max_accuracy_drop": read("max_accuracy_drop", given.fraction),
-        "max_ssim": read("max_ssim", given.fraction),
-        "min_nmse": read("min_nmse", given.fraction),
-        "max_edge_memory": read("max_edge_memory", units.size),
         "timeout": read("timeout", units.duration),
     }
 

@@ -56,8 +56,8 @@ def split(
 
 
 def _show(made: Exported) -> None:
-    from advisor.reports.quantities import digits
     from advisor.reports.text import clean
+    from advisor.units import digits
 
     console, found = screen(), made.check
     console.print(f"Cut at {clean(' and '.join(made.cuts))}, defense: {made.defense}.", markup=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ def recommend(
     max_ssim: float | str | None = None,
     min_nmse: float | str | None = None,
     max_edge_memory: float | str | None = None,
+    requirements: Mapping[str, float | str] | Iterable[tuple[str, float | str]] = (),
     defenses: str = "free",
     trials: int = 40,
     timeout: float | None = None,
@@ -85,7 +86,8 @@ def recommend(
         max_accuracy_drop: absolute; 0.02 is two percentage points.
         max_ssim: highest structural similarity a strong inversion attack may reach, 0 to 1.
         min_nmse: lowest normalised error it must be left with, 0 to 1.
-        max_edge_memory: bytes.
+        max_edge_memory: bytes. Each of these also as text: "50ms", "2%", "1GiB".
+        requirements: the same by name, `{"max_latency": 0.05}`; rows that were added to the table have no keyword.
         defenses: a set ("free", "none") or names separated by commas.
         trials: defended plans to price; undefended ones are all priced.
         timeout: seconds for the search.
@@ -114,7 +116,9 @@ def recommend(
     started, run = time.perf_counter(), Run(progress)
     if verify not in ("none", "quick", "strong"):
         raise AdvisorError(f"There is no verification {verify!r}.", "Use none, quick or strong.")
-    budgets = Budgets(max_latency, max_accuracy_drop, max_ssim, min_nmse, max_edge_memory)
+    if not isinstance(trials, int) or trials < 1:
+        raise AdvisorError(f"trials={trials!r} leaves no plan to try.", 'Try at least one; or defenses="none".')
+    budgets = Budgets(max_latency, max_accuracy_drop, max_ssim, min_nmse, max_edge_memory, **dict(requirements))
     names = defense_names(defenses)
     before = load_advice(earlier) if isinstance(earlier, str | Path) else earlier
     try:
