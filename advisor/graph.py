@@ -1,104 +1,37 @@
-"""PartitionGraph: the traced model, its legal cuts, one forward pass that lets others listen, and exact halves."""
+"""PartitionGraph: the traced model, its legal cuts, and exact halves."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 from torch import Tensor, fx, nn
-from torch.utils import _pytree as pytree
 
 from advisor.cuts import Cut, TensorSpec, find_cut
-from advisor.cutting.grouping import Batching, Grouped, not_by_row
-from advisor.cutting.halves import Calling, spread, subgraph
 from advisor.cutting.naming import Names
 from advisor.errors import CutError, TraceError
-from advisor.operations.digest import digest_of
-from advisor.tracing.dag import data_nodes, flat_results, levels, live_sets
-from advisor.tracing.inputs import InputSpec, checked, flattened
-from advisor.tracing.normalise import copies, is_view
-from advisor.tracing.symbols import expression, is_symbolic
+from advisor.operations.dag import levels, live_sets
+from advisor.operations.flat_model import FlatModel
+from advisor.operations.grouping import Grouped
+from advisor.operations.rows import not_by_row
+from advisor.operations.subgraphs import Calling, spread, subgraph
 
-AtNode = Callable[[fx.Node, Any], None]
 Granularity = Literal["op", "layer", "block"]
 
 
 @dataclass(frozen=True, eq=False)
-class PartitionGraph:
-    """The traced model.
+class PartitionGraph(FlatModel):
+    """The traced model, its cuts and its halves.
 
     Attributes:
-        module: the normalised graph: flat tensors in, flat values out, parameters shared with the user's model.
-        example_inputs: flat example tensors, batch of `batch`.
-        inputs: recorded input shapes, enough to trace the same model again.
-        fixed_batch: batch size frozen into the program by its owner (it then runs in groups under vmap), else None.
-        in_spec, out_spec: the model's own input and output structure.
-        notes: what was assumed while tracing.
         max_tensors: how many tensors may cross a cut.
         granularity: where cuts are looked for: after every operation, every module's call, or every block of modules.
     """
 
-    module: fx.GraphModule
-    example_inputs: tuple[Tensor, ...]
-    inputs: InputSpec
-    fixed_batch: int | None
-    in_spec: pytree.TreeSpec
-    out_spec: pytree.TreeSpec
-    notes: tuple[str, ...] = ()
     max_tensors: int = 1
     granularity: Granularity = "op"
-
-    # ---- what the graph is made of -------------------------------------------------------------------------------
-
-    @cached_property
-    def placeholders(self) -> tuple[fx.Node, ...]:
-        """All inputs, in order."""
-        return tuple(n for n in self.module.graph.nodes if n.op == "placeholder")
-
-    @cached_property
-    def results(self) -> tuple[Any, ...]:
-        """Flat outputs: nodes, or constants."""
-        return flat_results(self.module.graph)
-
-    @cached_property
-    def data_nodes(self) -> tuple[fx.Node, ...]:
-        """Nodes whose value depends on the input's values and that some output needs, in execution order."""
-        return data_nodes(self.module.graph, self.results)
-
-    @cached_property
-    def batch(self) -> int:
-        """Batch size of the example inputs."""
-        return int(self.example_inputs[0].shape[0])
-
-    def constant(self, node: fx.Node) -> Tensor:
-        """The parameter or buffer that a `get_attr` node reads."""
-        value: Any = self.module
-        for part in str(node.target).split("."):
-            value = getattr(value, part)
-        return value  # type: ignore[no-any-return]
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of operations, shapes and weights; of what the weights are now, counted anew once one was written.
-
-        A module and its `.pt2` have the same; names of weights and the choice of cuts play no part.
-        """
-        held = [self.constant(n) for n in self.module.graph.nodes if n.op == "get_attr"]
-        written = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in held if isinstance(t, Tensor))
-        if self._digests.get("written") != written:
-            found = digest_of(self.placeholders, self.results, self.constant, self.fixed_batch)
-            self._digests.update(written=written, found=found)
-        return str(self._digests["found"])
-
-    @cached_property
-    def _digests(self) -> dict[str, Any]:
-        return {}
 
     # ---- cuts ----------------------------------------------------------------------------------------------------
 
@@ -123,7 +56,7 @@ class PartitionGraph:
         """What is alive after each step of one topological order."""
         from advisor.cutting.ordering import order_through_hull
 
-        order = self.data_nodes if self.max_tensors == 1 else order_through_hull(self)
+        order = self.data_nodes if self.max_tensors == 1 else order_through_hull(self, self.returned, self.sendable)
         return live_sets(order, self.results, self.max_tensors)
 
     def _ends_a_unit(self, node: fx.Node) -> bool:
@@ -176,44 +109,12 @@ class PartitionGraph:
         last = self.returned[-1]
         return find_cut(self.cuts, wanted, self.names[last] if last.op == "call_function" else "output")
 
-    # ---- sizes ---------------------------------------------------------------------------------------------------
-
-    def spec(self, node: fx.Node, strict: bool = True) -> TensorSpec | None:
-        """Shape without batch and dtype of a node's value.
-
-        None for what is no tensor and, when `strict`, for a tensor whose first dimension is not the batch.
-        """
-        value = node.meta.get("val")
-        if not isinstance(value, Tensor):
-            return None
-        leading = value.dim() > 0 and expression(value.shape[0]) in self._rows
-        if strict and not leading:
-            return None
-        shape = value.shape[1:] if leading else value.shape
-        return TensorSpec(tuple(self._concrete(s) for s in shape), str(value.dtype).removeprefix("torch."))
-
-    def value_bytes(self, node: fx.Node) -> float:
-        """Bytes that a node's output adds to memory for one sample; 0 for views and sizes."""
-        if node.op != "call_function" or is_symbolic(node) or (is_view(node) and not copies(node)):
-            return 0.0
-        leaves_ = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, Tensor)]
-        return sum(math.prod(self._concrete(s) for s in v.shape) * v.element_size() for v in leaves_) / self.batch
-
-    @cached_property
-    def _rows(self) -> frozenset[Any]:
-        """The batch size as the inputs name it: inputs that never meet have a symbol each."""
-        return frozenset(expression(p.meta["val"].shape[0]) for p in self.placeholders)
-
-    def _concrete(self, size: Any) -> int:
-        value = expression(size)
-        return int(value.subs(dict.fromkeys(value.free_symbols, self.batch)))
-
     # ---- the parts of a split ------------------------------------------------------------------------------------
 
     def edge_nodes(self, cut: Cut | int | str) -> tuple[fx.Node, ...]:
         """Operations the edge runs when cutting there, in execution order."""
         index = self.cut(cut).index
-        return tuple(n for n in self._schedule if n.op == "call_function" and self._levels.get(n, index + 1) <= index)
+        return tuple(n for n in self.schedule if n.op == "call_function" and self._levels.get(n, index + 1) <= index)
 
     def piece_nodes(self, index: int) -> tuple[fx.Node, ...]:
         """Operations between cut `index - 1` and cut `index`."""
@@ -226,7 +127,7 @@ class PartitionGraph:
     @cached_property
     def _pieces(self) -> list[tuple[fx.Node, ...]]:
         pieces: list[list[fx.Node]] = [[] for _ in self.activation_nodes]
-        for node in self._schedule:
+        for node in self.schedule:
             if node.op == "call_function" and node in self._levels:
                 pieces[self._levels[node]].append(node)
         return [tuple(nodes) for nodes in pieces]
@@ -240,7 +141,7 @@ class PartitionGraph:
     def _holdings(self) -> list[tuple[str, Tensor, int]]:
         """(name, value, first cut whose edge half needs it) of each parameter and buffer that is used."""
         unique: dict[int, tuple[str, Tensor, int]] = {}
-        for node in self._schedule:
+        for node in self.schedule:
             value = self.constant(node) if node.op == "get_attr" and node in self._levels else None
             if isinstance(value, Tensor):
                 name, _, level = unique.get(id(value), (str(node.target), value, len(self.activation_nodes)))
@@ -279,97 +180,3 @@ class PartitionGraph:
 
     def _runnable(self, body: fx.GraphModule) -> nn.Module:
         return body.eval() if self.fixed_batch is None else Grouped(body, self.fixed_batch).eval()
-
-    # ---- the forward pass ----------------------------------------------------------------------------------------
-
-    @cached_property
-    def argument_names(self) -> list[str]:
-        """Names of the model's own arguments, nested ones once."""
-        codegen: Any = self.module.graph._codegen
-        return list(codegen.pytree_info.orig_args)
-
-    def flat(self, x: Any) -> tuple[Tensor, ...]:
-        """The user's inputs as flat tensors, checked against the traced shapes.
-
-        Raises:
-            DataError: on another number or nesting of inputs, another shape or kind of number.
-        """
-        return checked(flattened(x, self.in_spec, self.argument_names), self.inputs)
-
-    def run(self, inputs: Sequence[Tensor], at_node: AtNode | None = None) -> tuple[Any, ...]:
-        """Run the model node by node, handing each computed value to `at_node`, and free what is no longer needed.
-
-        Args:
-            inputs: flat tensors `[N, ...]`, any N.
-            at_node: called as `at_node(node, value)` after each placeholder and operation.
-
-        Returns:
-            The flat outputs.
-
-        Raises:
-            DataError: when a program of frozen batch gets other than that, and an output does not lead with the batch.
-        """
-        batching = self.batching(inputs[0].shape[0])
-
-        def listen(node: fx.Node, value: Any) -> None:
-            if at_node:
-                at_node(node, batching.leave(node, value))
-
-        flat = self.interpret(inputs, batching, listen)
-        return tuple(
-            batching.leave(r, v, strict=True) if isinstance(r, fx.Node) else v
-            for r, v in zip(self.results, flat, strict=True)
-        )
-
-    def batching(self, rows: int, always_group: bool = False) -> Batching:
-        """How a run of `rows` samples goes through the operations."""
-        return Batching(self.fixed_batch, rows, self._data, always_group)
-
-    def interpret(self, inputs: Sequence[Tensor], batching: Batching, at_node: AtNode) -> tuple[Any, ...]:
-        """`run` in the layout of `batching`: values are handed over and returned as the operations see them."""
-        values: dict[fx.Node, Any] = {}
-        for node, value in zip(self.placeholders, inputs, strict=True):
-            values[node] = batching.enter(value)
-            at_node(node, values[node])
-        left = dict(self._uses)
-        for node in self._schedule:
-            values[node] = self._evaluate(node, values, batching)
-            if node.op == "call_function":
-                at_node(node, values[node])
-            for source in node.all_input_nodes:
-                left[source] -= 1
-                if not left[source]:
-                    del values[source]
-        return tuple(values[r] if isinstance(r, fx.Node) else r for r in self.results)
-
-    def _evaluate(self, node: fx.Node, values: dict[fx.Node, Any], batching: Batching) -> Any:
-        if node.op == "get_attr":
-            return self.constant(node)
-        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: values[n])
-        return batching.call(node, args, kwargs)
-
-    @cached_property
-    def _schedule(self) -> tuple[fx.Node, ...]:
-        return tuple(n for n in self.module.graph.nodes if n.op in ("get_attr", "call_function"))
-
-    @cached_property
-    def _uses(self) -> Counter[fx.Node]:
-        uses = Counter(source for node in self._schedule for source in node.all_input_nodes)
-        uses.update(r for r in self.results if isinstance(r, fx.Node))
-        return uses
-
-    @cached_property
-    def _data(self) -> frozenset[fx.Node]:
-        return frozenset(self.data_nodes)
-
-    def __call__(self, x: Any) -> Any:
-        """The model's own output for user inputs `x`, without gradients."""
-        with torch.no_grad():
-            flat = self.run(self.flat(x))
-        return pytree.tree_unflatten(list(flat), self.out_spec)
-
-    def like(self, model: nn.Module | str) -> PartitionGraph:
-        """Trace another model (the same architecture, say freshly loaded) the way this one was."""
-        from advisor.tracing.tracer import trace
-
-        return trace(model, self.inputs, max_tensors=self.max_tensors, granularity=self.granularity)

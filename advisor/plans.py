@@ -18,8 +18,8 @@ from advisor.defenses import defense_from_json, defense_to_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
 from advisor.files import sha256, write_atomically
+from advisor.inputs import InputSpec
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement
-from advisor.tracing.inputs import InputSpec
 
 if TYPE_CHECKING:
     from typing import TypeAlias

@@ -75,7 +75,7 @@ def peak_activations(graph: PartitionGraph) -> tuple[float, ...]:
     the activation stays. Only the activations are alive at a cut, so that the peak of a half is the largest peak of
     its pieces.
     """
-    from advisor.tracing.symbols import is_symbolic
+    from advisor.operations.symbols import is_symbolic
 
     sizes: dict[fx.Node, float] = {}
     roots: dict[fx.Node, frozenset[fx.Node]] = {}

@@ -17,7 +17,6 @@ from advisor.derivatives.pushforward import is_step, operator_name
 from advisor.derivatives.tangents import FORWARD_MISSING, TangentEnergy
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
-from advisor.sweep import NotMeasurableError
 
 ROWS = 8  # the whole recorded graph is held for these samples
 
@@ -131,7 +130,7 @@ def _one_batch(
         signal = torch.stack([_square_lengths(z.detach(), len(batch[0])) for z in crossing]).sum(0)
         try:
             energy = energy_of(_ends(crossing), sources)
-        except (RuntimeError, NotMeasurableError) as error:
+        except RuntimeError as error:
             problems[index] = f"nor is reverse mode ({str(error).splitlines()[0][:120]})"
             continue
         entries.append((energy, signal))
@@ -141,11 +140,11 @@ def _ends(crossing: Sequence[Tensor]) -> list[Tensor]:
     """The activations that a gradient leads back from.
 
     Raises:
-        NotMeasurableError: none, or fewer than there are tensors of floating point.
+        RuntimeError: none, or fewer than there are tensors of floating point.
     """
     ends = [z for z in crossing if z.requires_grad]
     if len(ends) < sum(z.dtype.is_floating_point for z in crossing) or not ends:
-        raise NotMeasurableError("no gradient reaches the input")
+        raise RuntimeError("no gradient reaches the input")
     return ends
 
 

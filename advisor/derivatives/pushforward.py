@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from advisor.cutting.grouping import Batching, over_groups
 from advisor.derivatives import tangent_rules
+from advisor.operations.grouping import Batching, over_groups
 from advisor.preserve import without_mkldnn
 
 _LINEAR = {

@@ -175,7 +175,7 @@ class _Walk:
         self.graph = graph
         self.at_node = at_node
         self.batching = graph.batching(inputs[0].shape[0], always_group=True)
-        self.left = dict(graph._uses)
+        self.left = dict(graph.uses)
         self.primals: dict[fx.Node, Any] = {}
         self.tangents: dict[fx.Node, Any] = {}
         self.problems: dict[fx.Node, str] = {}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from advisor.tracing.symbols import SYMBOLIC, expression, is_symbolic
+from advisor.operations.symbols import SYMBOLIC, expression, is_symbolic
 
 _BATCH = sympy.Symbol("batch", integer=True, positive=True)
 _PLACES = ("size", "shape")

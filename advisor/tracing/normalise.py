@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from advisor.tracing.dag import flat_results
-from advisor.tracing.symbols import emit, expression, is_symbolic
+from advisor.operations.dag import flat_results
+from advisor.operations.symbols import emit, expression, is_symbolic
+from advisor.operations.views import is_mutation, is_view
 
 aten = torch.ops.aten
 _DROPPED = ("_guards_fn", "_assert", "sym_constrain", "_assert_scalar", "_assert_tensor_metadata", "_assert_async")
@@ -28,14 +29,6 @@ _SCATTERS: dict[Any, Any] = {
     aten.select.int: aten.select_scatter.default,
 }
 """Views whose write can be undone node by node: the view's place in its base is filled instead."""
-
-_KEEPS_MEMORY = {  # in eval mode these return their argument itself, which their schema does not say
-    aten.dropout.default,
-    aten.feature_dropout.default,
-    aten.alpha_dropout.default,
-    aten.feature_alpha_dropout.default,
-    aten.einsum.default,
-}
 
 
 class NotNodewiseError(Exception):
@@ -146,29 +139,6 @@ def _size(graph: fx.Graph, batch: fx.Node, size: Any) -> Any:
     if isinstance(node, fx.Node):
         node.meta.setdefault("val", size)
     return node
-
-
-def is_mutation(node: fx.Node) -> bool:
-    """Whether the operator writes to one of its arguments."""
-    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
-
-
-def is_view(node: fx.Node) -> bool:
-    """Whether the output may share memory with an argument."""
-    if not isinstance(node.target, torch._ops.OpOverload):
-        return node.op == "call_function" and not is_symbolic(node)
-    if node.target in _KEEPS_MEMORY:
-        return True
-    return any(r.alias_info is not None and not r.alias_info.is_write for r in node.target._schema.returns)
-
-
-def copies(node: fx.Node) -> bool:
-    """Whether an operation that returns its argument where it can has to write it anew, for its strides."""
-    if node.target not in (torch.ops.aten.contiguous.default, torch.ops.aten.reshape.default):
-        return False
-    source = node.args[0].meta.get("val") if isinstance(node.args[0], fx.Node) else None
-    wanted = node.kwargs.get("memory_format") or torch.contiguous_format
-    return isinstance(source, torch.Tensor) and not source.is_contiguous(memory_format=wanted)  # type: ignore[arg-type]
 
 
 def _fold_mutated_constants(module: fx.GraphModule) -> None:

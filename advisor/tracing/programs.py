@@ -15,9 +15,9 @@ from torch.export import Dim, ExportedProgram, ShapesCollection
 from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError
+from advisor.operations.symbols import frozen_size
 from advisor.tracing.reads import InputRead
 from advisor.tracing.refusals import explained
-from advisor.tracing.symbols import frozen_size
 
 
 def export(

@@ -15,14 +15,14 @@ from torch.utils import _pytree as pytree
 from advisor.cuts import TensorSpec
 from advisor.errors import AdvisorError, DataError, TraceError
 from advisor.graph import Granularity, PartitionGraph
+from advisor.inputs import InputSpec, arguments, nesting, paired
+from advisor.operations.dag import flat_results
+from advisor.operations.symbols import frozen_size, symbols_of
 from advisor.preserve import left_as_found, plain_attention
-from advisor.tracing.dag import flat_results
 from advisor.tracing.fallbacks import Arguments, agrees, fall_back
-from advisor.tracing.inputs import InputSpec, arguments, nesting, paired
 from advisor.tracing.normalise import NotNodewiseError, normalise
 from advisor.tracing.programs import export, frozen_batch, quiet, single_sample, unlifted, user_inputs
 from advisor.tracing.refusals import line_of_node
-from advisor.tracing.symbols import frozen_size, symbols_of
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 

@@ -14,7 +14,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, fx, nn
 
-from advisor.cutting.halves import subgraph
 from advisor.derivatives.embeddings import is_lookup
 from advisor.errors import CutError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
@@ -22,6 +21,7 @@ from advisor.estimators.attacks.support.guesses import Guesses, Joined
 from advisor.estimators.attacks.support.matching import Descent, descend, features, mismatch
 from advisor.estimators.attacks.unbiased import ELEMENTS, flat_output, is_affine, jacobian
 from advisor.graph import PartitionGraph
+from advisor.operations.subgraphs import subgraph
 from advisor.sweep import NotMeasurableError
 
 BUDGETS = {"quick": Descent(300, 0.1), "strong": Descent(3000, 0.05)}

@@ -138,6 +138,6 @@ def _modules(graph: PartitionGraph) -> Callable[[int, int], Step]:
 
 
 def _whole(graph: PartitionGraph) -> Step:
-    from advisor.cutting.halves import Grouped
+    from advisor.operations.grouping import Grouped
 
     return graph.module if graph.fixed_batch is None else Grouped(graph.module, graph.fixed_batch)

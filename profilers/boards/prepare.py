@@ -226,7 +226,7 @@ def _exported(graph: PartitionGraph, inputs: Values) -> tuple[Any, list[list[str
     """The model with the activations of every cut as outputs, and their names cut by cut."""
     import torch
 
-    from advisor.cutting.halves import Calling, subgraph
+    from advisor.operations.subgraphs import Calling, subgraph
 
     flat = [node for nodes in graph.activation_nodes[1:] for node in nodes]
     outputs = list(dict.fromkeys(flat))

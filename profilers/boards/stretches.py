@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from advisor.cutting.halves import needed
 from advisor.errors import AdvisorError
-from advisor.tracing.symbols import expression, is_symbolic
+from advisor.operations.subgraphs import needed
+from advisor.operations.symbols import expression, is_symbolic
 
 if TYPE_CHECKING:
     from torch import fx

@@ -5,8 +5,8 @@ import torch
 from torch import fx, nn
 
 from advisor.graph import PartitionGraph
+from advisor.operations.symbols import is_symbolic
 from advisor.profilers.memory import crossing_bytes, edge_memory, params, peak_activations
-from advisor.tracing.symbols import is_symbolic
 from advisor.tracing.tracer import trace
 
 PLANE = 4 * 8 * 8 * 4  # bytes of one activation of the residual net

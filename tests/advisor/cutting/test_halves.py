@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from advisor.cutting.halves import Grouped, defended_parts
+from advisor.cutting.halves import defended_parts
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import CutError
+from advisor.operations.grouping import Grouped
 from advisor.preserve import plain_attention
 from advisor.tracing.tracer import trace
 from tests.models import ZOO, call, equal, traced
@@ -175,5 +176,5 @@ def test_noise_is_fresh_at_each_call() -> None:
 
 def test_integers_cannot_be_defended() -> None:
     graph = traced("argmax")
-    with pytest.raises(CutError, match=r"crosses at 'argmax' is int64: gaussian\(sigma=1.*Cut elsewhere"):
+    with pytest.raises(CutError, match=r"activation at 'argmax' is int64: gaussian\(sigma=1.*Cut elsewhere"):
         defended_parts(graph, graph.cut("argmax"), GaussianNoise(1.0))

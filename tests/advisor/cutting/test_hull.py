@@ -88,7 +88,7 @@ class Towers(nn.Module):
 
 def test_the_hull_passes_where_each_tower_is_smallest() -> None:
     graph = trace(Towers().eval(), (torch.rand(2, 100), torch.rand(2, 3)), max_tensors=2)
-    division = division_of(graph)
+    division = division_of(graph, graph.returned, graph.sendable)
     assert [division.bytes(edge) for edge in hull(division)] == [4 * 103, 4 * 5, 4 * 4, 4 * 50]
     assert "b+sum" in [cut.name for cut in graph.cuts]
 

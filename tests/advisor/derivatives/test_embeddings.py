@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advisor.cutting.halves import subgraph
 from advisor.derivatives.embeddings import looked_up
 from advisor.derivatives.tangents import EMBEDDED, tangent_energies
 from advisor.estimators.fisher import fisher_information
 from advisor.estimators.study.leakage_study import study
 from advisor.graph import PartitionGraph
+from advisor.operations.subgraphs import subgraph
 from advisor.tracing.tracer import trace
 
 

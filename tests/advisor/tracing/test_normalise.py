@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advisor.tracing.normalise import copies, functional_twin, is_mutation, is_view
+from advisor.operations.views import copies, is_mutation, is_view
+from advisor.tracing.normalise import functional_twin
 from advisor.tracing.tracer import trace
 from tests.models import ZOO, traced
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, export
 
 from advisor.errors import AdvisorError, DataError, TraceError
-from advisor.tracing.inputs import InputSpec
+from advisor.inputs import InputSpec
 from advisor.tracing.tracer import trace
 from tests import models
 from tests.models import ZOO, Chain, call, equal, traced, vectors
@@ -140,7 +140,7 @@ def test_a_registered_type_may_be_the_input() -> None:
     graph = trace(model, x)
     assert torch.equal(graph(x), model(x))
     with pytest.raises(DataError, match=r"type of its own\. Pass example_inputs"):
-        graph.like(model)
+        trace(model, graph.inputs)
 
 
 def test_the_input_spec_survives_json() -> None:
@@ -165,7 +165,7 @@ def test_normalisation_is_the_first_node() -> None:
     assert [cut.name for cut in graph.cuts][:4] == ["input", "normalize/sub", "normalize", "conv"]
     expected = model((x - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1))
     assert torch.equal(graph(x), expected)
-    again = graph.like(model)
+    again = trace(model, graph.inputs)
     assert [cut.name for cut in again.cuts] == [cut.name for cut in graph.cuts]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from advisor.tracing.symbols import is_symbolic
+from advisor.operations.symbols import is_symbolic
 
 
 def flat_results(graph: fx.Graph) -> tuple[Any, ...]:

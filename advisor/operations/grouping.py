@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from advisor.errors import DataError
-
-if TYPE_CHECKING:
-    from advisor.graph import PartitionGraph
 
 
 class Grouped(nn.Module):
@@ -159,33 +156,3 @@ def over_groups(function: Callable[..., Any], *args: Any) -> Any:
 
 def _row(value: Any, number: int) -> Any:
     return pytree.tree_map_only(Tensor, lambda t: t[number], value)
-
-
-def not_by_row(graph: PartitionGraph, nodes: Sequence[fx.Node]) -> frozenset[fx.Node]:
-    """Those of `nodes` whose rows do not move along when the samples of the batch do."""
-    wanted, seen = frozenset(nodes), []
-    inputs = [_random_like(x) for x in graph.example_inputs]
-    for shift in (0, 1):
-        values: dict[fx.Node, Any] = {}
-
-        def keep(node: fx.Node, value: Any, values: dict[fx.Node, Any] = values) -> None:
-            if node in wanted:
-                values[node] = value
-
-        with torch.no_grad():
-            graph.run([x.roll(shift, 0) for x in inputs], keep)
-        seen.append(values)
-    return frozenset(n for n in nodes if not _rolled(seen[0][n], seen[1][n]))
-
-
-def _random_like(value: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    if value.dtype.is_floating_point:
-        return torch.rand(value.shape, generator=generator).to(value.dtype)
-    return torch.randint(0, 2, value.shape, generator=generator).to(value.dtype)
-
-
-def _rolled(first: Any, second: Any) -> bool:
-    if not isinstance(first, Tensor) or first.dim() == 0:
-        return False
-    return torch.allclose(first.roll(1, 0).double(), second.double(), rtol=1e-2, atol=1e-3, equal_nan=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advisor.cutting.grouping import Grouped, group, joined, over_groups, padded
 from advisor.errors import DataError
+from advisor.operations.grouping import Grouped, group, joined, over_groups, padded
 
 
 @pytest.mark.parametrize(("rows", "groups"), [(1, 1), (3, 1), (4, 2), (6, 2), (7, 3)])
