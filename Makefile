@@ -13,7 +13,7 @@ help: ## List the targets.
 
 demo: $(VENV)/.installed ## Train a small CNN on digits and advise where to split it.
 	$(BIN)/python examples/01_digits_cnn.py --out $(OUT)/model.pt
-	$(BIN)/advisor recommend $(OUT)/model.pt --device jetson --data digits --max-accuracy-drop 2% --out $(OUT)
+	$(BIN)/advisor recommend $(OUT)/model.pt --device jetson --data digits --max-accuracy-drop 2% --pictures --out $(OUT)
 
 test: format lint types unit ## Formatting, lint, types, tests.
 

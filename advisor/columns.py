@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,9 +15,11 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, 
 from pydantic.dataclasses import dataclass
 
 from advisor.cuts import Cut
+from advisor.documents import holds, read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import NORMAL_90, Estimate, Source, json_number
-from advisor.files import write_atomically
+from advisor.files import replace_ours
+from advisor.safe_text import without_secrets
 
 if TYPE_CHECKING:
     import pandas
@@ -25,7 +28,10 @@ SCHEMA_VERSION = "1.0"
 
 
 def _array(values: Any) -> np.ndarray:
-    array = np.array([math.nan if v is None else float(v) for v in values], dtype=float)
+    try:
+        array = np.array([math.nan if v is None else float(v) for v in values], dtype=float)
+    except (TypeError, OverflowError) as error:  # a validator may raise a ValueError alone
+        raise ValueError(str(error)) from None
     array.flags.writeable = False
     return array
 
@@ -44,11 +50,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, str):
+        return without_secrets(value).encode("utf-8", "backslashreplace").decode("utf-8")
     return json_number(value) if isinstance(value, float) else value
 
 
 Provenance = Annotated[dict[str, Any], PlainSerializer(_plain)]
-"""Where something came from, as plain JSON values: a NaN in it would make a file that other programs refuse."""
+"""Where something came from, as plain JSON values: without a NaN, half a surrogate pair, or a URL's secrets."""
 
 
 @dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
@@ -229,14 +237,18 @@ class Profile:
         check_version(payload, "profile")
         try:
             return _PROFILE.validate_python(payload)
-        except ValidationError as error:
+        except (ValidationError, RecursionError) as error:
             raise AdvisorError(
                 f"This is not a profile: {first_problem(error)}.", "Write it with `advisor profile`."
             ) from None
 
     def save(self, path: str | Path) -> None:
-        """Write `profile.json` atomically."""
-        write_atomically(Path(path), json.dumps(self.to_json(), indent=1) + "\n")
+        """Write `profile.json` atomically.
+
+        Raises:
+            AdvisorError: when it cannot be written, or a file that is no profile is there.
+        """
+        replace_ours(Path(path), json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", is_profile)
 
     @classmethod
     def load(cls, path: str | Path) -> Profile:
@@ -248,23 +260,13 @@ class Profile:
         return cls.from_json(read_json(path))
 
 
-def read_json(path: str | Path) -> Any:
-    """Parse a JSON file, or say in one line why not."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise AdvisorError(f"There is no file {path}.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise AdvisorError(f"{path} is not readable JSON: {error}.", "It may be truncated; write it again.") from None
-
-
 def check_version(payload: Any, noun: str) -> None:
     """Refuse a file written by a newer major version."""
     named = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
     if not isinstance(payload, dict):
         raise AdvisorError(f"This is not {named}: its top level is no JSON object.")
     version = str(payload.get("schema_version", SCHEMA_VERSION))
-    if not version.split(".")[0].isdigit():
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})*", version):
         raise AdvisorError(f"This is not {named}: its schema_version is {version!r}.")
     if int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0]):
         raise AdvisorError(
@@ -273,11 +275,16 @@ def check_version(payload: Any, noun: str) -> None:
         )
 
 
-def first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError | RecursionError) -> str:
     """The first thing a validator found, in one phrase."""
-    detail = error.errors()[0]
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    detail = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in detail["loc"])
     return f"{where}: {detail['msg']}" if where else str(detail["msg"])
 
 
 _PROFILE = TypeAdapter(Profile)
+
+is_profile = holds(Profile.from_json)
+"""Whether bytes are a profile: such a file may be replaced by another."""

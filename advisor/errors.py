@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from advisor.safe_text import one_line
+
 
 class AdvisorError(Exception):
     """Bad input, said in one line with the next step (exit code 2).
@@ -14,9 +16,9 @@ class AdvisorError(Exception):
     exit_code = 2
 
     def __init__(self, problem: str, next_step: str = "") -> None:
-        super().__init__(f"{problem} {next_step}".strip())
-        self.problem = problem
-        self.next_step = next_step
+        self.problem = one_line(problem)  # it may quote what a stranger wrote
+        self.next_step = one_line(next_step)
+        super().__init__(f"{self.problem} {self.next_step}".strip())
 
 
 class TraceError(AdvisorError):

@@ -15,7 +15,10 @@ NORMAL_90 = 1.6448536269514722  # the 95 % quantile of a standard normal: a two-
 
 
 def _number(value: object) -> float:
-    return math.nan if value is None else float(value)  # type: ignore[arg-type]
+    try:
+        return math.nan if value is None else float(value)  # type: ignore[arg-type]
+    except (TypeError, OverflowError) as error:  # a validator may raise a ValueError alone
+        raise ValueError(str(error)) from None
 
 
 def json_number(value: float) -> float | str | None:

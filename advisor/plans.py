@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from advisor.columns import SCHEMA_VERSION, Profile, Provenance, check_version, first_problem, read_json
+from advisor.columns import SCHEMA_VERSION, Profile, Provenance, check_version, first_problem
 from advisor.cuts import Cut
 from advisor.defenses import defense_from_json, defense_to_json
+from advisor.documents import holds, read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
-from advisor.files import sha256, write_atomically
+from advisor.files import check_ours, replace_ours, sha256
 from advisor.inputs import InputSpec
+from advisor.interrupts import held
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement
 
 if TYPE_CHECKING:
@@ -253,20 +255,40 @@ class Advice:
         check_version(payload, "advice file")
         try:
             return _ADVICE.validate_python(payload)
-        except (ValidationError, KeyError, TypeError) as error:
-            problem = first_problem(error) if isinstance(error, ValidationError) else repr(error)
+        except (ValidationError, RecursionError, KeyError, TypeError) as error:
+            problem = first_problem(error) if isinstance(error, ValidationError | RecursionError) else repr(error)
             raise AdvisorError(
                 f"This is not an advice file: {problem}.", "Write it with `advisor recommend --out`."
             ) from None
 
+    @property
+    def holds_pictures(self) -> bool:
+        """Whether private inputs, or what an attack made of them, are inside as pictures."""
+        gallery = self.gallery
+        shown = gallery.originals or gallery.reconstructions or any(item.pictures for item in self.evidence)
+        return bool(shown)
+
     def save(self, folder: str | Path) -> None:
-        """Write `advice.json` and `report.html` into a folder, each atomically."""
+        """Write `advice.json`, then `report.html`, into a folder, each atomically; Ctrl-C waits until both are there.
+
+        Raises:
+            AdvisorError: when they cannot be written, or other files of these names are there.
+        """
+        self.save_as(Path(folder) / "advice.json", Path(folder) / "report.html")
+
+    def save_as(self, file: Path, page: Path) -> None:
+        """`save` under other names. With pictures inside, nobody but the owner may read the files.
+
+        Raises:
+            AdvisorError: as `save`.
+        """
         from advisor.reports import html
 
-        folder = Path(folder)
-        page = html.render(self)
-        write_atomically(folder / "advice.json", json.dumps(self.to_json(), indent=1) + "\n")
-        write_atomically(folder / "report.html", page)
+        check_ours(page, html.is_report)
+        with held():
+            text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
+            replace_ours(file, text, is_advice, private=self.holds_pictures)
+            replace_ours(page, html.render(self), html.is_report, private=self.holds_pictures)
 
 
 def load_advice(path: str | Path) -> Advice:
@@ -290,3 +312,6 @@ def check_model_file(advice: Advice, path: str | Path) -> None:
 
 
 _ADVICE = TypeAdapter(Advice)
+
+is_advice = holds(Advice.from_json)
+"""Whether bytes are an advice: such a file may be replaced by another."""

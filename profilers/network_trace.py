@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from pathlib import Path
 
 from advisor.errors import AdvisorError
+from advisor.files import read_bytes
 from advisor.profilers.facts import LIMITS
 
 FORM = "It needs a header with up_mbps and rtt_ms (down_mbps may be left out), and a number in each."
+LARGEST = 64 * 2**20
+"""Bytes: millions of measurements."""
+
 Measurement = tuple[float, float, float]
 
 
@@ -23,11 +28,8 @@ def read_trace(path: str | Path) -> tuple[Measurement, ...]:
         AdvisorError: when it is missing, has no rows, or a figure is no plausible number; the message names the line.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise AdvisorError(f"There is no file {path}.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path, LARGEST).decode("utf-8"), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise AdvisorError(f"{path} is no readable CSV: {error}.", FORM) from None
     if not rows or not {"up_mbps", "rtt_ms"} <= set(rows[0]):
         raise AdvisorError(f"{path} is no trace of a link.", FORM)

@@ -51,10 +51,10 @@ def print_advice(advice: Advice, console: Console) -> None:
     _section(console, "Assumed", advice.assumptions)
     if files := words.loads(advice):
         _section(console, "To deploy", [files])
-    if command := advice.provenance.get("command"):
+    if command := words.command(advice):
         console.print()
         _say(console, "To reproduce", "bold")
-        console.print(Text(f"  {clean(command)}"), soft_wrap=True)  # one line, so that it can be copied
+        console.print(Text(f"  {command}"), soft_wrap=True)  # one line, so that it can be copied
 
 
 def print_profile(profile: Profile, console: Console) -> None:

@@ -49,6 +49,11 @@ class Strip:
     note: str
 
 
+def is_report(page: bytes) -> bool:
+    """Whether a file is a page that `render` made: such a one may be replaced by another."""
+    return b'<meta name="generator" content="partition-advisor">' in page[:4096]
+
+
 def render(advice: Advice) -> str:
     """The whole page."""
     from advisor.reports import curves, pareto

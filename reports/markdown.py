@@ -82,7 +82,7 @@ def _evaluated(plan: Plan) -> str:
 
 
 def _reproduce(advice: Advice) -> str:
-    command = advice.provenance.get("command")
+    command = words.command(advice)
     return f"To reproduce:\n\n{markdown_block(command)}" if command else ""
 
 

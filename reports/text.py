@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from advisor.safe_text import visible, without_secrets
 
 ELLIPSIS = "…"
-_HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}  # controls, bidirectional overrides, private use, surrogates, separators
 _PNG_URI = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")
 _MARKDOWN = str.maketrans(
     {character: f"\\{character}" for character in "\\`*_[]|~"}
@@ -17,9 +17,9 @@ _MARKDOWN = str.maketrans(
 def clean(text: object) -> str:
     """One line without hidden characters: white space becomes a space, other controls a visible escape.
 
-    Terminal escape sequences and bidirectional overrides are thus shown, not obeyed.
+    Terminal escape sequences and bidirectional overrides are thus shown, not obeyed; of a URL nothing secret is shown.
     """
-    return "".join(_visible(character) for character in " ".join(str(text).split()))
+    return visible(" ".join(without_secrets(str(text)).split()))
 
 
 def shorten(text: object, limit: int) -> str:
@@ -47,14 +47,7 @@ def markdown_code(text: object) -> str:
 
 
 def markdown_block(text: object) -> str:
-    """A command as a fenced code block."""
-    line = clean(text)
+    """A command as a fenced code block; blanks inside quotes stay as they are."""
+    line = visible(str(text))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", line)), default=0))
     return f"{fence}\n{line}\n{fence}"
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) not in _HIDDEN:
-        return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

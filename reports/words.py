@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from advisor.plans import Advice, Evidence, Plan
 from advisor.reports.quantities import NOT_MEASURED, quantity, show, show_estimate
 from advisor.reports.text import clean, is_png, shorten
+from advisor.safe_text import shell_words, without_secrets
 from advisor.units import digits, show_duration
 
 NAME_LENGTH = 60
@@ -73,6 +75,23 @@ def attacks(advice: Advice) -> tuple[tuple[Evidence, str, tuple[tuple[str, str],
 def png(uri: str) -> str:
     """A picture's data URI; "" where it is no PNG."""
     return uri if is_png(uri) else ""
+
+
+def command(advice: Advice) -> str:
+    """The recorded command as a shell reads it; "" where none is recorded. Another program's is not shown.
+
+    The advice may be a stranger's: what is shown is one call of advisor, each word quoted, whatever was recorded.
+    """
+    recorded = advice.provenance.get("command")
+    if not recorded:
+        return ""
+    try:
+        said = shlex.split(str(recorded))
+    except ValueError:
+        said = []
+    if said[:1] != ["advisor"] or any(character in str(recorded) for character in "\0"):
+        return "(what is recorded is no command of advisor, and is not shown)"
+    return shell_words(without_secrets(word) for word in said)
 
 
 def attack_lines(advice: Advice) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ def attack(
         Path | None, typer.Option(help="Folder that a killed attack resumes from.", rich_help_panel=given.SEARCH)
     ] = None,
     seed: given.Seed = 0,
+    pictures: given.Pictures = False,
     as_json: given.Json = False,
 ) -> None:
     """Attack cuts of MODEL and say how well that went; of an advice, the evidence goes into its report.
@@ -95,7 +96,7 @@ def attack(
             ):  # fmt: skip
                 found[place] = result
                 if advice is not None and not isinstance(result, AdvisorError):
-                    advice = _record(advice, Path(model), result, place, protection, samples)
+                    advice = _record(Path(model), result, place, protection, samples, pictures)
         say(progress.summary())
         show_all(found, protection, samples.description, as_json)
 
@@ -186,17 +187,22 @@ def _defense(advice: Advice | None, defense: str | None) -> Defense:
     return parse_defense(defense or "none")
 
 
-def _record(advice: Advice, path: Path, found: AttackResult, cut: Cut, defense: Defense, samples: Samples) -> Advice:
-    """The advice with the evidence in it, its report written."""
+def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples: Samples, pictures: bool) -> Advice:
+    """The advice of that file, as it is now, with the evidence in it, and its report; both lie where it was read."""
     from advisor.planning.pictures import evidence_of
+    from advisor.plans import load_advice
 
+    advice = load_advice(path)
     said = advice.provenance.get("data")
     if isinstance(said, dict) and said.get("fingerprint") not in (None, samples.fingerprint):
         say("Note: these are not the samples that the advice was made from.")
-    folder = path if path.is_dir() else path.parent
-    advice = dataclasses.replace(advice, evidence=(*advice.evidence, evidence_of(found, cut, defense)))
-    advice.save(folder)
-    say(f"The evidence is in {folder / 'report.html'}.")
+    file = path / "advice.json" if path.is_dir() else path
+    page = file.with_name("report.html") if file.name == "advice.json" else file.with_suffix(".html")
+    advice = dataclasses.replace(advice, evidence=(*advice.evidence, evidence_of(found, cut, defense, pictures)))
+    advice.save_as(file, page)
+    say(f"The evidence is in {file} and {page}.")
+    if advice.holds_pictures:
+        say("Note: both hold pictures of private inputs, and only you may read them.")
     return advice
 
 

@@ -23,15 +23,16 @@ def calibrate(
     """Learn how fast this machine runs each kind of operator, from micro-benchmarks; writes a device file."""
     with exit_codes():
         from advisor.errors import AdvisorError
-        from advisor.files import write_atomically
+        from advisor.files import replace_ours
         from advisor.profilers.calibration.calibrating import calibrate as measure
+        from advisor.profilers.calibration.kinds import is_device_file
         from advisor.units import duration
 
         if out.suffix != ".toml":
             raise AdvisorError(f"{out} is no .toml file.", "Write --out device.toml.")
-        writable(out.parent, (out.name,))
+        writable(out.parent, {out.name: is_device_file})
         seconds = given.optional(duration, time_limit, "--time-limit") or 0.0
         with StageProgress() as progress, answer_only():
             text = measure(name, seconds, lambda share: progress("calibrate", share))
-        write_atomically(out, text)
+        replace_ours(out, text, is_device_file)
         say(f"Wrote {out}. Use it: advisor recommend MODEL --device {out}")

@@ -83,8 +83,10 @@ def result_file(out: Path, name: str) -> Path:
     Raises:
         AdvisorError: when it cannot be written.
     """
+    from advisor.columns import is_profile
+
     path = out if out.suffix == ".json" else out / name
-    writable(path.parent, (path.name,))
+    writable(path.parent, {path.name: is_profile})
     return path
 
 

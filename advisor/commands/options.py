@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from advisor.errors import AdvisorError
+from advisor.safe_text import without_secrets
 
 WHERE, WHAT, BUDGETS, SEARCH, OUTPUT = "Where it runs", "Model and data", "Budgets", "Search", "Output"
 T = TypeVar("T")
@@ -79,6 +80,12 @@ Extra = Annotated[
     Path | None,
     typer.Option("--extra", help="Your own TOML of devices and links, in the catalog's form.", rich_help_panel=WHERE),
 ]
+Pictures = Annotated[
+    bool,
+    typer.Option(
+        "--pictures", help="Keep pictures of private inputs, and of what attacks made of them.", rich_help_panel=OUTPUT
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same answer.", rich_help_panel=SEARCH)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=OUTPUT)]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the files.", rich_help_panel=OUTPUT)]
@@ -114,11 +121,13 @@ def optional(parse: Callable[[str], T], text: str | None, option: str) -> T | No
 
 def reproduce(context: typer.Context) -> str:
     """The command line that gives the same answer: every argument, every option that was set, and the seed."""
-    words = ["advisor", str(context.info_name)]
+    options, named = list[str](), list[str]()
     for parameter in context.command.params:
         value = context.params.get(str(parameter.name))
         if parameter.param_type_name == "argument":
-            words.append(str(value))
+            named.append(str(value))
         elif parameter.name == "seed" or (value is not None and value != parameter.get_default(context)):
-            words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
-    return shlex.join(words)
+            options += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
+    dashed = any(word.startswith("-") for word in named)  # such a name must come last, or it is taken for an option
+    words = [*options, "--", *named] if dashed else [*named, *options]
+    return without_secrets(shlex.join(["advisor", str(context.info_name), *words]))

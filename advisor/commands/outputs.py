@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from advisor.files import unwritable
+from advisor.files import IsOurs, check_ours, unwritable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def writable(folder: Path, names: Sequence[str]) -> Path:
+def writable(folder: Path, files: Mapping[str, IsOurs]) -> Path:
     """Make sure that these files can be written into a folder, and leave no trace of the test.
 
+    Args:
+        folder: need not exist.
+        files: name -> whether what is there under that name is ours to replace.
+
     Raises:
-        AdvisorError: when they cannot.
+        AdvisorError: when they cannot, or one of the names is taken by a file that is not ours.
     """
     present = folder
     while not present.exists() and present != present.parent:
@@ -29,9 +33,10 @@ def writable(folder: Path, names: Sequence[str]) -> Path:
             pass
     except OSError as error:
         raise unwritable(folder, error) from None
-    for path in (folder / name for name in names):
-        if path.is_dir():
-            raise unwritable(path, IsADirectoryError(0, "a folder of that name is there"))
+    for name, is_ours in files.items():
+        if (folder / name).is_dir():
+            raise unwritable(folder / name, IsADirectoryError(0, "a folder of that name is there"))
+        check_ours(folder / name, is_ours)
     return folder
 
 

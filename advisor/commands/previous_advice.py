@@ -13,8 +13,8 @@ from advisor.errors import AdvisorError
 if TYPE_CHECKING:
     from advisor.plans import Advice
 
-_NOT_REPEATED = ("out", "as_json", "earlier", "model_file", "trusted")
-"""Trust is given anew each time: a file may not grant it."""
+_NOT_REPEATED = ("out", "as_json", "earlier", "model_file", "trusted", "pictures")
+"""Trust, and leave to keep private inputs, are given anew each time: a file may not grant them."""
 
 
 def options(context: typer.Context, earlier: Advice | None) -> dict[str, Any]:

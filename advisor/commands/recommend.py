@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 FILES, PROFILE = ("advice.json", "report.html"), "profile.json"
 
 
+PICTURES = "Note: both hold pictures of private inputs (--pictures), and only you may read them."
+
+
 @TakesRequirements
 def recommend(
     context: typer.Context,
@@ -73,6 +76,7 @@ def recommend(
     ] = None,
     seed: given.Seed = 0,
     out: given.Out = Path("out"),
+    pictures: given.Pictures = False,
     as_json: given.Json = False,
     **asked: str | None,
 ) -> None:
@@ -82,10 +86,12 @@ def recommend(
         values = earlier_advice.options(context, before)
         context.params.update(values, earlier=None, model_file=None)
         wanted = _wanted(values) | {"earlier": before, "command": given.reproduce(context)}
-        advice = _advice(values["model"], wanted, values["trusted"], writable(out, (*FILES, PROFILE)))
+        advice = _advice(values["model"], wanted, values["trusted"], _writable(out))
         try:
             advice.save(out)
             say(f"Wrote {out / FILES[0]} and {out / FILES[1]}.")
+            if advice.holds_pictures:
+                say(PICTURES)
         finally:
             _show(advice, as_json)
         raise typer.Exit(_code(advice))
@@ -93,7 +99,7 @@ def recommend(
 
 _AS_GIVEN = (
     "device", "link", "cloud", "data", "arch", "normalize", "resize", "max_tensors", "granularity", "tail", "defenses",
-    "trials", "storage", "verify", "profile", "seed",
+    "trials", "storage", "verify", "profile", "seed", "pictures",
 )  # fmt: skip
 
 
@@ -123,6 +129,14 @@ def _advice(model: str, wanted: dict[str, Any], trusted: bool, out: Path) -> Adv
             raise
     say(progress.summary())
     return advice
+
+
+def _writable(out: Path) -> Path:
+    from advisor.columns import is_profile
+    from advisor.plans import is_advice
+    from advisor.reports.html import is_report
+
+    return writable(out, dict(zip((*FILES, PROFILE), (is_advice, is_report, is_profile), strict=True)))
 
 
 def _keep(error: InterruptedRunError, out: Path) -> None:

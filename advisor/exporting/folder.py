@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from advisor.columns import read_json
+from advisor.documents import read_json
 from advisor.errors import AdvisorError
 from advisor.exporting.manifest import CODEC_FILE, PLAN_FILE, Exported
 from advisor.files import sha256, umask, unwritable

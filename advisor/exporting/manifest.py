@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from advisor.columns import SCHEMA_VERSION, Provenance, check_version, first_problem, read_json
+from advisor.columns import SCHEMA_VERSION, Provenance, check_version, first_problem
 from advisor.defenses import defense_from_json, defense_to_json
+from advisor.documents import read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
 from advisor.files import sha256
@@ -158,8 +159,9 @@ class Exported:
             if payload.get("kind") != "exported plan":
                 raise KeyError("kind")
             return _EXPORTED.validate_python(payload)
-        except (ValidationError, KeyError, TypeError) as error:
-            problem = first_problem(error) if isinstance(error, ValidationError) else f"no {error.args[0]}"
+        except (ValidationError, RecursionError, KeyError, TypeError) as error:
+            is_found = isinstance(error, ValidationError | RecursionError)
+            problem = first_problem(error) if is_found else f"no {error.args[0]}"  # type: ignore[arg-type]
             raise AdvisorError(f"This is not a plan file: {problem}.", "Write it with `advisor split`.") from None
 
 

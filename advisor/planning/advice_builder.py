@@ -19,11 +19,12 @@ from advisor.planning.pictures import gallery
 from advisor.planning.pipeline import Run
 from advisor.planning.search import SearchResult
 from advisor.planning.selection import LeakageLimits, nearest, pareto, reasons, with_excess
-from advisor.plans import Advice, NoiseLevels, Plan
+from advisor.plans import Advice, Gallery, NoiseLevels, Plan
 from advisor.profilers import payload_within
 from advisor.requirements import Budgets
 from advisor.units import show_duration, show_size
 
+NO_PICTURES = "Pictures of private inputs are kept only when asked for: --pictures, or pictures=True."
 RANDOM_WEIGHTS = "The weights are random: leakage and accuracy mean nothing here, only cost does."
 
 
@@ -51,7 +52,7 @@ def assemble(
         budgets=budgets,
         unmeasured=(*_unmeasured(evaluator.profile), *dict.fromkeys(run.unverified)),
         assumptions=tuple(dict.fromkeys(run.assumptions)),
-        gallery=run.gallery or gallery(found, "quick"),
+        gallery=run.gallery or (gallery(found, "quick") if run.pictures else Gallery(note=NO_PICTURES)),
         noise=_noise(found),
         evidence=tuple(item for plan in plans for item in plan.evidence),
         provenance=provenance | {"zone": _zone(found)},

@@ -34,10 +34,16 @@ def gallery(study: LeakageStudy, budget: str) -> Gallery:
     )
 
 
-def evidence_of(found: AttackResult, cut: Cut, defense: Defense) -> Evidence:
-    """An attack's result for the report, with its best, median and worst picture where it reconstructed images."""
+def evidence_of(found: AttackResult, cut: Cut, defense: Defense, pictures: bool = False) -> Evidence:
+    """An attack's result for the report.
+
+    Args:
+        found: what it found.
+        cut, defense: what was attacked.
+        pictures: whether to keep its best, median and worst picture beside the private inputs, where there are any.
+    """
     shown: tuple[Picture, ...] = ()
-    if found.reconstructions.dim() == 4 and found.reconstructions.shape[1] in (1, 3, 4):
+    if pictures and found.reconstructions.dim() == 4 and found.reconstructions.shape[1] in (1, 3, 4):
         names = ("best", "median", "worst")
         shown = tuple(_picture(found, name, i) for name, i in zip(names, found.ranked(), strict=True))
     return Evidence(

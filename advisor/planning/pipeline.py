@@ -43,6 +43,7 @@ class Run:
     """One recommendation under way: what was assumed, what was not verified, how long stages took, where it is."""
 
     progress: Progress | None
+    pictures: bool = False
     assumptions: list[str] = field(default_factory=list)
     unverified: list[str] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
@@ -201,7 +202,7 @@ def measure_leakage(
             columns = {column.name: column for column in earlier.profile if run.cost and column.name not in run.cost}
             kept = Profile(graph.cuts, columns)
             found = repeated(graph, samples.x, samples.y, kept, curves, thresholds=thresholds, seed=seed)
-            run.gallery = earlier.gallery
+            run.gallery = earlier.gallery if run.pictures else None
             run.assumptions.append("Leakage was taken from the earlier advice: same model, data, seed and cuts.")
         else:
             found = study(graph, samples.x, samples.y, thresholds=thresholds, seed=seed, progress=tell)

@@ -61,6 +61,7 @@ def recommend(
     storage: str | None = None,
     verify: str = "quick",
     seed: int = 0,
+    pictures: bool = False,
     arch: str | None = None,
     trust: bool | Callable[[str], bool] = False,
     input_shape: tuple[int, ...] | None = None,
@@ -95,6 +96,7 @@ def recommend(
             from a folder beside it.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
         seed: same seed, same answer on the same machine.
+        pictures: keep private inputs, and what attacks made of them, as pictures in the advice and its report.
         arch: for a state dict, `package.module:factory`, with literal arguments in parentheses where it takes any.
         trust: run code from the model file; or a question to the user.
         input_shape: one sample's shape, when nothing tells.
@@ -113,7 +115,7 @@ def recommend(
         InterruptedRunError: on Ctrl-C before there was anything to recommend. During the search and the verification
             Ctrl-C ends the run early: the advice says so in `provenance["interrupted"]`.
     """
-    started, run = time.perf_counter(), Run(progress)
+    started, run = time.perf_counter(), Run(progress, pictures)
     if verify not in ("none", "quick", "strong"):
         raise AdvisorError(f"There is no verification {verify!r}.", "Use none, quick or strong.")
     if not isinstance(trials, int) or trials < 1:

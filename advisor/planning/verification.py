@@ -73,7 +73,7 @@ def _attacked(
         return dataclasses.replace(plan)
     names = ("top1", "top5") if found.threat and found.threat.recovers == "ids" else ("nmse", "mse", "ssim", "psnr")
     numbers = {name: found.scores[name] for name in names}
-    shown = (evidence_of(found, plan.cut, plan.defense),)
+    shown = (evidence_of(found, plan.cut, plan.defense, run.pictures),)
     return with_excess(dataclasses.replace(plan, verified=numbers, evidence=shown), budgets, limits)
 
 
@@ -95,7 +95,7 @@ def _labels_attacked(
     except AdvisorError as error:
         run.unverified.append(f"The labels of {plan} were not attacked: {error.problem}")
         return plan
-    shown = evidence_of(found, plan.cut, plan.defense)
+    shown = evidence_of(found, plan.cut, plan.defense, run.pictures)
     note = f"on what the cloud computes of it up to {plan.tail.name}"
     return dataclasses.replace(plan, evidence=(*plan.evidence, dataclasses.replace(shown, notes=(*shown.notes, note))))
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from advisor.documents import parse_toml
 from advisor.errors import AdvisorError
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.profilers.calibration.operators import KINDS, Operator, operators
@@ -151,6 +152,23 @@ def _estimate(seconds: float, error: float, basis: str) -> Estimate:
 # ---- the device file -----------------------------------------------------------------------------------------------
 
 
+HEAD = "# Written by `advisor calibrate`: a device that `--device FILE.toml` and `--extra FILE.toml` take."
+
+
+def is_device_file(data: bytes) -> bool:
+    """Whether a file is one that `toml` made and nobody added another device to: such a one may be replaced."""
+    if not data.startswith(HEAD.encode()):
+        return False
+    try:
+        found = parse_toml(data, "it")
+    except AdvisorError:
+        return False
+    devices, calibrations = found.get("devices"), found.get("calibrations")
+    if not isinstance(devices, dict) or not isinstance(calibrations, dict):
+        return False
+    return found.keys() == {"devices", "calibrations"} and len(devices) == 1 == len(calibrations)
+
+
 def toml(name: str, kinds: Mapping[str, Kind], facts: Mapping[str, Any], threads: int = 0, pace: float = 0.0) -> str:
     """A device file: a row of the catalog's form, and the calibration it rests on.
 
@@ -162,7 +180,7 @@ def toml(name: str, kinds: Mapping[str, Kind], facts: Mapping[str, Any], threads
         pace: seconds of `microbenchmarks.Pace` at the time; 0: not told.
     """
     lines = [
-        "# Written by `advisor calibrate`: a device that `--device FILE.toml` and `--extra FILE.toml` take.",
+        HEAD,
         "",
         f"[devices.{name}]",
         *(f"{key} = {_value(value)}" for key, value in facts.items()),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from advisor.documents import read_toml
 from advisor.errors import AdvisorError
 
 FOLDER = Path(__file__).parent
@@ -52,14 +52,7 @@ def read(path: str | Path) -> Table:
     Raises:
         AdvisorError: when it is missing or no TOML.
     """
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise AdvisorError(f"There is no file {path}.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise AdvisorError(
-            f"{path} is no readable TOML: {error}.", "Compare it with devices.toml of this package."
-        ) from None
+    return read_toml(path, "Compare it with devices.toml of this package.")
 
 
 def figure(row: Table, key: str, where: str, scale: float = 1.0) -> float:

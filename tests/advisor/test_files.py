@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.files import sha256, write_atomically
+from advisor.files import check_ours, lock, sha256, write_atomically
 
 
 def test_text_and_bytes_are_written(tmp_path: Path) -> None:
@@ -75,5 +75,38 @@ def test_hashes_are_those_of_the_content(tmp_path: Path, size: int) -> None:
 
 
 def test_a_missing_file_has_no_hash(tmp_path: Path) -> None:
-    with pytest.raises(AdvisorError, match=r"Cannot read .*nothing: No such file"):
+    with pytest.raises(AdvisorError, match=r"There is no file .*nothing"):
         sha256(tmp_path / "nothing")
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_and_a_live_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".a.json.dead0000.partial").write_text("half")
+    (tmp_path / ".b.json.dead0000.partial").write_text("of another file")
+    live = (tmp_path / ".a.json.live0000.partial").open("w")
+    assert lock(live.fileno())
+    write_atomically(tmp_path / "a.json", "whole")
+    live.close()
+    assert sorted(os.listdir(tmp_path)) == [".a.json.live0000.partial", ".b.json.dead0000.partial", "a.json"]
+
+
+def test_private_files_are_the_owners_alone(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "kept" / "a.pt", b"x", private=True)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "kept", tmp_path / "kept" / "a.pt")]
+    assert modes == [0o700, 0o600]
+
+
+def test_only_what_is_ours_may_be_replaced(tmp_path: Path) -> None:
+    path, precious = tmp_path / "a.json", tmp_path / "precious"
+    check_ours(path, lambda data: False)
+    path.touch()
+    check_ours(path, lambda data: False)  # empty: nothing is lost
+    path.write_text("mine")
+    precious.write_text("mine")
+    (tmp_path / "link.json").symlink_to(precious)
+    (tmp_path / "dangling.json").symlink_to(tmp_path / "nowhere")
+    check_ours(path, lambda data: data == b"mine")
+    for name in ("a.json", "link.json"):
+        with pytest.raises(AdvisorError, match=r"is there, and advisor did not write it\. Choose another place"):
+            check_ours(tmp_path / name, lambda data: False)
+    with pytest.raises(AdvisorError, match="cannot be replaced: There is no file"):
+        check_ours(tmp_path / "dangling.json", lambda data: True)

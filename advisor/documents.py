@@ -1,0 +1,146 @@
+"""JSON and TOML that a stranger may have written: of a sane size, depth and range, or refused in one line."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from advisor.errors import AdvisorError
+from advisor.files import IsOurs, read_bytes
+
+DEEPEST = 64
+LARGEST_TOML = 8 * 2**20
+LARGEST_INTEGER = 2**63 - 1
+
+
+def read_json(path: str | Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        AdvisorError: when it is missing, no plain file, or no JSON that we could have written.
+    """
+    return parse_json(read_bytes(path), path)
+
+
+def parse_json(data: bytes | str, where: object) -> Any:
+    """Parse JSON: no key twice, no NaN, no number beyond 64 bits, no half of a character, at most `DEEPEST` levels.
+
+    Args:
+        data: UTF-8.
+        where: it came from, for the message.
+
+    Raises:
+        AdvisorError: on anything else.
+    """
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=_refused
+        )
+        _check(value)
+    except (ValueError, RecursionError) as error:  # ValueError: bad UTF-8, bad JSON, and what the hooks refuse
+        raise AdvisorError(
+            f"{where} is not readable JSON: {_reason(error)}.", "It may be truncated; write it again."
+        ) from None
+    return value
+
+
+def read_toml(path: str | Path, next_step: str = "") -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        AdvisorError: when it is missing, no plain file, or no TOML of sane depth and numbers.
+    """
+    return parse_toml(read_bytes(path, LARGEST_TOML), path, next_step)
+
+
+def parse_toml(data: bytes, where: object, next_step: str = "") -> dict[str, Any]:
+    """Parse TOML; see `read_toml`.
+
+    Raises:
+        AdvisorError: when it is none.
+    """
+    try:
+        text = data.decode("utf-8")
+        if (deepest := max((line.count(".") for line in text.splitlines()), default=0)) > 1000:
+            raise ValueError(f"a line has {deepest} dots")  # tomllib takes the square of them
+        value = tomllib.loads(text)
+        _check(value)
+    except (ValueError, RecursionError) as error:
+        raise AdvisorError(f"{where} is no readable TOML: {_reason(error)}.", next_step) from None
+    return value
+
+
+def holds(validate: Callable[[Any], object]) -> IsOurs:
+    """Whether bytes are JSON that `validate` takes: how a file of ours is told from others."""
+
+    def is_ours(data: bytes) -> bool:
+        try:
+            validate(parse_json(data, "it"))
+        except AdvisorError:
+            return False
+        return True
+
+    return is_ours
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} is there twice")
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(f"a number has {len(text)} digits")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:30]} is too large a number")
+    return value
+
+
+def _refused(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _check(value: Any) -> None:
+    """Refuse what later code would choke on; without recursion, as depth is one of these things."""
+    todo = [(value, 0)]
+    while todo:
+        inner, depth = todo.pop()
+        if depth > DEEPEST:
+            raise ValueError(f"it is more than {DEEPEST} levels deep")
+        for part in _parts(inner):
+            if isinstance(part, dict | list):
+                todo.append((part, depth + 1))
+            elif isinstance(part, str) and not part.isascii():
+                part.encode("utf-8")  # half of a surrogate pair: UnicodeEncodeError is a ValueError
+            elif isinstance(part, int) and abs(part) > LARGEST_INTEGER:
+                raise ValueError("a number is beyond 64 bits")
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+    else:
+        yield value
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeError):
+        return f"it is no UTF-8 ({error})"
+    return str(error)

@@ -1,0 +1,65 @@
+"""JSON and TOML of strangers: what we could not have written is refused in one line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from advisor.documents import holds, parse_json, parse_toml, read_json
+from advisor.errors import AdvisorError
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("[" * 100 + "]" * 100, "levels deep"),
+        ("9" * 5000, "5000 digits"),
+        (str(2**63), "beyond 64 bits"),
+        ("1e999", "too large a number"),
+        ("NaN", "NaN is no JSON"),
+        ('{"a": 1, "a": 2}', "'a' is there twice"),
+        (r'["\ud800"]', "UTF-8"),
+        (r'{"\udfff": 1}', "UTF-8"),
+        ("{", "Expecting property name"),
+    ],
+)
+def test_odd_json(text: str, reason: str) -> None:
+    with pytest.raises(AdvisorError, match=f"^x.json is not readable JSON: .*{reason}"):
+        parse_json(text, "x.json")
+
+
+def test_plain_json_is_what_it_says() -> None:
+    assert parse_json(b'{"a": [1, 2.5, null, "\\u00b2", -9223372036854775807]}', "x") == {
+        "a": [1, 2.5, None, "²", -9223372036854775807]
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = " + "[" * 100_000, "x = " + "{a=" * 5000, "x = " + "9" * 5000, "\0", "a" + ".a" * 30_000 + " = 1", "x"],
+)
+def test_odd_toml(text: str) -> None:
+    with pytest.raises(AdvisorError, match=r"^x.toml is no readable TOML: "):
+        parse_toml(text.encode(), "x.toml")
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe", "folder", "loop", "nul\0"])
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(place: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(AdvisorError, match=r"is a pipe, socket or device|is a folder|Cannot read"):
+        read_json(tmp_path / place)
+
+
+def test_a_file_is_ours_when_it_validates() -> None:
+    def only_lists(value: object) -> None:
+        if not isinstance(value, list):
+            raise AdvisorError("no list")
+
+    assert holds(only_lists)(b"[1]")
+    assert not holds(only_lists)(b"{}")
+    assert not holds(only_lists)(b"[1")
