@@ -86,7 +86,7 @@ def attack(
         wanted = _wanted(path, advice, earlier_advice.repeated(context, advice))
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)
-            own, found = _auxiliary(aux, wanted), {}
+            own, found = _auxiliary(aux, wanted, graph), {}
             places = [_place(graph, name) for name in where]
             for place, result in advisor.attack_cuts(
                 graph, places, samples.x, own if own is None or isinstance(own, str) else own.x, name=name,
@@ -238,7 +238,11 @@ def _number(value: str, text: str) -> float:
         raise AdvisorError(f"{value!r} in {text!r} is no number.", "Write gaussian:sigma=0.5.") from None
 
 
-def _auxiliary(aux: str | None, wanted: Wanted) -> Samples | str | None:
-    from advisor.data.samples import load_samples
+def _auxiliary(aux: str | None, wanted: Wanted, graph: PartitionGraph) -> Samples | str | None:
+    from advisor.data.fitting import fitted
+    from advisor.data.labels import labelled
+    from advisor.data.samples import read
 
-    return aux if aux in (None, "synthetic") else load_samples(aux, resize=wanted.resize, seed=wanted.seed)
+    if aux in (None, "synthetic"):
+        return aux
+    return labelled(fitted(read(aux, seed=wanted.seed), graph, wanted.resize), graph)

@@ -13,6 +13,7 @@ from advisor.commands.progress import StageProgress
 from advisor.commands.trust_prompt import trust
 
 if TYPE_CHECKING:
+    from advisor.data.image_folder import ImageFolder
     from advisor.data.samples import Samples
     from advisor.graph import PartitionGraph
     from advisor.planning.pipeline import Run
@@ -58,23 +59,23 @@ class Wanted:
         Raises:
             AdvisorError: when either cannot be used.
         """
-        from advisor.planning.pipeline import check_or_make_samples
+        from advisor.planning.pipeline import fit_or_make_samples
 
-        graph, loaded, run = self._traced(progress)
-        samples = check_or_make_samples(run, graph, loaded, self.seed)
+        graph, found, run = self._traced(progress)
+        samples = fit_or_make_samples(run, graph, found, self.resize, self.seed)
         _print(run)
         return graph, samples
 
-    def _traced(self, progress: StageProgress) -> tuple[PartitionGraph, Samples | None, Run]:
+    def _traced(self, progress: StageProgress) -> tuple[PartitionGraph, Samples | ImageFolder | None, Run]:
         from advisor.planning.pipeline import Run, load_inputs, trace_model
 
         shape = given.sizes(self.input_shape, "--input-shape")
         run, permission = Run(progress), trust(self.trusted, progress)
-        loaded, samples = load_inputs(
+        loaded, found = load_inputs(
             run, self.model, None, self.data, self.arch, permission, shape, self.resize, self.seed
         )
         cuts = (self.max_tensors, self.granularity)
-        return trace_model(run, loaded, self.model, None, samples, self.normalize, *cuts), samples, run
+        return trace_model(run, loaded, self.model, None, self.normalize, *cuts), found, run
 
 
 def result_file(out: Path, name: str) -> Path:

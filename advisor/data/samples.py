@@ -1,14 +1,22 @@
-"""Samples: what leakage and accuracy are measured on, from a tuple, a folder, a file or `digits`."""
+"""Samples: what leakage and accuracy are measured on, from a tuple, a folder, a file or `digits`.
+
+The road: `read` takes what there is as it is; `fitting.fitted` brings it to what the traced model asks for; `task`
+says what its labels mean; `roles` divides it.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advisor.data.sample_checks import Prepared, check, prepare, resized, shown, tensors_of
-from advisor.data.sample_files import ACCEPTED, read_digits, read_file, read_folder
+from advisor.data.arrays import Raw, read_digits, read_file
+from advisor.data.checks import check_usable
+from advisor.data.image_folder import ACCEPTED, ImageFolder, list_images
+from advisor.data.layouts import image_layout
+from advisor.data.resizing import resized
+from advisor.data.tensors import as_tensor, as_tensors, mapped, shown, tensors_of
 from advisor.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,12 +30,13 @@ class Samples:
     """Inputs and, where known, their labels.
 
     Attributes:
-        x: `[N, ...]`, or a tuple or dict of such; float in [0, 1] for images.
-        y: class of each sample `[N]` (int64), or None.
+        x: `[N, ...]`, or a tuple or dict of such; as the source has them until they are fitted to a model.
+        y: labels `[N, ...]`, or None.
         description: what this is, for people: "CIFAR-10 test images, 512 of 4,000 at random".
         fingerprint: SHA-256 of the numbers, shapes and labels.
         notes: what was assumed or converted, one sentence each.
-        classes: number of classes, where the source states it (a folder of class folders does).
+        classes: names of the classes, where the source states them (a folder of class folders does).
+        others: arrays that lie beside them, by name, which a model of several inputs may take.
     """
 
     x: Any
@@ -35,16 +44,28 @@ class Samples:
     description: str
     fingerprint: str
     notes: tuple[str, ...] = ()
-    classes: int | None = None
+    classes: tuple[str, ...] = ()
+    others: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(tensors_of(self.x)[0])
 
+    @property
+    def labels(self) -> Tensor | None:
+        """Class of each sample `[N]` (int64); None where the labels are something else, or absent."""
+        import torch
+
+        return self.y if self.y is not None and self.y.dim() == 1 and self.y.dtype == torch.long else None
+
     def take(self, index: Tensor) -> Samples:
         """The samples at these positions."""
-        x = _map(self.x, lambda t: t[index])
         y = None if self.y is None else self.y[index]
-        return replace(self, x=x, y=y, fingerprint=fingerprint(x, y))
+        return self.of(mapped(self.x, lambda t: t[index]), y, others={k: t[index] for k, t in self.others.items()})
+
+    def of(self, x: Any, y: Tensor | None, *notes: str, **changes: Any) -> Samples:
+        """The same samples with other numbers."""
+        kept = tuple(dict.fromkeys((*self.notes, *notes)))
+        return replace(self, x=x, y=y, fingerprint=fingerprint(x, y), notes=kept, **changes)
 
 
 def load_samples(
@@ -54,8 +75,10 @@ def load_samples(
     limit: int = LIMIT,
     seed: int = 0,
     shape: tuple[int, ...] | None = None,
+    labels: bool = True,
+    part: str = "test",
 ) -> Samples:
-    """Read samples and check them.
+    """Read samples and check them; the images of a folder are decoded.
 
     Args:
         data: `(x, y)` or `(x, None)` of tensors or arrays; a path; or "digits".
@@ -63,32 +86,69 @@ def load_samples(
         limit: at most this many, drawn at random (files are often sorted by class).
         seed: of that draw.
         shape: one sample's shape that the model takes, used to size a folder's images.
+        labels: whether labels are read, where there are any.
+        part: which part of a file that holds several: "test" or "train".
 
     Raises:
         DataError: one line with the next step, for anything that cannot be used.
     """
-    if isinstance(data, Samples):
-        return _resized(_limited(data, limit, seed), resize)
+    found = read(data, limit=limit, seed=seed, labels=labels, part=part)
+    if isinstance(found, ImageFolder):
+        return decoded(found, resize, shape)
+    return found if resize is None else _resized(found, resize)
+
+
+def read(
+    data: Any, *, limit: int = LIMIT, seed: int = 0, labels: bool = True, part: str = "test"
+) -> Samples | ImageFolder:
+    """What the user gave, as it is and checked; the images of a folder are listed only. Arguments as `load_samples`.
+
+    Raises:
+        DataError: one line with the next step, for anything that cannot be used.
+    """
+    if isinstance(data, Samples | ImageFolder):
+        return _limited(data, limit, seed) if isinstance(data, Samples) else data
     if isinstance(data, str | Path) and str(data) != "digits" and Path(data).is_dir():
-        prepared, description, classes = read_folder(Path(data), resize, limit, seed, shape)
-        return _built(prepared, description, classes)
+        return list_images(Path(data), limit, seed, labels, part)
+    return _limited(_checked(_raw(data, part), labels), limit, seed)
+
+
+def _raw(data: Any, part: str) -> Raw:
     if isinstance(data, tuple | list):
         x, y = data if len(data) == 2 else (data, None)
-        prepared, description = prepare(x, y), "the given samples"
-    elif str(data) == "digits":
-        prepared, description = read_digits()
-    elif isinstance(data, str | Path):
-        prepared, description = read_file(Path(data))
-    else:
-        raise DataError(f"Data of type {type(data).__name__} is not supported.", ACCEPTED)
-    return _resized(_limited(_built(prepared, description), limit, seed), resize)
+        return Raw(x, y, "the given samples")
+    if isinstance(data, str | Path):
+        return read_digits() if str(data) == "digits" else read_file(Path(data), part)
+    raise DataError(f"Data of type {type(data).__name__} is not supported.", ACCEPTED)
 
 
-def _built(prepared: Prepared, description: str, classes: int | None = None) -> Samples:
-    check(prepared)
-    x, y, notes = prepared
+def _checked(raw: Raw, labels: bool) -> Samples:
+    x = as_tensors(raw.x)
+    y = as_tensor(raw.y, "labels") if labels and raw.y is not None else None
+    check_usable(x, y)
     count = len(tensors_of(x)[0])
-    return Samples(x, y, f"{description} ({count:,} samples)", fingerprint(x, y), notes, classes)
+    named = {name: as_tensor(value, "samples") for name, value in raw.others.items()}
+    others = {name: value for name, value in named.items() if len(value) == count}
+    return Samples(x, y, f"{raw.description} ({count:,} samples)", "", raw.notes, others=others)
+
+
+def decoded(
+    folder: ImageFolder, resize: int | tuple[int, int] | None = None, shape: tuple[int, ...] | None = None
+) -> Samples:
+    """A folder's images `[N, C, H, W]` in [0, 1], sized and coloured for inputs of that shape, where there is one.
+
+    Raises:
+        DataError: an unreadable image, or several sizes and none to bring them to.
+    """
+    import torch
+
+    layout = None if shape is None else image_layout(shape)
+    size = resize if resize is not None else None if layout is None else layout.size
+    x, notes = folder.decoded(size, None if layout is None else layout.channels)
+    y = None if folder.labels is None else torch.tensor(folder.labels)
+    return Samples(x, y, f"{folder.description} ({len(x):,} samples)", "", (), folder.classes).of(
+        x, y, *folder.notes, *notes
+    )
 
 
 def split_holdout(n: int, seed: int = 0, fraction: float = 0.25) -> tuple[Tensor, Tensor]:
@@ -106,49 +166,14 @@ def split_holdout(n: int, seed: int = 0, fraction: float = 0.25) -> tuple[Tensor
     return order[held:].sort().values, order[:held].sort().values
 
 
-def check_against(samples: Samples, classes: int | None, input_shape: tuple[int, ...] | None = None) -> Samples:
-    """Check the samples against a model's number of outputs and one sample's input shape.
-
-    Args:
-        samples: to check.
-        classes: the model's outputs, or None where it is no classifier.
-        input_shape: what the model takes, without batch.
-
-    Returns:
-        The samples, with a note where their labels use only some of the outputs.
-
-    Raises:
-        DataError: saying what was got and what was expected.
-    """
-    got = tuple(tensors_of(samples.x)[0].shape[1:])
-    if input_shape is not None and got != tuple(input_shape):
-        fits = len(got) == 3 == len(input_shape) and got[0] == input_shape[0]
-        hint = (
-            f"Pass --resize {input_shape[-1]}."
-            if fits
-            else "Pass data of that shape, or --input-shape if the model takes it."
-        )
-        raise DataError(f"The data has shape {shown(got)} a sample, the model takes {shown(input_shape)}.", hint)
-    if classes is None or classes < 2 or samples.y is None:
-        return samples
-    highest = int(samples.y.max()) + 1
-    if highest > classes or (samples.classes is not None and samples.classes != classes):
-        raise DataError(
-            f"The data has {samples.classes or highest} classes, the model has {classes} outputs.",
-            "Pass the data that the model was trained for, or leave the labels out.",
-        )
-    if len(set(samples.y.tolist())) == classes:
-        return samples
-    note = f"The labels name {len(set(samples.y.tolist()))} of the model's {classes} outputs."
-    return replace(samples, notes=(*samples.notes, note))
-
-
 def fingerprint(x: Any, y: Tensor | None) -> str:
     """Hex SHA-256 over shapes, dtypes and numbers."""
+    import torch
+
     digest = hashlib.sha256()
     for tensor in [*tensors_of(x), *([] if y is None else [y])]:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -159,25 +184,16 @@ def _limited(samples: Samples, limit: int, seed: int) -> Samples:
     if limit < 2:
         raise DataError(f"A limit of {limit} samples leaves nothing to compare.", "Take at least 2.")
     if n <= limit:
-        return samples
+        return samples.of(samples.x, samples.y)
     index = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:limit].sort().values
     name = samples.description.rsplit(" (", 1)[0]
     return replace(samples.take(index), description=f"{name} ({limit:,} of {n:,} samples, drawn at random)")
 
 
-def _resized(samples: Samples, resize: int | tuple[int, int] | None) -> Samples:
+def _resized(samples: Samples, resize: int | tuple[int, int]) -> Samples:
     from torch import Tensor
 
-    if resize is None:
-        return samples
-    if not isinstance(samples.x, Tensor) or samples.x.dim() != 4:
+    if not isinstance(samples.x, Tensor) or samples.x.dim() != 4 or not samples.x.is_floating_point():
         raise DataError("Only images [N, C, H, W] can be resized.", "Leave --resize out.")
     x = resized(samples.x, resize)
-    note = f"Resized from {shown(tuple(samples.x.shape[2:]))} to {shown(tuple(x.shape[2:]))}."
-    return replace(samples, x=x, fingerprint=fingerprint(x, samples.y), notes=(*samples.notes, note))
-
-
-def _map(x: Any, function: Any) -> Any:
-    if isinstance(x, dict):
-        return {key: function(value) for key, value in x.items()}
-    return tuple(function(v) for v in x) if isinstance(x, tuple | list) else function(x)
+    return samples.of(x, samples.y, f"Resized from {shown(samples.x.shape[2:])} to {shown(x.shape[2:])}.")

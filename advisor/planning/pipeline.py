@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 
 from advisor import profilers
 from advisor.columns import Profile
+from advisor.data.example import example_from, shapes_of
+from advisor.data.fitting import fitted
+from advisor.data.image_folder import ImageFolder
+from advisor.data.labels import labelled
 from advisor.data.normalization import check_not_yet_normalised, chosen_normalization
-from advisor.data.samples import Samples, check_against, load_samples
+from advisor.data.samples import Samples, read
 from advisor.data.synthesis import synthesise
 from advisor.errors import AdvisorError
 from advisor.estimators.noise import NoiseCurve
@@ -70,26 +73,53 @@ class Run:
 
 def load_inputs(
     run: Run, model: Any, example_inputs: Any, data: Any, arch: str | None, trust: Any,
-    input_shape: tuple[int, ...] | None, resize: int | None, seed: int,
-) -> tuple[LoadedModel, Samples | None]:  # fmt: skip
-    """The model and, where given, the samples: either may tell the shape the other needs."""
+    input_shape: tuple[int, ...] | None, resize: int | None, seed: int, labels: bool = True,
+) -> tuple[LoadedModel, Samples | ImageFolder | None]:  # fmt: skip
+    """The data as they are, checked before anything slow, and the model, with an example to trace it with."""
     with run.timed("load") as tell:
-        samples, stated = None, input_shape
-        is_folder = isinstance(data, str | Path) and Path(data).is_dir()
-        if data is not None and not is_folder:
-            samples = load_samples(data, resize=resize, seed=seed)
-            if isinstance(samples.x, Tensor) and input_shape is None and example_inputs is None:
-                input_shape = tuple(samples.x.shape[1:])
+        found = None if data is None else read(data, seed=seed, labels=labels)
         tell(0.5, "model")
         if isinstance(model, str | Path):
-            loaded = load_model(model, arch=arch, trust=trust, input_shape=input_shape)
-            _check_stated_shape(loaded, stated)
+            loaded = _loaded(model, arch, trust, input_shape, found)
+            _check_stated_shape(loaded, input_shape)
         else:
             loaded = LoadedModel(model, "module", None, "", _example(model, input_shape))
-        if is_folder:
-            samples = load_samples(data, resize=resize, seed=seed, shape=loaded.input_shape or input_shape)
-        run.assumptions += [*loaded.notes, *(samples.notes if samples else ())]
-    return loaded, samples
+        needed = loaded.example_inputs is None or not isinstance(found, ImageFolder)
+        if found is not None and needed and input_shape is None and example_inputs is None:
+            loaded = _with_example_of(loaded, found, resize)
+        run.assumptions += [*loaded.notes, *(found.notes if found else ())]
+    return loaded, found
+
+
+def _loaded(
+    model: str | Path, arch: str | None, trust: Any, stated: tuple[int, ...] | None, found: Samples | ImageFolder | None
+) -> LoadedModel:
+    """The model file; a script, which takes no other shape once it is converted, in one that the data can have."""
+    shapes = shapes_of(found) if stated is None and isinstance(found, Samples) else []
+    try:
+        loaded = load_model(model, arch=arch, trust=trust, input_shape=stated)
+    except AdvisorError as error:
+        loaded, refusal = None, error
+    if loaded is not None and (loaded.kind != "torchscript" or loaded.input_shape in shapes or not shapes):
+        return loaded
+    for shape in shapes:
+        try:
+            return load_model(model, arch=arch, trust=trust, input_shape=shape)
+        except AdvisorError:
+            continue
+    if loaded is None:
+        raise refusal
+    return loaded
+
+
+def _with_example_of(loaded: LoadedModel, found: Samples | ImageFolder, resize: int | None) -> LoadedModel:
+    """A module's example in the layout and dtype of the data, where its forward takes them."""
+    if not isinstance(loaded.model, nn.Module) or isinstance(loaded.model, PartitionGraph):
+        return loaded
+    example = example_from(loaded.model, found, resize)
+    if example is None:
+        return loaded
+    return replace(loaded, example_inputs=(example,) if isinstance(example, Tensor) else example)
 
 
 def _example(model: Any, shape: tuple[int, ...] | None) -> tuple[Tensor] | None:
@@ -110,7 +140,7 @@ def _check_stated_shape(loaded: LoadedModel, stated: tuple[int, ...] | None) -> 
 
 
 def trace_model(
-    run: Run, loaded: LoadedModel, given: Any, example_inputs: Any, samples: Samples | None, normalize: str,
+    run: Run, loaded: LoadedModel, given: Any, example_inputs: Any, normalize: str,
     max_tensors: int | None = None, granularity: Any = None,
 ) -> PartitionGraph:  # fmt: skip
     """The graph, normalisation inserted; the example comes from the user, the file, the data or the layers."""
@@ -118,12 +148,8 @@ def trace_model(
         if isinstance(given, PartitionGraph):
             return trace(given, max_tensors=max_tensors, granularity=granularity)
         normalization, sentence = chosen_normalization(normalize, loaded.normalization)
-        if normalization is not None and samples is not None:
-            check_not_yet_normalised(samples.x)
         run.assumptions.append(sentence)
         example = example_inputs if example_inputs is not None else loaded.example_inputs
-        if example is None and samples is not None and not isinstance(loaded.model, ExportedProgram):
-            example = samples.take(torch.arange(2)).x
         if example is None and isinstance(loaded.model, nn.Module):
             example, note = infer_example(loaded.model)
             run.assumptions.append(note)
@@ -134,16 +160,17 @@ def trace_model(
     return graph
 
 
-def check_or_make_samples(run: Run, graph: PartitionGraph, samples: Samples | None, seed: int) -> Samples:
-    """The given samples, checked against the model; else synthetic ones."""
+def fit_or_make_samples(
+    run: Run, graph: PartitionGraph, found: Samples | ImageFolder | None, resize: int | None, seed: int
+) -> Samples:
+    """The given samples as the model takes them; else synthetic ones."""
     with run.timed("data") as tell:
-        if samples is not None:
-            shape = graph.inputs.tensors[0].shape if len(graph.inputs.tensors) == 1 else None
-            output = graph.cuts[-1].tensors
-            classes = output[0].shape[0] if len(output) == 1 and len(output[0].shape) == 1 else None
-            checked = check_against(samples, classes, shape)
-            run.assumptions += [note for note in checked.notes if note not in run.assumptions]
-            return checked
+        if found is not None:
+            samples = labelled(fitted(found, graph, resize), graph)
+            if graph.inputs.normalization is not None:
+                check_not_yet_normalised(samples.x)
+            run.assumptions += [note for note in samples.notes if note not in run.assumptions]
+            return samples
         sides = max(max(spec.shape[-2:], default=1) for spec in graph.inputs.tensors)
         wanted = SYNTHETIC_SMALL if sides <= LARGE_SIDE else SYNTHETIC_LARGE
         made = synthesise(graph, panel_size(graph, wanted), seed, lambda done, of: tell(done / of, "synthesis"))

@@ -25,7 +25,7 @@ from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.pipeline import (
     Progress,
     Run,
-    check_or_make_samples,
+    fit_or_make_samples,
     load_inputs,
     measure_cost,
     measure_leakage,
@@ -126,9 +126,9 @@ def recommend(
     try:
         with left_as_found(model if isinstance(model, nn.Module) else None):
             edge, wire, server = (profilers.device(device), profilers.link(link), profilers.device(cloud))
-            loaded, samples = load_inputs(run, model, example_inputs, data, arch, trust, input_shape, resize, seed)
-            graph = trace_model(run, loaded, model, example_inputs, samples, normalize, max_tensors, granularity)
-            samples = check_or_make_samples(run, graph, samples, seed)
+            loaded, found_data = load_inputs(run, model, example_inputs, data, arch, trust, input_shape, resize, seed)
+            graph = trace_model(run, loaded, model, example_inputs, normalize, max_tensors, granularity)
+            samples = fit_or_make_samples(run, graph, found_data, resize, seed)
             run.cost = cost = measure_cost(run, graph, edge, wire, server, profile)
             before = still_applies(run, before, loaded, graph, samples, seed)
             found = measure_leakage(run, graph, samples, thresholds, seed, before)

@@ -1,0 +1,154 @@
+"""Arrays and tensors from disk. No pickle is run, whatever the file's name."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from advisor.data.array_names import choose_names
+from advisor.data.image_folder import ACCEPTED
+from advisor.errors import AdvisorError, DataError
+
+DAMAGED = (ValueError, EOFError, OSError, SyntaxError, MemoryError, RecursionError, OverflowError, TypeError,
+           zipfile.BadZipFile, NotImplementedError)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a source holds, as it is.
+
+    Attributes:
+        x: samples: an array or tensor, or a tuple or dict of them.
+        y: labels, or None.
+        description: what was taken, for people.
+        notes: what was not, one sentence each.
+        others: arrays beside them, by name, which a model of several inputs may take.
+    """
+
+    x: Any
+    y: Any
+    description: str
+    notes: tuple[str, ...] = ()
+    others: dict[str, Any] = field(default_factory=dict)
+
+
+def read_digits() -> Raw:
+    """scikit-learn's 1,797 images of digits, `[N, 1, 8, 8]` in [0, 1]."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return Raw((x / 16.0).reshape(-1, 1, 8, 8).astype("float32"), y, "scikit-learn's digits")
+
+
+def read_file(path: Path, part: str = "test") -> Raw:
+    """Arrays from an `.npz`, `.npy` or `.pt`, told apart by their bytes; nothing in them is run.
+
+    Args:
+        path: the file.
+        part: which part of a file that holds several: "test" or "train".
+
+    Raises:
+        DataError: when it cannot be read, holds objects, or names no samples.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise DataError(f"Cannot read the data {path}: {error.strerror}.", ACCEPTED) from None
+    if head.startswith(b"\x93NUMPY"):
+        with open(path, "rb") as file:
+            return Raw(_array(path, file, path.stat().st_size), None, f"x of {path.name}")
+    if head.startswith(b"PK\x03\x04"):
+        return _zipped(path, part)
+    if head.startswith(b"\x80"):
+        return _torch_file(path, part)
+    raise DataError(f"{path} is no data file that this tool reads.", ACCEPTED)
+
+
+def _zipped(path: Path, part: str) -> Raw:
+    """An `.npz`, or a `.pt` (also a zip). Members are read one by one: an `.npz` may hide a pickle among arrays."""
+    from advisor.loading.archives import inspect_archive
+
+    try:
+        archive = inspect_archive(path)
+    except AdvisorError as error:
+        raise DataError(error.problem, "Save it again with numpy.savez.") from None
+    if "data.pkl" in archive:
+        return _torch_file(path, part)
+    names = [name.removesuffix(".npy") for name in archive.sizes if name.endswith(".npy")]
+    if not names:
+        raise DataError(f"{path} is a zip archive without arrays.", ACCEPTED)
+
+    def read(name: str) -> Any:
+        member = f"{archive.root}/{name}.npy" if archive.root else f"{name}.npy"
+        try:
+            with zipfile.ZipFile(path) as file, file.open(member) as content:
+                return _array(path, content, archive.sizes[f"{name}.npy"])
+        except DAMAGED as error:
+            raise _damaged(path, error) from None
+
+    return _chosen(path, names, read, part)
+
+
+def _array(path: Path, file: IO[bytes], size: int) -> Any:
+    """One `.npy`, whose header may not claim more than the bytes that are there."""
+    import numpy as np
+
+    try:
+        content = file.read(size)
+        head = io.BytesIO(content)
+        version = np.lib.format.read_magic(head)
+        reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version in reader:
+            shape, _, dtype = reader[version](head)
+            if dtype.hasobject:
+                raise DataError(
+                    f"{path} holds pickled objects, which are not loaded.", "Save plain arrays with numpy.savez."
+                )
+            if math.prod(shape) * max(dtype.itemsize, 1) > len(content):
+                raise DataError(f"{path} is damaged: it claims more numbers than it holds.", "Save it again.")
+        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except DAMAGED as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: BaseException) -> DataError:
+    said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return DataError(f"{path} is damaged: {said}.", "Save it again with numpy.savez.")
+
+
+def _torch_file(path: Path, part: str) -> Raw:
+    import torch
+
+    from advisor.loading.quiet import quiet
+
+    try:
+        with open(path, "rb") as file, quiet():
+            content = torch.load(file, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise DataError(
+            f"{path} holds more than tensors, and is not loaded.", "Save a dict or tuple of tensors with torch.save."
+        ) from error
+    if isinstance(content, torch.Tensor):
+        return Raw(content, None, f"x of {path.name}")
+    if isinstance(content, tuple | list) and len(content) == 2:
+        return Raw(content[0], content[1], f"x and y of {path.name}")
+    if isinstance(content, dict) and content:
+        named = {str(key): value for key, value in content.items()}
+        return _chosen(path, named, named.__getitem__, part)
+    raise DataError(f"{path} holds a {type(content).__name__}.", "Save a dict with x and y.")
+
+
+def _chosen(path: Path, names: Iterable[str], read: Any, part: str) -> Raw:
+    chosen = choose_names(set(names), path, part)
+    others = {name: read(name) for name in chosen.others}
+    y = None if chosen.y is None else read(chosen.y)
+    notes = (chosen.note,) if chosen.note else ()
+    if chosen.x is None:
+        return Raw(others, y, f"{chosen.said} of {path.name}", notes)
+    return Raw(read(chosen.x), y, f"{chosen.said} of {path.name}", notes, others)

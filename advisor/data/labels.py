@@ -1,0 +1,84 @@
+"""Labels as the model's outputs know them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from advisor.data.checks import WITHOUT
+from advisor.data.tensors import shown
+from advisor.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from advisor.data.samples import Samples
+    from advisor.graph import PartitionGraph
+
+
+def labelled(samples: Samples, graph: PartitionGraph) -> Samples:
+    """The samples with their labels as class numbers, checked against the model's outputs.
+
+    Raises:
+        DataError: on labels that are no class numbers, or of other classes than the model's.
+    """
+    if samples.y is None:
+        return samples
+    output = graph.cuts[-1].tensors
+    classes = output[0].shape[0] if len(output) == 1 and len(output[0].shape) == 1 else None
+    y = class_numbers(samples.y)
+    return check_classes(samples.of(samples.x, y), classes)
+
+
+def class_numbers(y: Tensor) -> Tensor:
+    """Labels `[N]` (int64) of class numbers in any dtype, `[N, 1]`, or one-hot `[N, C]`.
+
+    Raises:
+        DataError: where they are no class numbers from 0.
+    """
+    if y.dim() == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if is_one_hot(y):
+        y = y.int().argmax(1)
+    if y.dim() != 1:
+        shape = shown(tuple(y.shape))
+        raise DataError(
+            f"The labels have shape {shape}, not one class a sample.", f"Pass class numbers [N], or {WITHOUT}"
+        )
+    if y.is_floating_point() and not bool((y == y.round()).all()):
+        raise DataError("The labels are no whole numbers.", f"Pass class numbers from 0, or {WITHOUT}")
+    y = y.long()
+    if y.numel() and int(y.min()) < 0:
+        raise DataError(f"The labels go down to {int(y.min())}.", "Pass class numbers from 0.")
+    return y
+
+
+def is_one_hot(y: Tensor) -> bool:
+    """Whether every row `[C]` holds one 1 and zeros."""
+    return y.dim() == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all()) and bool((y.sum(1) == 1).all())
+
+
+def check_classes(samples: Samples, classes: int | None) -> Samples:
+    """The samples, with a note where their labels use only some of the model's outputs.
+
+    Args:
+        samples: with class numbers.
+        classes: the model's outputs, or None where it is no classifier.
+
+    Raises:
+        DataError: on labels beyond the model's outputs.
+    """
+    if classes is None or classes < 2 or samples.y is None:
+        return samples
+    y, named = samples.y, len(samples.classes)
+    highest = int(y.max()) + 1
+    if highest > classes or (named and named != classes):
+        raise DataError(
+            f"The data has {named or highest} classes, the model has {classes} outputs.",
+            "Pass the data that the model was trained for, or leave the labels out (--no-labels).",
+        )
+    used = len(set(y.tolist()))
+    return (
+        samples
+        if used == classes
+        else samples.of(samples.x, y, f"The labels name {used} of the model's {classes} outputs.")
+    )
