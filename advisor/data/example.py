@@ -108,8 +108,8 @@ def runs(model: nn.Module, example: Any) -> bool:
     import torch
     from torch.utils import _pytree as pytree
 
+    from advisor.inputs import arguments
     from advisor.preserve import left_as_found
-    from advisor.tracing.inputs import arguments
 
     args, kwargs = arguments(example, model)
     with left_as_found(model), torch.no_grad():

@@ -52,7 +52,7 @@ def _in_order(samples: Samples, graph: PartitionGraph, notes: list[str]) -> list
     """One tensor an input of the model, by its names where the samples have several."""
     from torch import Tensor
 
-    from advisor.tracing.inputs import flattened
+    from advisor.inputs import flattened
 
     names, count = graph.argument_names, len(graph.inputs.tensors)
     if count == 1 and isinstance(samples.x, Tensor):
