@@ -5,8 +5,9 @@ Names are loaded when they are first used, so that `import advisor` stays fast.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from advisor.upward import PUBLIC, reach
 
 if TYPE_CHECKING:
     from advisor.columns import Column as Column
@@ -34,41 +35,14 @@ if TYPE_CHECKING:
     from advisor.tracing.tracer import trace as trace
 
 __version__ = "0.1.0"
-
-_HOMES = {
-    "Advice": "advisor.plans",
-    "AdvisorError": "advisor.errors",
-    "Budgets": "advisor.requirements",
-    "Column": "advisor.columns",
-    "Cut": "advisor.cuts",
-    "Defense": "advisor.defenses",
-    "Estimate": "advisor.estimate",
-    "Exported": "advisor.exporting",
-    "PartitionGraph": "advisor.graph",
-    "Plan": "advisor.plans",
-    "Profile": "advisor.columns",
-    "REQUIREMENTS": "advisor.requirements",
-    "Requirement": "advisor.requirements",
-    "TensorSpec": "advisor.cuts",
-    "attack": "advisor.estimators.attacks.runner",
-    "attack_cuts": "advisor.estimators.attacks.runner",
-    "export": "advisor.exporting",
-    "leakage": "advisor.planning.api",
-    "load_advice": "advisor.plans",
-    "load_export": "advisor.exporting",
-    "profile": "advisor.planning.api",
-    "recommend": "advisor.planning.recommending",
-    "trace": "advisor.tracing.tracer",
-}
-
-__all__ = sorted(_HOMES)
+__all__ = sorted(PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in PUBLIC:
         raise AttributeError(f"module 'advisor' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return reach(name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *PUBLIC])

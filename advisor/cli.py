@@ -10,10 +10,13 @@ import typer
 
 from advisor.commands.attack import attack, attacks
 from advisor.commands.calibrate import calibrate
+from advisor.commands.exits import say
 from advisor.commands.listings import devices, links
 from advisor.commands.measure import leakage, profile
 from advisor.commands.recommend import recommend
+from advisor.commands.report import report
 from advisor.commands.split import split
+from advisor.registry import PlugInWarning
 
 app = typer.Typer(
     name="advisor",
@@ -22,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (recommend, profile, leakage, attack, attacks, split, calibrate, devices, links):
+for command in (recommend, profile, leakage, attack, attacks, split, report, calibrate, devices, links):
     app.command()(command)
 
 
@@ -50,6 +53,8 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without σ or × still gets the answer
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # of libraries; the user of a command can act on none of them
+        warnings.simplefilter("default", PlugInWarning)
+        warnings.showwarning = lambda message, *place, **rest: say(f"Note: {message}")
     app()
 
 

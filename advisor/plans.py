@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from advisor.files import check_ours, replace_ours, sha256
 from advisor.inputs import InputSpec
 from advisor.interrupts import held
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement
+from advisor.upward import reach
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from advisor.defenses import Defense
-    from advisor.exporting import Exported
+    from advisor.exporting.manifest import Exported
     from advisor.graph import PartitionGraph
 
     AnyDefense: TypeAlias = Defense
@@ -148,9 +148,8 @@ class Plan:
         Raises:
             AdvisorError: when there is no model to split.
         """
-        from advisor.cutting.halves import defended_parts
-
-        return defended_parts(self._graph_of(model), self.cut, self.defense, self.tail)
+        parts: tuple[nn.Module, ...] = reach("defended_parts")(self._graph_of(model), self.cut, self.defense, self.tail)
+        return parts
 
     def export(
         self,
@@ -163,20 +162,17 @@ class Plan:
         Raises:
             AdvisorError: as `advisor.export`.
         """
-        from advisor.exporting import export
-
-        return export(self, folder, format, model)
+        exported: Exported = reach("export")(self, folder, format, model)
+        return exported
 
     def _graph_of(self, model: nn.Module | str | Path | None) -> PartitionGraph:
         if model is None and self.graph is None:
             raise AdvisorError("This plan was loaded without its model.", "Pass it: plan.split(model)")
-        if model is None:
-            graph: PartitionGraph = self.graph
-            return graph
-        from advisor.tracing.tracer import trace
-
         inner = [len(cut.tensors) for cut in self.cuts if cut.name not in ("input", "output")]
-        return trace(model, self.inputs, max_tensors=max(inner, default=1))
+        graph: PartitionGraph = (
+            self.graph if model is None else reach("trace")(model, self.inputs, max_tensors=max(inner, default=1))
+        )
+        return graph
 
     def __str__(self) -> str:
         return f"{' … '.join(cut.name for cut in self.cuts)} + {self.defense}"
@@ -282,13 +278,11 @@ class Advice:
         Raises:
             AdvisorError: as `save`.
         """
-        from advisor.reports import html
-
-        check_ours(page, html.is_report)
+        reports, is_report = reach("REPORTS"), reach("is_report")
+        check_ours(page, is_report)
         with held():
-            text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-            replace_ours(file, text, is_advice, private=self.holds_pictures)
-            replace_ours(page, html.render(self), html.is_report, private=self.holds_pictures)
+            replace_ours(file, reports["json"](self), is_advice, private=self.holds_pictures)
+            replace_ours(page, reports["html"](self), is_report, private=self.holds_pictures)
 
 
 def load_advice(path: str | Path) -> Advice:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +34,10 @@ PANEL_SAMPLES = 1500
 HELD_OUT = 0.25
 
 _WAYS = 3
+
+
+Need = Literal["tangents", "jacobian gram"]
+"""What an estimator may read beside the activation; it is computed only where one asks for it."""
 
 
 class NotMeasurableError(AdvisorError):
@@ -146,11 +150,15 @@ def _real(value: Tensor) -> Tensor:
 
 
 class Estimator(Protocol):
-    """One leakage estimator: declares its columns and measures them at one cut."""
+    """One leakage estimator: declares its columns and what it needs, and measures at one cut."""
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
         """The columns it measures."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What it reads beside the activation: "tangents" is `view.energy`, "jacobian gram" `view.jacobian_gram`."""
 
     def at(self, view: CutView) -> dict[str, Estimate]:
         """Measure every declared column at one cut.

@@ -39,7 +39,7 @@ from advisor.derivatives.cotangents import with_exact_ends
 from advisor.derivatives.exact_tangents import exact_energies
 from advisor.derivatives.tangents import tangent_energies
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.estimators import estimators
+from advisor.estimators import ESTIMATORS
 from advisor.estimators.class_radius import ClassRadius
 from advisor.estimators.dependence import DistanceCorrelation
 from advisor.estimators.entropy import Entropy
@@ -232,7 +232,7 @@ def cost(_: int, __: int) -> None:
     derivatives: list[Derivatives] = []
     walk = seconds(lambda: derivatives.append(Derivatives.of(graph, inputs, 0)))
     quick = QuickAlignment(mirrored=mirrored_activations(graph, inputs, targets))
-    members = [Timed(member) for member in [*estimators(), quick]]
+    members = [Timed(member) for member in [*ESTIMATORS.values(), quick]]
     energies, grams = derivatives[0].energies, derivatives[0].grams
     whole = seconds(lambda: sweep(graph, inputs, targets, members, energies=energies, grams=grams))
     spent = {type(m.member).__name__: m.spent for m in members}

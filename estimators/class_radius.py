@@ -11,7 +11,7 @@ from torch import Tensor
 from advisor.estimate import Estimate
 from advisor.estimators.statistics.spread import jackknife
 from advisor.measures.gram_matrices import sample_gram
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
 
 NO_CLASS = "no class has two samples, so none has a radius: give more samples"
 
@@ -112,6 +112,7 @@ class ClassRadius:
     `rc2_ratio` is 1 where classes explain nothing and 0 at neural collapse (NC1, Papyan, Han and Donoho 2020).
     """
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec(
             "rc2", "z²", "low", "estimated", "GPZ R_c²: mean over classes of the unbiased variance, summed over z"

@@ -11,7 +11,7 @@ from torch import Tensor
 from advisor.estimate import Estimate
 from advisor.estimators.statistics.spread import jackknife
 from advisor.measures.gram_matrices import pixel_gram, sample_gram, squared_distances
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
 
 _MIN_SAMPLES = 5  # the U-statistic needs four, leaving one out needs one more
 _TINY = 1e-12
@@ -77,6 +77,7 @@ class DistanceCorrelation:
     """
 
     samples: int = 500
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec(
             "dcor", "1", "low", "estimated", "bias-corrected distance correlation R* (squared scale), pixels and z"

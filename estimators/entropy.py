@@ -13,7 +13,7 @@ from advisor.estimate import Estimate
 from advisor.estimators.class_radius import NO_CLASS, ClassScatter, class_scatter, label_words
 from advisor.estimators.statistics.spread import jackknife
 from advisor.measures.gram_matrices import rounding_floor, sample_gram
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
 
 
 def max_entropy(variance: Tensor, elements: int, step: float) -> Tensor:
@@ -137,6 +137,7 @@ class Entropy:
     follow D as much as the radius. `rate` is what an observer of the rounded z may learn of x, for Gaussian classes.
     """
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec(
             "entropy_bound", "nat", "high", "estimated",

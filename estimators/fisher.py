@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 
 from advisor.derivatives.tangents import TangentEnergy
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
 
 PRIOR_SMOOTHING = 0.1
 """Standard deviation s, in input units, of the smoothing under which the prior holds at most 1/s² an element."""
@@ -91,6 +92,7 @@ def cramer_rao_bound(fisher: Estimate, noise_variance: float) -> Estimate:
 class Fisher:
     """Columns `fisher`, `fisher_snr`, `mse_bound`."""
 
+    needs: ClassVar[frozenset[Need]] = frozenset({"tangents"})
     columns = (
         ColumnSpec("fisher", "z²/x²", "low", "estimated", "Tr(JᵀJ)/d, Hutchinson probes in forward mode"),
         ColumnSpec("fisher_snr", "1/x²", "low", "estimated", "Tr(JᵀJ)/‖z‖², Hutchinson probes in forward mode"),

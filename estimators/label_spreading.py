@@ -12,7 +12,7 @@ from advisor.estimate import Estimate
 from advisor.estimators.class_radius import label_words
 from advisor.estimators.statistics.spread import proportion
 from advisor.measures.gram_matrices import roles, sample_gram, squared_distances
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
 
 FEW = 4
 """Labels a class that the attacker has: 40 for ten classes, as in the paper."""
@@ -61,6 +61,7 @@ class FewLabels:
     training samples.
     """
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec(
             "label_leak_few", "1", "low", "measured",

@@ -12,7 +12,7 @@ from advisor.estimate import Estimate
 from advisor.estimators.class_radius import label_words
 from advisor.estimators.statistics.spread import proportion
 from advisor.measures.gram_matrices import Kernel, roles, train_kernel
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
 
 
 def probe_predictions(kernel: Kernel, labels: Tensor, penalty: float | None = None) -> Tensor:
@@ -39,6 +39,7 @@ class LabelLeak:
     Hiding the input by depth exposes the prediction: this column grows where the others fall.
     """
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec(
             "label_leak", "1", "low", "measured", "held-out accuracy of a linear probe (ridge on one-hot labels)"

@@ -22,7 +22,7 @@ from advisor.measures.gram_matrices import (
     squared_distances,
     train_kernel,
 )
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
 
 _SELECT = 512
 """Train samples on which the kernel attack chooses its penalty: a noise variance, hardly dependent on their number."""
@@ -138,6 +138,7 @@ def best_closed_form(linear: Estimate, kernel: Estimate) -> Estimate:
 class LinearInversion:
     """NMSE of linear ridge inversion on samples it did not see; higher is more private."""
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec("linear_nmse", "1", "high", "measured", "ridge inversion in closed form, held-out NMSE"),
     )
@@ -162,6 +163,7 @@ class KernelInversion:
     """
 
     bandwidth: float = 2.0
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec("kernel_nmse", "1", "high", "measured", "Gaussian-kernel ridge inversion, held-out NMSE"),
     )

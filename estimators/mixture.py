@@ -12,7 +12,7 @@ from torch import Tensor
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.class_radius import class_scatter, label_words
 from advisor.measures.gram_matrices import sample_gram, squared_distances
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
 
 CENTRES = 5
 ROUNDS = 20
@@ -84,6 +84,7 @@ class Mixture:
     model mean something. An attacker's error per element is at least exp(2 H(x|z)/d)/(2πe).
     """
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec(
             "mixture_bound", "nat", "high", "estimated",

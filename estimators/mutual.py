@@ -13,7 +13,7 @@ from advisor.estimate import Estimate
 from advisor.estimators.inversion.decoders import principal_components
 from advisor.estimators.linear import linear_weights
 from advisor.measures.gram_matrices import flat_pixels, remembered, roles
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
 
 COMPONENTS = 8
 """Principal components of the input that information is counted in: all pixels together saturate InfoNCE."""
@@ -95,6 +95,7 @@ class MutualInformation:
     linear critic with Gaussian errors finds.
     """
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec(
             "club", "nat", "low", "estimated",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.linear import linear_weights, nmse, reconstructions, ridge_predictions
 from advisor.measures.gram_matrices import Kernel, flat_pixels, pixel_gram, roles, sample_gram, train_kernel
-from advisor.sweep import ColumnSpec, CutView
+from advisor.sweep import ColumnSpec, CutView, Need
 
 LEVELS = 25
 DECADES = (-3.0, 3.0)
@@ -135,6 +136,7 @@ class _NoisyError:
 class NoiseCurves:
     """Keeps the curve of every cut for the search; has one column, what doubling the attacker's samples gains."""
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns = (
         ColumnSpec(
             "linear_gain", "1", "low", "measured", "linear NMSE with half the attacker's samples minus with all"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.estimate import Estimate, Source
 from advisor.estimators.statistics.confidence_limits import upper_limit
 from advisor.estimators.statistics.spread import jackknife_corrected
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
 
 _TINY = 1e-300
 
@@ -113,6 +114,7 @@ def fisher_information_nats(tangents: JacobianGram, noise_variance: float) -> Es
 class Spectrum:
     """Columns `spectrum_bound`, `fsinfo`, at the wire's own rounding taken as Gaussian noise."""
 
+    needs: ClassVar[frozenset[Need]] = frozenset({"jacobian gram"})
     columns = (
         ColumnSpec(
             "spectrum_bound", "x²", "high", "estimated",

@@ -13,7 +13,7 @@ from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.linear import linear_weights
 from advisor.estimators.mutual import leading_pixels
 from advisor.measures.gram_matrices import roles
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
 
 _FLOOR = 1 / 255**2 / 12
 """Variance of what an 8-bit picture rounds away: below it no entropy is left to hide."""
@@ -47,6 +47,7 @@ class Variational:
     A low value proves leakage; a high one only says that this decoder found nothing.
     """
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec(
             "decoder_entropy", "nat", "high", "estimated",

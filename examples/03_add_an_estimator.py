@@ -1,7 +1,8 @@
 """One more estimator is one class: how often an input keeps its nearest neighbour on the way to a cut.
 
-To make it part of `advisor leakage`, move the class into a file of `estimators/` and name it in the list of
-`estimators/__init__.py`; reports and JSON need nothing, since a column describes itself.
+`advisor leakage MODEL --only score,my_file:KeptNeighbours` measures it from a file `my_file.py` in the current folder;
+a distribution lists it as an entry point of `partition_advisor.estimators`; to build it in, move the class into a file
+of `estimators/` and name it in `estimators/__init__.py`. Reports and JSON need nothing: a column describes itself.
 
     python examples/03_add_an_estimator.py
 """
@@ -21,13 +22,14 @@ import advisor
 from advisor.estimate import Estimate
 from advisor.estimators.study.leakage_study import targets_for
 from advisor.reports.quantities import show_estimate
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, sweep
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, sweep
 
 
 @dataclass(frozen=True)
 class KeptNeighbours:
     """Share of inputs whose nearest neighbour among the inputs is also the nearest at the cut; 1 keeps all geometry."""
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns: ClassVar[tuple[ColumnSpec, ...]] = (
         ColumnSpec("kept_neighbours", "1", "low", "measured", "nearest neighbours in Euclidean distance"),
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from advisor.estimate import Estimate
 from advisor.profilers.catalog import LOCAL, Device, device, devices
 from advisor.profilers.network import Link, link, links
 from advisor.profilers.transfer import payload_within, percentile, transfer, transfer_time
+from advisor.registry import PlugInWarning, Registry
 
 if TYPE_CHECKING:
     from advisor.columns import Column, Profile
@@ -20,15 +22,32 @@ if TYPE_CHECKING:
 
 DEFAULT_DEVICE, DEFAULT_LINK, DEFAULT_CLOUD = "jetson", "wifi", "t4"
 
-Profiler = Callable[["ProfilingContext"], "tuple[Column, ...]"]
+_BUILT_IN = {
+    "macs": "advisor.profilers.macs:columns",
+    "memory": "advisor.profilers.memory:columns",
+    "latency": "advisor.profilers.latency:columns",
+    "throughput": "advisor.profilers.throughput:columns",
+    "energy": "advisor.profilers.energy:columns",
+}
 
 
-def profilers() -> dict[str, Profiler]:
-    """Every profiler by name; each gives one or more columns. One more is one more file and one more line here."""
-    from advisor.profilers import energy, latency, macs, memory, throughput
+class Profiler(Protocol):
+    """One profiler: a function that gives one or more columns, aligned with the cuts."""
 
-    members = {"macs": macs, "memory": memory, "latency": latency, "throughput": throughput, "energy": energy}
-    return {name: member.columns for name, member in members.items()}
+    def __call__(self, context: ProfilingContext, /) -> tuple[Column, ...]:
+        """The cost of each cut; NaN with its reason where it cannot be told."""
+
+
+def _made(found: object) -> Profiler:
+    if not callable(found):
+        raise TypeError("it cannot be called with a ProfilingContext")
+    member: Profiler = found
+    return member
+
+
+PROFILERS: Registry[Profiler] = Registry("profiler", _BUILT_IN, _made)
+"""By name, in the order of the report. One more is one more file and one more line here; one of a user's is an entry
+point of `partition_advisor.profilers`."""
 
 
 def profile(
@@ -40,6 +59,7 @@ def profile(
     extra: str | Path | None = None,
     progress: Callable[[float], None] | None = None,
     limit: float | None = None,
+    also: Sequence[str] = (),
 ) -> Profile:
     """All cost columns of every cut, for one sample.
 
@@ -55,9 +75,11 @@ def profile(
         extra: the user's own TOML with further devices and links.
         progress: told the share that is done, 0 to 1.
         limit: seconds of timing where something is measured; None for the usual.
+        also: further profilers, each as `package.module:Name`.
 
     Raises:
-        AdvisorError: on an unknown device or link, or one that no published figure supports.
+        AdvisorError: on an unknown device or link, or one that no published figure supports; on a further profiler
+            that cannot be loaded.
     """
     from advisor.columns import Profile
     from advisor.profilers.context import ProfilingContext
@@ -65,13 +87,33 @@ def profile(
     context = ProfilingContext(
         graph, _device(device, extra), _link(link, extra), _device(cloud, extra), progress, limit
     )
-    members = profilers()
+    members = PROFILERS.working() | {path: PROFILERS.find(path) for path in also}
     found: dict[str, Column] = {}
-    for done, columns in enumerate(members.values(), start=1):
-        found.update({column.name: column for column in columns(context)})
+    for done, (name, member) in enumerate(members.items(), start=1):
+        found |= _columns(name, member, context, found)
         if progress:
             progress(done / len(members))
     return Profile(graph.cuts, found, _provenance(context, found))
+
+
+def _columns(name: str, member: Profiler, context: ProfilingContext, before: Mapping[str, Column]) -> dict[str, Column]:
+    """What one profiler gives; one of a user's that fails, or claims another's column, is left out, which is said."""
+    if name in PROFILERS.built_in:
+        return {column.name: column for column in member(context)}
+    try:
+        columns = {column.name: column for column in member(context)}
+    except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything; it disables itself alone
+        return _left_out(name, f"it failed ({type(error).__name__}: {error})")
+    if taken := sorted(before.keys() & columns):
+        return _left_out(name, f"{taken[0]} is measured already")
+    if any(len(column) != len(context.graph.cuts) for column in columns.values()):
+        return _left_out(name, "its columns have not one value a cut")
+    return columns
+
+
+def _left_out(name: str, why: str) -> dict[str, Column]:
+    warnings.warn(f"The profiler {name!r} is left out: {why}.", PlugInWarning, stacklevel=3)
+    return {}
 
 
 def estimate(graph: PartitionGraph, key: str | Device, extra: str | Path | None = None, *, batch: int = 1) -> Estimate:
@@ -172,8 +214,10 @@ __all__ = [
     "DEFAULT_DEVICE",
     "DEFAULT_LINK",
     "LOCAL",
+    "PROFILERS",
     "Device",
     "Link",
+    "Profiler",
     "device",
     "devices",
     "estimate",
@@ -182,7 +226,6 @@ __all__ = [
     "payload_within",
     "percentile",
     "profile",
-    "profilers",
     "transfer",
     "transfer_time",
 ]

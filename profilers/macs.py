@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from advisor.columns import Column
 from advisor.preserve import left_as_found
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from advisor.graph import PartitionGraph
-    from advisor.profilers.context import ProfilingContext
 
 METHOD = "counted by fvcore, one multiply-add is one; elementwise operations are not counted"
 
@@ -61,6 +60,18 @@ class MacCount:
         return math.fsum(self.pieces)
 
 
+class Counted(Protocol):
+    """Of a `ProfilingContext` what this profiler reads."""
+
+    @property
+    def graph(self) -> PartitionGraph:
+        """The traced model."""
+
+    @property
+    def counted(self) -> MacCount:
+        """Multiply-adds of every piece."""
+
+
 def count(graph: PartitionGraph) -> MacCount:
     """Count every piece in one trace of the whole chain."""
     import torch
@@ -80,7 +91,7 @@ def count(graph: PartitionGraph) -> MacCount:
     return MacCount((0.0, *pieces), unsupported)
 
 
-def columns(context: ProfilingContext) -> tuple[Column]:
+def columns(context: Counted) -> tuple[Column]:
     """`macs`: of the edge half up to each cut, for one sample."""
     counted = context.counted
     values = [math.fsum(counted.pieces[: i + 1]) for i in range(len(counted.pieces))]

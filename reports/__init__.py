@@ -1,24 +1,36 @@
-"""Reports: how an advice is shown. One more report is one more file and one more entry here; none needs torch."""
+"""Reports: how an advice is shown. One more report is one more file and one more line here; none needs torch."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from advisor.plans import Advice
-from advisor.reports import console, html, markdown
+from advisor.registry import Registry
 
 
 class Report(Protocol):
     """Turns an advice into text; whatever came from the model is escaped, whatever was not measured is said."""
 
-    def __call__(self, advice: Advice) -> str:
+    def __call__(self, advice: Advice, /) -> str:
         """The report of `advice`."""
 
 
-REPORTS: dict[str, Report] = {
-    "console": console.render,
-    "html": html.render,
-    "markdown": markdown.render,
+_BUILT_IN = {
+    "console": "advisor.reports.console:render",
+    "html": "advisor.reports.html:render",
+    "json": "advisor.reports.json:render",
+    "markdown": "advisor.reports.markdown:render",
 }
+
+
+def _made(found: object) -> Report:
+    if not callable(found):
+        raise TypeError("it cannot be called with an advice")
+    member: Report = found
+    return member
+
+
+REPORTS: Registry[Report] = Registry("report", _BUILT_IN, _made)
+"""By the name that `advisor report --format` takes; a user's is an entry point of `partition_advisor.reports`."""
 
 __all__ = ["REPORTS", "Report"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,7 @@ def attack(
     defense: Annotated[
         str | None, typer.Option(help="none, int8, or gaussian:sigma=0.5; of an advice: its plan's.")
     ] = None,
-    name: Annotated[str, typer.Option(help="Which attack, as `advisor attacks` lists them.")] = "ka",
+    name: Annotated[str, typer.Option(help="As `advisor attacks` lists them, or package.module:Name.")] = "ka",
     budget: Annotated[str, typer.Option(help="quick or strong.")] = "quick",
     repeats: Annotated[int, typer.Option(min=1, help="Transmissions of each input that the attacker averages.")] = 1,
     data: given.Data = None,
@@ -107,11 +108,12 @@ def attacks(as_json: given.Json = False) -> None:
         from advisor.estimators.attacks import ATTACKS
 
         if as_json:
-            rows = [{"name": a.name, "about": a.about} | dataclasses.asdict(a.threat) for a in ATTACKS.values()]
+            members = ATTACKS.working().values()
+            rows = [{"name": member.name, "about": member.about} | asdict(member.threat) for member in members]
             sys.stdout.write(json.dumps(rows, indent=1) + "\n")
             return
         console = screen()
-        for member in ATTACKS.values():
+        for member in ATTACKS.working().values():
             console.print(f"{member.name}: {member.about}", markup=False)
             console.print(f"    after the {member.threat.recovers}; {member.threat}", markup=False)
 

@@ -36,6 +36,9 @@ def profile(
         str | None,
         typer.Option(help="Stop timing after: 60s. For --device local and ssh://...", rich_help_panel=given.WHERE),
     ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Your own profiler: package.module:Name.", rich_help_panel=given.WHERE)
+    ] = None,
     out: given.Out = Path("out"),
     as_json: given.Json = False,
 ) -> None:
@@ -51,7 +54,7 @@ def profile(
             wanted = Wanted(model, arch, trusted, input_shape, "none", max_tensors=max_tensors, granularity=granularity)
             graph = wanted.graph(progress)
             found = advisor.profile(
-                graph, device, link, cloud, extra=extra, limit=limit,
+                graph, device, link, cloud, extra=extra, limit=limit, also=also or (),
                 progress=lambda share, what: progress("cost", share, what),
             )  # fmt: skip
         say(progress.summary())
@@ -69,7 +72,10 @@ def leakage(
     max_tensors: given.MaxTensors = None,
     granularity: given.Granularity = None,
     only: Annotated[
-        str | None, typer.Option(help="Columns to measure: score,rc2,fisher.", rich_help_panel=given.SEARCH)
+        str | None,
+        typer.Option(
+            help="Columns to measure: score,rc2,fisher; or package.module:Name.", rich_help_panel=given.SEARCH
+        ),
     ] = None,
     seed: given.Seed = 0,
     out: given.Out = Path("out"),

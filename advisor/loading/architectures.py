@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
-from advisor.loading.import_path import modules_here
+from advisor.import_path import modules_here
 
 if TYPE_CHECKING:
     from torch import nn

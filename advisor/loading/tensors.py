@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from advisor.errors import AdvisorError
-from advisor.loading.import_path import modules_here
+from advisor.import_path import modules_here
 from advisor.loading.pickles import Trust, foreign, permit
 from advisor.loading.quiet import quiet
 

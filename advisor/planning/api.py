@@ -22,6 +22,7 @@ def profile(
     extra: str | Path | None = None,
     progress: Progress | None = None,
     limit: float | None = None,
+    also: Sequence[str] = (),
 ) -> Profile:
     """Cost of every cut: `macs`, `params`, `bytes`, `edge_memory`, the latencies and `edge_energy`.
 
@@ -34,6 +35,7 @@ def profile(
         extra: a TOML file with your own devices and links.
         progress: called with the fraction done and what is being worked on.
         limit: seconds of timing where something is measured; None for the usual.
+        also: your own profilers, each as `package.module:Name`.
 
     Raises:
         AdvisorError: on an unknown device or link; the message suggests the nearest names.
@@ -41,7 +43,7 @@ def profile(
     from advisor import profilers
 
     told = None if progress is None else lambda share: progress(share, "cost")
-    return profilers.profile(graph, device, link, cloud, extra=extra, progress=told, limit=limit)
+    return profilers.profile(graph, device, link, cloud, extra=extra, progress=told, limit=limit, also=also)
 
 
 def leakage(
@@ -59,7 +61,7 @@ def leakage(
         graph: the traced model.
         x: a tensor `[N, ...]`, or a tuple or dict of them; images in [0, 1].
         y: `[N]` labels; None takes the model's own predictions.
-        only: names of columns to measure; None measures all.
+        only: names of columns to measure, or `package.module:Name` of your own estimator; None measures all.
         seed: same seed, same answer.
         progress: called with the fraction done and the cut.
 

@@ -19,6 +19,7 @@ from advisor.cuts import Cut
 from advisor.defenses import Defense, GaussianNoise, NoDefense
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
+from advisor.estimators.attacks import verifying
 from advisor.estimators.attacks.runner import AttackResult, attack, defended
 from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, under_noise
 from advisor.estimators.spectrum import spectrum_bound
@@ -240,16 +241,18 @@ class PlanEvaluator:
         targets = self.study.targets
         samples = tuple(t[self.study.rows] for t in self.inputs)
         learn, private = (tuple(t[i] for t in samples) for i in (targets.train, targets.test))
-        own, own_labels, name, truth = _pack(self.graph, learn), None, "ka", None
+        own, own_labels, truth = _pack(self.graph, learn), None, None
+        discrete = not any(t.dtype.is_floating_point for t in self.inputs)
+        chosen = verifying("label" if labels else "ids" if discrete else "input")[0]
         if labels:
             assert self.labels is not None
             known = self.labels[self.study.rows]
-            name, truth, own_labels = "mlp-sim", known[targets.test], known[targets.train]
-        elif not any(t.dtype.is_floating_point for t in self.inputs):
-            name, own = "ids", None
+            truth, own_labels = known[targets.test], known[targets.train]
+        elif discrete:
+            own = None
             private = tuple(t[: self._id_samples(plan.cut)] for t in private)
         return attack(
-            self.graph, plan.cut, _pack(self.graph, private), own, name=name, defense=plan.defense, budget=budget,
+            self.graph, plan.cut, _pack(self.graph, private), own, name=chosen, defense=plan.defense, budget=budget,
             seed=self.seed, y=truth, aux_y=own_labels, beyond=plan.tail if labels else None,
             folder=self.folder, progress=progress, walks=self.walks,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from advisor.defenses.payload.rounding import rounding_step
 from advisor.derivatives.jacobian_grams import JacobianGram, jacobian_grams
 from advisor.derivatives.tangents import TangentEnergy, tangent_energies
 from advisor.estimate import Estimate
-from advisor.estimators import estimators
+from advisor.estimators import ESTIMATORS
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.inversion.alignment import Mirrored, QuickAlignment, mirrored_activations
 from advisor.estimators.noise import NoiseCurves
@@ -109,7 +109,7 @@ class Derivatives:
 
 
 def _members(mirrored: Mirrored | None = None) -> list[Estimator]:
-    return [*estimators(), NoiseCurves(), QuickAlignment(mirrored=mirrored)]
+    return [*ESTIMATORS.values(), NoiseCurves(), QuickAlignment(mirrored=mirrored)]
 
 
 def _at(

@@ -225,6 +225,10 @@ class Attack(Protocol):
     def about(self) -> str:
         """One line for people, with the paper."""
 
+    @property
+    def verifies(self) -> bool:
+        """Whether `recommend` runs it on the plans that it would choose: it needs no more than what is sent."""
+
     def run(self, context: AttackContext) -> Recovered:
         """Attack all private samples.
 

@@ -56,6 +56,7 @@ class DividedInversion:
     adapted: bool = True
     name: ClassVar[str] = "dci"
     about: ClassVar[str] = "divide-and-conquer inversion on synthetic data (Dong et al., BMVC 2022)"
+    verifies: ClassVar[bool] = False
 
     @property
     def threat(self) -> ThreatModel:

@@ -33,6 +33,7 @@ class DeepImagePrior:
     budgets: tuple[Descent, Descent] = (BUDGETS["quick"], BUDGETS["strong"])
     name: ClassVar[str] = "dip"
     about: ClassVar[str] = "white-box feature matching over an untrained network (deep image prior, CVPR 2018)"
+    verifies: ClassVar[bool] = False
     threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("ask nothing",))
 
     def run(self, context: AttackContext) -> Recovered:

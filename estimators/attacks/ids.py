@@ -60,6 +60,7 @@ class IdRecovery:
     budgets: tuple[Descent, Descent] = (BUDGETS["quick"], BUDGETS["strong"])
     name: ClassVar[str] = "ids"
     about: ClassVar[str] = "ids of the nearest embeddings: users, items, tokens (Maeng et al. 2022)"
+    verifies: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = ThreatModel(
         ("cut and defense", "edge weights"), ("nothing",), ("ask nothing",), "ids"
     )

@@ -24,6 +24,7 @@ class KnowledgeAlignment:
 
     name: ClassVar[str] = "ka"
     about: ClassVar[str] = "inversion network learnt from auxiliary samples (He et al., ACSAC 2019)"
+    verifies: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense",), ("auxiliary inputs",), ("query the edge",))
 
     def run(self, context: AttackContext) -> Recovered:

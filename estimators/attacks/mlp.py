@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar
 
@@ -32,10 +32,12 @@ class Head:
     Attributes:
         name: "mlp" or "mlp-sim".
         hidden: units of the hidden layers: 512 and 256 in the paper's MLP, none in its MLP_sim.
+        verifies: whether `recommend` runs it.
     """
 
     name: str
     hidden: tuple[int, ...]
+    verifies: bool = field(default=False, repr=False)
     threat: ClassVar[ThreatModel] = LABELLED
 
     @property
@@ -64,6 +66,10 @@ class Head:
         Loop(steps, list(head.parameters()), [optimiser], file=file, tick=context.tick).run(step, enough=ENOUGH)
         with torch.no_grad():
             return Recovered(labels=head.eval()(seen).softmax(1), notes=(said(labels),))
+
+
+MLP = Head("mlp", (512, 256))
+MLP_SIM = Head("mlp-sim", (), verifies=True)
 
 
 def known_labels(context: AttackContext) -> Tensor:

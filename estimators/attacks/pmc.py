@@ -35,6 +35,7 @@ class ModelCompletion:
 
     name: ClassVar[str] = "pmc"
     about: ClassVar[str] = "passive model completion: few labels, many samples without (Fu et al., USENIX Sec 2022)"
+    verifies: ClassVar[bool] = False
     threat: ClassVar[ThreatModel] = LABELLED
 
     def run(self, context: AttackContext) -> Recovered:

@@ -67,6 +67,7 @@ class RegularisedMaximumLikelihood:
     white: tuple[float, ...] = WHITE
     name: ClassVar[str] = "rmle"
     about: ClassVar[str] = "white-box feature matching with a total-variation prior (He et al., ACSAC 2019)"
+    verifies: ClassVar[bool] = False
     threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("ask nothing",))
 
     def run(self, context: AttackContext) -> Recovered:

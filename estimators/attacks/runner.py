@@ -75,7 +75,7 @@ def attack(
         x: private samples, `[N, ...]` or a tuple or dict of such.
         aux: samples the attacker learns from; "synthetic": it makes them up; None: it learns from a random three
             quarters of `x` and attacks the rest, unless it needs none.
-        name: which attack, of `ATTACKS`; or an attack of your own.
+        name: which attack, of `ATTACKS`; or one of your own, itself or as `package.module:Name`.
         defense: what happens to the tensor before it leaves.
         budget: "quick" or "strong".
         seed: same seed, same answer.
@@ -206,10 +206,9 @@ def _beyond(graph: PartitionGraph, beyond: Cut | int | str, places: Sequence[int
 
 
 def _attack(name: str | Attack, budget: str) -> Attack:
-    if (isinstance(name, str) and name not in ATTACKS) or budget not in get_args(Effort):
-        known = f"attacks {', '.join(ATTACKS)}; budgets {', '.join(BUDGETS)}"
-        raise AdvisorError(f"There is no attack {name!r} with budget {budget!r}.", f"Known: {known}.")
-    return ATTACKS[name] if isinstance(name, str) else name
+    if budget not in get_args(Effort):
+        raise AdvisorError(f"There is no budget {budget!r}.", f"Known: {', '.join(BUDGETS)}.")
+    return ATTACKS.find(name) if isinstance(name, str) else name
 
 
 def _known(

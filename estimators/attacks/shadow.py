@@ -37,6 +37,7 @@ class Shadow:
 
     name: ClassVar[str] = "shadow"
     about: ClassVar[str] = "query-free shadow network: the server's half and training data (He et al., ACSAC 2019)"
+    verifies: ClassVar[bool] = False
     threat: ClassVar[ThreatModel] = ThreatModel(
         ("cut and defense", "cloud weights"), ("auxiliary inputs", "labels"), ("ask nothing",)
     )

@@ -36,6 +36,7 @@ class Unbiased:
 
     name: ClassVar[str] = "unbiased"
     about: ClassVar[str] = "unbiased least squares, the attacker that 1/dFIL bounds (Maeng et al. 2022)"
+    verifies: ClassVar[bool] = False
     threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense", "edge weights"), ("nothing",), ("ask nothing",))
 
     def run(self, context: AttackContext) -> Recovered:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from advisor.estimators.inversion.training import Budget, Tick, recover, train_a
 from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.graph import PartitionGraph
 from advisor.measures.images import mse, psnr, ssim
-from advisor.sweep import ColumnSpec, CutView, NotMeasurableError, Targets
+from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
 from advisor.threads import one_thread
 
 QUICK = Budget(
@@ -191,6 +192,7 @@ class QuickAlignment:
         mirrored: where the budget asks for mirrored images, the activation of them; None: it does without.
     """
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
     columns = (
         ColumnSpec("ka_mse", "x²", "high", "measured", "quick inversion network, per element, held-out samples"),
         ColumnSpec("ka_nmse", "1", "high", "measured", "ka_mse over the error of predicting the attacker's mean"),

@@ -18,10 +18,11 @@ from advisor.derivatives.embeddings import looked_up
 from advisor.derivatives.exact_tangents import EXACT_ELEMENTS, exact_energies
 from advisor.derivatives.jacobian_grams import JacobianGram, jacobian_grams
 from advisor.derivatives.tangents import TangentEnergy, tangent_energies
-from advisor.errors import AdvisorError, DataError
+from advisor.errors import DataError
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_activations
 from advisor.estimators.noise import NoiseCurve, NoiseCurves
+from advisor.estimators.study.members import chosen
 from advisor.estimators.study.score import score_columns
 from advisor.estimators.study.zone import Zone, ZoneThresholds, find_zone
 from advisor.graph import PartitionGraph
@@ -89,7 +90,7 @@ def study(
         graph: the traced model.
         x: a tensor `[N, ...]`, or a tuple or dict of them; images in [0, 1], or in any other range.
         y: `[N]` labels, or None for the model's own predictions.
-        only: names of columns to measure; None measures all.
+        only: names of columns to measure, or `package.module:Name` of an estimator; None measures all.
         thresholds: what counts as private enough for the zone.
         seed: same seed, same answer.
         progress: called with the fraction done and the cut.
@@ -97,11 +98,10 @@ def study(
     Raises:
         DataError: when the samples do not fit the model or are too few.
     """
-    from advisor.estimators import estimators
 
     inputs, targets, rows = _chosen(graph, x, y, seed)
     quick = QuickAlignment(mirrored=mirrored_activations(graph, inputs, targets))
-    members = _wanted([*estimators(), curves := NoiseCurves(), quick], only)
+    members, only = chosen(only, (curves := NoiseCurves(), quick))
     baseline = mean_image_ssim(targets)
     report = progress or (lambda share, what: None)
     energies = _energies(graph, inputs, members, seed, lambda share, what: report(0.1 * share, what))
@@ -208,7 +208,7 @@ def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None)
 def _energies(
     graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int, progress: Progress
 ) -> dict[int, TangentEnergy] | None:
-    wanted = any(spec.name.startswith(("fisher", "mse_bound")) for m in members for spec in m.columns)
+    wanted = any("tangents" in member.needs for member in members)
     floats = all(t.dtype.is_floating_point for t in inputs)
     starts = () if any(t.dtype.is_floating_point for t in inputs) else looked_up(graph)
     if not wanted or not (floats or starts):
@@ -238,7 +238,7 @@ def probes_for(elements: int, samples: int) -> int:
 def _grams(
     graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int
 ) -> dict[int, JacobianGram] | None:
-    wanted = any(spec.name in ("spectrum_bound", "fsinfo") for m in members for spec in m.columns)
+    wanted = any("jacobian gram" in member.needs for member in members)
     if not wanted or not all(t.dtype.is_floating_point for t in inputs):
         return None
     elements = _elements(inputs)
@@ -262,28 +262,6 @@ def _judged(
         profile = profile.joined(Profile(profile.cuts, score_columns(profile, learnt_from)))
     zone, columns = find_zone(profile, baseline if "score_ssim" in profile else math.nan, thresholds)
     return profile.joined(Profile(profile.cuts, columns)), zone
-
-
-DERIVED = {
-    "score": ("ka_nmse", "linear_nmse", "kernel_nmse", "linear_gain"),
-    "score_ssim": ("ka_nmse", "linear_nmse", "kernel_nmse", "linear_gain"),
-    "in_zone": ("ka_nmse", "linear_nmse", "kernel_nmse", "linear_gain"),
-    "rc2_drop": ("rc2",),
-    "in_gpz": ("rc2",),
-}
-"""Columns that follow from measured ones, and from which."""
-
-
-def _wanted(members: list[Any], only: Sequence[str] | None) -> list[Any]:
-    if only is None:
-        return members
-    measured = {spec.name for m in members for spec in m.columns}
-    unknown = [name for name in only if name not in measured | set(DERIVED)]
-    if unknown:
-        known = ", ".join(sorted(measured | set(DERIVED)))
-        raise AdvisorError(f"There is no leakage column {unknown[0]!r}.", f"Known: {known}.")
-    needed = {source for name in only for source in DERIVED.get(name, (name,))}
-    return [m for m in members if needed & {spec.name for spec in m.columns}]
 
 
 def _selected(columns: dict[str, Column], only: Sequence[str] | None) -> dict[str, Column]:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from advisor.testing.small_models import DigitNet, digits, fixed, trained
+
+__all__ = [
+    "DEEP", "Curved", "Denormalising", "DigitNet", "Restorer", "Tokens", "TwoInputs", "digits", "fixed", "trained",
+]  # fmt: skip
 
 DEEP = "fc"
-
-
-class DigitNet(nn.Module):
-    """Two convolutions, a stage of half the size, and logits, for `[n, 1, 8, 8]` in [0, 1]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 16, 3, stride=2, padding=1)
-        self.squeeze, self.fc = nn.Linear(256, 12), nn.Linear(12, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = torch.relu(self.conv2(torch.relu(self.conv1(x))))
-        return self.fc(torch.tanh(self.squeeze(z.flatten(1))))
 
 
 class TwoInputs(nn.Module):
@@ -79,34 +68,3 @@ class Tokens(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.fc(self.embed(ids).mean(1))
-
-
-def digits(n: int) -> tuple[Tensor, Tensor]:
-    """`[n, 1, 8, 8]` scans of handwritten digits in [0, 1] and their labels."""
-    data = load_digits()
-    order = torch.randperm(len(data.images), generator=torch.Generator().manual_seed(0))[:n]
-    return torch.from_numpy(data.images).float()[order, None] / 16, torch.from_numpy(data.target).long()[order]
-
-
-@functools.cache
-def trained() -> DigitNet:
-    """A DigitNet that knows digits: about 90 % right."""
-    with torch.random.fork_rng(), torch.enable_grad():
-        torch.manual_seed(0)
-        x, y = digits(1500)
-        model = DigitNet()
-        optimiser = torch.optim.Adam(model.parameters(), 4e-3)
-        for _ in range(6):
-            for batch in torch.randperm(len(x)).split(50):
-                optimiser.zero_grad()
-                F.cross_entropy(model(x[batch]), y[batch]).backward()
-                optimiser.step()
-    return model.eval().requires_grad_(False)
-
-
-def fixed(model: nn.Module) -> nn.Module:
-    """Weights drawn from a fixed seed."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
-    return model.eval().requires_grad_(False)

@@ -14,7 +14,7 @@ from advisor.errors import AdvisorError
 from advisor.estimators.attacks.support.loop import GAIN, LONGEST, LOOKS, PATIENCE, TAIL, Loop, Tick, flat
 from advisor.estimators.attacks.support.matching import Descent, descend
 from advisor.sweep import NotMeasurableError
-from tests.estimators.views import normal
+from advisor.testing.made_up_views import normal
 
 GOAL = normal(5, 4, seed=2).float()
 

@@ -25,9 +25,9 @@ from advisor.estimators.attacks.support.guesses import directions, merged, neare
 from advisor.estimators.attacks.support.matching import Descent, mismatch, total_variation
 from advisor.estimators.attacks.support.shrinking import Shrinking, bands
 from advisor.graph import PartitionGraph
+from advisor.testing.made_up_views import normal
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, fixed, trained
-from tests.estimators.views import normal
 
 
 @functools.cache

@@ -23,9 +23,9 @@ from advisor.graph import PartitionGraph
 from advisor.measures import perceptual
 from advisor.measures.images import mse
 from advisor.measures.perceptual import lpips
+from advisor.testing.made_up_views import normal
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Denormalising, digits, trained
-from tests.estimators.views import normal
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from advisor.estimators.dependence import DistanceCorrelation, distance_correlation, u_product
 from advisor.sweep import NotMeasurableError
-from tests.estimators.views import normal, rotation, view_of, without
+from advisor.testing.made_up_views import normal, rotation, view_of, without
 
 
 def distances(z: Tensor) -> Tensor:

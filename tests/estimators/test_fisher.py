@@ -20,9 +20,9 @@ from advisor.estimators.fisher import (
     van_trees_bound,
 )
 from advisor.sweep import CutView, NotMeasurableError
+from advisor.testing.made_up_views import normal, view_of
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Curved
-from tests.estimators.views import normal, view_of
 
 
 def with_energy(view: CutView, energy: TangentEnergy | None) -> CutView:

@@ -7,7 +7,7 @@ from sklearn.semi_supervised import LabelSpreading
 
 from advisor.estimators.label_spreading import FEW, FewLabels, few_of_each, neighbour_graph, spread_labels
 from advisor.sweep import NotMeasurableError
-from tests.estimators.views import gram_of, normal, view_of
+from advisor.testing.made_up_views import gram_of, normal, view_of
 
 
 def test_spreading_is_scikit_learn_s() -> None:

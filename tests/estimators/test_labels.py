@@ -10,7 +10,7 @@ from advisor.estimators.labels import LabelLeak, probe_predictions
 from advisor.estimators.statistics.spread import proportion
 from advisor.measures.gram_matrices import Kernel, centred_blocks
 from advisor.sweep import NotMeasurableError
-from tests.estimators.views import gram_of, normal, rotation, view_of
+from advisor.testing.made_up_views import gram_of, normal, rotation, view_of
 
 LABELS = torch.arange(200) % 4
 

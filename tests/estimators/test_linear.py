@@ -24,7 +24,7 @@ from advisor.estimators.linear import (
 )
 from advisor.measures.gram_matrices import Kernel, centred_blocks, squared_distances
 from advisor.sweep import NotMeasurableError
-from tests.estimators.views import gram_of, normal, rotation, view_of
+from advisor.testing.made_up_views import gram_of, normal, rotation, view_of
 
 TRAIN, TEST = torch.arange(60), torch.arange(60, 80)
 

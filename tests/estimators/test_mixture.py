@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 
 from advisor.estimators.mixture import CENTRES, Mixture, clusters, mixture_information
 from advisor.sweep import NotMeasurableError
-from tests.estimators.views import gram_of, normal, view_of
+from advisor.testing.made_up_views import gram_of, normal, view_of
 
 
 def test_one_isotropic_component_has_the_capacity_of_its_channel() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from advisor.estimators.mutual import GaussianCritic, MutualInformation, club, info_nce
-from tests.estimators.views import normal, rotation, view_of
+from advisor.testing.made_up_views import normal, rotation, view_of
 
 
 def correlated(rho: float, samples: int, dims: int, seed: int = 0) -> tuple[Tensor, Tensor]:

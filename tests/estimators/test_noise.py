@@ -12,7 +12,7 @@ from advisor.estimators.linear import LinearInversion
 from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, NoiseCurves, learning_gain, noise_curve, under_noise
 from advisor.measures.gram_matrices import pixel_gram, roles, train_kernel
 from advisor.sweep import CutView, NotMeasurableError
-from tests.estimators.views import normal, view_of
+from advisor.testing.made_up_views import normal, view_of
 
 
 def leaky(n: int = 400, columns: int = 12) -> CutView:

@@ -17,9 +17,9 @@ from advisor.estimators.linear import kernel_weights, linear_weights, reconstruc
 from advisor.estimators.spectrum import Spectrum, fisher_information_nats, guaranteed, spectrum_bound
 from advisor.estimators.study.leakage_study import targets_for
 from advisor.sweep import CutView, NotMeasurableError
+from advisor.testing.made_up_views import normal, view_of
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Curved, digits, trained
-from tests.estimators.views import normal, view_of
 
 S = 0.1
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from advisor.estimators.variational import _FLOOR, Variational, residual_entropy
-from tests.estimators.views import normal, view_of
+from advisor.testing.made_up_views import normal, view_of
 
 
 def entropy(covariance: torch.Tensor) -> float:

@@ -7,8 +7,8 @@ from advisor.estimators.attacks.rmle import RegularisedMaximumLikelihood
 from advisor.estimators.attacks.runner import attack
 from advisor.estimators.attacks.support.matching import Descent
 from advisor.estimators.attacks.support.whitening import FLOOR, Whitened, Whitening, whitenings_of
+from advisor.testing.made_up_views import normal
 from advisor.tracing.tracer import trace
-from tests.estimators.views import normal
 
 
 def test_what_is_white_has_unit_covariance_up_to_floor_and_noise() -> None:

@@ -3,11 +3,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from demo_advice import infeasible, plan_with
 
 from advisor.estimate import Estimate
 from advisor.plans import Budgets
 from advisor.reports.budgets import misses, verdicts
+from advisor.testing.made_up_advices import infeasible, plan_with
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@ from __future__ import annotations
 import io
 
 import pytest
-from demo_advice import DEMOS, HOSTILE
 from rich.console import Console
 
 from advisor.reports import console, tables
+from advisor.testing.made_up_advices import DEMOS, HOSTILE
 
 
 def printed(name: str, width: int) -> str:

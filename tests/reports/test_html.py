@@ -10,9 +10,9 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from demo_advice import DEMOS, HOSTILE
 
 from advisor.reports import html
+from advisor.testing.made_up_advices import DEMOS, HOSTILE
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 SAFE_TAGS = {
@@ -213,7 +213,8 @@ def test_every_colour_of_the_plots_follows_the_page() -> None:
 
 def test_another_process_gives_the_same_bytes() -> None:
     code = (
-        "import demo_advice, sys; from advisor.reports import html; sys.stdout.write(html.render(demo_advice.digits()))"
+        "import sys; from advisor.testing.made_up_advices import digits; from advisor.reports import html; "
+        "sys.stdout.write(html.render(digits()))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONIOENCODING": "utf-8"}
     found = subprocess.run(

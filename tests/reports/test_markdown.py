@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from demo_advice import DEMOS
-
 from advisor.reports import markdown
+from advisor.testing.made_up_advices import DEMOS
 
 
 def test_rows_of_every_table_have_as_many_cells_as_their_header() -> None:

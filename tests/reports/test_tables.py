@@ -4,12 +4,12 @@ import dataclasses
 import math
 
 import pytest
-from demo_advice import cuts_of, digits, long_model, no_split, profile_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.columns import Column, Profile
 from advisor.reports import tables
+from advisor.testing.made_up_advices import cuts_of, digits, long_model, no_split, profile_of
 
 
 def test_macs_are_a_share_of_the_whole() -> None:

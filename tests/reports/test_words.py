@@ -3,9 +3,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from demo_advice import digits, no_split, plan_with
 
 from advisor.reports import words
+from advisor.testing.made_up_advices import digits, no_split, plan_with
 
 
 def test_three_lines_say_where_cost_and_leakage() -> None:

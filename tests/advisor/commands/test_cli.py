@@ -168,7 +168,7 @@ def test_attack_prints_what_the_library_finds(cli: Run, tiny_model: Path, tiny_d
         (("--cut", "2", "--defense", "gaussian"), "gaussian needs sigma. Write gaussian:sigma=0.5"),
         (("--cut", "2", "--defense", "gaussian:sigma=much"), "'much' in 'gaussian:sigma=much' is no number"),
         (("--cut", "2", "--defense", "int8:step=1"), "int8 has no parameter 'step'. It has: none"),
-        (("--cut", "2", "--budget", "endless"), "budgets quick, strong"),
+        (("--cut", "2", "--budget", "endless"), "no budget 'endless'. Known: quick, strong"),
         (("--cut", "2", "--aux", "nowhere.npz"), "nowhere.npz"),
     ],
 )

@@ -13,7 +13,7 @@ from advisor.measures.gram_matrices import (
     squared_distances,
     train_kernel,
 )
-from tests.estimators.views import gram_of, normal, view_of
+from advisor.testing.made_up_views import gram_of, normal, view_of
 
 
 def test_blocks_are_centred_on_the_train_mean_alone() -> None:

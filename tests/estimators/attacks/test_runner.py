@@ -18,9 +18,9 @@ from advisor.estimators.inversion.alignment import BUDGETS, QUICK
 from advisor.graph import PartitionGraph
 from advisor.measures.images import mse, ssim
 from advisor.sweep import NotMeasurableError
+from advisor.testing.made_up_views import normal
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Restorer, Tokens, TwoInputs, digits, fixed, trained
-from tests.estimators.views import normal
 
 
 @functools.cache
@@ -140,7 +140,7 @@ def test_progress_ends_at_one() -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"name": "magic"}, r"no attack 'magic'.*attacks ka, .*; budgets quick, strong"),
+        ({"name": "magic"}, r"no attack 'magic'.*Known: ka, .*ids"),
         ({"budget": "endless"}, r"budget 'endless'"),
     ],
 )

@@ -26,9 +26,9 @@ from advisor.estimators.linear import LinearInversion
 from advisor.estimators.study.leakage_study import targets_for
 from advisor.measures.images import mse, psnr, ssim
 from advisor.sweep import CutView, NotMeasurableError
+from advisor.testing.made_up_views import normal, view_of
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, trained
-from tests.estimators.views import normal, view_of
 
 SMALL = dataclasses.replace(QUICK, width=12, steps=48)
 

@@ -20,7 +20,7 @@ from advisor.estimators.inversion.decoders import (
     standardised,
 )
 from advisor.estimators.inversion.layouts import Layout
-from tests.estimators.views import normal
+from advisor.testing.made_up_views import normal
 
 FIT, CHECK, TRAIN, TEST = torch.arange(30), torch.arange(30, 45), torch.arange(45), torch.arange(45, 60)
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from advisor.estimators.inversion import fast_products as precision
 from advisor.estimators.inversion.fast_products import Fast
-from tests.estimators.views import normal
+from advisor.testing.made_up_views import normal
 
 
 @pytest.mark.parametrize("native", [True, False])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from advisor.estimators.inversion.optimiser import Muon, OneCycle, Plateau, orthogonalised
-from tests.estimators.views import normal
+from advisor.testing.made_up_views import normal
 
 
 @pytest.mark.parametrize("shape", [(12, 12), (8, 40), (40, 8)])

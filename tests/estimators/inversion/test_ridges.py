@@ -15,7 +15,7 @@ from advisor.estimators.inversion.ridges import (
     vector_penalty,
     vector_weights,
 )
-from tests.estimators.views import normal
+from advisor.testing.made_up_views import normal
 
 
 def literal_patches(features: Tensor, kernel: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from advisor.estimate import NORMAL_90
 from advisor.estimators.statistics.ratios import ratio_of_means
-from tests.estimators.views import normal
+from advisor.testing.made_up_views import normal
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.9])

@@ -20,6 +20,7 @@ def view_of(
     seed: int = 0,
     held_out: float = 0.25,
 ) -> CutView:
+    """A view of a cut that sends `z` `[n, ...]`; the last samples are held out; without `pixels` z is the target."""
     n = z.shape[0]
     labels = torch.zeros(n, dtype=torch.int64) if labels is None else labels
     pixels = z.float() if pixels is None else pixels
@@ -37,13 +38,17 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def gram_of(z: Tensor) -> Tensor:
+    """Inner products of the centred samples, `[n, n]` float64."""
     centred = z.double() - z.double().mean(0)
     return centred @ centred.T
 
 
 def rotation(size: int, seed: int = 7) -> Tensor:
-    return torch.linalg.qr(normal(size, size, seed=seed))[0]
+    """A random orthogonal matrix, float64."""
+    orthogonal: Tensor = torch.linalg.qr(normal(size, size, seed=seed))[0]
+    return orthogonal
 
 
 def without(z: Tensor, i: int) -> Tensor:
+    """All samples but one."""
     return torch.cat([z[:i], z[i + 1 :]])

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,8 @@ from advisor.cuts import Cut, TensorSpec
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.defenses.payload.base import Defense
 from advisor.estimate import Estimate
-from advisor.plans import Advice, Budgets, Evidence, Gallery, Picture, Plan
+from advisor.plans import Advice, Evidence, Gallery, Picture, Plan
+from advisor.requirements import Budgets
 
 HOSTILE = (
     "</svg><script>alert(1)</script>",
@@ -62,7 +64,7 @@ def profile_of(cuts: tuple[Cut, ...]) -> Profile:
     ends = np.isin(np.arange(n), (0, n - 1))
     probe = np.where(ends, np.nan, 40 * (1 - depth) + 3)
     why = tuple("no Jacobian is taken at the ends of the model" if end else "" for end in ends)
-    rough = {"low": np.clip(score - 0.09, 0, 1), "high": np.clip(score + 0.07, 0, 1)}
+    rough: dict[str, Any] = {"low": np.clip(score - 0.09, 0, 1), "high": np.clip(score + 0.07, 0, 1)}
     quick = np.clip(score + 0.04, 0, 1.1)
     total = edge + link + cloud
     fit, wire = "three-parameter fit, leave-one-out error", "bytes over bandwidth plus round trip"

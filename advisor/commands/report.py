@@ -1,0 +1,44 @@
+"""`advisor report`: a saved advice, shown in another format."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from advisor.commands import options as given
+from advisor.commands.exits import exit_codes, say
+
+
+def report(
+    advice: Annotated[str, typer.Argument(help="An advice.json, or its folder.", show_default=False)],
+    format: Annotated[
+        str, typer.Option(help="console, html, json, markdown, or package.module:Name.", rich_help_panel=given.OUTPUT)
+    ] = "console",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; else standard output.", rich_help_panel=given.OUTPUT)
+    ] = None,
+) -> None:
+    """Show a saved ADVICE again: for a pull request, a page, another program."""
+    with exit_codes():
+        from advisor.errors import AdvisorError
+        from advisor.files import write_atomically
+        from advisor.plans import load_advice
+        from advisor.reports import REPORTS
+
+        if out is not None and out.exists():
+            raise AdvisorError(f"{out} exists already.", "Choose another name with --out.")
+        shown, member = load_advice(advice), REPORTS.find(format)
+        try:
+            text = member(shown)
+        except Exception as error:
+            if format in REPORTS.built_in:
+                raise
+            raise AdvisorError(f"The report {format} failed ({type(error).__name__}: {error}).", "Mend it.") from error
+        if out is None:
+            sys.stdout.write(text)
+            return
+        write_atomically(out, text, private=shown.holds_pictures)
+        say(f"Wrote {out}.")

@@ -1,0 +1,54 @@
+"""The lazy table: what the package offers, and the few names that a noun reaches for above itself.
+
+They are imported when they are first used, so that `import advisor` stays fast and no module imports upward.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+PUBLIC = {
+    "Advice": "advisor.plans",
+    "AdvisorError": "advisor.errors",
+    "Budgets": "advisor.requirements",
+    "Column": "advisor.columns",
+    "Cut": "advisor.cuts",
+    "Defense": "advisor.defenses",
+    "Estimate": "advisor.estimate",
+    "Exported": "advisor.exporting",
+    "PartitionGraph": "advisor.graph",
+    "Plan": "advisor.plans",
+    "Profile": "advisor.columns",
+    "REQUIREMENTS": "advisor.requirements",
+    "Requirement": "advisor.requirements",
+    "TensorSpec": "advisor.cuts",
+    "attack": "advisor.estimators.attacks.runner",
+    "attack_cuts": "advisor.estimators.attacks.runner",
+    "export": "advisor.exporting",
+    "leakage": "advisor.planning.api",
+    "load_advice": "advisor.plans",
+    "load_export": "advisor.exporting",
+    "profile": "advisor.planning.api",
+    "recommend": "advisor.planning.recommending",
+    "trace": "advisor.tracing.tracer",
+}
+"""The public surface: name -> the module that holds it."""
+
+REACHED = {
+    "REPORTS": "advisor.reports",  # Advice.save
+    "is_report": "advisor.reports.html",  # Advice.save: whether a file that it would replace is ours
+    "defended_parts": "advisor.cutting.halves",  # Plan.split
+    "export": "advisor.exporting",  # Plan.export
+    "trace": "advisor.tracing.tracer",  # Plan.split, of a model that is given
+}
+"""What nouns reach for: name -> the module that holds it."""
+
+
+def reach(name: str) -> Any:
+    """What one of the two tables names.
+
+    Raises:
+        KeyError: when neither does.
+    """
+    return getattr(import_module((PUBLIC | REACHED)[name]), name)

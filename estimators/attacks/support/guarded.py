@@ -1,0 +1,49 @@
+"""An attack of a user's: whatever it raises is a failed attack, which says nothing about privacy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from advisor.errors import AdvisorError
+from advisor.estimators.attacks.base import Attack, AttackContext, Recovered, ThreatModel
+from advisor.sweep import NotMeasurableError
+
+
+@dataclass(frozen=True)
+class GuardedAttack:
+    """Runs the attack inside."""
+
+    attack: Attack
+
+    @property
+    def name(self) -> str:
+        """How it is called on the command line."""
+        return self.attack.name
+
+    @property
+    def threat(self) -> ThreatModel:
+        """What the attacker knows, has and may do."""
+        return self.attack.threat
+
+    @property
+    def about(self) -> str:
+        """One line for people."""
+        return self.attack.about
+
+    @property
+    def verifies(self) -> bool:
+        """Whether `recommend` runs it."""
+        return self.attack.verifies
+
+    def run(self, context: AttackContext) -> Recovered:
+        """Attack all private samples.
+
+        Raises:
+            NotMeasurableError: also where the attack raised something else.
+        """
+        try:
+            return self.attack.run(context)
+        except AdvisorError:
+            raise
+        except Exception as error:  # a stranger's code may raise anything
+            raise NotMeasurableError(f"{self.name} raised {type(error).__name__}: {error}") from error
