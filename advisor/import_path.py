@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def modules_here() -> Iterator[None]:
-    """Search the current directory too, first, as `python -m` does; the search path is left as found."""
-    before = list(sys.path)
-    sys.path.insert(0, str(Path.cwd()))
+    """Search the current directory too, last: a `json.py` that lies there replaces no module of ours or torch's.
+
+    The search path is left as found.
+    """
+    before, here = list(sys.path), str(Path.cwd())
+    sys.path[:] = [*(entry for entry in before if os.path.abspath(entry) != here), here]
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -10,12 +11,13 @@ import inspect
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
 from advisor.import_path import modules_here
+from advisor.loading.content import Content, read_content, short
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,14 +47,15 @@ def build(arch: str) -> nn.Module:
             model = _factory(place)(*arguments, **keywords)
     except AdvisorError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AdvisorError(
-            f"--arch {arch} failed: {type(error).__name__}: {error}.",
+            f"--arch {short(arch)} failed: {type(error).__name__}: {short(error, 300)}.",
             f"Arguments go in parentheses: {ARGUMENTS}.",
         ) from error
     if not isinstance(model, nn.Module):
         raise AdvisorError(
-            f"--arch {arch} gave a {type(model).__name__}, not an nn.Module.", "Name a function that returns one."
+            f"--arch {short(arch)} gave a {type(model).__name__}, not an nn.Module.",
+            "Name a function that returns one.",
         )
     return model.eval()
 
@@ -68,9 +71,9 @@ def _taken_apart(arch: str) -> tuple[str, list[Any], dict[str, Any]]:
             raise ValueError("not one call")
         keywords = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
         return called["place"], [ast.literal_eval(value) for value in call.args], keywords
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
         raise AdvisorError(
-            f"--arch {arch}: what stands in parentheses are no Python literals.",
+            f"--arch {short(arch)}: what stands in parentheses are no Python literals.",
             f"For example {ARGUMENTS}.",
         ) from error
 
@@ -79,20 +82,22 @@ def _factory(arch: str) -> Callable[[], Any]:
     place, _, name = arch.rpartition(":")
     if not place or not name:
         raise AdvisorError(
-            f"--arch {arch!r} is not of the form package.module:factory.", "For example resnet20:resnet20."
+            f"--arch {short(arch)!r} is not of the form package.module:factory.", "For example resnet20:resnet20."
         )
     try:
         module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AdvisorError(
-            f"--arch {arch}: cannot import {place!r} ({type(error).__name__}: {error}).",
+            f"--arch {short(arch)}: cannot import {short(place)!r} ({type(error).__name__}: {short(error, 300)}).",
             "Run from the folder that holds it, or install its package.",
         ) from error
     factory = getattr(module, name, None)
     if not callable(factory):
         near = difflib.get_close_matches(name, [k for k, v in vars(module).items() if callable(v)], n=3)
         hint = f"Did you mean {', '.join(near)}?" if near else "Check the name after the colon."
-        raise AdvisorError(f"--arch {arch}: {getattr(module, '__file__', place)} has no function {name!r}.", hint)
+        raise AdvisorError(
+            f"--arch {short(arch)}: {getattr(module, '__file__', place)} has no function {name!r}.", hint
+        )
     return factory  # type: ignore[no-any-return]
 
 
@@ -121,25 +126,41 @@ def random_torchvision(name: str, *arguments: Any, seed: int = 0, **keywords: An
         torch.set_rng_state(state)
 
 
-def pretrained_torchvision(name: str) -> tuple[nn.Module, Any, Path] | None:
+def pretrained_torchvision(name: str) -> tuple[nn.Module, Any, Content] | None:
     """The model with weights that are already cached, the weights' entry and file; None when none are.
 
-    Nothing is downloaded, and the file is read by torch's restricted reader before torchvision loads it.
+    Nothing is downloaded; the file is read once, by the restricted reader, and torchvision is given what was read.
     """
     import torch
+
+    from advisor.loading.archives import inspect_archive
+    from advisor.loading.tensors import read_legacy, read_zipped
 
     for weights in available_weights(name):
         path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
         if not path.is_file():
             continue
+        content = read_content(path)
         try:
-            torch.load(path, weights_only=True, map_location="cpu", mmap=False)
-            return _get_model(name, weights).eval(), weights, path
+            zipped = content.data.startswith(b"PK")
+            state = read_zipped(inspect_archive(content), False) if zipped else read_legacy(content, False)
+            with _instead_of_the_file(type(weights), state):
+                return _get_model(name, weights).eval(), weights, content
         except Exception as error:
             raise AdvisorError(
-                f"The cached weights {path} cannot be loaded: {str(error).splitlines()[0][:200]}.", "Delete the file."
+                f"The cached weights {path} cannot be loaded: {short(error, 200)}.", "Delete the file."
             ) from error
     return None
+
+
+@contextlib.contextmanager
+def _instead_of_the_file(entries: Any, state: Any) -> Iterator[None]:
+    """Torchvision would open the cached file once more; inside, it gets the state dict that was read from it."""
+    entries.get_state_dict = lambda self, *arguments, **keywords: state
+    try:
+        yield
+    finally:
+        del entries.get_state_dict
 
 
 def available_weights(name: str) -> list[Any]:
@@ -183,6 +204,6 @@ def _known(name: str) -> None:
         return
     near = difflib.get_close_matches(name, list_models(), n=3)
     raise AdvisorError(
-        f"torchvision has no model {name!r}.",
+        f"torchvision has no model {short(name)!r}.",
         f"Did you mean {', '.join(near)}?" if near else "See torchvision.models.list_models().",
     )

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from advisor.errors import AdvisorError
-from advisor.files import sha256
 from advisor.loading import architectures
 from advisor.loading.archives import Archive, inspect_archive
+from advisor.loading.content import Content, read_content, short
 from advisor.loading.pickles import Trust
 from advisor.loading.shapes import example_of, infer_example
 from advisor.loading.sniff import SAVE_AGAIN, sniff
-from advisor.loading.tensors import read_safetensors, read_tensors
-from advisor.loading.weights import check_finite, check_sizes, load_into, state_dict_in
+from advisor.loading.tensors import read_legacy, read_safetensors, read_zipped
+from advisor.loading.weights import check_finite, load_into, taken
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,11 +93,19 @@ def _torchvision(name: str) -> LoadedModel:
     entries = architectures.available_weights(plain)
     found = None if random else architectures.pretrained_torchvision(plain)
     if found is not None:
-        model, weights, path = found
+        model, weights, content = found
         shape, normalization = architectures.transform_facts(weights)
-        note = f"Pretrained weights {weights} from {path}."
+        note = f"Pretrained weights {weights} from {content.path}."
         return LoadedModel(
-            model, "torchvision", path, sha256(path), _zeros(shape), "pretrained", normalization, shape, (note,)
+            model,
+            "torchvision",
+            content.path,
+            content.sha256,
+            _zeros(shape),
+            "pretrained",
+            normalization,
+            shape,
+            (note,),
         )
     shape = architectures.transform_facts(entries[0])[0] if entries else None
     get = f"python -c \"import torchvision; torchvision.models.get_model('{plain}', weights='DEFAULT')\""
@@ -114,18 +122,19 @@ def _zeros(shape: tuple[int, ...] | None) -> tuple[Any, ...] | None:
 
 
 def _from_file(path: Path, arch: str | None, trust: Trust, input_shape: tuple[int, ...] | None) -> LoadedModel:
-    kind = sniff(path)
+    content = read_content(path)
+    kind = sniff(content)
     if kind == "safetensors":
-        return _with_arch(read_safetensors(path), "safetensors", path, arch)
+        return _with_arch(read_safetensors(content), "safetensors", content, arch)
     if kind == "pickle":
-        return _from_pickle(path, path.read_bytes(), arch, trust)
-    archive = inspect_archive(path)
+        return _from_pickle(content, read_legacy(content, trust), arch)
+    archive = inspect_archive(content)
     if archive.root and "archive_format" in archive:
         return _exported(archive, trust)
-    if archive.root and "constants.pkl" in archive and archive.below("code/"):
+    if archive.root and "constants.pkl" in archive and "data.pkl" in archive:
         return _script(archive, trust, input_shape)
     if archive.root and "data.pkl" in archive:
-        return _from_pickle(path, archive.read("data.pkl"), arch, trust)
+        return _from_pickle(content, read_zipped(archive, trust), arch)
     raise _unknown_zip(archive)
 
 
@@ -150,7 +159,7 @@ def _exported(archive: Archive, trust: Trust) -> LoadedModel:
     check_finite({**program.state_dict, **program.constants}, archive.path.name)
     args = _example(program)
     shape = tuple(args[0].shape[1:]) if args else None
-    return LoadedModel(program, "export", archive.path, sha256(archive.path), example_inputs=args, input_shape=shape)
+    return LoadedModel(program, "export", archive.path, archive.content.sha256, example_inputs=args, input_shape=shape)
 
 
 def _example(program: ExportedProgram) -> tuple[Any, ...] | None:
@@ -180,37 +189,36 @@ def _script(archive: Archive, trust: Trust, input_shape: tuple[int, ...] | None)
         example = example_of(script, shape)
     program = convert(script, (example,))
     return LoadedModel(
-        program, "torchscript", archive.path, sha256(archive.path),
+        program, "torchscript", archive.path, archive.content.sha256,
         example_inputs=(example,), input_shape=tuple(example.shape[1:]), notes=tuple(notes),
     )  # fmt: skip
 
 
-def _from_pickle(path: Path, pickled: bytes, arch: str | None, trust: Trust) -> LoadedModel:
-    """A state dict by torch's restricted reader; a pickled module only with trust."""
+def _from_pickle(content: Content, held: Any, arch: str | None) -> LoadedModel:
+    """A state dict as torch's restricted reader gave it, or the module of a trusted pickle."""
     from torch import nn
 
-    content = read_tensors(path, pickled, trust)
-    if isinstance(content, nn.Module):
-        check_finite({**dict(content.named_buffers()), **dict(content.named_parameters())}, path.name)
-        return LoadedModel(content.eval(), "module", path, sha256(path))
-    weights, notes = state_dict_in(content, path)
-    return _with_arch(weights, "state_dict", path, arch, notes)
+    found, notes = taken(held, content.path)
+    if isinstance(found, nn.Module):
+        check_finite({**dict(found.named_buffers()), **dict(found.named_parameters())}, content.path.name)
+        return LoadedModel(found.eval(), "module", content.path, content.sha256, notes=notes)
+    return _with_arch(found, "state_dict", content, arch, notes)
 
 
 def _with_arch(
     weights: dict[str, Any],
     kind: Literal["state_dict", "safetensors"],
-    path: Path,
+    content: Content,
     arch: str | None,
     notes: tuple[str, ...] = (),
 ) -> LoadedModel:
+    path = content.path
     if arch is None:
         raise AdvisorError(
-            f"{path} holds weights only ({len(weights)} tensors, the first {next(iter(weights))!r}).",
+            f"{path} holds weights only ({len(weights)} tensors, the first {short(next(iter(weights), ''))!r}).",
             "Name the function that builds the model, as --arch package.module:factory.",
         )
-    check_sizes(weights, path)
     check_finite(weights, path.name)
     model = architectures.build(arch)
     notes += load_into(model, weights, path, arch)
-    return LoadedModel(model, kind, path, sha256(path), notes=notes)
+    return LoadedModel(model, kind, path, content.sha256, notes=notes)

@@ -1,52 +1,46 @@
-"""Pickles looked over without running them: what they would import, and the question whether to go on."""
+"""Pickles looked over without running them: what they would import, whether their tensors fit, whether to go on."""
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
 import re
 import shlex
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from advisor.errors import UnsafeFileError
+from advisor.loading.pickle_reader import Made, Name, Pickled, Stored, read_pickles
 
 Trust = bool | Callable[[str], bool]
 
-# What torch.save writes for tensors; only used to name what is foreign: torch's restricted reader decides.
+LEGACY_PICKLES = 5  # in a file of torch before 1.6: magic number, version, system, content, names of storages
+MAX_EXPANDED = 2**26  # elements that an expanded view may declare beyond what its file holds
+ELEMENT = {"Double": 8, "Float": 4, "Half": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
+           "BFloat16": 2, "ComplexDouble": 16, "ComplexFloat": 8, "QInt8": 1, "QInt32": 4, "QUInt8": 1, "QUInt4x2": 1,
+           "QUInt2x4": 1, "Untyped": 1}  # fmt: skip
+"""Bytes of one element of a storage, by its class's name."""
+STORAGE = re.compile(rf"torch\.(?:storage\.)?({'|'.join(ELEMENT)})Storage")
+
+# What torch.save writes for tensors: the only names that are let through to torch's restricted reader.
 HARMLESS = re.compile(
-    r"collections\.(OrderedDict|Counter|defaultdict)|torch\.(\w+Storage|Size|device|\w*int\w*|\w*float\w*|bool|Tensor)"
-    r"|torch\._utils\._rebuild\w*|torch\._tensor\._rebuild\w*|torch\.nn\.parameter\.(Parameter|Buffer|UninitializedParameter)"
-    r"|torch\.storage\.\w+|torch\.serialization\._get_layout|_codecs\.encode|(builtins|__builtin__)\.(set|bytearray|complex)"
+    r"collections\.(OrderedDict|Counter|defaultdict)|_codecs\.encode|(builtins|__builtin__)\.(set|bytearray|complex)"
+    r"|torch\.(Size|device|Tensor|strided|sparse_coo|u?int\d+|float\d+|bfloat16|bool|complex\d+|q(u?int\d+|uint\dx\d)"
+    r"|float8_\w+|per_(tensor|channel)_\w+)"
+    r"|torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state|sparse_tensor|qtensor)"
+    r"|torch\._tensor\._rebuild_from_type_v2|torch\.nn\.parameter\.(Parameter|Buffer)|torch\.serialization\._get_layout"
+    r"|" + STORAGE.pattern
 )
-STRINGS = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "SHORT_BINSTRING", "BINSTRING", "STRING")
+REBUILT = re.compile(r"torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|qtensor)")
 
 
 def imports(data: bytes) -> list[str]:
     """Names that a stream of pickles would import, in order, without running it; stops where no pickle follows."""
-    names: dict[str, None] = {}
-    stream = io.BytesIO(data)
-    try:
-        while stream.tell() < len(data):
-            recent: list[str] = []
-            for opcode, argument, _ in pickletools.genops(stream):
-                if opcode.name in ("GLOBAL", "INST"):
-                    names[str(argument).replace(" ", ".", 1)] = None
-                elif opcode.name == "STACK_GLOBAL":
-                    names[".".join(recent[-2:])] = None
-                elif opcode.name in STRINGS:
-                    recent.append(str(argument))
-    except (ValueError, IndexError, UnicodeDecodeError):
-        return list(names)  # raw tensor bytes follow the pickles of a legacy file
-    return list(names)
+    return list(read_pickles(data, LEGACY_PICKLES).imports)
 
 
-def foreign(data: bytes) -> list[str]:
+def foreign(found: Pickled) -> list[str]:
     """The imports that no file of plain tensors needs; those from outside torch first."""
-    return sorted((n for n in imports(data) if not HARMLESS.fullmatch(n)), key=lambda n: n.startswith("torch."))
+    return sorted((n for n in found.imports if not HARMLESS.fullmatch(n)), key=lambda n: n.startswith("torch."))
 
 
 def permit(path: Path, reason: str, trust: Trust) -> None:
@@ -68,23 +62,103 @@ def permit(path: Path, reason: str, trust: Trust) -> None:
     )
 
 
-class _Shapes(pickle.Unpickler):
-    """Reads the shapes of pickled tensors; every name stands for an inert value, so nothing can run."""
+def storage_faults(found: Pickled, records: Mapping[str, int]) -> Iterator[str]:
+    """What is wrong with the storages that a pickle refers to, and with the tensors laid over them.
 
-    def find_class(self, module: str, name: str) -> Any:
-        if name == "_rebuild_tensor_v2":
-            return lambda storage, offset, size, *rest: tuple(size)
-        if name == "restore_type_tag":
-            return lambda value, tag: value
-        return OrderedDict if name == "OrderedDict" else f"{module}.{name}"
+    Torch maps a storage onto its record without comparing their sizes, and grows one that a tensor goes beyond.
 
-    def persistent_load(self, pid: Any) -> None:
-        return None
+    Args:
+        found: the pickle.
+        records: bytes of each record, by the storage's key.
+    """
+    for stored in found.stored:
+        match stored.identifier:
+            case ("storage", Name(kind), str(key), str(), int(count), *rest) if rest in ([], [None]):
+                size = _element(kind)
+                if size == 0 or isinstance(count, bool) or count < 0 or count * size > records.get(key, -1):
+                    yield f"a tensor in it declares {count:,} elements, its record {key[:20]!r} has too few bytes"
+            case _:
+                yield "a storage in it has no plain name"
+    expanded = 0
+    for made in (_inner(made) for made in found.made):
+        if REBUILT.fullmatch(made.name):
+            fault, elements = _view(made)
+            expanded += elements
+            if fault or expanded > MAX_EXPANDED:
+                yield fault or f"tensors in it declare {expanded:,} elements more than it holds"
+
+
+def _inner(made: Made) -> Made:
+    """The call that a call of `_rebuild_from_type_v2` passes on: a tensor that carries attributes."""
+    match made:
+        case Made("torch._tensor._rebuild_from_type_v2", (Name(name), _, tuple(arguments), *_)):
+            return Made(name, arguments)
+    return made
+
+
+def _element(kind: str) -> int:
+    match = STORAGE.fullmatch(kind)
+    return ELEMENT[match[1]] if match else 0
+
+
+def _view(made: Made) -> tuple[str, int]:
+    """What is wrong with a tensor's place in its storage, and the elements that it has beyond the storage's."""
+    match made.arguments:
+        case (Stored(identifier), int(offset), tuple(size), tuple(stride), *rest):
+            count = _held(identifier, rest)
+            needed, elements = reach(offset, size, stride)
+            if needed is None or needed > count:
+                return f"a tensor in it reaches beyond the {count:,} elements of its storage", 0
+            return "", max(0, elements - count)
+    return "a tensor in it has no plain shape", 0
+
+
+def _held(identifier: Any, rest: list[Any]) -> int:
+    """Elements in a storage; a `_rebuild_tensor_v3` counts bytes and names the type of its elements."""
+    names = [r.text for r in rest if isinstance(r, Name)]
+    if _element(identifier[1].text) == 1 and names and identifier[1].text.endswith("UntypedStorage"):
+        width = next((int(digits) for digits in re.findall(r"(\d+)", names[-1])), 8)
+        return int(identifier[4]) * 8 // max(8, width)
+    return int(identifier[4])
+
+
+def reach(offset: Any, size: Any, stride: Any) -> tuple[int | None, int]:
+    """Elements that a storage needs for a view, None where it makes no sense, and the elements of the view.
+
+    Args:
+        offset: where the view starts, in elements.
+        size: of the view.
+        stride: of the view, in elements.
+    """
+    numbers = (offset, *size, *stride)
+    plain = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**62 for n in numbers)
+    if not plain or len(size) != len(stride) or len(size) > 64:
+        return None, 0
+    elements = 1
+    for extent in size:
+        elements *= extent
+    last = sum((extent - 1) * step for extent, step in zip(size, stride, strict=True))
+    return (offset + last + 1 if elements else 0), elements
 
 
 def tensor_shapes(data: bytes) -> Any:
     """The pickled structure with each tensor replaced by its shape; None where it is no such pickle."""
-    try:
-        return _Shapes(io.BytesIO(data)).load()
-    except Exception:  # noqa: BLE001 - only a hint: any fault means that the file does not tell
+    found = read_pickles(data)
+    return None if found.fault or not found.values else _shapes(found.values[0])
+
+
+def _shapes(value: Any, depth: int = 0) -> Any:
+    if depth > 20:
         return None
+    match value:
+        case Made(name, (_, _, tuple(size), *_)) if REBUILT.fullmatch(name):
+            return tuple(size)
+        case Made("torch.jit._pickle.restore_type_tag", (inner, _)):
+            return _shapes(inner, depth + 1)
+        case dict():
+            return {key: _shapes(item, depth + 1) for key, item in value.items()}
+        case list():
+            return [_shapes(item, depth + 1) for item in value[:100]]
+        case tuple():
+            return tuple(_shapes(item, depth + 1) for item in value[:100])
+    return None

@@ -7,31 +7,24 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from advisor.loading.content import short
+from advisor.loading.expressions import plain_expression
+from advisor.loading.operators import is_plain
+
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 ATTRIBUTE = re.compile(r"[\w.\-:/]*")
-PLAIN_CALL = re.compile(
+PYTHON_CALL = re.compile(
     r"_operator\.(getitem|add|sub|mul|truediv|floordiv|mod|pow|neg|pos|abs|lt|le|eq|ne|ge|gt|and_|or_|not_|xor|lshift|rshift|trunc)"
     r"|torch\._?sym_\w+|math\.(trunc|ceil|floor|sqrt|pow|log|log2|exp)"
     r"|torch\._C\._set_grad_enabled|torch\.amp\.autocast_mode\._(enter|exit)_autocast"
 )
-NAMESPACES = frozenset({"aten", "prims", "torchvision", "quantized", "quantized_decomposed", "torchao"})
 HIGHER_ORDER = re.compile(
-    r"cond|switch|map_impl|while_loop|scan|associative_scan|flex_attention|invoke_subgraph|strict_mode|out_dtype"
-    r"|wrap_with_set_grad_enabled|wrap_with_autocast"
+    r"cond|switch|map|map_impl|while_loop|scan|associative_scan|flex_attention|invoke_subgraph|strict_mode|out_dtype"
+    r"|wrap|wrap_with_set_grad_enabled|wrap_with_autocast|tag_activation_checkpoint|hints_wrapper"
 )
-EXPRESSION = re.compile(r"[\w\s+\-*/%(),.<>=!&|~]{1,10000}")
-NO_EXPRESSION = re.compile(r"\.\s*[A-Za-z_]|__|\)\s*\(|!(?!=)|\d{21}|\b[a-z]{1,6}\d+\s*\(")
-POWER = re.compile(r"\*\*|\w*Pow\w*")
-QUOTED = re.compile(
-    r"Symbol\('([A-Za-z]\w*)'(?:, *[a-z]+=(?:True|False))*\)|Float\('([\d.e+-]+)'(?:, *precision=\d{1,3})?\)"
-)
-FUNCTION = re.compile(
-    r"FloorDiv|ModularIndexing|Where|PythonMod|Mod|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift|RShift|PowByNatural|FloatPow"
-    r"|FloatTrueDiv|IntTrueDiv|IsNonOverlappingAndDenseIndicator|TruncToFloat|TruncToInt|RoundToInt|RoundDecimal|ToFloat"
-    r"|Identity|Add|Mul|Pow|Integer|Rational|Equality|Unequality|GreaterThan|LessThan|StrictGreaterThan|StrictLessThan"
-    r"|Max|Min|Abs|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|floor|ceiling|sqrt|Piecewise|True|False|oo|int_oo|zoo|nan"
-)
-VARIABLE = re.compile(r"[a-z]{1,6}\d+")
+GROWING = re.compile(r"_operator\.(pow|lshift)|math\.(pow|exp)|torch\._?sym_\w*pow\w*")
+MAX_EXPONENT = 64
+IMPORTING = re.compile(r"__enum__|\\\\")  # torch imports the class that such a context names; escapes could hide it
 REFUSED_TREES = frozenset({"collections.defaultdict", "NO_SERIALIZED_TYPE_NAME_FOUND"})
 
 
@@ -41,6 +34,7 @@ def program_dangers(value: Any) -> Iterator[str]:
     while stack:
         key, value = stack.pop()
         if isinstance(value, dict):
+            yield from _object_dangers(key, value)
             stack.extend((str(k), v) for k, v in value.items())
         elif isinstance(value, list):
             stack.extend((key, v) for v in value)
@@ -50,13 +44,26 @@ def program_dangers(value: Any) -> Iterator[str]:
                 yield reason
 
 
+def _object_dangers(key: str, value: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with keys that torch takes as names, and with numbers that would grow beyond all memory."""
+    if key == "range_constraints":
+        for name in value:
+            if not plain_expression(str(name)):
+                yield f"a size in it is the code {short(name, 60)!r}"
+    if GROWING.fullmatch(str(value.get("target"))):
+        for argument in value.get("inputs") or []:
+            number = argument.get("arg", {}).get("as_int") if isinstance(argument, dict) else None
+            if isinstance(number, int) and number > MAX_EXPONENT:
+                yield f"a number in it would be raised or shifted by {str(number)[:20]}"
+
+
 def _string_danger(key: str, value: str) -> str:
-    shown = repr(value[:60])
+    shown = repr(short(value, 60))
     if key in ("target", "as_operator") and not plain_operator(value):
         return f"an operation of it would call {shown}"
     if key == "expr_str" and not plain_expression(value):
         return f"a size in it is the code {shown}"
-    if key in ("name", "as_name", "forward_arg_names", "user_input_name") and not IDENTIFIER.fullmatch(value):
+    if key in ("name", "as_name", "forward_arg_names", "user_input_name") and not IDENTIFIER.fullmatch(value or "_"):
         return f"a name in it is the code {shown}"
     if key in ("parameter_name", "buffer_name", "tensor_constant_name", "fqn") and not ATTRIBUTE.fullmatch(value):
         return f"a name in it is the code {shown}"
@@ -68,32 +75,18 @@ def _string_danger(key: str, value: str) -> str:
 
 
 def plain_operator(target: str) -> bool:
-    """Whether a node's target is an operator of torch's own that touches no file."""
+    """Whether a node's target is an operator that only computes."""
     import torch
 
     parts = target.split(".")
     if parts[:2] != ["torch", "ops"]:
-        return bool(PLAIN_CALL.fullmatch(target))
+        return bool(PYTHON_CALL.fullmatch(target))
     if parts[2:3] == ["higher_order"]:
         return len(parts) == 4 and bool(HIGHER_ORDER.fullmatch(parts[3]))
-    if len(parts) != 5 or parts[2] not in NAMESPACES:
+    if len(parts) != 5 or not is_plain(parts[2], parts[3]):
         return False
     overloads = getattr(getattr(torch.ops, parts[2]), parts[3], None)
-    operator = getattr(overloads, parts[4], None)
-    if not isinstance(operator, torch._ops.OpOverload):
-        return False
-    return all(argument.name not in ("filename", "path") for argument in operator._schema.arguments)
-
-
-def plain_expression(text: str) -> bool:
-    """Whether a symbolic size is arithmetic over size variables (`s0`, `u1`) and torch's own functions."""
-    text = QUOTED.sub("s0", text)
-    powers = len(POWER.findall(text))
-    if powers > 2 or (powers and any(int(n) > 1024 for n in re.findall(r"\d+", text))):
-        return False  # a tower of powers would fill all memory
-    if not EXPRESSION.fullmatch(text) or NO_EXPRESSION.search(text):
-        return False
-    return all(FUNCTION.fullmatch(w) or VARIABLE.fullmatch(w) for w in re.findall(r"[A-Za-z_]\w*", text))
+    return isinstance(getattr(overloads, parts[4], None), torch._ops.OpOverload)
 
 
 def plain_tree(text: str, inputs: bool) -> bool:
@@ -106,7 +99,7 @@ def plain_tree(text: str, inputs: bool) -> bool:
         stack, keywords = [root], json.loads(root["children_spec"][1]["context"] or "[]") if inputs else []
         while stack:
             node = stack.pop()
-            if node["type"] not in known or "__enum__" in str(node["context"]):
+            if node["type"] not in known or IMPORTING.search(str(node["context"])):
                 return False
             stack.extend(node["children_spec"])
     except (ValueError, RecursionError, LookupError, TypeError):

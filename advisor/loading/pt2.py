@@ -8,22 +8,36 @@ into generated code; and its tree specs import modules. Each is held to an allow
 
 from __future__ import annotations
 
-import io
-import math
+import itertools
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
-from advisor.loading.archives import Archive
-from advisor.loading.pickles import Trust, foreign, permit
+from advisor.loading.archives import MAX_TEXT, Archive, inspect_archive
+from advisor.loading.content import Content, short
+from advisor.loading.pickles import MAX_EXPANDED, Trust, permit, reach
 from advisor.loading.program_checks import program_dangers
 from advisor.loading.quiet import quiet
+from advisor.loading.tensors import read_legacy, read_zipped
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 COMPILED = ("data/aotinductor/", "data/executorch/", "data/mtia/")
-CONFIGS = {"data/weights/": "_weights_config.json", "data/constants/": "_constants_config.json"}
+CONFIGS = {"data/weights/": "data/weights/model_weights_config.json",
+           "data/constants/": "data/constants/model_constants_config.json"}  # fmt: skip
+PROGRAM, SAMPLES = "models/model.json", "data/sample_inputs/model.pt"
+MEMBERS = re.compile(
+    r"archive_format|archive_version|byteorder|version|\.format_version|\.storage_alignment|\.data/\w+"
+    r"|models/model\.json|data/sample_inputs/model\.pt"
+    r"|data/weights/(model_weights_config\.json|weight_\d+|model\.pt)"
+    r"|data/constants/(model_constants_config\.json|tensor_\d+|(custom|opaque)_obj_\d+|model\.pt)"
+)
+ELEMENT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 9: 4, 10: 8, 11: 16, 12: 1, 13: 2, 28: 2, 29: 1, 30: 1,
+                 31: 1, 32: 1, 33: 1, 34: 4, 35: 8}  # fmt: skip
+"""Bytes of one element by the number that torch.export's schema gives its type."""
+IGNORED = re.compile(r"extra/.*")  # texts of the user's own, which are not given to torch
 
 
 def load_program(archive: Archive, trust: Trust) -> ExportedProgram:
@@ -35,26 +49,24 @@ def load_program(archive: Archive, trust: Trust) -> ExportedProgram:
     """
     import torch
 
-    compiled = [name for name in archive.sizes if name.startswith(COMPILED)]
+    compiled = [name for name in archive.sizes if name.lower().startswith(COMPILED)]
     if compiled:
         raise AdvisorError(
-            f"{archive.path} holds a compiled model ({compiled[0]}), which cannot be cut.",
+            f"{archive.path} holds a compiled model ({short(compiled[0])}), which cannot be cut.",
             "Pass the torch.export program it was compiled from.",
         )
-    if "models/model.json" not in archive:
-        raise AdvisorError(
-            f"{archive.path} holds no exported program (models/model.json).", "Save it with torch.export.save."
-        )
-    reasons = list(dangers(archive))
+    if PROGRAM not in archive:
+        raise AdvisorError(f"{archive.path} holds no exported program ({PROGRAM}).", "Save it with torch.export.save.")
+    reasons = list(itertools.islice(dangers(archive), 1))
     if reasons:
         permit(archive.path, reasons[0], trust)
+    stream = archive.content.stream() if reasons else archive.only(_known(archive))
     try:
-        with open(archive.path, "rb") as file, quiet():
-            program = torch.export.load(file)
+        with quiet():
+            program = torch.export.load(stream)
     except Exception as error:
-        line = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise AdvisorError(
-            f"{archive.path} cannot be loaded by torch {torch.__version__}: {line}.",
+            f"{archive.path} cannot be loaded by torch {torch.__version__}: {short(error, 200)}.",
             "Export and save it with this torch.",
         ) from error
     if hasattr(program, "_guards_code"):
@@ -62,21 +74,30 @@ def load_program(archive: Archive, trust: Trust) -> ExportedProgram:
     return program
 
 
+def _known(archive: Archive) -> list[str]:
+    """The members that torch.export writes; torch's reader would also take others, by prefix and in any case."""
+    unknown = [name for name in archive.sizes if not MEMBERS.fullmatch(name) and not IGNORED.fullmatch(name)]
+    if unknown:
+        raise AdvisorError(
+            f"{archive.path} is refused: no torch.export writes a member {short(unknown[0])!r}.",
+            "Save the program alone, with torch.export.save.",
+        )
+    return [name for name in archive.sizes if MEMBERS.fullmatch(name)]
+
+
 def dangers(archive: Archive) -> Iterator[str]:
     """Every way in which loading or running this archive would run code from it, each as one reason."""
-    for name in archive.below("models/"):
-        yield from program_dangers(archive.json(name))
-    for folder, suffix in CONFIGS.items():
-        for name in archive.below(folder):
-            if name.endswith(suffix):
-                yield from _payload_dangers(archive, folder, archive.json(name))
-    pickled = archive.below("data/sample_inputs/")
-    pickled += [n for f in CONFIGS for n in archive.below(f) if n.endswith(".pt")]
-    for name in pickled:
-        yield from _pickle_dangers(archive, name)
+    yield from program_dangers(archive.json(PROGRAM))
+    raw: set[str] = set()  # bytes of tensors, which torch does not unpickle
+    for folder, name in CONFIGS.items():
+        if name in archive:
+            yield from _payload_dangers(archive, folder, archive.json(name), raw)
+    for name in archive.sizes:
+        if name not in raw and not name.endswith(".json") and not IGNORED.fullmatch(name):
+            yield from _pickle_dangers(archive, name)
 
 
-def _payload_dangers(archive: Archive, folder: str, config: Any) -> Iterator[str]:
+def _payload_dangers(archive: Archive, folder: str, config: Any, raw: set[str]) -> Iterator[str]:
     entries = config.get("config") if isinstance(config, dict) else None
     if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
         raise AdvisorError(f"{archive.path} is damaged: its list of weights makes no sense.", "Save the model again.")
@@ -84,58 +105,56 @@ def _payload_dangers(archive: Archive, folder: str, config: Any) -> Iterator[str
         member = f"{folder}{entry.get('path_name')}"
         if member not in archive:
             raise AdvisorError(
-                f"{archive.path} is damaged: {key!r} names {member!r}, which it lacks.", "Save it again."
+                f"{archive.path} is damaged: {short(key)!r} names {short(member)!r}, which it lacks.", "Save it again."
             )
         if entry["path_name"].startswith(("custom_obj", "opaque_obj")):
-            yield f"its constant {key!r} is a pickled object"
-        elif entry.get("use_pickle"):
-            yield from _pickle_dangers(archive, member)
-        else:
-            _check_size(archive, key, member, entry.get("tensor_meta"))
+            yield f"its constant {short(key)!r} is a pickled object"
+        elif not entry.get("use_pickle"):
+            raw.add(member)
+            _check_extent(archive, key, member, entry.get("tensor_meta"))
             yield from program_dangers(entry)
 
 
-def _check_size(archive: Archive, key: str, member: str, meta: Any) -> None:
-    """An empty record is filled with zeros of the declared size: a few bytes could ask for all memory."""
-    declared = meta.get("sizes") if isinstance(meta, dict) else None
-    if not isinstance(declared, list) or not all(isinstance(size, dict) for size in declared):
-        raise AdvisorError(f"{archive.path} is damaged: {key!r} has no shape.", "Save the model again.")
-    sizes = [size.get("as_int") for size in declared]
-    whole = all(isinstance(s, int) and s >= 0 for s in sizes)
-    held = archive.sizes[member]
-    if not whole or math.prod(int(s or 0) for s in sizes) > held:
+def _check_extent(archive: Archive, key: str, member: str, meta: Any) -> None:
+    """A tensor must lie within its record; an empty record would be filled with zeros of the declared size."""
+    meta = meta if isinstance(meta, dict) else {}
+    held, bytes_each = archive.sizes[member], ELEMENT_BYTES.get(_code(meta))
+    if bytes_each is None:
+        raise AdvisorError(f"{archive.path} is damaged: {short(key)!r} has no shape.", "Save the model again.")
+    sizes, strides, offset = (_whole(meta.get(w)) for w in ("sizes", "strides", "storage_offset"))
+    needed, elements = reach(offset[0] if offset else None, sizes or (), strides or ())
+    fits = sizes is not None and strides is not None and needed is not None and needed * bytes_each <= held
+    if not fits or elements > held + MAX_EXPANDED:
         raise AdvisorError(
-            f"{archive.path} is refused: {key!r} declares the size {sizes}, its record has {held} bytes.",
+            f"{archive.path} is refused: {short(key)!r} declares the size {short(sizes)}, its record has {held} bytes.",
             "It was not written by torch; get the model from its source.",
         )
 
 
+def _code(meta: dict[str, Any]) -> int:
+    return meta["dtype"] if type(meta.get("dtype")) is int else 0
+
+
+def _whole(numbers: Any) -> tuple[int, ...] | None:
+    """The numbers of a serialised shape, or one number; None where it holds something else."""
+    numbers = [numbers] if isinstance(numbers, dict) else numbers
+    if not isinstance(numbers, list) or not all(isinstance(n, dict) and type(n.get("as_int")) is int for n in numbers):
+        return None
+    return tuple(n["as_int"] for n in numbers)
+
+
 def _pickle_dangers(archive: Archive, name: str) -> Iterator[str]:
-    """Torch's restricted reader must take the member: then torch.export never falls back to the unrestricted one."""
-    import torch
-
-    data = archive.read(name)
-    if not data:
+    """Torch's restricted reader must take a pickled member: torch.export falls back to the unrestricted one."""
+    head = archive.read(name, limit=len(archive.content.data) + MAX_TEXT)
+    if not head.startswith((b"PK", b"\x80")) and not name.endswith(".pt"):
         return
+    if not head:
+        return
+    content = Content(archive.path, head)
     try:
-        with quiet():
-            torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception as error:  # noqa: BLE001 - whatever the restricted reader refuses is refused
-        named = foreign(_inner_pickle(data))
-        line = str(error).strip().split("\n")[0][:120]
-        yield (
-            f"its member {name} would import {', '.join(named[:3])}"
-            if named
-            else f"its member {name} is no plain tensor file ({line})"
-        )
-
-
-def _inner_pickle(data: bytes) -> bytes:
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as file:
-            inner = [n for n in file.namelist() if n.endswith("data.pkl")]
-            return file.read(inner[0]) if inner else data
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
-        return data
+        if head.startswith(b"PK"):
+            read_zipped(inspect_archive(content), trust=False)
+        else:
+            read_legacy(content, trust=False)
+    except AdvisorError as error:
+        yield f"its member {short(name)}: {error.problem.removeprefix(f'{archive.path} ').removeprefix('is refused: ')}"

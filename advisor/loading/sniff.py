@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import stat
-from pathlib import Path
 from typing import Literal
 
 from advisor.errors import AdvisorError
+from advisor.loading.content import Content
 
 Kind = Literal["zip", "pickle", "safetensors"]
 HEAD = 512
@@ -28,15 +27,13 @@ FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
 )
 
 
-def sniff(path: Path) -> Kind:
+def sniff(content: Content) -> Kind:
     """The container a file is: "zip" (any torch archive), "pickle" (legacy torch) or "safetensors".
 
     Raises:
-        AdvisorError: when there is no such file or it is no model this package reads.
+        AdvisorError: when it is no model this package reads.
     """
-    size = _size(path)
-    with open(path, "rb") as file:
-        head = file.read(HEAD)
+    path, head, size = content.path, content.data[:HEAD], len(content.data)
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if _is_safetensors(head, size):
@@ -49,26 +46,6 @@ def sniff(path: Path) -> Kind:
     if head[:1] == b"\x80" and head[1:2] in b"\x01\x02\x03\x04\x05":
         return "pickle"
     raise AdvisorError(f"{path} is not a model file{_looks(head)}.", "Pass a .pt2, .pt, .pth or .safetensors file.")
-
-
-def _size(path: Path) -> int:
-    if not str(path).isprintable():
-        raise AdvisorError(f"{str(path)!r} is not a path.", "Check the path of the model.")
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise AdvisorError(f"Cannot read {path}: {error.strerror}.", "Check the path of the model.") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise AdvisorError(f"{path} is a folder.", "Pass the model file in it.")
-    if not stat.S_ISREG(status.st_mode):
-        raise AdvisorError(f"{path} is not a regular file.", "Pass a model file.")
-    if status.st_size == 0:
-        raise AdvisorError(f"{path} is empty.", "Download or save the model again.")
-    try:
-        open(path, "rb").close()
-    except OSError as error:
-        raise AdvisorError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from None
-    return status.st_size
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

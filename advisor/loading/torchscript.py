@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
 from advisor.loading.archives import Archive
-from advisor.loading.pickles import Trust, permit, tensor_shapes
+from advisor.loading.content import short
+from advisor.loading.pickle_reader import Made, Pickled, read_pickles
+from advisor.loading.pickles import STORAGE, Trust, permit, storage_faults, tensor_shapes
 from advisor.loading.quiet import quiet
+from advisor.loading.script_graphs import graph_dangers
+from advisor.loading.script_source import source_dangers
 
 if TYPE_CHECKING:
     import torch
     from torch import fx
     from torch.export import ExportedProgram
 
-# TorchScript runs in torch's own interpreter, not in Python; these calls still reach files or foreign code.
-CALLS = re.compile(r"\b(?:torch|ops\.aten)\.(save|from_file)\s*\(|\bops\.(\w+)\.\w+|__torch__\.torch\.classes\.(\w+)")
-PLAIN = frozenset({"aten", "prim", "prims", "quantized", "torchvision", "_quantized", "xnnpack", "rnn"})
+MEMBERS = re.compile(
+    r"(data|constants)\.pkl|(data|constants)/\d+|code/[\w/]+\.py|version|byteorder|\.format_version|\.storage_alignment|\.data/\w+"
+)
+IGNORED = re.compile(  # never given to torch: its reader of these is not made for strangers' files
+    r"code/[\w/]+\.py\.debug_pkl|extra/.*|traced_inputs\.pkl|traced_inputs/\d+|attributes\.pkl"
+    r"|(bytecode|mobile_debug_handles)\.pkl|bytecode/\d+|call_stack\w*\.pkl"
+)
+NAMES = re.compile(
+    r"__torch__\.(?!torch\.classes\b)[\w.]+|collections\.OrderedDict|torch\._utils\._rebuild_tensor_v2|torch\.device"
+    r"|torch\.jit\._pickle\.(restore_type_tag|build_(int|tensor|double|bool)list)|" + STORAGE.pattern
+)
+TYPE_TAG = re.compile(r"[\w\[\], .]{1,2000}", re.ASCII)
+MAX_MODULES = 200_000
 
 THREE_LINES = (
     "Save a .pt2 from the Python model: "
@@ -27,35 +43,85 @@ THREE_LINES = (
 
 
 def load_script(archive: Archive, trust: Trust) -> torch.jit.ScriptModule:
-    """Load a TorchScript archive whose operators were looked over.
+    """Load a TorchScript archive whose code, pickles and compiled graphs were checked, or which the user trusts.
 
     Raises:
-        UnsafeFileError: when it calls operators that reach files or foreign code, and is not trusted.
+        UnsafeFileError: when it would reach more than tensors, and is not trusted.
         AdvisorError: when it is damaged.
     """
     import torch
 
-    called = surprising_calls(archive)
-    if called:
-        permit(archive.path, f"it would call {', '.join(called[:3])}", trust)
+    reasons = list(itertools.islice(script_dangers(archive), 1))
+    if reasons:
+        permit(archive.path, reasons[0], trust)
+    stream = archive.content.stream() if reasons else archive.only([n for n in archive.sizes if MEMBERS.fullmatch(n)])
     try:
         with quiet():
-            return torch.jit.load(str(archive.path), map_location="cpu").eval()  # type: ignore[no-any-return, no-untyped-call]
+            script: torch.jit.ScriptModule = torch.jit.load(stream, map_location="cpu")  # type: ignore[no-untyped-call]
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise AdvisorError(f"{archive.path} is a damaged TorchScript file: {lines[0][:200]}.", THREE_LINES) from error
+        raise AdvisorError(
+            f"{archive.path} is a damaged TorchScript file: {short(error, 200)}.", THREE_LINES
+        ) from error
+    for reason in itertools.islice(graph_dangers(script), 0 if reasons else 1):
+        permit(archive.path, reason, trust)
+    return script.eval()
 
 
-def surprising_calls(archive: Archive) -> list[str]:
-    """Operators in the archive's code that reach files or come from neither torch nor torchvision."""
-    found: dict[str, None] = {}
-    for name in archive.below("code/"):
-        if not name.endswith(".py"):
-            continue
-        for match in CALLS.finditer(archive.read(name).decode("utf-8", "replace")):
-            if match[1] or (match[2] or match[3]) not in PLAIN:
-                found[match[0].rstrip("( ")] = None
-    return list(found)
+def script_dangers(archive: Archive) -> Iterator[str]:
+    """Every way in which loading or running this archive would reach more than tensors, each as one reason.
+
+    Raises:
+        AdvisorError: a tensor in it does not lie within its record, or it holds a member that torch does not write.
+    """
+    unknown = [name for name in archive.sizes if not MEMBERS.fullmatch(name) and not IGNORED.fullmatch(name)]
+    if unknown:
+        yield f"torch writes no member {short(unknown[0])!r}"
+    for name in ("data", "constants"):
+        found = read_pickles(archive.read(f"{name}.pkl"))
+        for imported in found.imports:
+            if not NAMES.fullmatch(imported):
+                yield f"it holds a {short(imported)}"
+        records = {n.removeprefix(f"{name}/"): archive.sizes[n] for n in archive.below(f"{name}/")}
+        for fault in (found.fault, *storage_faults(found, records), *_structure_faults(found)):
+            if fault:
+                raise AdvisorError(f"{archive.path} is a damaged TorchScript file: {fault}.", THREE_LINES)
+    yield from source_dangers(archive)
+
+
+def _structure_faults(found: Pickled) -> Iterator[str]:
+    """Type tags that are no types; modules that hold themselves, or each other so often that torch would never end."""
+    for made in found.made:
+        if made.name.endswith("restore_type_tag"):
+            tag = made.arguments[1] if len(made.arguments) == 2 else None
+            if not isinstance(tag, str) or not TYPE_TAG.fullmatch(tag):
+                yield "a type in it is none"
+        elif not made.name.startswith("__torch__") and made.state is not None:
+            yield f"it sets the state of a {short(made.name)}"
+    try:
+        if sum(_modules(value, {}) for value in found.values) > MAX_MODULES:
+            yield f"it holds more than {MAX_MODULES:,} modules"
+    except RecursionError:
+        yield "a module in it holds itself"
+
+
+def _modules(value: Any, known: dict[int, int]) -> int:
+    """Values below this one, counted at each mention: torch wraps a module anew wherever it is held."""
+    if id(value) in known:
+        if known[id(value)] < 0:
+            raise RecursionError
+        return known[id(value)]
+    match value:
+        case Made(_, arguments, state):
+            parts = [*arguments, state]
+        case dict():
+            parts = list(value.values())
+        case list() | tuple():
+            parts = list(value)
+        case _:
+            return 0
+    known[id(value)] = -1
+    known[id(value)] = 1 + sum(_modules(part, known) for part in parts)
+    return known[id(value)]
 
 
 def traced_shape(archive: Archive) -> tuple[int, ...] | None:

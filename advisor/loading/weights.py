@@ -8,37 +8,78 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
 from advisor.loading.architectures import ARGUMENTS
+from advisor.loading.content import short
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "params", "ema")
+CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "ema",
+                   "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "params_ema")  # fmt: skip
+"""Where checkpoints keep the weights; the first that is there is taken."""
+AVERAGED = ("ema", "model_ema", "ema_model")
+LEVELS = 3
+SAVE = "Save model.state_dict() or torch.export.save(...)."
 
 
-def state_dict_in(content: Any, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The state dict in what a file held, and notes on what was taken.
+def taken(held: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
+    """The module or the state dict in what a file held, and notes on what was taken.
 
     Raises:
-        AdvisorError: when there is none.
+        AdvisorError: when there is none, or several and none of a usual name; the keys are listed.
     """
-    import torch
+    from torch import nn
 
     notes: list[str] = []
-    for _ in range(2):  # a checkpoint may nest one more level
-        if not isinstance(content, Mapping):
+    for _ in range(LEVELS):
+        if isinstance(held, nn.Module):
+            return held, tuple(notes)
+        if not isinstance(held, Mapping):
             break
-        tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
-        inner = next((k for k in CHECKPOINT_KEYS if isinstance(content.get(k), Mapping)), None)
-        if inner is not None and len(tensors) < len(content[inner]):
-            notes.append(f"Took {inner!r} from the checkpoint.")
-            content = content[inner]
-            continue
-        if tensors:
-            return tensors, tuple(notes)
-        break
-    raise AdvisorError(
-        f"{path} holds no weights but a {type(content).__name__}.", "Save model.state_dict() or torch.export.save(...)."
-    )
+        inside = {k: v for k, v in held.items() if isinstance(k, str) and (isinstance(v, nn.Module) or _tensors(v))}
+        own = _tensors(held)
+        key = _clearest(inside) if inside and all(_size(v) > len(own) for v in inside.values()) else None
+        if key is not None:
+            others = ", ".join(repr(short(k, 40)) for k in list(inside)[:6] if k != key)
+            notes.append(f"Took {short(key, 40)!r} from the checkpoint{f'; it also holds {others}' if others else ''}.")
+            held = inside[key]
+        elif own:
+            return own, tuple(notes)
+        else:
+            break
+    raise AdvisorError(f"{path} holds no weights but {_told(held)}.", SAVE)
+
+
+def _clearest(inside: Mapping[str, Any]) -> str | None:
+    """The key to take: the only one, the averaged twin of a module, or the first of a usual name."""
+    from torch import nn
+
+    modules = [k for k in inside if isinstance(inside[k], nn.Module)]
+    averaged = [k for k in AVERAGED if k in modules]
+    twins = {tuple((n, tuple(p.shape)) for n, p in inside[k].state_dict().items()) for k in modules}
+    if averaged and len(twins) == 1:
+        return averaged[0]
+    usual = [k for k in CHECKPOINT_KEYS if k in inside]
+    return next(iter(inside)) if len(inside) == 1 else next(iter(usual), None)
+
+
+def _tensors(value: Any) -> dict[str, Tensor]:
+    """The tensors of a mapping by name: a state dict, once what is no tensor is left out."""
+    import torch
+
+    if not isinstance(value, Mapping):
+        return {}
+    return {k: v for k, v in value.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, Mapping) else len(value.state_dict()) + 1
+
+
+def _told(held: Any) -> str:
+    if not isinstance(held, Mapping):
+        return f"a {type(held).__name__}"
+    keys = [f"{short(k, 30)!r} ({type(v).__name__})" for k, v in list(held.items())[:8]]
+    return f"a {type(held).__name__} of {len(held)} keys: {', '.join(keys)}{', …' if len(held) > 8 else ''}"
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch: str) -> tuple[str, ...]:
@@ -53,15 +94,16 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch:
     own = model.state_dict()
     needed = [k for k in own if not k.endswith("num_batches_tracked")]
     weights, notes = _unwrapped(weights, needed, path, arch)
+    weights = _tied(weights, model)
     missing = [k for k in needed if k not in weights]
     foreign = [k for k in weights if k not in own]
     other = [
-        f"{k} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}"
+        f"{short(k, 60)} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}"
         for k in own
         if k in weights and weights[k].shape != own[k].shape
     ]
     faults = [
-        f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        f"{len(keys)} {what} ({', '.join(short(key, 100) for key in keys[:3])}{', …' if len(keys) > 3 else ''})"
         for what, keys in (("missing", missing), ("unknown", foreign), ("of another shape", other))
         if keys
     ]
@@ -96,6 +138,17 @@ def _unwrapped(
     return inside, (f"Took the weights under {prefix!r}, {len(inside)} of {len(weights)}.",)
 
 
+def _tied(weights: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
+    """With every name of a weight that the model itself holds under several: safetensors stores it under one."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for name, value in model.state_dict().items():
+        if value.numel():
+            place = (value.data_ptr(), tuple(value.shape), value.stride(), value.dtype)
+            groups.setdefault(place, []).append(name)
+    aliases = {n: k for names in groups.values() for k in names if k in weights for n in names if n not in weights}
+    return {**weights, **{name: weights[kept] for name, kept in aliases.items()}}
+
+
 def check_finite(named: Mapping[str, Any], what: str) -> None:
     """Refuse weights with NaN or infinity; an infinite buffer is allowed, since attention masks hold them.
 
@@ -117,21 +170,7 @@ def check_finite(named: Mapping[str, Any], what: str) -> None:
         bad = torch.isnan(value) if mask else ~torch.isfinite(value)
         if bool(bad.any()):
             raise AdvisorError(
-                f"The weight {name!r} of {what} holds NaN or infinity ({int(bad.sum())} of {value.numel()} values).",
+                f"The weight {short(name)!r} of {what} holds NaN or infinity "
+                f"({int(bad.sum())} of {value.numel()} values).",
                 "The training diverged or the file is damaged; take an earlier checkpoint.",
-            )
-
-
-def check_sizes(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse tensors larger than their file: expanded from a few bytes, they would fill all memory.
-
-    Raises:
-        AdvisorError: naming the tensor.
-    """
-    limit = path.stat().st_size
-    for name, value in weights.items():
-        if value.numel() > limit:
-            raise AdvisorError(
-                f"{path} is refused: {name!r} declares {value.numel():,} elements, the file has {limit:,} bytes.",
-                "It was not written by torch; get the model from its source.",
             )
