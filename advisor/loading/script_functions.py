@@ -5,13 +5,10 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from typing import TYPE_CHECKING
 
 from advisor.loading.content import short
 from advisor.loading.operators import is_plain
-
-if TYPE_CHECKING:
-    from advisor.loading.script_source import Source
+from advisor.loading.script_code import Refused, Source, type_name
 
 PRIM = frozenset(
     {"RaiseException", "NumToTensor", "TupleIndex", "TupleUnpack", "Uninitialized", "abs", "data", "device", "dtype",
@@ -23,10 +20,6 @@ PRIM = frozenset(
 BUILTINS = frozenset({"int", "float", "bool", "str", "range", "inf", "nan"})
 TYPED = frozenset({"annotate", "unchecked_cast", "uninitialized"})
 RESERVED = BUILTINS | TYPED | {"torch", "ops", "__torch__", "CONSTANTS", "getattr"}
-
-
-class Refused(Exception):  # noqa: N818 - a verdict, not a fault
-    """Why a file is not taken without trust."""
 
 
 @functools.cache
@@ -55,8 +48,6 @@ class FunctionCheck:
     """
 
     def __init__(self, function: ast.FunctionDef, source: Source) -> None:
-        from advisor.loading.script_source import type_name
-
         self.source, self.calls = source, 1
         self.callees: list[str] = []
         self.types: dict[str, str] = {}
@@ -85,8 +76,6 @@ class FunctionCheck:
             self._statement(statement)
 
     def _statement(self, statement: ast.stmt) -> None:
-        from advisor.loading.script_source import type_name
-
         match statement:
             case ast.Pass() | ast.Return(None):
                 pass
@@ -213,8 +202,6 @@ class FunctionCheck:
                 raise Refused("it looks up a name")
 
     def _typed(self, arguments: list[ast.expr]) -> None:
-        from advisor.loading.script_source import type_name
-
         type_name(arguments[0])
 
     def _method(self, function: ast.expr) -> None:

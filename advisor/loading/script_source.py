@@ -11,33 +11,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from advisor.loading.archives import Archive
 from advisor.loading.content import short
-from advisor.loading.script_functions import FunctionCheck, Refused
+from advisor.loading.script_code import Class, Refused, Source, type_name
+from advisor.loading.script_functions import FunctionCheck
 
 MAX_NODES = 500_000  # calls of one function once every function in it is inlined, as torch does before it runs one
 QUOTED = re.compile(r'"(?:[^"\\\n]|\\["\'nt])*"|\'(?:[^\'\\\n]|\\["\'nt])*\'')
 ODD = re.compile(r"[^\x20-\x7e\n]|[\"'#\\;`@$?!&|^~%*/<>{}+]|\b\d+_|\b0[xXoObB]")
 BESIDE = re.compile(r"\w\0|\0\0")  # a prefix before a text, or two texts in a row
-
-
-@dataclass
-class Class:
-    """A module or named tuple: types of its attributes, and its methods."""
-
-    kind: str
-    attributes: dict[str, str] = field(default_factory=dict)
-    methods: dict[str, ast.FunctionDef] = field(default_factory=dict)
-
-
-@dataclass
-class Source:
-    """All code of an archive by full name."""
-
-    classes: dict[str, Class] = field(default_factory=dict)
-    functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
 
 
 def source_dangers(archive: Archive) -> Iterator[str]:
@@ -129,29 +112,6 @@ def _constant(value: ast.expr) -> None:
             isinstance(node, ast.Name) and node.id in ("inf", "nan", "annotate", "List", "Tuple", "int", "float", "str")
         ):
             raise Refused(f"a constant of its class is a {type(node).__name__}")
-
-
-TYPES = frozenset(
-    {"Tensor", "int", "float", "bool", "str", "complex", "number", "NoneType", "Optional", "List", "Dict", "Tuple",
-     "Final", "Union", "Any", "Device"}
-)  # fmt: skip
-
-
-def type_name(kind: ast.expr) -> str:
-    """A type as it is written.
-
-    Raises:
-        Refused: it names more than tensors, numbers, texts, containers of them and the archive's own classes.
-    """
-    for node in ast.walk(kind):
-        if isinstance(node, ast.Name) and node.id not in TYPES and node.id != "__torch__":
-            raise Refused(f"it names the type {short(node.id)!r}")
-        if not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Tuple | ast.Load | ast.Constant):
-            raise Refused(f"a type in it is a {type(node).__name__}")
-    text = ast.unparse(kind)
-    if "__torch__.torch.classes" in text:
-        raise Refused(f"it names the type {short(text)!r}")
-    return text
 
 
 class _Costs:
