@@ -16,6 +16,7 @@ from advisor.commands.measure import leakage, profile
 from advisor.commands.recommend import recommend
 from advisor.commands.report import report
 from advisor.commands.split import split
+from advisor.commands.streams import open_streams
 from advisor.registry import PlugInWarning
 
 app = typer.Typer(
@@ -48,9 +49,7 @@ def options(
 
 def main() -> None:
     """Entry point of the `advisor` script."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without σ or × still gets the answer
+    open_streams()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # of libraries; the user of a command can act on none of them
         warnings.simplefilter("default", PlugInWarning)

@@ -103,7 +103,7 @@ def write_atomically(path: Path, content: str | bytes, *, private: bool = False)
     with held():
         temporary = ""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o777)
+            _make_folder(path.parent, 0o700 if private else 0o777)
             _remove_leftovers(path)
             handle, temporary = _partial(path)
             with os.fdopen(handle, "wb") as file:
@@ -171,6 +171,13 @@ def lock(handle: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    """With all that is missing above it, which `mkdir` alone would make with the usual mode."""
+    if not folder.is_dir():
+        _make_folder(folder.parent, mode)
+        folder.mkdir(mode=mode, exist_ok=True)
 
 
 def _partial(path: Path) -> tuple[int, str]:

@@ -61,7 +61,7 @@ NOT_YET = {
 
 HOMES = {
     "fvcore": ("advisor.profilers.macs",),
-    "optuna": ("advisor.planning.search",),
+    "optuna": ("advisor.planning.search", "advisor.planning.study_storage"),
     "typer": ("advisor.cli", "advisor.commands"),
     "matplotlib": ("advisor.reports",),
     "jinja2": ("advisor.reports",),

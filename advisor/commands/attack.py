@@ -14,7 +14,7 @@ import typer
 from advisor.commands import options as given
 from advisor.commands import previous_advice as earlier_advice
 from advisor.commands.attack_output import show_all
-from advisor.commands.exits import exit_codes, say
+from advisor.commands.exits import exit_codes, say, written
 from advisor.commands.model_inputs import Wanted
 from advisor.commands.outputs import answer_only, screen
 from advisor.commands.progress import StageProgress
@@ -80,26 +80,35 @@ def attack(
     """
     with exit_codes():
         import advisor
+        from advisor.checkpoint import forget
 
         advice, path = _advice(model, model_file)
         where, defense = _where(advice, cut, defense)
         protection = _defense(advice, defense)
         wanted = _wanted(path, advice, earlier_advice.repeated(context, advice))
+        found: dict[Cut, AttackResult | AdvisorError] = {}
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)
-            own, found = _auxiliary(aux, wanted, graph), {}
-            places = [_place(graph, name) for name in where]
-            for place, result in advisor.attack_cuts(
-                graph, places, samples.x, own if own is None or isinstance(own, str) else own.x, name=name,
-                defense=protection, budget=budget, seed=wanted.seed, y=samples.y, aux_y=getattr(own, "y", None),
-                aux_samples=aux_samples, labels=labels, repeats=repeats, folder=resume,
-                progress=lambda place, share: progress("attack", share, place.name),
-            ):  # fmt: skip
-                found[place] = result
-                if advice is not None and not isinstance(result, AdvisorError):
-                    advice = _record(Path(model), result, place, protection, samples, pictures)
+            own = _auxiliary(aux, wanted, graph)
+            attacked = advisor.attack_cuts(
+                graph, [_place(graph, name) for name in where], samples.x,
+                own if own is None or isinstance(own, str) else own.x, name=name, defense=protection, budget=budget,
+                seed=wanted.seed, y=samples.y, aux_y=getattr(own, "y", None), aux_samples=aux_samples, labels=labels,
+                repeats=repeats, folder=resume, progress=lambda place, share: progress("attack", share, place.name),
+            )  # fmt: skip
+            interrupted = False
+            try:
+                for place, result in attacked:
+                    found[place] = result
+                    if advice is not None and not isinstance(result, AdvisorError):
+                        advice = _record(Path(model), result, place, protection, samples, pictures)
+                forget(resume)
+            except KeyboardInterrupt:
+                interrupted = True
         say(progress.summary())
         show_all(found, protection, samples.description, as_json)
+        if interrupted:
+            raise KeyboardInterrupt
 
 
 def attacks(as_json: given.Json = False) -> None:
@@ -202,6 +211,7 @@ def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples
     page = file.with_name("report.html") if file.name == "advice.json" else file.with_suffix(".html")
     advice = dataclasses.replace(advice, evidence=(*advice.evidence, evidence_of(found, cut, defense, pictures)))
     advice.save_as(file, page)
+    written(file, page)
     say(f"The evidence is in {file} and {page}.")
     if advice.holds_pictures:
         say("Note: both hold pictures of private inputs, and only you may read them.")

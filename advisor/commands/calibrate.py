@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from advisor.commands import options as given
-from advisor.commands.exits import exit_codes, say
+from advisor.commands.exits import exit_codes, say, written
 from advisor.commands.outputs import answer_only, writable
 from advisor.commands.progress import StageProgress
 
@@ -35,4 +35,5 @@ def calibrate(
         with StageProgress() as progress, answer_only():
             text = measure(name, seconds, lambda share: progress("calibrate", share))
         replace_ours(out, text, is_device_file)
+        written(out)
         say(f"Wrote {out}. Use it: advisor recommend MODEL --device {out}")

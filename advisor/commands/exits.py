@@ -12,21 +12,35 @@ from pathlib import Path
 
 import typer
 
+from advisor.commands.signals import obeyed
+from advisor.commands.streams import close_stdout
 from advisor.errors import AdvisorError
+from advisor.safe_text import one_line
 
 FOUND, BUG, USAGE, INFEASIBLE, UNSAFE, GATE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 4, 5, 130, 141
+
+_NO_MEMORY = (
+    "can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "bad_alloc",
+    "failed to map segment", "can't start new thread",
+)  # fmt: skip
+"""What libraries say instead of raising a MemoryError."""
+
+_written: list[Path] = []
 
 
 def say(line: str) -> None:
     """One line for people, on standard error."""
-    typer.echo(line, err=True)
+    typer.echo(one_line(line), err=True)
 
 
 def fail(line: str) -> None:
     """One line that says what went wrong, on standard error."""
-    from advisor.reports.text import clean
+    typer.echo(typer.style("error: ", fg="red", bold=True) + one_line(line), err=True)
 
-    typer.echo(typer.style("error: ", fg="red", bold=True) + clean(line), err=True)
+
+def written(*paths: Path) -> None:
+    """Note what lies on the disk now: should the user interrupt, that is said."""
+    _written.extend(path for path in paths if path not in _written)
 
 
 @contextmanager
@@ -36,25 +50,53 @@ def exit_codes() -> Iterator[None]:
     Raises:
         typer.Exit: with the code of what went wrong.
     """
-    try:
-        yield
-    except (typer.Exit, typer.BadParameter):
-        raise
-    except (KeyboardInterrupt, typer.Abort):
-        fail("Interrupted; nothing was written. Run the same command again.")
-        raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:
-        _close_stdout()
-        raise typer.Exit(BROKEN_PIPE) from None
-    except AdvisorError as error:
-        fail(str(error))
-        raise typer.Exit(error.exit_code) from None
-    except MemoryError:
+    _written.clear()
+    with obeyed() as ending:
+        try:
+            try:
+                yield
+            finally:
+                sys.stdout.flush()  # a full disk or a reader that left is told here, not by the interpreter's end
+        except (typer.Exit, typer.BadParameter):
+            raise
+        except (KeyboardInterrupt, typer.Abort):
+            fail(_interrupted())
+            raise typer.Exit(ending.exit_code) from None
+        except BrokenPipeError:
+            close_stdout()
+            raise typer.Exit(BROKEN_PIPE) from None
+        except AdvisorError as error:
+            fail(str(error))
+            interrupted = error.exit_code == INTERRUPTED
+            raise typer.Exit(ending.exit_code if interrupted else error.exit_code) from None
+        except SystemExit as error:
+            fail(f"The model's code ended the program: sys.exit({error.code!r}). Remove that call.")
+            raise typer.Exit(USAGE) from None
+        except Exception as error:  # noqa: BLE001 - the last resort: whatever gets here is a bug, and is said so
+            raise typer.Exit(_unforeseen(error)) from None
+
+
+def _interrupted() -> str:
+    if not _written:
+        return "Interrupted; nothing was written. Run the same command again."
+    return f"Interrupted; on the disk: {' and '.join(map(str, _written))}."
+
+
+def _unforeseen(error: Exception) -> int:
+    """Say what the system refused, or else that this is a bug."""
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
         fail("Out of memory. Pass fewer or smaller samples, or use a computer with more memory.")
-        raise typer.Exit(USAGE) from None
-    except Exception as error:  # noqa: BLE001 - the last resort: whatever gets here is a bug, and is said so
-        fail(f"This is a bug of advisor: {_first_line(error)} Please report it with {_save_traceback()}.")
-        raise typer.Exit(BUG) from None
+        return USAGE
+    if isinstance(error, OSError):
+        if isinstance(error.filename, str) or error.errno is None:
+            fail(f"The system refuses: {error}. Check the disk, its permissions and TMPDIR.")
+        else:
+            close_stdout()
+            fail(f"The answer cannot be written: {error.strerror}. Send it to another place.")
+        return USAGE
+    fail(f"This is a bug of advisor: {_first_line(error)} Please report it{_saved_traceback()}.")
+    return BUG
 
 
 def _first_line(error: Exception) -> str:
@@ -62,13 +104,12 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:300]}." if lines else f"{type(error).__name__}."
 
 
-def _save_traceback() -> Path:
-    handle, name = tempfile.mkstemp(prefix="advisor-traceback-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-        traceback.print_exc(file=file)
-    return Path(name)
-
-
-def _close_stdout() -> None:
-    """The reader has gone: let the interpreter's last flush go nowhere instead of complaining."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _saved_traceback() -> str:
+    """` with FILE`, where it can be written."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="advisor-traceback-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            traceback.print_exc(file=file)
+    except OSError as error:
+        return f" (the traceback could not be written: {error.strerror or error})"
+    return f" with {name}"

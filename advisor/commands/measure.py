@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from advisor.commands import options as given
-from advisor.commands.exits import exit_codes, say
+from advisor.commands.exits import exit_codes, say, written
 from advisor.commands.model_inputs import Wanted, result_file
 from advisor.commands.outputs import answer_only, screen
 from advisor.commands.progress import StageProgress
@@ -100,6 +100,7 @@ def leakage(
 
 def _finish(found: Profile, path: Path, as_json: bool) -> None:
     found.save(path)
+    written(path)
     say(f"Wrote {path}.")
     if as_json:
         sys.stdout.write(json.dumps(found.to_json(), indent=1) + "\n")

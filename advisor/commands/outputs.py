@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from advisor.commands.streams import Quoted
 from advisor.files import IsOurs, check_ours, unwritable
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def writable(folder: Path, files: Mapping[str, IsOurs]) -> Path:
 
 @contextmanager
 def answer_only() -> Iterator[None]:
-    """Send whatever libraries or the model print to standard error: standard output is for the answer."""
-    with redirect_stdout(sys.stderr):
+    """Send whatever libraries or the model print to standard error, harmless: standard output is for the answer."""
+    quoted = Quoted(sys.stderr)
+    with redirect_stdout(quoted), redirect_stderr(quoted):
         yield
 
 
@@ -51,5 +53,9 @@ def screen() -> Console:
     """Standard output as a console; wide where it is no terminal, so that a table in a file keeps its columns."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 110))
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the program itself
+
+    console = Screen(highlight=False)
+    return console if console.is_terminal else Screen(highlight=False, width=max(console.width, 110))

@@ -11,15 +11,15 @@ import typer
 
 from advisor.commands import options as given
 from advisor.commands import previous_advice as earlier_advice
-from advisor.commands.exits import FOUND, INFEASIBLE, INTERRUPTED, exit_codes, say
+from advisor.commands.exits import FOUND, INFEASIBLE, exit_codes, say, written
 from advisor.commands.outputs import answer_only, screen, writable
 from advisor.commands.progress import StageProgress
 from advisor.commands.requirement_options import TakesRequirements, budgets
 from advisor.commands.trust_prompt import trust
+from advisor.errors import AdvisorError, InterruptedRunError
 from advisor.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
-    from advisor.errors import InterruptedRunError
     from advisor.plans import Advice
 
 FILES, PROFILE = ("advice.json", "report.html"), "profile.json"
@@ -86,15 +86,18 @@ def recommend(
         values = earlier_advice.options(context, before)
         context.params.update(values, earlier=None, model_file=None)
         wanted = _wanted(values) | {"earlier": before, "command": given.reproduce(context)}
-        advice = _advice(values["model"], wanted, values["trusted"], _writable(out))
+        found: list[Advice] = []
         try:
-            advice.save(out)
+            _recommend(values["model"], wanted, values["trusted"], _writable(out), found)
             say(f"Wrote {out / FILES[0]} and {out / FILES[1]}.")
-            if advice.holds_pictures:
+            if found[0].holds_pictures:
                 say(PICTURES)
-        finally:
-            _show(advice, as_json)
-        raise typer.Exit(_code(advice))
+        except AdvisorError:  # the answer was found, but could not be saved
+            for advice in found:
+                _show(advice, as_json)
+            raise
+        _show(found[0], as_json)
+        raise typer.Exit(_code(found[0]))
 
 
 _AS_GIVEN = (
@@ -117,18 +120,22 @@ def _wanted(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _advice(model: str, wanted: dict[str, Any], trusted: bool, out: Path) -> Advice:
+def _recommend(model: str, wanted: dict[str, Any], trusted: bool, out: Path, found: list[Advice]) -> None:
+    """Find the advice and save it, while Ctrl-C waits; `found` has it though it could not be saved."""
     import advisor
-    from advisor.errors import InterruptedRunError
+
+    def keep(advice: Advice) -> None:
+        found.append(advice)
+        advice.save(out)
+        written(out / FILES[0], out / FILES[1])
 
     with StageProgress() as progress, answer_only():
         try:
-            advice = advisor.recommend(model, **wanted, trust=trust(trusted, progress), progress=progress)
+            advisor.recommend(model, **wanted, trust=trust(trusted, progress), progress=progress, keep=keep)
         except InterruptedRunError as error:
             _keep(error, out)
             raise
     say(progress.summary())
-    return advice
 
 
 def _writable(out: Path) -> Path:
@@ -145,6 +152,7 @@ def _keep(error: InterruptedRunError, out: Path) -> None:
 
     if isinstance(error.profile, Profile):
         error.profile.save(out / PROFILE)
+        written(out / PROFILE)
         say(f"What was measured until then is in {out / PROFILE}; --profile takes it.")
 
 
@@ -158,7 +166,8 @@ def _show(advice: Advice, as_json: bool) -> None:
 
 
 def _code(advice: Advice) -> int:
+    """The exit code of an answer; raises KeyboardInterrupt where one ended the run early."""
     if stage := advice.provenance.get("interrupted"):
         say(f"Interrupted during {stage}: this is the best found until then.")
-        return INTERRUPTED
+        raise KeyboardInterrupt
     return FOUND if advice.feasible else INFEASIBLE

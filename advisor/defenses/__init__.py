@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from advisor.defenses.payload.base import Defense
@@ -41,10 +42,16 @@ def defense_from_json(payload: Any) -> Defense:
     """The inverse of `defense_to_json`; a `Defense` passes through."""
     if isinstance(payload, Defense):
         return payload
-    kind = DEFENSES.get(payload["name"])
-    if kind is None:
-        raise ValueError(f"unknown defense {payload['name']!r}")
-    return kind(**payload["parameters"])
+    name, parameters = (payload.get(key) if isinstance(payload, dict) else None for key in ("name", "parameters"))
+    kind = DEFENSES.get(name) if isinstance(name, str) else None
+    if kind is None or not isinstance(parameters, dict):
+        raise ValueError(f"unknown defense {name!r}")
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in parameters.values()):
+        raise ValueError(f"a parameter of {name} is no finite number")
+    try:
+        return kind(**parameters)
+    except TypeError as error:  # a validator may raise a ValueError alone
+        raise ValueError(f"{name}: {error}") from None
 
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +13,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from advisor import profilers
+from advisor.checkpoint import forget
 from advisor.columns import Profile
 from advisor.data.samples import Samples
 from advisor.defenses import defense_names
@@ -19,6 +21,7 @@ from advisor.errors import AdvisorError, InterruptedRunError
 from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.graph import Granularity, PartitionGraph
+from advisor.interrupts import held
 from advisor.loading import LoadedModel
 from advisor.planning.advice_builder import assemble, provenance_of
 from advisor.planning.evaluation import PlanEvaluator
@@ -32,8 +35,9 @@ from advisor.planning.pipeline import (
     still_applies,
     trace_model,
 )
-from advisor.planning.search import Search, SearchResult, attack_folder
+from advisor.planning.search import Search, SearchResult
 from advisor.planning.selection import LeakageLimits, choose
+from advisor.planning.study_storage import attack_folder, open_storage
 from advisor.planning.u_shape import tail_cut
 from advisor.planning.verification import verified_plans
 from advisor.plans import Advice, load_advice
@@ -75,6 +79,7 @@ def recommend(
     thresholds: ZoneThresholds | None = None,
     command: str = "",
     progress: Progress | None = None,
+    keep: Callable[[Advice], None] | None = None,
 ) -> Advice:
     """Recommend where to split a model and what to do to the tensor that is sent.
 
@@ -109,11 +114,12 @@ def recommend(
         thresholds: what counts as private enough where no leakage budget is given.
         command: recorded as the command that reproduces the answer.
         progress: called with stage, share and what is being worked on.
+        keep: called with the advice as soon as there is one, while Ctrl-C waits: it is saved here or may be lost.
 
     Raises:
         AdvisorError: bad input, in one line with the next step.
-        InterruptedRunError: on Ctrl-C before there was anything to recommend. During the search and the verification
-            Ctrl-C ends the run early: the advice says so in `provenance["interrupted"]`.
+        InterruptedRunError: on Ctrl-C before there was anything to recommend. During the search and
+            afterwards Ctrl-C ends the run early: the advice says so in `provenance["interrupted"]`.
     """
     started, run = time.perf_counter(), Run(progress, pictures)
     if verify not in ("none", "quick", "strong"):
@@ -123,7 +129,9 @@ def recommend(
     budgets = Budgets(max_latency, max_accuracy_drop, max_ssim, min_nmse, max_edge_memory, **dict(requirements))
     names = defense_names(defenses)
     before = load_advice(earlier) if isinstance(earlier, str | Path) else earlier
+    plans, best, interrupted = None, None, ""
     try:
+        kept = open_storage(storage)  # before anything slow
         with left_as_found(model if isinstance(model, nn.Module) else None):
             edge, wire, server = (profilers.device(device), profilers.link(link), profilers.device(cloud))
             loaded, found_data = load_inputs(run, model, example_inputs, data, arch, trust, input_shape, resize, seed)
@@ -138,7 +146,7 @@ def recommend(
             )  # fmt: skip
             limits = leakage_limits(budgets, found, thresholds or ZoneThresholds())
             identity = _identity(loaded, samples, evaluator, budgets, names, device, link, cloud)
-            search = Search(evaluator, budgets, limits, names, trials, timeout, storage, identity, seed)
+            search = Search(evaluator, budgets, limits, names, trials, timeout, kept, identity, seed)
             with run.timed("search") as tell:
                 result = search.run(tell)
             interrupted = "search" if result.interrupted else ""
@@ -146,12 +154,22 @@ def recommend(
             if not interrupted:
                 plans, best, interrupted = verified_plans(run, evaluator, plans, budgets, limits, verify)
     except KeyboardInterrupt:
-        raise InterruptedRunError(run.stage, run.cost) from None
-    provenance = provenance_of(run, loaded, samples, graph, evaluator, seed, command)
-    provenance |= {"wall_time_s": time.perf_counter() - started}
-    if interrupted:
-        provenance["interrupted"] = interrupted
-    return assemble(run, evaluator, SearchResult(tuple(plans)), best, budgets, limits, loaded, provenance)
+        if plans is None:
+            raise InterruptedRunError(run.stage, run.cost) from None
+        best, interrupted = choose(plans, limits), interrupted or run.stage
+    with held() as waiting:  # the answer is there: Ctrl-C waits until it is kept
+        provenance = provenance_of(run, loaded, samples, graph, evaluator, seed, command)
+        provenance |= {"wall_time_s": time.perf_counter() - started}
+        if interrupted:
+            provenance["interrupted"] = interrupted
+        advice = assemble(run, evaluator, SearchResult(tuple(plans)), best, budgets, limits, loaded, provenance)
+        if waiting.forget() and not interrupted:
+            advice = dataclasses.replace(advice, provenance={**advice.provenance, "interrupted": "assembly"})
+        if keep is not None:
+            keep(advice)
+        if not advice.provenance.get("interrupted"):
+            forget(attack_folder(storage))
+    return advice
 
 
 def leakage_limits(budgets: Budgets, found: LeakageStudy, thresholds: ZoneThresholds) -> LeakageLimits:

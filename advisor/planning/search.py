@@ -6,13 +6,12 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -22,6 +21,7 @@ from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits, with_excess
+from advisor.planning.study_storage import known_trials, quiet, strange_trial, understood
 from advisor.planning.warm_start import WarmStart
 from advisor.plans import Plan
 from advisor.requirements import REQUIREMENTS, Budgets, front
@@ -51,7 +51,7 @@ class Search:
         defenses: names of the defenses to try.
         trials: defended plans to price; undefended ones are all priced and not counted.
         timeout: seconds after which no new trial starts, or None.
-        storage: Optuna storage URL, or None to keep the study in memory.
+        storage: where the study is kept, or None to keep it in memory.
         identity: what the study is about; a study on a storage is resumed only for the same.
         seed: of the sampler.
     """
@@ -62,27 +62,31 @@ class Search:
     defenses: tuple[str, ...]
     trials: int
     timeout: float | None
-    storage: str | None
+    storage: BaseStorage | None
     identity: dict[str, Any]
     seed: int
 
     def run(self, progress: Callable[[float, str], None] | None = None) -> SearchResult:
         """Price every undefended cut, then spend the trials on defended ones."""
-        bare = [self._evaluated(cut, NoDefense()) for cut in self.evaluator.candidates]
-        if not bare:
-            return SearchResult(())
+        bare: list[Plan] = []
         names = [name for name in self.defenses if name != NoDefense.name]
-        if not names or self.trials < 1:
-            return SearchResult(tuple(bare))
-        with _quiet():
-            found, interrupted = self._tried_all(bare, names, progress)
+        try:
+            bare.extend(self._evaluated(cut, NoDefense()) for cut in self.evaluator.candidates)
+            if not bare or not names or self.trials < 1:
+                return SearchResult(tuple(bare))
+            with quiet(), understood("of the study"):
+                found, interrupted = self._tried_all(bare, names, progress)
+        except KeyboardInterrupt:
+            if not bare:
+                raise
+            return SearchResult(tuple(bare), interrupted=True)
         return SearchResult((*bare, *found), interrupted)
 
     def _tried_all(
         self, bare: Sequence[Plan], names: Sequence[str], progress: Callable[[float, str], None] | None
     ) -> tuple[list[Plan], bool]:
         study, started = self._study(), time.monotonic()
-        plans = {trial.number: plan for trial in study.trials if (plan := self._restored(trial)) is not None}
+        plans = {trial.number: plan for trial in known_trials(study) if (plan := self._restored(trial)) is not None}
         suggestions = WarmStart(self.evaluator, self.budgets, self.limits, tuple(names))
         first = [] if plans else suggestions.first(bare, max(1, int(FIRST_SHARE * self.trials)))
 
@@ -141,36 +145,26 @@ class Search:
         if trial.state is not TrialState.COMPLETE or record is None:
             return None
         graph = self.evaluator.graph
-        predicted = {key: Estimate(**value) for key, value in record["predicted"].items()}
-        cut, defense = graph.cut(record["cut"]), defense_from_json(record["defense"])
-        return with_excess(self.evaluator.plan(cut, defense, predicted), self.budgets, self.limits)
+        try:
+            predicted = {key: Estimate(**value) for key, value in record["predicted"].items()}
+            cut, defense = graph.cut(record["cut"]), defense_from_json(record["defense"])
+            if cut not in self.evaluator.candidates or defense.name not in (*self.defenses, NoDefense.name):
+                raise ValueError("another cut or defense than those that are searched")
+            return with_excess(self.evaluator.plan(cut, defense, predicted), self.budgets, self.limits)
+        except (AdvisorError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise strange_trial(trial.number, error) from None
 
     # ---- the study -----------------------------------------------------------------------------------------------
 
     def _study(self) -> Study:
         text = json.dumps(self.identity, sort_keys=True, default=str)
         name = f"advisor-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        try:
-            study = optuna.create_study(
-                storage=self.storage, study_name=name, load_if_exists=True,
-                directions=["minimize" if row.minimised else "maximize" for row in front()],
-            )  # fmt: skip
-        except Exception as error:
-            if self.storage is None:
-                raise
-            line = str(error).splitlines()[0][:160]
-            raise AdvisorError(
-                f"The storage {self.storage!r} cannot be opened: {line}.",
-                "Use for example --storage sqlite:///search.db",
-            ) from None
+        study = optuna.create_study(
+            storage=self.storage, study_name=name, load_if_exists=True,
+            directions=["minimize" if row.minimised else "maximize" for row in front()],
+        )  # fmt: skip
         study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials), n_startup_trials=5)
         return study
-
-
-def attack_folder(storage: str | None) -> Path | None:
-    """Where attacks keep what a killed run goes on from: beside a study in an SQLite file; None for other storages."""
-    scheme, _, path = (storage or "").partition("?")[0].partition(":///")
-    return Path(f"{path}-attacks") if scheme.startswith("sqlite") and path not in ("", ":memory:") else None
 
 
 def _unique(plans: dict[int, Plan]) -> list[Plan]:
@@ -180,17 +174,6 @@ def _unique(plans: dict[int, Plan]) -> list[Plan]:
 
 def _over(timeout: float | None, started: float) -> bool:
     return timeout is not None and time.monotonic() - started >= timeout
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna logs each trial; the progress bar says it better."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)
 
 
 def _objectives(plan: Plan) -> tuple[float, ...]:

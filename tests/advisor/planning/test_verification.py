@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import advisor
 from advisor.checkpoint import Checkpoint
 from advisor.errors import AdvisorError
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.search import attack_folder
+from advisor.planning.study_storage import attack_folder
 from advisor.plans import Advice
 from advisor.reports import console, markdown
 from tests.conftest import tiny_net
@@ -97,12 +98,15 @@ def test_a_killed_verification_goes_on_where_it_was(tmp_path: Path, monkeypatch:
     with pytest.raises(Killed):
         recommended(storage=storage, progress=kill)
     assert 0 < len(saved) < steps
+    kept = tmp_path / "killed.db-attacks"
+    files = [kept, *kept.rglob("*")]  # they hold private activations
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o700, 0o600}
     again = recommended(storage=storage)
     assert len(saved) == steps
     assert again.best is not None
     assert whole.best is not None
     assert again.best.verified == whole.best.verified
-    assert (tmp_path / "killed.db-attacks").is_dir()
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: what was found is kept."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from advisor.interrupts import SIGNALS
+
+GRACE = 5.0
+"""Seconds after a signal in which further ones are taken for the same wish, so that saving is not cut short."""
+
+
+class Ending:
+    """Raises KeyboardInterrupt, and remembers why.
+
+    Attributes:
+        number: of the signal that ended the command; SIGINT where none did.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.number = int(signal.SIGINT)
+        self._clock, self._last = clock, -GRACE
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Obey the first signal, and one that comes when that did not help.
+
+        Raises:
+            KeyboardInterrupt: where it is obeyed.
+        """
+        now = self._clock()
+        if now - self._last < GRACE:
+            return
+        self.number, self._last = number, now
+        raise KeyboardInterrupt
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, as shells have it."""
+        return 128 + self.number
+
+
+@contextmanager
+def obeyed() -> Iterator[Ending]:
+    """While this lasts, signals end the command by KeyboardInterrupt; those that are ignored or caught stay so."""
+    ending, before = Ending(), {}
+    if threading.current_thread() is threading.main_thread():
+        usual = (signal.SIG_DFL, signal.default_int_handler)
+        before = {n: handler for n in SIGNALS if (handler := signal.getsignal(n)) in usual}
+    for number in before:
+        signal.signal(number, ending)
+    try:
+        yield ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

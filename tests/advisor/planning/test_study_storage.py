@@ -1,0 +1,37 @@
+"""Storages that are damaged, foreign, or made by several runs at once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from advisor.errors import AdvisorError
+from advisor.planning.study_storage import open_storage
+
+OPEN = "import sys; from advisor.planning.study_storage import open_storage; open_storage(sys.argv[1])"
+
+
+def test_two_first_users_of_one_file_both_get_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    runs = [subprocess.Popen([sys.executable, "-c", OPEN, url], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for run in runs:
+        assert run.communicate()[1] == ""
+        assert run.returncode == 0
+    tables = sqlite3.connect(tmp_path / "s.db").execute("select count(*) from version_info").fetchone()
+    assert tables == (1,)
+
+
+@pytest.mark.parametrize("kind", ["text", "pipe", "folder", "device", "no driver", "nowhere"])
+def test_what_is_no_storage_is_one_line(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database\n" * 99)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    urls = {"device": "sqlite:////dev/zero", "no driver": "nosuch://u:secret@h/x", "nowhere": "sqlite:////no/such/s.db"}
+    with pytest.raises(AdvisorError, match=r"^The storage '.*' cannot be used: .*") as error:
+        open_storage(urls.get(kind, f"sqlite:///{tmp_path / kind}"))
+    assert "secret" not in str(error.value)
