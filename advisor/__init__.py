@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from advisor.cuts import Cut as Cut
     from advisor.cuts import TensorSpec as TensorSpec
     from advisor.defenses import Defense as Defense
+    from advisor.defenses.training.base import TrainedDefense as TrainedDefense
+    from advisor.defenses.training.fitting import defend as defend
     from advisor.errors import AdvisorError as AdvisorError
     from advisor.estimate import Estimate as Estimate
     from advisor.estimators.attacks.runner import attack as attack
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from advisor.requirements import Budgets as Budgets
     from advisor.requirements import Requirement as Requirement
     from advisor.tracing.tracer import trace as trace
+    from advisor.variant import Variant as Variant
 
 __version__ = "0.1.0"
 __all__ = sorted(PUBLIC)

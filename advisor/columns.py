@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from advisor.cuts import Cut
 from advisor.documents import holds, read_json
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, CutError
 from advisor.estimate import NORMAL_90, Estimate, Source, json_number
 from advisor.files import replace_ours
 from advisor.safe_text import without_secrets
@@ -71,6 +71,7 @@ class Column:
         source: "measured", "estimated" or "bounded".
         method: how it was obtained, and on what.
         why: `[cuts]`; the reason of each NaN, "" elsewhere.
+        cuts: `[cuts]`, of the profile that it stands in; empty where it stands in none.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Column:
     source: Source
     method: str = ""
     why: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = Field(default=(), exclude=True, repr=False)
 
     def __post_init__(self) -> None:
         size = len(self.values)
@@ -147,8 +149,12 @@ class Column:
         )
 
     def at(self, cut: Cut | int) -> Estimate:
-        """The value at one cut, as an `Estimate`."""
-        i = cut if isinstance(cut, int) else cut.index
+        """The value at one cut, found by its name, or by its index where that is given, as an `Estimate`.
+
+        Raises:
+            CutError: when the profile has no such cut, or has one of that name of another graph.
+        """
+        i = cut if isinstance(cut, int) else self.row(cut)
         return Estimate(
             float(self.values[i]),
             float(self.stderr[i]),
@@ -158,6 +164,21 @@ class Column:
             self.source,
             self.method,
         )
+
+    def row(self, cut: Cut) -> int:
+        """Where a cut stands in the profile.
+
+        Raises:
+            CutError: as `at`.
+        """
+        own = next(((i, known) for i, known in enumerate(self.cuts) if known.name == cut.name), None)
+        if own is None:
+            raise CutError(f"This profile has no cut {cut.name!r}.", "Profile the graph that the cut is of.")
+        if cut.graph and own[1].graph and cut.graph != own[1].graph:
+            raise CutError(
+                f"The cut {cut.name!r} is of another graph than this profile.", "Profile the graph that the cut is of."
+            )
+        return own[0]
 
     def __len__(self) -> int:
         return len(self.values)
@@ -182,6 +203,8 @@ class Profile:
                     f"Column {column.name!r} has {len(column)} values for {len(self.cuts)} cuts.",
                     "This file may be damaged.",
                 )
+        bound = {name: dataclasses.replace(column, cuts=self.cuts) for name, column in self.columns.items()}
+        object.__setattr__(self, "columns", bound)
 
     def __getitem__(self, name: str) -> Column:
         try:

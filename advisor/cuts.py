@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 import operator
@@ -67,12 +68,14 @@ class Cut:
         name: unique; the user's module path, `path/operation` for an operation written in a forward.
         tensors: the activation, one entry a tensor.
         block: path of the outermost repeated block the cut closes, or "" (used to group cuts for people).
+        graph: digest of the graph it is a cut of, or "" where that is not known.
     """
 
     index: int
     name: str
     tensors: tuple[TensorSpec, ...]
     block: str = ""
+    graph: str = dataclasses.field(default="", compare=False, repr=False)
 
     @property
     def bytes(self) -> int:

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, fx, nn
 
 from advisor.cuts import Cut, TensorSpec, find_cut
-from advisor.cutting.naming import Names
+from advisor.cutting.naming import CUT_NAME, Names
 from advisor.errors import CutError, TraceError
 from advisor.operations.dag import levels, live_sets
 from advisor.operations.flat_model import FlatModel
@@ -60,7 +60,7 @@ class PartitionGraph(FlatModel):
         return live_sets(order, self.results, self.max_tensors)
 
     def _ends_a_unit(self, node: fx.Node) -> bool:
-        if self.granularity == "op" or node.op == "placeholder":
+        if self.granularity == "op" or node.op == "placeholder" or CUT_NAME in node.meta:
             return True
         return bool(self.names.closes(node, leaves=self.granularity == "layer"))
 
@@ -94,7 +94,7 @@ class PartitionGraph(FlatModel):
             else:
                 name, block = "+".join(map(self._name, nodes)), self.names.closes(nodes[-1])
             specs = tuple(s for n in nodes for s in [self.spec(n, strict=False)] if s is not None)
-            cuts.append(Cut(index, name, specs, block))
+            cuts.append(Cut(index, name, specs, block, self.digest))
         return tuple(cuts)
 
     def _name(self, node: fx.Node) -> str:

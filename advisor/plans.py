@@ -148,7 +148,9 @@ class Plan:
         Raises:
             AdvisorError: when there is no model to split.
         """
-        parts: tuple[nn.Module, ...] = reach("defended_parts")(self._graph_of(model), self.cut, self.defense, self.tail)
+        parts: tuple[nn.Module, ...] = (
+            reach("Payload").of(self._graph_of(model), self.cut, self.defense).halves(self.tail)
+        )
         return parts
 
     def export(

@@ -107,6 +107,7 @@ class CutView:
         seed: for estimators that draw.
         energy: squared length of forward-mode tangents at this cut, or None where no tangents were asked for.
         jacobian_gram: their inner products along the inputs' leading directions, or None likewise.
+        gaussian_variance: of the Gaussian noise that a defense adds, in units of z²; 0: it adds none.
     """
 
     cut: Cut
@@ -116,6 +117,12 @@ class CutView:
     seed: int
     energy: TangentEnergy | None = None
     jacobian_gram: JacobianGram | None = None
+    gaussian_variance: float = 0.0
+
+    @property
+    def noise_variance(self) -> float:
+        """Variance of the noise that bounds rest on: a defense's Gaussian noise, else the wire's rounding, step²/12."""
+        return self.gaussian_variance or self.wire_step**2 / 12
 
     @cached_property
     def z(self) -> Tensor:

@@ -23,8 +23,11 @@ PUBLIC = {
     "REQUIREMENTS": "advisor.requirements",
     "Requirement": "advisor.requirements",
     "TensorSpec": "advisor.cuts",
+    "TrainedDefense": "advisor.defenses.training.base",
+    "Variant": "advisor.variant",
     "attack": "advisor.estimators.attacks.runner",
     "attack_cuts": "advisor.estimators.attacks.runner",
+    "defend": "advisor.defenses.training.fitting",
     "export": "advisor.exporting",
     "leakage": "advisor.planning.api",
     "load_advice": "advisor.plans",
@@ -38,7 +41,7 @@ PUBLIC = {
 REACHED = {
     "REPORTS": "advisor.reports",  # Advice.save
     "is_report": "advisor.reports.html",  # Advice.save: whether a file that it would replace is ours
-    "defended_parts": "advisor.cutting.halves",  # Plan.split
+    "Payload": "advisor.payload",  # Plan.split
     "export": "advisor.exporting",  # Plan.export
     "trace": "advisor.tracing.tracer",  # Plan.split, of a model that is given
 }

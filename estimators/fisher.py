@@ -115,7 +115,7 @@ class Fisher:
         if not torch.isfinite(tangents.energy).all():
             raise NotMeasurableError("the derivatives hold NaN or infinities")
         fisher = fisher_information(tangents)
-        bound = van_trees_bound(fisher, view.wire_step**2 / 12, 1 / PRIOR_SMOOTHING**2)
+        bound = van_trees_bound(fisher, view.noise_variance, 1 / PRIOR_SMOOTHING**2)
         found = {"fisher": fisher, "fisher_snr": signal_normalised(tangents), "mse_bound": bound}
         if not tangents.note:
             return found

@@ -144,12 +144,12 @@ class NoiseCurves:
     )
 
     def __init__(self) -> None:
-        self.curves: dict[int, NoiseCurve] = {}
+        self.curves: dict[str, NoiseCurve] = {}
 
     def at(self, view: CutView) -> dict[str, Estimate]:
         """Measure one cut; one where a mask crosses beside numbers has no curve: noise leaves the mask as it is."""
         if all(spec.is_floating for spec in view.cut.tensors):
-            self.curves[view.cut.index] = noise_curve(view)
+            self.curves[view.cut.name] = noise_curve(view)
         return {"linear_gain": learning_gain(view)}
 
 

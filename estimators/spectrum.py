@@ -133,7 +133,7 @@ class Spectrum:
         Raises:
             NotMeasurableError: no derivatives, or nothing but zeros crosses.
         """
-        tangents, variance = usable(view.jacobian_gram), view.wire_step**2 / 12
+        tangents, variance = usable(view.jacobian_gram), view.noise_variance
         if not (variance > 0 and math.isfinite(variance)):
             raise NotMeasurableError(f"the rounding step of the activation is {view.wire_step:g}: it must be positive")
         return {

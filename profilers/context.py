@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from advisor.profilers import macs, roofline
+from advisor.profilers import added_latency, macs, roofline
 from advisor.profilers.boards import measured, remote
 from advisor.profilers.boards.measured import Progress
 from advisor.profilers.calibration import kinds
 from advisor.profilers.catalog import LOCAL, Device, is_remote
 from advisor.profilers.half_latency import Halves
 from advisor.profilers.network import Link
-from advisor.profilers.published.features import Work, piece_work
+from advisor.profilers.published.features import Work, edge_work, piece_work
+from advisor.variant import Variant
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
@@ -64,6 +65,18 @@ class ProfilingContext:
         return self.device.memory if told is None else float(told)
 
     def times(self, device: Device) -> Halves:
+        """Of a variant its base's, and what encoder and decoder add; of any other graph its own."""
+        if not isinstance(self.graph, Variant):
+            return self._own_times(device)
+        base = replace(self, graph=self.graph.base)
+        known, whole = base.times(device), edge_work(base.pieces)[-1]
+        if is_remote(device.name) or device.name == LOCAL or device.calibration:
+            added = added_latency.at_rate_of(known.whole, whole)
+        else:
+            added = roofline.added(device, whole)
+        return added_latency.halves(self.graph, known, self.pieces, added)
+
+    def _own_times(self, device: Device) -> Halves:
         """Measured on this computer or over ssh, estimated for a catalog device."""
         if is_remote(device.name):
             return remote.halves(self.graph, device.name, self.progress, self.limit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from advisor.estimate import Estimate
 from advisor.profilers.catalog import Device
@@ -30,6 +30,20 @@ def halves(pieces: Sequence[Work], device: Device) -> Halves:
     cloud = tuple(seconds(work, fit) for work in cloud_work(pieces))
     why = "the multiply-adds could not be counted" if math.isnan(edge[-1].value) else ""
     return Halves(edge, cloud, (f"{device.key}: {fit.basis}; {PARTS_NOTE}",), why)
+
+
+def added(device: Device, whole: Work) -> Callable[[Work], Estimate]:
+    """Estimated seconds of work that is added to a network, by the fit that is adapted to that network.
+
+    Args:
+        device: a catalog device.
+        whole: work of the network.
+
+    Raises:
+        AdvisorError: as `halves`.
+    """
+    fit = fit_for(device).adapted(whole)
+    return lambda work: seconds(work, fit)
 
 
 def seconds(work: Work, fit: Fit) -> Estimate:

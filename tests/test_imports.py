@@ -17,7 +17,18 @@ FOLDERS = {"advisor": "advisor", "profilers": "advisor.profilers", "estimators":
 LAYERS: dict[str, tuple[str, ...]] = {
     "ground": tuple(
         f"advisor.{name}"
-        for name in ("loading", "tracing", "cutting", "derivatives", "data", "measures", "sweep", "defenses")
+        for name in (
+            "loading",
+            "tracing",
+            "cutting",
+            "derivatives",
+            "data",
+            "measures",
+            "sweep",
+            "defenses",
+            "payload",
+            "variant",
+        )
     ),
     "profilers": ("advisor.profilers",),
     "estimators": ("advisor.estimators",),
@@ -157,7 +168,7 @@ def test_a_circle_is_found() -> None:
 def test_the_lazy_table_names_what_is_there() -> None:
     from advisor.upward import PUBLIC, REACHED, reach
 
-    assert set(REACHED) == {"REPORTS", "is_report", "defended_parts", "export", "trace"}
+    assert set(REACHED) == {"REPORTS", "is_report", "Payload", "export", "trace"}
     for name in PUBLIC | REACHED:
         assert reach(name) is getattr(sys.modules[(PUBLIC | REACHED)[name]], name)
 

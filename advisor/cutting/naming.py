@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import fx
 
+CUT_NAME = "cut_name"
+"""Key of a node's `meta` under which a name of its own stands: that of a variant's payload."""
+
 
 class Names:
     """Names every tensor of a graph, in order.
@@ -44,6 +47,8 @@ class Names:
         return ""
 
     def _base(self, node: fx.Node) -> str:
+        if CUT_NAME in node.meta:
+            return str(node.meta[CUT_NAME])
         stack = self._stacks[node]
         key, path = stack[-1] if stack else ("", "")
         if path and path not in self._outer and self._last[key] is node:

@@ -87,8 +87,8 @@ def payload_that_fits(evaluator: PlanEvaluator, budgets: Budgets) -> list[str]:
 
 def _noise(found: LeakageStudy) -> dict[str, NoiseLevels]:
     return {
-        found.profile.cuts[index].name: NoiseLevels(tuple(curve.sigma.tolist()), tuple(curve.nmse.tolist()), curve.bare)
-        for index, curve in found.curves.items()
+        name: NoiseLevels(tuple(curve.sigma.tolist()), tuple(curve.nmse.tolist()), curve.bare)
+        for name, curve in found.curves.items()
     }
 
 

@@ -16,15 +16,17 @@ from advisor.activations import ActivationCache, Activations
 from advisor.batches import first_scores
 from advisor.columns import Profile
 from advisor.cuts import Cut
-from advisor.defenses import Defense, GaussianNoise, NoDefense
+from advisor.defenses import CutFacts, Defense, NoDefense
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.estimators.attacks import verifying
-from advisor.estimators.attacks.runner import AttackResult, attack, defended
+from advisor.estimators.attacks.runner import AttackResult, attack
 from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, under_noise
 from advisor.estimators.spectrum import spectrum_bound
 from advisor.estimators.study.leakage_study import LeakageStudy
+from advisor.estimators.study.payload_leakage import payload_leakage
 from advisor.graph import PartitionGraph
+from advisor.payload import Payload
 from advisor.planning import u_shape
 from advisor.planning.accuracy import Accuracy
 from advisor.planning.message_size import as_sent
@@ -82,8 +84,7 @@ class PlanEvaluator:
     def evaluate(self, cut: Cut, defense: Defense) -> Plan:
         """A split plan with everything predicted."""
         predicted = self.costs(cut, defense, self.tail)
-        sigma = self.noise_of(cut, defense)
-        predicted |= self.leakage(cut, sigma) | self.guarantee(cut, defense)
+        predicted |= self.leakage(cut, defense) | self.guarantee(cut, defense)
         predicted |= self.accuracy(cut, defense)
         return self.plan(cut, defense, predicted)
 
@@ -152,20 +153,29 @@ class PlanEvaluator:
 
     def curve(self, cut: Cut) -> NoiseCurve | None:
         """How linear inversion at this cut suffers from noise; None where it could not be measured."""
-        return self.study.curves.get(cut.index)
+        return self.study.curves.get(cut.name)
 
-    def noise_of(self, cut: Cut, defense: Defense) -> float:
-        """Standard deviation of what the defense adds to z; rounding counts as uniform noise, step/√12."""
-        if isinstance(defense, NoDefense):
-            return 0.0
-        if isinstance(defense, GaussianNoise):
-            return defense.sigma
-        steps = [defense.wire_step(t) for t in self.activations.at(cut) if t.is_floating_point()]
-        return max(steps, default=0.0) / math.sqrt(12)
+    def facts(self, cut: Cut) -> CutFacts:
+        """What a defense may ask about a cut."""
+        return CutFacts(cut, self.profile["fisher"].at(cut).value if "fisher" in self.profile else math.nan)
 
-    def leakage(self, cut: Cut, sigma: float) -> dict[str, Estimate]:
+    def leakage(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
+        """`score` and `score_ssim` of what is sent: by the noise curve where the defense is as good as noise."""
+        if defense.identity:
+            return self.under_noise(cut, 0.0)
+        level = defense.noise_equivalent(self.activations.at(cut))
+        return self.measured_leakage(cut, defense) if level is None else self.under_noise(cut, level)
+
+    def measured_leakage(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
+        """`score` and `score_ssim` by the cheap estimators, run on what is sent."""
+        names = [name for name in ("score", "score_ssim") if name in self.profile]
+        payload, samples = Payload.of(self.graph, cut, defense), pack(self.graph, self.inputs)
+        found = payload_leakage(payload, samples, self.labels, only=names, seed=self.seed)
+        return {name: _value(found, name, cut) for name in ("score", "score_ssim")}
+
+    def under_noise(self, cut: Cut, sigma: float) -> dict[str, Estimate]:
         """`score` and `score_ssim` under noise: of what the bare attack explains, the share linear inversion keeps."""
-        score, similar = (self._bare(name, cut) for name in ("score", "score_ssim"))
+        score, similar = (_value(self.profile, name, cut) for name in ("score", "score_ssim"))
         if sigma == 0:
             return {"score": score, "score_ssim": similar}
         curve = self.curve(cut)
@@ -181,30 +191,21 @@ class PlanEvaluator:
 
     def guarantee(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
         """`mse_bound` under Gaussian noise: no attacker's error per element is below it; nothing without such noise."""
-        tangents = self.study.grams.get(cut.index)
-        if not isinstance(defense, GaussianNoise) or defense.sigma == 0 or tangents is None or tangents.problem:
+        tangents = self.study.grams.get(cut.name)
+        if defense.guaranteed_variance == 0 or tangents is None or tangents.problem:
             return {}
-        return {"mse_bound": spectrum_bound(tangents, defense.sigma**2)}
+        return {"mse_bound": spectrum_bound(tangents, defense.guaranteed_variance)}
 
     def allowed_share(self, cut: Cut, limits: LeakageLimits) -> float:
         """Share of what the bare attack explains that may survive for the limits to be met; 1 when none need go."""
         shares, floor = [1.0], self.study.baseline_ssim
-        score, similar = (self._bare(name, cut) for name in ("score", "score_ssim"))
+        score, similar = (_value(self.profile, name, cut) for name in ("score", "score_ssim"))
         if limits.min_nmse is not None and score.low < 1:
             shares.append((1 - limits.min_nmse) / (1 - score.low))
         if limits.max_ssim is not None and similar.high > floor:
             shares.append((limits.max_ssim - floor) / (similar.high - floor))
         # the interval's unfavourable end is what must meet the limits
         return float(max(0.0, min(shares)) ** (1 / (1 - NOISE_DOUBT)))
-
-    def _bare(self, name: str, cut: Cut) -> Estimate:
-        if name not in self.profile:
-            return Estimate(math.nan, source="estimated", method="not measured")
-        column = self.profile[name]
-        estimate = column.at(cut)
-        if math.isnan(estimate.value):
-            return Estimate(math.nan, source="estimated", method=column.why[cut.index])
-        return estimate
 
     # ---- accuracy ------------------------------------------------------------------------------------------------
 
@@ -216,10 +217,9 @@ class PlanEvaluator:
 
     def accuracy(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
         """`accuracy` and `accuracy_drop` (absolute) by running the cloud half on what is really sent."""
-        if isinstance(defense, NoDefense) or self.undefended.why_not:
+        if defense.identity or self.undefended.why_not:
             return self.undefended.undefended()
-        sent = defended(self.activations.at(cut), defense, self.seed)
-        return self.undefended.of(first_scores(self.graph, sent, cut.index))
+        return self.undefended.of(Payload.of(self.graph, cut, defense).scores(self.activations.at(cut), self.seed))
 
     @cached_property
     def activations(self) -> Activations:
@@ -241,7 +241,7 @@ class PlanEvaluator:
         targets = self.study.targets
         samples = tuple(t[self.study.rows] for t in self.inputs)
         learn, private = (tuple(t[i] for t in samples) for i in (targets.train, targets.test))
-        own, own_labels, truth = _pack(self.graph, learn), None, None
+        own, own_labels, truth = pack(self.graph, learn), None, None
         discrete = not any(t.dtype.is_floating_point for t in self.inputs)
         chosen = verifying("label" if labels else "ids" if discrete else "input")[0]
         if labels:
@@ -252,14 +252,14 @@ class PlanEvaluator:
             own = None
             private = tuple(t[: self._id_samples(plan.cut)] for t in private)
         return attack(
-            self.graph, plan.cut, _pack(self.graph, private), own, name=chosen, defense=plan.defense, budget=budget,
+            self.graph, plan.cut, pack(self.graph, private), own, name=chosen, defense=plan.defense, budget=budget,
             seed=self.seed, y=truth, aux_y=own_labels, beyond=plan.tail if labels else None,
             folder=self.folder, progress=progress, walks=self.walks,
         )  # fmt: skip
 
     def _id_samples(self, cut: Cut) -> int:
         """How many samples' ids are attacked: as many as a minute or so allows."""
-        macs = float(self.profile["macs"].values[cut.index])
+        macs = self.profile["macs"].at(cut).value
         most = min(MOST_ID_SAMPLES, int(ID_MACS / max(1.0, macs)))
         if most < FEWEST_ID_SAMPLES:
             raise AdvisorError(
@@ -274,12 +274,23 @@ class PlanEvaluator:
         return ActivationCache(self.graph)
 
 
-def _pack(graph: PartitionGraph, flat: tuple[Tensor, ...]) -> Any:
+def pack(graph: PartitionGraph, flat: tuple[Tensor, ...]) -> Any:
     """Flat tensors as user inputs."""
     keywords = graph.inputs.keywords
     if any(keywords):
         return dict(zip(keywords, flat, strict=True))
     return flat[0] if len(flat) == 1 else flat
+
+
+def _value(profile: Profile, name: str, cut: Cut) -> Estimate:
+    """A column's value at a cut; NaN with its reason where it was not measured."""
+    if name not in profile:
+        return Estimate(math.nan, source="estimated", method="not measured")
+    column = profile[name]
+    estimate = column.at(cut)
+    if math.isnan(estimate.value):
+        return Estimate(math.nan, source="estimated", method=column.why[column.row(cut)])
+    return estimate
 
 
 def _exact(value: float, method: str) -> Estimate:

@@ -17,11 +17,11 @@ SAMPLES, LEVEL = 16, 1
 """Inputs that are packed one by one; zlib's fastest level: an edge has no time for more."""
 
 
-def as_sent(crossing: tuple[Tensor, ...], defense: Defense, compression: str = "") -> tuple[Estimate, Estimate]:
+def as_sent(activation: tuple[Tensor, ...], defense: Defense, compression: str = "") -> tuple[Estimate, Estimate]:
     """Bytes of one input on the wire, and seconds to pack and unpack it on this computer.
 
     Args:
-        crossing: undefended tensors `[N, ...]`.
+        activation: undefended, each tensor `[N, ...]`.
         defense: what is done to them before they leave.
         compression: "" or "zlib".
 
@@ -29,8 +29,8 @@ def as_sent(crossing: tuple[Tensor, ...], defense: Defense, compression: str = "
         Means over up to `SAMPLES` inputs with their spread.
     """
     sizes, times = [], []
-    for i in range(min(SAMPLES, crossing[0].shape[0])):
-        sent = _tensors(tuple(tensor[i : i + 1] for tensor in crossing), defense)
+    for i in range(min(SAMPLES, activation[0].shape[0])):
+        sent = defense.message([tensor[i : i + 1] for tensor in activation])
         begun = time.perf_counter()
         message = wire.pack(sent)
         message = zlib.compress(message, LEVEL) if compression else message
@@ -43,12 +43,3 @@ def as_sent(crossing: tuple[Tensor, ...], defense: Defense, compression: str = "
         Estimate.of_mean(sizes, "B", f"as sent by {defense.name}, {how}"),
         Estimate.of_mean(times, "s", f"{how}, on this computer"),
     )
-
-
-def _tensors(crossing: tuple[Tensor, ...], defense: Defense) -> list[Tensor]:
-    """Every tensor that is sent: a defense may send several for one, and leaves masks as they are."""
-    found: list[Tensor] = []
-    for tensor in crossing:
-        sent = defense.apply(tensor) if tensor.is_floating_point() else tensor
-        found += list(sent) if isinstance(sent, tuple | list) else [sent]
-    return found

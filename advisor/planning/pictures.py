@@ -23,13 +23,13 @@ def gallery(study: LeakageStudy, budget: str) -> Gallery:
     targets, cuts = study.targets, study.profile.cuts
     if not targets.images or not study.reconstructions:
         return Gallery(note="The inputs are no images, so there is nothing to show.")
-    shown = [cut for cut in cuts if cut.index in study.reconstructions]
+    shown = [cut for cut in cuts if cut.name in study.reconstructions]
     if len(shown) > MOST_CUTS:
         shown = [cut for cut in shown if cut.block or cut.index in (0, len(cuts) - 1)]
     note = f"{budget} attack, held-out samples the attacker did not see; {targets.note}"
     return Gallery(
         tuple(data_uri(x, targets.range) for x in targets.pixels[targets.test][:SHOWN]),
-        {c.name: tuple(data_uri(x, targets.range) for x in study.reconstructions[c.index][:SHOWN]) for c in shown},
+        {c.name: tuple(data_uri(x, targets.range) for x in study.reconstructions[c.name][:SHOWN]) for c in shown},
         note,
     )
 

@@ -223,7 +223,7 @@ def measure_leakage(
     with run.timed("leakage") as tell:
         if earlier is not None and [cut.name for cut in earlier.profile.cuts] == [cut.name for cut in graph.cuts]:
             curves = {
-                graph.cut(name).index: NoiseCurve(np.array(curve.sigma), np.array(curve.nmse), curve.bare)
+                name: NoiseCurve(np.array(curve.sigma), np.array(curve.nmse), curve.bare)
                 for name, curve in earlier.noise.items()
             }
             columns = {column.name: column for column in earlier.profile if run.cost and column.name not in run.cost}

@@ -16,7 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from advisor.cuts import Cut
-from advisor.defenses import DEFENSES, Defense, GaussianNoise, NoDefense, defense_from_json, defense_to_json
+from advisor.defenses import DEFENSES, Defense, NoDefense, defense_from_json, defense_to_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.planning.evaluation import PlanEvaluator
@@ -120,8 +120,7 @@ class Search:
         cuts = {cut.name: cut for cut in self.evaluator.candidates}
         cut = cuts[trial.suggest_categorical("cut", list(cuts))]
         name = trial.suggest_categorical("defense", list(names))
-        space = DEFENSES[name].search_space
-        values = {key: trial.suggest_float(f"{name}.{key}", low, high, log=True) for key, (low, high) in space.items()}
+        values = {key: span.suggest(trial, f"{name}.{key}") for key, span in DEFENSES[name].space.items()}
         plan = self._evaluated(cut, self.defense(cut, name, values))
         predicted = {key: _plain(value) for key, value in plan.predicted.items()}
         trial.set_user_attr("plan", {"cut": cut.name, "defense": defense_to_json(plan.defense), "predicted": predicted})
@@ -129,16 +128,11 @@ class Search:
             trial.set_constraint(missed, over)
         return plan
 
-    def defense(self, cut: Cut, name: str, values: dict[str, float]) -> Defense:
-        """The defense at one cut from its searched parameters; noise at a wanted dFIL needs the cut's Fisher trace."""
+    def defense(self, cut: Cut, name: str, values: dict[str, Any]) -> Defense:
+        """The defense at one cut from its searched values; none where it cannot be set up there."""
         if cut.undefendable:
             return NoDefense()
-        if name != GaussianNoise.name:
-            return DEFENSES[name](**values)
-        fisher = self.evaluator.profile["fisher"].at(cut).value if "fisher" in self.evaluator.profile else math.nan
-        if math.isnan(fisher):
-            return NoDefense()
-        return GaussianNoise.for_dfil(fisher, values["dfil"])
+        return DEFENSES[name].at(self.evaluator.facts(cut), **values) or NoDefense()
 
     def _restored(self, trial: FrozenTrial) -> Plan | None:
         record = trial.user_attrs.get("plan")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from advisor.defenses import GaussianNoise, NoDefense
 from advisor.errors import AdvisorError
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.pictures import evidence_of
@@ -18,8 +17,6 @@ VERIFY_ATTEMPTS = 5
 ALSO_VERIFIED = 2
 MOST_ATTACKS = VERIFY_ATTEMPTS + ALSO_VERIFIED + 1
 """Attacks in all: the last one is on labels."""
-
-MORE_NOISE = 1.35
 
 
 def verified_plans(
@@ -40,9 +37,9 @@ def verified_plans(
                 proven = _attacked(run, evaluator, best, budgets, limits, budget, _part(tell, attempt, best))
                 failed += [] if proven.verified else [proven]
                 plans[plans.index(best)] = proven
-                if limits.shortfall(proven) and proven.verified and isinstance(noise := proven.defense, GaussianNoise):
-                    more = GaussianNoise(noise.sigma * MORE_NOISE, noise.dfil / MORE_NOISE**2)
-                    plans.append(with_excess(evaluator.evaluate(proven.cut, more), budgets, limits))
+                stronger = proven.defense.strengthen() if limits.shortfall(proven) and proven.verified else None
+                if stronger is not None:
+                    plans.append(with_excess(evaluator.evaluate(proven.cut, stronger), budgets, limits))
                 best = choose(plans, limits)
             for number, plan in enumerate(_also_shown([p for p in plans if p not in failed], best), VERIFY_ATTEMPTS):
                 part = _part(tell, number, plan)
@@ -103,5 +100,5 @@ def _labels_attacked(
 def _also_shown(plans: list[Plan], best: Plan | None) -> list[Plan]:
     """Defended plans of the Pareto front that were not attacked yet, best hidden first."""
     front = [p for p in pareto([p for p in plans if p.feasible]) if not p.verified and p is not best]
-    defended = [p for p in front if not isinstance(p.defense, NoDefense)]
+    defended = [p for p in front if not p.defense.identity]
     return sorted(defended, key=lambda p: -p.predicted["score"].value)[:ALSO_VERIFIED]

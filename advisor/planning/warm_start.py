@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from advisor.cuts import Cut
-from advisor.defenses import DEFENSES, GaussianNoise
+from advisor.defenses import DEFENSES, Defense
+from advisor.defenses.payload.space import at_most
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits
 from advisor.plans import Plan
@@ -20,7 +22,7 @@ MARGIN = 0.9
 SETTLED = 1.1
 """Two levels of noise nearer than this factor, one that accuracy stands and one that it does not, are near enough."""
 
-Parameters = dict[str, Any]
+Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class WarmStart:
     limits: LeakageLimits
     defenses: tuple[str, ...]
 
-    def first(self, bare: Sequence[Plan], room: int) -> list[Parameters]:
-        """At each block's cut the least noise that the noise curve finds enough, and the parameterless defenses.
+    def first(self, bare: Sequence[Plan], room: int) -> list[Values]:
+        """At each block's cut the least noise that the noise curve finds enough, and what each defense suggests itself.
 
         In the order of the cuts: each crossing is then computed from the one before.
 
@@ -52,26 +54,27 @@ class WarmStart:
         cheap.sort(key=lambda plan: plan.predicted["latency"].value)
         found = []
         for plan in cheap:
-            if GaussianNoise.name in self.defenses and (dfil := self.enough_noise(plan.cut)) is not None:
-                found.append(_noise(plan.cut, dfil))
-            plain = [name for name in self.defenses if not DEFENSES[name].search_space]
-            found += [{"cut": plan.cut.name, "defense": name} for name in plain]
+            for kind in self._kinds:
+                if (values := self.enough_noise(kind, plan.cut)) is not None:
+                    found.append(_trial(plan.cut, kind, values))
+                suggested = kind.initial_trials(self.evaluator.facts(plan.cut))
+                found += [_trial(plan.cut, kind, values) for values in suggested]
         if len(found) > room:
             found = [found[round(i * (len(found) - 1) / max(1, room - 1))] for i in range(room)]
         return sorted(found, key=lambda parameters: self.evaluator.graph.cut(parameters["cut"]).index)
 
-    def enough_noise(self, cut: Cut) -> float | None:
-        """The dFIL at which the predicted attack meets the limits; None where none in range does or none is needed."""
-        curve, profile = self.evaluator.curve(cut), self.evaluator.profile
-        if curve is None or "fisher" not in profile:
+    def enough_noise(self, kind: type[Defense], cut: Cut) -> Values | None:
+        """The values at which the predicted attack meets the limits; None where none in range do or none are needed."""
+        curve = self.evaluator.curve(cut)
+        if curve is None:
             return None
         allowed = MARGIN * self.evaluator.allowed_share(cut, self.limits)
         sigma = curve.sigma_for(allowed) if allowed < MARGIN else 0.0
-        low, high = GaussianNoise.search_space["dfil"]
-        dfil = self._dfil(cut, sigma)
-        return min(dfil, high) if low <= dfil < math.inf else None
+        values = kind.values_for_noise(self.evaluator.facts(cut), sigma)
+        lowered = {name: at_most(kind.space[name], value) for name, value in (values or {}).items()}
+        return lowered if lowered and None not in lowered.values() else None
 
-    def next(self, plans: Sequence[Plan]) -> Parameters | None:
+    def next(self, plans: Sequence[Plan]) -> Values | None:
         """Where no plan hides enough inside the budgets: the noise that would hide most and may still keep accuracy.
 
         Accuracy falls and leakage shrinks with noise, so that at one cut only levels between the most noise that kept
@@ -79,21 +82,26 @@ class WarmStart:
         """
         if self.budgets.max_accuracy_drop is None or any(p.feasible and not self.limits.shortfall(p) for p in plans):
             return None
-        best: tuple[float, Parameters] | None = None
+        best: tuple[float, Values] | None = None
         for cut in self.evaluator.candidates:
-            sigma = self._between([plan for plan in plans if plan.cut.index == cut.index and _may_help(plan)])
-            dfil = self._dfil(cut, sigma)
-            low, high = GaussianNoise.search_space["dfil"]
-            if not low <= dfil <= high:
-                continue
-            score = self.evaluator.leakage(cut, sigma)["score"].value
-            if not math.isnan(score) and (best is None or score > best[0]):
-                best = score, _noise(cut, dfil)
+            for kind in self._kinds:
+                tried = [plan for plan in plans if plan.cut.index == cut.index and _may_help(plan, kind)]
+                sigma = self._between(tried)
+                values = kind.values_for_noise(self.evaluator.facts(cut), sigma)
+                if values is None or not all(kind.space[name].contains(value) for name, value in values.items()):
+                    continue
+                score = self.evaluator.under_noise(cut, sigma)["score"].value
+                if not math.isnan(score) and (best is None or score > best[0]):
+                    best = score, _trial(cut, kind, values)
         return None if best is None else best[1]
+
+    @cached_property
+    def _kinds(self) -> tuple[type[Defense], ...]:
+        return tuple(DEFENSES[name] for name in self.defenses)
 
     def _between(self, tried: Sequence[Plan]) -> float:
         """The next level of noise at one cut; 0 where none was tried, none failed, or it is near enough."""
-        drops = {_sigma(plan): plan.predicted["accuracy_drop"].value for plan in tried}
+        drops = {plan.defense.noise: plan.predicted["accuracy_drop"].value for plan in tried}
         allowed = float(self.budgets.max_accuracy_drop or 0.0)
         failed = min((sigma for sigma, drop in drops.items() if drop > allowed), default=0.0)
         kept = max((sigma for sigma, drop in drops.items() if drop <= allowed and sigma < failed), default=0.0)
@@ -102,19 +110,13 @@ class WarmStart:
         squares = failed * math.sqrt(MARGIN * max(allowed, 1e-3) / drops[failed]) if failed else 0.0
         return squares if squares > kept else math.sqrt(failed * kept)
 
-    def _dfil(self, cut: Cut, sigma: float) -> float:
-        fisher = self.evaluator.profile["fisher"].at(cut).value if "fisher" in self.evaluator.profile else math.nan
-        return fisher / sigma**2 if sigma > 0 else math.inf
+
+def _may_help(plan: Plan, kind: type[Defense]) -> bool:
+    """Whether the plan adds such noise and meets every budget that less noise would not help."""
+    adds = plan.defense.name == kind.name and plan.defense.noise > 0
+    return adds and set(plan.excess) <= {"max_accuracy_drop", "min_nmse", "max_ssim"}
 
 
-def _may_help(plan: Plan) -> bool:
-    """Whether the plan adds noise and meets every budget that less noise would not help."""
-    return _sigma(plan) > 0 and set(plan.excess) <= {"max_accuracy_drop", "min_nmse", "max_ssim"}
-
-
-def _sigma(plan: Plan) -> float:
-    return plan.defense.sigma if isinstance(plan.defense, GaussianNoise) else 0.0
-
-
-def _noise(cut: Cut, dfil: float) -> Parameters:
-    return {"cut": cut.name, "defense": GaussianNoise.name, "gaussian.dfil": dfil}
+def _trial(cut: Cut, kind: type[Defense], values: Values) -> Values:
+    """A trial's parameters, as the search names them."""
+    return {"cut": cut.name, "defense": kind.name} | {f"{kind.name}.{name}": value for name, value in values.items()}

@@ -125,8 +125,8 @@ def _at(
         for member in members:
             if noise == 0 or not isinstance(member, NoiseCurves | QuickAlignment):
                 yield from _rows(case, view, noise, member)
-        if noise and cut.index in curves:
-            kept = curves[cut.index].kept(sigma)
+        if noise and cut.name in curves:
+            kept = curves[cut.name].kept(sigma)
             yield Estimated(case.name, cut.name, cut.index, noise, "NoiseCurves", KEPT, kept, 0, kept, kept, 0)
 
 

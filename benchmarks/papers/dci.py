@@ -22,7 +22,6 @@ import torch
 from common import Table, cifar, resnet20
 
 import advisor
-from advisor.defenses import NoDefense
 from advisor.estimators.attacks import dci as divided
 from advisor.estimators.attacks.base import Attack, AttackContext, Auxiliary
 from advisor.estimators.attacks.dci import Chain, DividedInversion
@@ -30,6 +29,7 @@ from advisor.estimators.attacks.rmle import RegularisedMaximumLikelihood
 from advisor.estimators.attacks.support.channel import Channel
 from advisor.graph import PartitionGraph
 from advisor.measures.images import psnr, ssim
+from advisor.payload import Payload
 from advisor.value_range import UNIT
 
 BLOCKS = {"stem": 1, "stage1.2": 7, "stage2.0": 9, "stage2.2": 13, "stage3.0": 15, "stage3.2": 19}
@@ -71,7 +71,7 @@ def trained(graph: PartitionGraph, attack: DividedInversion) -> Chain:
     aux = cifar("train", REAL)[0]
     stops = ends(graph)
     context = AttackContext(
-        graph=graph, cut=graph.cuts[stops[-1]], sent=(torch.zeros(1),), channel=Channel(graph, stops[-1], NoDefense()),
+        graph=graph, cut=graph.cuts[stops[-1]], sent=(torch.zeros(1),), channel=Channel(Payload.of(graph, stops[-1])),
         auxiliary=Auxiliary((aux,), aux), template=aux[:0], images=True, values=UNIT,
         shrink=lambda flat: flat[0], classes=10, effort="quick", seed=0, threat=attack.threat,
     )  # fmt: skip

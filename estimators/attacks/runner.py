@@ -14,7 +14,7 @@ from torch import Tensor
 
 from advisor.activations import ActivationCache
 from advisor.cuts import Cut
-from advisor.defenses import Defense, NoDefense
+from advisor.defenses import Defense
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.attacks import ATTACKS, Attack
 from advisor.estimators.attacks.base import AttackContext, Auxiliary, Effort, Recovered
@@ -30,11 +30,12 @@ from advisor.estimators.attacks.support.metrics import (
 from advisor.estimators.inversion.alignment import BUDGETS
 from advisor.estimators.study.leakage_study import pixels_of, values_of
 from advisor.graph import PartitionGraph
+from advisor.payload import Payload
 from advisor.preserve import left_as_found
 from advisor.sweep import NotMeasurableError
 from advisor.threads import one_thread
 
-__all__ = ["ATTACKS", "AttackResult", "attack", "attack_cuts", "defended"]
+__all__ = ["ATTACKS", "AttackResult", "attack", "attack_cuts"]
 
 WALK_BYTES = 2**30
 """The activations at the cuts attacked together are kept up to this size, for each set of samples; one that is
@@ -51,7 +52,7 @@ def attack(
     aux: Any = None,
     *,
     name: str | Attack = "ka",
-    defense: Defense | None = None,
+    defense: Defense | str | None = None,
     budget: str = "quick",
     seed: int = 0,
     y: Tensor | None = None,
@@ -76,7 +77,7 @@ def attack(
         aux: samples the attacker learns from; "synthetic": it makes them up; None: it learns from a random three
             quarters of `x` and attacks the rest, unless it needs none.
         name: which attack, of `ATTACKS`; or one of your own, itself or as `package.module:Name`.
-        defense: what happens to the tensor before it leaves.
+        defense: what happens to the activation before it is sent: a defense, or its text.
         budget: "quick" or "strong".
         seed: same seed, same answer.
         y: `[N]` true labels of `x`, for attacks on labels; None: the model's own predictions.
@@ -111,7 +112,7 @@ def attack_cuts(
     aux: Any = None,
     *,
     name: str | Attack = "ka",
-    defense: Defense | None = None,
+    defense: Defense | str | None = None,
     budget: str = "quick",
     seed: int = 0,
     y: Tensor | None = None,
@@ -155,7 +156,7 @@ def attack_cuts(
         walks = ActivationCache(graph, WALK_BYTES)
     for place in places:
         cut = graph.cuts[place]
-        channel = Channel(graph, place, defense or NoDefense(), repeats, walks, further)
+        channel = Channel(Payload.of(graph, place, defense), repeats, walks, further)
         tell = None if progress is None else functools.partial(progress, cut)
         try:
             found = _attacked(channel, chosen, given, known, effort, seed, folder, tell)
@@ -175,18 +176,18 @@ def _attacked(
     channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int,
     folder: str | Path | None, tell: Callable[[float], None] | None,
 ) -> AttackResult:  # fmt: skip
-    context = _scene(channel, chosen, given, known, effort, seed)
+    context = _context(channel, chosen, given, known, effort, seed)
     if tell:
         context = dataclasses.replace(context, tick=tell)
     if folder is not None:
         context = dataclasses.replace(context, folder=_own_folder(Path(folder), chosen, context))
     if not all(torch.isfinite(t).all() for t in context.sent):
         raise NotMeasurableError("the activation holds NaN or infinities")
-    with left_as_found(channel.graph.module), one_thread():
+    with left_as_found(channel.payload.graph.module), one_thread():
         torch.manual_seed(seed)
         found = chosen.run(context)
     context.tick(1.0)  # however soon it had enough
-    return _scored(channel.graph, chosen, found, given, context)
+    return _scored(channel.payload.graph, chosen, found, given, context)
 
 
 def _beyond(graph: PartitionGraph, beyond: Cut | int | str, places: Sequence[int], chosen: Attack) -> int:
@@ -220,15 +221,15 @@ def _known(
     return auxiliary_of(given, effort, seed, aux_samples, labels)
 
 
-def _scene(
+def _context(
     channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int
 ) -> AttackContext:
-    graph = channel.graph
+    graph = channel.payload.graph
     discrete = not any(t.dtype.is_floating_point for t in given.private)
     if discrete and chosen.threat.recovers == "input":
         raise DataError("The inputs are discrete: there are no pixels to reconstruct.", "Attack their ids: --name ids.")
     pixels, images, _ = pixels_of(given.private)
-    place = channel.stop if channel.beyond is None else channel.beyond
+    place = channel.payload.cut.index if channel.beyond is None else channel.beyond
     return AttackContext(
         graph=graph, cut=graph.cuts[place], sent=channel.send(given.private, seed), channel=channel,
         auxiliary=known, template=pixels[:0], images=images, values=values_of(given.private),
@@ -239,8 +240,8 @@ def _scene(
 
 def _own_folder(folder: Path, chosen: Attack, context: AttackContext) -> Path:
     """A folder of this attack's own: another attack, tensor, seed or defense never resumes from it."""
-    cut, defense = context.graph.cuts[context.cut.index], context.channel.defense
-    said = f"{cut};{defense};{context.effort};{context.seed};{len(context)}"
+    payload = context.channel.payload
+    said = f"{context.cut};{payload.defense.spec};{context.effort};{context.seed};{len(context)}"
     who = repr(chosen) if dataclasses.is_dataclass(chosen) else chosen.name
     digest = hashlib.sha256(f"{said};{who};{context.threat}".encode())
     own = context.auxiliary
@@ -272,9 +273,3 @@ def _scored(
     return dataclasses.replace(
         result, notes=notes, reidentified=reidentification(graph, given.private, result.reconstructions)
     )
-
-
-def defended(sent: tuple[Tensor, ...], defense: Defense, seed: int) -> tuple[Tensor, ...]:
-    """What the cloud receives, each `[n, ...]` in its own dtype: defended, sent and restored."""
-    generator = torch.Generator().manual_seed(seed)
-    return defense.receive(defense.send(sent, generator), [z.dtype for z in sent])

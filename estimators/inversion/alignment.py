@@ -201,13 +201,13 @@ class QuickAlignment:
 
     def __init__(self, budget: Budget = QUICK, mirrored: Mirrored | None = None) -> None:
         self.budget, self.mirrored = budget, mirrored
-        self.reconstructions: dict[int, Tensor] = {}
+        self.reconstructions: dict[str, Tensor] = {}
 
     def at(self, view: CutView) -> dict[str, Estimate]:
         """Train and score at one cut; keeps the first few reconstructions for the report."""
         other = self.mirrored(view.cut) if self.mirrored and self.budget.mirrored else None
         found = invert(view.tensors, view.targets, self.budget, view.seed, mirrored=other)
-        self.reconstructions[view.cut.index] = found.reconstructions[:8]
+        self.reconstructions[view.cut.name] = found.reconstructions[:8]
         similar = Estimate(math.nan, method="the inputs are not images of at least 7×7 pixels")
         return {
             "ka_mse": Estimate.of_mean(found.mse.numpy(), "x²"),

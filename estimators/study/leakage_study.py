@@ -57,21 +57,21 @@ class LeakageStudy:
         profile: the leakage columns.
         zone: both zones.
         targets: what the attacker wanted.
-        curves: NMSE under noise, by cut index.
-        reconstructions: first held-out reconstructions of the quick attack, by cut index.
+        curves: NMSE under noise, by name of the cut.
+        reconstructions: first held-out reconstructions of the quick attack, by name of the cut.
         baseline_ssim: SSIM of the mean image with the held-out ones; NaN where inputs are no images.
         rows: which of the given samples were used, in the order of `targets`.
-        grams: tangents along the inputs' leading directions, by cut index: what bounds under noise are made of.
+        grams: tangents along the inputs' leading directions, by name of the cut: what bounds under noise are made of.
     """
 
     profile: Profile
     zone: Zone
     targets: Targets
-    curves: dict[int, NoiseCurve]
-    reconstructions: dict[int, Tensor]
+    curves: dict[str, NoiseCurve]
+    reconstructions: dict[str, Tensor]
     baseline_ssim: float
     rows: Tensor
-    grams: dict[int, JacobianGram] = field(default_factory=dict)
+    grams: dict[str, JacobianGram] = field(default_factory=dict)
 
 
 def study(
@@ -99,18 +99,20 @@ def study(
         DataError: when the samples do not fit the model or are too few.
     """
 
-    inputs, targets, rows = _chosen(graph, x, y, seed)
+    inputs, targets, rows = chosen_samples(graph, x, y, seed)
     quick = QuickAlignment(mirrored=mirrored_activations(graph, inputs, targets))
     members, only = chosen(only, (curves := NoiseCurves(), quick))
     baseline = mean_image_ssim(targets)
     report = progress or (lambda share, what: None)
-    energies = _energies(graph, inputs, members, seed, lambda share, what: report(0.1 * share, what))
-    grams = _grams(graph, inputs, members, seed)
+    energies, grams = activation_derivatives(
+        graph, inputs, members, seed, lambda share, what: report(0.1 * share, what)
+    )
 
     def repeat(index: int) -> None:
-        for kept in cast("tuple[dict[int, Any], ...]", (curves.curves, quick.reconstructions)):
-            if index - 1 in kept:
-                kept[index] = kept[index - 1]
+        before, here = graph.cuts[index - 1].name, graph.cuts[index].name
+        for kept in cast("tuple[dict[str, Any], ...]", (curves.curves, quick.reconstructions)):
+            if before in kept:
+                kept[here] = kept[before]
 
     columns = sweep(
         graph, inputs, targets, members, energies=energies, grams=grams, seed=seed,
@@ -118,25 +120,34 @@ def study(
     )  # fmt: skip
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds)
     profile = Profile(
-        graph.cuts, _selected(profile.columns, only), {"leakage": _provenance(graph, targets, rows, seed)}
+        graph.cuts, selected(profile.columns, only), {"leakage": study_provenance(graph, targets, rows, seed)}
     )
-    return LeakageStudy(profile, zone, targets, curves.curves, quick.reconstructions, baseline, rows, grams or {})
+    named = {graph.cuts[index].name: gram for index, gram in (grams or {}).items()}
+    return LeakageStudy(profile, zone, targets, curves.curves, quick.reconstructions, baseline, rows, named)
 
 
 def repeated(
-    graph: PartitionGraph, x: Any, y: Tensor | None, profile: Profile, curves: dict[int, NoiseCurve], *,
+    graph: PartitionGraph, x: Any, y: Tensor | None, profile: Profile, curves: dict[str, NoiseCurve], *,
     thresholds: ZoneThresholds | None = None, seed: int = 0,
 ) -> LeakageStudy:  # fmt: skip
     """An earlier study of the same model, samples and seed, from its columns and curves; the zone is judged anew."""
-    _, targets, rows = _chosen(graph, x, y, seed)
+    _, targets, rows = chosen_samples(graph, x, y, seed)
     baseline = mean_image_ssim(targets)
     zone, columns = find_zone(profile, baseline, thresholds)
-    kept = Profile(graph.cuts, {**profile.columns, **columns}, {"leakage": _provenance(graph, targets, rows, seed)})
+    kept = Profile(
+        graph.cuts, {**profile.columns, **columns}, {"leakage": study_provenance(graph, targets, rows, seed)}
+    )
     return LeakageStudy(kept, zone, targets, curves, {}, baseline, rows)
 
 
-def _chosen(graph: PartitionGraph, x: Any, y: Tensor | None, seed: int) -> tuple[tuple[Tensor, ...], Targets, Tensor]:
-    """The samples of the forward pass as flat inputs, what an attacker wants of them, and their rows in `x`."""
+def chosen_samples(
+    graph: PartitionGraph, x: Any, y: Tensor | None, seed: int
+) -> tuple[tuple[Tensor, ...], Targets, Tensor]:
+    """The samples of the forward pass as flat inputs, what an attacker wants of them, and their rows in `x`.
+
+    Raises:
+        DataError: when they do not fit the model, their labels do not fit them, or they are too few.
+    """
     inputs = graph.flat(x)
     if y is not None and len(y) != len(inputs[0]):
         raise DataError(f"There are {len(inputs[0])} samples and {len(y)} labels.", "Pass one label a sample.")
@@ -205,6 +216,15 @@ def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None)
     return output.argmax(1), classes
 
 
+def activation_derivatives(
+    graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int,
+    progress: Progress | None = None,
+) -> tuple[dict[int, TangentEnergy] | None, dict[int, JacobianGram] | None]:  # fmt: skip
+    """Squared lengths and inner products of tangents at every cut, as far as the estimators use them."""
+    told = progress or (lambda share, what: None)
+    return _energies(graph, inputs, members, seed, told), _grams(graph, inputs, members, seed)
+
+
 def _energies(
     graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int, progress: Progress
 ) -> dict[int, TangentEnergy] | None:
@@ -264,11 +284,13 @@ def _judged(
     return profile.joined(Profile(profile.cuts, columns)), zone
 
 
-def _selected(columns: dict[str, Column], only: Sequence[str] | None) -> dict[str, Column]:
+def selected(columns: dict[str, Column], only: Sequence[str] | None) -> dict[str, Column]:
+    """The columns that were asked for."""
     return columns if only is None else {name: column for name, column in columns.items() if name in set(only)}
 
 
-def _provenance(graph: PartitionGraph, targets: Targets, rows: Tensor, seed: int) -> dict[str, Any]:
+def study_provenance(graph: PartitionGraph, targets: Targets, rows: Tensor, seed: int) -> dict[str, Any]:
+    """What the study was made from."""
     elements = max(1, _elements(graph.example_inputs))
     derived = min(len(rows), tangent_samples(elements))
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from advisor.columns import SCHEMA_VERSION, Column, Profile
 from advisor.cuts import ITEM_BYTES, Cut, TensorSpec
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, CutError
 from advisor.estimate import NORMAL_90, Estimate, json_number
 
 CUTS = (
@@ -86,11 +87,28 @@ def test_values_cannot_be_changed() -> None:
 
 
 def test_one_value_is_an_estimate() -> None:
-    made = column([2.0, 4.0, 6.0], stderr=[1.0, 0.5, 0.1])
+    made = Profile(CUTS, {"fisher": column([2.0, 4.0, 6.0], stderr=[1.0, 0.5, 0.1])})["fisher"]
     here = made.at(CUTS[1])
     assert (here.value, here.stderr, here.unit, here.source, here.method) == (4.0, 0.5, "z²", "estimated", "by hand")
     assert made.at(2).value == 6.0
     assert len(made) == 3
+
+
+def test_a_value_is_found_by_the_name_of_its_cut() -> None:
+    made = Profile(CUTS, {"fisher": column([2.0, 4.0, 6.0])})["fisher"]
+    assert made.at(dataclasses.replace(CUTS[1], index=0)).value == 4.0
+    with pytest.raises(CutError, match="no cut 'elsewhere'"):
+        made.at(dataclasses.replace(CUTS[1], name="elsewhere"))
+    with pytest.raises(CutError, match="no cut"):
+        column([2.0, 4.0, 6.0]).at(CUTS[1])
+
+
+def test_a_cut_of_another_graph_is_refused() -> None:
+    cuts = tuple(dataclasses.replace(cut, graph="a" * 64) for cut in CUTS)
+    made = Profile(cuts, {"fisher": column([2.0, 4.0, 6.0])})["fisher"]
+    assert made.at(cuts[1]).value == made.at(CUTS[1]).value == 4.0
+    with pytest.raises(CutError, match="of another graph than this profile"):
+        made.at(dataclasses.replace(cuts[1], graph="b" * 64))
 
 
 def test_a_column_of_estimates_keeps_them() -> None:

@@ -25,6 +25,7 @@ from advisor.estimators.attacks.support.guesses import directions, merged, neare
 from advisor.estimators.attacks.support.matching import Descent, mismatch, total_variation
 from advisor.estimators.attacks.support.shrinking import Shrinking, bands
 from advisor.graph import PartitionGraph
+from advisor.payload import Payload
 from advisor.testing.made_up_views import normal
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, fixed, trained
@@ -78,7 +79,7 @@ def test_unbiased_attacker_inverts_what_is_curved_and_says_where_none_exists() -
 def test_averaging_m_transmissions_leaves_a_variance_of_sigma_squared_over_m() -> None:
     x = digits(200)[0]
     for repeats in (1, 4, 16):
-        channel = Channel(digit_graph(), 1, GaussianNoise(0.5), repeats)
+        channel = Channel(Payload.of(digit_graph(), 1, GaussianNoise(0.5)), repeats)
         error = channel.send((x,), 0)[0] - torch.cat([channel.clean((p,))[0] for p in x.split(50)])
         assert float(error.square().mean()) == pytest.approx(0.25 / repeats, rel=0.02)
 
@@ -243,7 +244,7 @@ def test_users_and_items_are_those_of_most_likelihood(cut: str, sigma: float) ->
     pair = (torch.randint(30, (60,)), torch.randint(20, (60,)))
     graph, defense = trace(model, (pair[0][:2], pair[1][:2])), GaussianNoise(sigma) if sigma else NoDefense()
     found = attack(graph, cut, pair, name="ids", defense=defense)
-    channel = Channel(graph, graph.cut(cut).index, defense)
+    channel = Channel(Payload.of(graph, cut, defense))
     (sent,) = channel.send(pair, 0)
     every = torch.cartesian_prod(torch.arange(30), torch.arange(20))
     (tensors,) = channel.clean((every[:, 0].contiguous(), every[:, 1].contiguous()))
@@ -317,7 +318,7 @@ def test_tokens_behind_a_normalisation_are_those_of_most_likelihood(sigma: float
     model, ids = Normed().eval(), torch.randint(90, (30, 5))
     graph, defense = trace(model, ids[:2]), GaussianNoise(sigma)
     found = attack(graph, "norm", ids, name="ids", defense=defense)
-    (sent,) = Channel(graph, graph.cut("norm").index, defense).send((ids,), 0)
+    (sent,) = Channel(Payload.of(graph, "norm", defense)).send((ids,), 0)
     with torch.no_grad():
         every = model.norm(model.embed.weight[:, None] + model.place)
     likeliest = (sent[:, None] - every).square().sum(-1).argmin(1)

@@ -18,6 +18,7 @@ from advisor.estimators.attacks.runner import attack, attack_cuts
 from advisor.estimators.attacks.support.channel import Channel
 from advisor.estimators.attacks.support.metrics import AttackResult
 from advisor.graph import PartitionGraph
+from advisor.payload import Payload
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, trained
 
@@ -112,8 +113,8 @@ def test_the_cloud_may_carry_on_what_it_received_before_it_guesses_labels() -> N
         attack(graph(), 1, x, y=y, name="mlp-sim", defense=noise, beyond=b).top1.value for b in (None, "squeeze")
     )
     assert body > head
-    received = Channel(graph(), 1, noise, beyond=graph().cut("squeeze").index).send((x[:40],), 0)[0]
-    at_head = Channel(graph(), 1, noise).send((x[:40],), 0)[0]
+    received = Channel(Payload.of(graph(), 1, noise), beyond=graph().cut("squeeze").index).send((x[:40],), 0)[0]
+    at_head = Channel(Payload.of(graph(), 1, noise)).send((x[:40],), 0)[0]
     with torch.no_grad():
         parts = [graph().piece(graph().cut("squeeze").index, 1)(p) for p in at_head.split(32)]
     slow = torch.cat([p if isinstance(p, Tensor) else p[0] for p in parts])

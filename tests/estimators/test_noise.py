@@ -133,7 +133,7 @@ def test_curves_are_kept_for_the_search() -> None:
     keeper, view = NoiseCurves(), leaky()
     found = keeper.at(view)
     assert found["linear_gain"].value >= 0
-    assert keeper.curves[view.cut.index].nmse == pytest.approx(noise_curve(view).nmse)
+    assert keeper.curves[view.cut.name].nmse == pytest.approx(noise_curve(view).nmse)
 
 
 def test_too_few_samples_are_said() -> None:

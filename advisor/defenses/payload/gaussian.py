@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from advisor.defenses.payload.base import Defense
+from advisor.defenses.payload.base import CutFacts, Defense, Need, Stage
+from advisor.defenses.payload.space import Float
 from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+    from advisor.defenses.payload.space import Distribution
+
+STRENGTHENED = 1.35
+"""Factor on sigma where an attack found more than was predicted."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,10 @@ class GaussianNoise(Defense):
     sigma: float
     dfil: float = 0.0
     name: ClassVar[str] = "gaussian"
-    search_space: ClassVar[Mapping[str, tuple[float, float]]] = {"dfil": (0.1, 1000.0)}
+    stage: ClassVar[Stage] = "noise"
+    space: ClassVar[Mapping[str, Distribution]] = {"dfil": Float(0.1, 1000.0, log=True)}
+    needs: ClassVar[frozenset[Need]] = frozenset({"fisher"})
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, value in self.parameters.items():
@@ -44,7 +53,7 @@ class GaussianNoise(Defense):
         return z + self.sigma * noise
 
     @classmethod
-    def for_dfil(cls, fisher: float, dfil: float) -> GaussianNoise:
+    def for_dfil(cls, fisher: float, dfil: float) -> Self:
         """The noise that gives a wanted dFIL: sigma = sqrt(Tr(JᵀJ) / (d · dFIL)).
 
         Args:
@@ -59,3 +68,31 @@ class GaussianNoise(Defense):
         if not 0 <= fisher < math.inf:
             raise AdvisorError("The Fisher information was not measured at this cut.", "Set the noise by its sigma.")
         return cls(math.sqrt(fisher / dfil), dfil)
+
+    @classmethod
+    def at(cls, facts: CutFacts, **values: Any) -> Self | None:
+        """Noise for the chosen dFIL; None where the Fisher information was not measured."""
+        return None if math.isnan(facts.fisher) else cls.for_dfil(facts.fisher, values["dfil"])
+
+    @classmethod
+    def values_for_noise(cls, facts: CutFacts, sigma: float) -> dict[str, float] | None:
+        """The dFIL of noise of this standard deviation; infinite without noise."""
+        return {"dfil": facts.fisher / sigma**2 if sigma > 0 else math.inf}
+
+    def strengthen(self) -> Self | None:
+        """Noise of `STRENGTHENED` times the standard deviation."""
+        return type(self)(self.sigma * STRENGTHENED, self.dfil / STRENGTHENED**2)
+
+    @property
+    def noise(self) -> float:
+        """Sigma."""
+        return self.sigma
+
+    @property
+    def guaranteed_variance(self) -> float:
+        """Sigma²."""
+        return self.sigma**2
+
+    def noise_equivalent(self, tensors: Sequence[Tensor]) -> float | None:
+        """Sigma."""
+        return self.sigma

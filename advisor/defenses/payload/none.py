@@ -1,7 +1,8 @@
-"""No defense: the tensor is sent as it is."""
+"""No defense: the activation is sent as it is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,7 +17,12 @@ class NoDefense(Defense):
     """Sends `z` unchanged."""
 
     name: ClassVar[str] = "none"
+    identity: ClassVar[bool] = True
 
     def apply(self, z: Tensor, generator: Generator | None = None) -> Tensor:
         """Return `z`."""
         return z
+
+    def noise_equivalent(self, tensors: Sequence[Tensor]) -> float | None:
+        """None at all: 0."""
+        return 0.0

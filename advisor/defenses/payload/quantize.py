@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from advisor.cuts import Cut
-from advisor.defenses.payload.base import Defense
+from advisor.defenses.payload.base import Defense, Stage
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -20,6 +22,7 @@ class Quantize8(Defense):
     """Sends one byte an element plus the sample's lowest value and step."""
 
     name: ClassVar[str] = "int8"
+    stage: ClassVar[Stage] = "quantise"
     wire_roles: ClassVar[tuple[str, ...]] = ("codes", "low", "step")
 
     def apply(self, z: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,3 +47,8 @@ class Quantize8(Defense):
     def wire_step(self, z: Tensor) -> float:
         """Root-mean-square step over the samples of `z`."""
         return float(self.apply(z)[2].double().square().mean().sqrt())
+
+    def noise_equivalent(self, tensors: Sequence[Tensor]) -> float | None:
+        """Rounding counts as uniform noise: step/√12, of the tensor that is rounded most."""
+        steps = [self.wire_step(t) for t in tensors if t.is_floating_point()]
+        return max(steps, default=0.0) / math.sqrt(12)

@@ -1,4 +1,4 @@
-"""What an attacker receives: edge half, defense and wire, a few samples at a time; repeated transmissions averaged."""
+"""What an attacker receives of a payload, a few samples at a time; repeated transmissions are averaged."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from advisor.preserve import left_as_found, plain_attention
 
 if TYPE_CHECKING:
     from advisor.activations import ActivationCache
-    from advisor.defenses import Defense
-    from advisor.graph import PartitionGraph
+    from advisor.payload import Payload
 
 COMPACT_BYTES = 2**30
 """Features larger than this in all are kept at half precision in a mapped file instead of memory."""
@@ -29,12 +28,10 @@ Reduce = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """Edge half, defense and wire.
+    """The way from an input to what the attacker holds of it.
 
     Attributes:
-        graph: the traced model.
-        stop: index of the cut.
-        defense: what happens to the tensor before it leaves.
+        payload: what is sent: a cut of a graph or variant, and its defense.
         repeats: transmissions of each input that the attacker saw; it averages them, so that independent noise of
             variance σ² is left with σ²/repeats.
         walks: activations of other attacks, shared; None: computed anew.
@@ -42,16 +39,15 @@ class Channel:
             what was received itself.
     """
 
-    graph: PartitionGraph
-    stop: int
-    defense: Defense
+    payload: Payload
     repeats: int = 1
     walks: ActivationCache | None = None
     beyond: int | None = None
 
     @cached_property
     def _edge(self) -> nn.Module | None:
-        return None if self.stop == 0 else self.graph.piece(self.stop, 0)
+        stop = self.payload.cut.index
+        return None if stop == 0 else self.payload.graph.piece(stop, 0)
 
     def clean(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """What the edge half computes before the defense, each `[n, ...]`."""
@@ -80,13 +76,13 @@ class Channel:
         return store.tensors()
 
     def _parts(self, inputs: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
-        kept = None if self.walks is None else self.walks.at(self.graph.cuts[self.stop], inputs)
+        kept = None if self.walks is None else self.walks.at(self.payload.cut, inputs)
         for part in zip(*(torch.split(t, BATCH) for t in (kept or inputs)), strict=True):
             yield part if kept else self.clean(part)
 
     @cached_property
     def _body(self) -> nn.Module | None:
-        return None if self.beyond is None else self.graph.piece(self.beyond, self.stop)
+        return None if self.beyond is None else self.payload.graph.piece(self.beyond, self.payload.cut.index)
 
     def carried_on(self, received: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """What the cloud computes of what it received, up to where it listens."""
@@ -97,18 +93,15 @@ class Channel:
 
     def defended(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
         """What is received of clean tensors, each `[n, ...]`, restored and averaged over the transmissions."""
-        sums = self._once(tensors, generator)
+        sums = self.payload.transmit(tensors, generator)
         for _ in range(self.repeats - 1):
-            more = self._once(tensors, generator)
+            more = self.payload.transmit(tensors, generator)
             sums = tuple(a + b if a.is_floating_point() else a for a, b in zip(sums, more, strict=True))
         return tuple((z / self.repeats).to(z.dtype) if z.is_floating_point() else z for z in sums)
 
     def defend(self, z: Tensor, generator: torch.Generator) -> Tensor:
         """The same of one tensor."""
         return self.defended((z,), generator)[0]
-
-    def _once(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
-        return self.defense.receive(self.defense.send(tensors, generator), [z.dtype for z in tensors])
 
 
 class Store:

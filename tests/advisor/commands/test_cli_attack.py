@@ -167,7 +167,7 @@ def test_several_cuts_are_attacked_one_after_the_other_in_their_order(
     alone = json.loads(cli(*given, "--cut", "4").stdout)
     assert rows[1] == alone
     plain = cli(*given[:4], "--cut", "2", "--cut", "4").stdout
-    assert plain.index("crosses 2,") < plain.index("crosses 4,")
+    assert plain.index("activation at 2,") < plain.index("activation at 4,")
 
 
 def test_digits_that_name_a_cut_are_a_name_and_that_is_said(cli: Run, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from advisor.cutting.halves import defended_parts
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import CutError
 from advisor.operations.grouping import Grouped
+from advisor.payload import Payload
 from advisor.preserve import plain_attention
 from advisor.tracing.tracer import trace
 from tests.models import ZOO, call, equal, traced
@@ -157,7 +157,7 @@ def test_defended_parts_at_every_cut(name: str) -> None:
     graph, x = traced(name), ZOO[name].inputs(4)
     expected = pytree.tree_leaves(call(ZOO[name].model(), x))
     for cut in graph.cuts:
-        found = pytree.tree_leaves(through(defended_parts(graph, cut, Quantize8()), x))
+        found = pytree.tree_leaves(through(Payload.of(graph, cut, Quantize8()).halves(), x))
         for a, b in zip(expected, found, strict=True):
             assert a.dtype == b.dtype
             assert torch.allclose(a, b, atol=0.1), cut.name
@@ -165,11 +165,11 @@ def test_defended_parts_at_every_cut(name: str) -> None:
 
 def test_no_defense_leaves_the_halves_bare() -> None:
     graph, x = traced("chain"), ZOO["chain"].inputs(3)
-    assert torch.equal(through(defended_parts(graph, graph.cut("bn"), NoDefense()), x), ZOO["chain"].model()(x))
+    assert torch.equal(through(Payload.of(graph, graph.cut("bn"), NoDefense()).halves(), x), ZOO["chain"].model()(x))
 
 
 def test_noise_is_fresh_at_each_call() -> None:
-    edge, _ = defended_parts(traced("chain"), traced("chain").cut("bn"), GaussianNoise(1.0))
+    edge, _ = Payload.of(traced("chain"), traced("chain").cut("bn"), GaussianNoise(1.0)).halves()
     x = ZOO["chain"].inputs(3)
     assert not torch.equal(edge(x), edge(x))
 
@@ -177,4 +177,4 @@ def test_noise_is_fresh_at_each_call() -> None:
 def test_integers_cannot_be_defended() -> None:
     graph = traced("argmax")
     with pytest.raises(CutError, match=r"activation at 'argmax' is int64: gaussian\(sigma=1.*Cut elsewhere"):
-        defended_parts(graph, graph.cut("argmax"), GaussianNoise(1.0))
+        Payload.of(graph, graph.cut("argmax"), GaussianNoise(1.0)).halves()

@@ -11,10 +11,10 @@ from torch import nn
 
 import advisor
 from advisor.cuts import Cut
-from advisor.cutting.halves import defended_parts
 from advisor.defenses import GaussianNoise, Quantize8
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
+from advisor.payload import Payload
 from advisor.plans import Plan
 from advisor.tracing.tracer import trace
 from tests.advisor.cutting.test_halves import through
@@ -91,9 +91,9 @@ def test_masks_are_sent_as_they_are_and_numbers_defended() -> None:
     graph = masked()
     cut = next(c for c in graph.cuts if {t.dtype for t in c.tensors} == {"bool", "float32"})
     ids = torch.randint(0, 10, (5, 3))
-    edge, cloud = defended_parts(graph, cut, Quantize8())
+    edge, cloud = Payload.of(graph, cut, Quantize8()).halves()
     assert torch.allclose(cloud(edge(ids)), graph(ids), atol=0.05)
-    wire = defended_parts(graph, cut, GaussianNoise(1.0))[0](ids)
+    wire = Payload.of(graph, cut, GaussianNoise(1.0)).halves()[0](ids)
     bare = graph.split(cut)[0](ids)
     assert [torch.equal(a, b) for a, b in zip(wire, bare, strict=True)] == [a.dtype == torch.bool for a in bare]
     assert Quantize8().wire_bytes(cut) == sum(t.elements + 8 * t.is_floating for t in cut.tensors)

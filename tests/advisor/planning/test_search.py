@@ -14,7 +14,6 @@ from advisor.batches import carried
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import AdvisorError, CutError
 from advisor.estimate import Estimate
-from advisor.estimators.attacks.runner import defended
 from advisor.estimators.study.leakage_study import study
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits, reasons
@@ -57,7 +56,7 @@ def test_energy_of_a_plan_is_that_of_what_it_sends(evaluator):
     """Against the formula: power × edge time + radio power × time on air; the smaller wire pays less."""
     cut, board = evaluator.graph.cut("block2.2"), profilers.device("jetson-nano")
     nano = replace(evaluator, profile=evaluator.profile.joined(advisor.profile(evaluator.graph, "jetson-nano")))
-    bare, small = (nano.price(cut, defense).predicted for defense in (NoDefense(), Quantize8()))
+    bare, small = (nano.evaluate(cut, defense).predicted for defense in (NoDefense(), Quantize8()))
     for found in (bare, small):
         up, down = (
             found["bytes"].value * 8 / evaluator.link.up,
@@ -151,7 +150,7 @@ def test_a_storage_that_cannot_be_opened_is_one_line(digits_net, digits_data):
 def test_a_defended_tensor_keeps_the_dtype_of_a_half_precision_model(digits_data):
     x, _ = digits_data
     graph = advisor.trace(DigitsNet().eval().bfloat16(), x[:2].bfloat16())
-    sent = defended(carried(graph, graph.flat(x[:8]), 0, graph.cut("block1.2").index), Quantize8(), 0)
+    sent = Quantize8().transmit(carried(graph, graph.flat(x[:8]), 0, graph.cut("block1.2").index))
     assert sent[0].dtype == torch.bfloat16
 
 

@@ -92,4 +92,8 @@ def test_a_plan_that_is_too_slow_is_not_refined(evaluator):
 def test_what_needs_very_little_noise_gets_the_least_of_the_range(evaluator):
     cut = evaluator.candidates[-1]
     little = LeakageLimits(evaluator.profile["score"].at(cut).low + 1e-4, None, asked=False)
-    assert 0 < suggestions(evaluator, limits=little).enough_noise(cut) <= GaussianNoise.search_space["dfil"][1]
+    assert (
+        0
+        < suggestions(evaluator, limits=little).enough_noise(GaussianNoise, cut)["dfil"]
+        <= GaussianNoise.space["dfil"].high
+    )

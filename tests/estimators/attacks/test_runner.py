@@ -13,7 +13,7 @@ from advisor.batches import carried
 from advisor.defenses import GaussianNoise, NoDefense
 from advisor.errors import AdvisorError, CutError, DataError
 from advisor.estimators.attacks import runner as attacking
-from advisor.estimators.attacks.runner import AttackResult, attack, defended
+from advisor.estimators.attacks.runner import AttackResult, attack
 from advisor.estimators.inversion.alignment import BUDGETS, QUICK
 from advisor.graph import PartitionGraph
 from advisor.measures.images import mse, ssim
@@ -90,14 +90,14 @@ def test_what_is_carried_and_defended_is_what_the_edge_sends() -> None:
     x, _ = digits(70)
     edge, cloud = graph().split(2)
     bare = carried(graph(), (x,), 0, 2)
-    (sent,) = defended(bare, NoDefense(), 0)
+    (sent,) = NoDefense().transmit(bare)
     with torch.no_grad():
         assert torch.allclose(sent, edge(x), atol=1e-6)
         assert torch.allclose(cloud(sent), trained()(x), atol=1e-5)
-    noisy = defended(bare, GaussianNoise(0.5), 0)[0]
+    noisy = GaussianNoise(0.5).transmit(bare, torch.Generator().manual_seed(0))[0]
     assert float((noisy - sent).std()) == pytest.approx(0.5, rel=0.05)
-    assert torch.equal(noisy, defended(bare, GaussianNoise(0.5), 0)[0])
-    assert not torch.equal(noisy, defended(bare, GaussianNoise(0.5), 1)[0])
+    assert torch.equal(noisy, GaussianNoise(0.5).transmit(bare, torch.Generator().manual_seed(0))[0])
+    assert not torch.equal(noisy, GaussianNoise(0.5).transmit(bare, torch.Generator().manual_seed(1))[0])
 
 
 def test_same_seed_same_answer_and_torch_is_left_as_found() -> None:

@@ -339,4 +339,4 @@ def test_first_reconstructions_are_kept_for_the_report() -> None:
     attack, view = QuickAlignment(SMALL), seen(mixed(x), x)
     attack.at(view)
     expected = invert(view.tensors, view.targets, SMALL, view.seed).reconstructions[:8]
-    assert torch.equal(attack.reconstructions[view.cut.index], expected)
+    assert torch.equal(attack.reconstructions[view.cut.name], expected)

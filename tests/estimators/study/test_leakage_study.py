@@ -74,9 +74,8 @@ def test_what_the_report_needs_is_handed_over() -> None:
     done = digit_study()
     x, _ = digits(500)
     assert torch.equal(done.targets.pixels, x[done.rows])
-    last = len(done.profile.cuts) - 1
-    assert done.reconstructions[last].shape == (8, 1, 8, 8)
-    assert {0, last} <= set(done.curves)
+    assert done.reconstructions["output"].shape == (8, 1, 8, 8)
+    assert {"input", "output"} <= set(done.curves)
     assert done.baseline_ssim == pytest.approx(mean_image_ssim(done.targets))
     assert 0 < done.baseline_ssim < 0.9
     facts = done.profile.provenance["leakage"]
@@ -214,8 +213,8 @@ def test_a_reshape_keeps_the_noise_curve_and_the_pictures_of_the_cut_before():
         net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 3)).eval()
     x = torch.rand(60, 1, 8, 8)
     found = study(trace(net, x[:2]), x, only=["score", "ka_nmse"])
-    assert found.curves[2] is found.curves[1]
-    assert found.reconstructions[2] is found.reconstructions[1]
+    assert found.curves["1"] is found.curves["0"]
+    assert found.reconstructions["1"] is found.reconstructions["0"]
 
 
 def test_dead_rectifiers_hide_everything_and_every_column_says_what_it_could_not_measure() -> None:

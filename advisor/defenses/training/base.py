@@ -1,0 +1,102 @@
+"""TrainedDefense: a method that fits an encoder and a decoder to a cut; what it is handed, and what it gives back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from advisor.defenses.payload.base import Need
+from advisor.errors import AdvisorError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from advisor.cuts import Cut
+    from advisor.graph import PartitionGraph
+
+Change = Literal["app", "cloud weights", "edge weights"]
+"""What somebody must change for a fitted defense to be deployed; "app" stands for the encoder and decoder alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class FitTask:
+    """What is to be fitted, and to what.
+
+    Attributes:
+        graph, cut: the traced model, and where.
+        inputs: flat training samples, each `[N, ...]`.
+        labels: `[N]`, or None: the method learns what the undefended model answers.
+        validation: flat samples to stop by, each `[M, ...]`; None: the method takes a part of the training samples.
+        tail: where the edge takes over again (U-shaped), or None.
+        seed: same seed, same fit.
+        folder: where a killed fit keeps what it goes on from, or None.
+        progress: told the share that is done, 0 to 1.
+        recipe: the method's own settings.
+    """
+
+    graph: PartitionGraph
+    cut: Cut
+    inputs: tuple[Tensor, ...]
+    labels: Tensor | None = None
+    validation: tuple[Tensor, ...] | None = None
+    tail: Cut | None = None
+    seed: int = 0
+    folder: Path | None = None
+    progress: Callable[[float], None] = lambda share: None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a method gives back.
+
+    Attributes:
+        encoder: takes the cut's tensors, returns the payload; see `variant_of`.
+        decoder: takes the payload, returns the cut's tensors again.
+        recipe: the settings that were used, defaults included; plain JSON values.
+        notes: what should be said beside it, one sentence each.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class TrainedDefense(ABC):
+    """One method, one file; it fits modules and knows nothing of how a variant is priced, attacked or exported."""
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    """One line for people, with the paper."""
+    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+    """What it must be handed; "labels" where the model's own answers do not do."""
+    changes: ClassVar[tuple[Change, ...]] = ("app",)
+    """What somebody must change for it to be deployed."""
+    broken_by: ClassVar[tuple[str, ...]] = ("ka",)
+    """Names of the attacks that it must face."""
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """The recipe's settings with their defaults."""
+
+    @abstractmethod
+    def fit(self, task: FitTask) -> Fitted:
+        """Fit encoder and decoder; `task.recipe` holds every setting.
+
+        Raises:
+            AdvisorError: when the method does not fit the cut, or training does not recover.
+        """
+
+    def complete(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """The recipe with the defaults of what it leaves open.
+
+        Raises:
+            AdvisorError: on a setting that the method does not have.
+        """
+        unknown = [name for name in recipe if name not in self.settings]
+        if unknown:
+            known = ", ".join(self.settings) or "none"
+            raise AdvisorError(f"The defense {self.name!r} has no setting {unknown[0]!r}.", f"It has: {known}.")
+        return {**self.settings, **recipe}

@@ -1,0 +1,219 @@
+"""Variant: what a trained defense makes of a graph and a cut, a PartitionGraph again.
+
+The encoder runs on the edge after the cut's activation, the decoder in the cloud before what reads it; between them
+lies the payload, a cut like any other. Cost, leakage, accuracy, attack, split and export take a variant like any graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from advisor.cuts import Cut
+from advisor.cutting.naming import CUT_NAME
+from advisor.errors import CutError
+from advisor.graph import PartitionGraph
+from advisor.operations.symbols import is_symbolic
+from advisor.tracing.tracer import trace
+
+ENCODER, PAYLOAD, DECODER = "encoder", "payload", "decoder"
+ROLE, SENT = "variant_role", "variant_payload"
+"""Keys of a node's `meta`: which part it was added for, and whether its value is sent."""
+
+
+@dataclass(frozen=True, eq=False)
+class Variant(PartitionGraph):
+    """A graph with an encoder and a decoder at one of its cuts; the cuts of the base keep their names.
+
+    Attributes:
+        base: the graph that it was made of.
+        at: name of the cut of the base after which the encoder runs.
+        recipe: how encoder and decoder were made; plain JSON values.
+    """
+
+    base: PartitionGraph = None  # type: ignore[assignment]  # a dataclass's defaults come last; `variant_of` sets it
+    at: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def payload(self) -> Cut:
+        """What is sent: the cut between encoder and decoder."""
+        index = next(i for i, nodes in enumerate(self.activation_nodes) if all(SENT in node.meta for node in nodes))
+        return self.cuts[index]
+
+    @cached_property
+    def added(self) -> dict[str, frozenset[fx.Node]]:
+        """The operations of encoder and decoder, by role."""
+        roles: dict[str, set[fx.Node]] = {ENCODER: set(), DECODER: set()}
+        for node in self.module.graph.nodes:
+            if node.op == "call_function" and (role := node.meta.get(ROLE)):
+                roles[role].add(node)
+        return {role: frozenset(nodes) for role, nodes in roles.items()}
+
+
+def variant_of(
+    base: PartitionGraph, cut: Cut | int | str, encoder: nn.Module, decoder: nn.Module,
+    recipe: Mapping[str, Any] | None = None,
+) -> Variant:  # fmt: skip
+    """The base with `decoder(encoder(z))` in the place of the activation z of a cut.
+
+    Args:
+        base: the traced model; no variant itself.
+        cut: where; not the raw input of integers, nor the output.
+        encoder: takes the cut's tensors `[N, ...]`, returns the payload: a tensor, or a tuple of them. One that it
+            returns as it came (a mask) is sent as it is.
+        decoder: takes the payload, returns what the cloud half reads: as many tensors as the cut has, of their shapes
+            and dtypes. Both are deterministic, traced like any model, and work on each sample for itself.
+        recipe: recorded.
+
+    Raises:
+        CutError: on a variant of a variant, a cut without numbers to encode, or modules that do not fit the cut.
+        TraceError: when encoder or decoder cannot be traced.
+    """
+    found = base.cut(cut)
+    check_place(base, found)
+    example = tuple(_zeros(spec.shape, spec.dtype, base.batch) for spec in found.tensors)
+    with torch.no_grad():
+        sent = _tuple(encoder(*example))
+    front = trace(encoder.eval(), example)
+    back = trace(decoder.eval(), sent)
+    return _Splice(base, found, front, back).variant(recipe or {})
+
+
+def check_place(base: PartitionGraph, cut: Cut) -> None:
+    """Refuse a place where nothing can be encoded.
+
+    Raises:
+        CutError: on a variant of a variant, the output, or a cut without numbers to encode.
+    """
+    if isinstance(base, Variant):
+        raise CutError("A variant of a variant is not supported.", f"Fit one defense on the base, at {base.at!r}.")
+    if cut.index == len(base.cuts) - 1:
+        raise CutError("After the output nothing is sent: there is nothing to defend.", "Cut earlier.")
+    if not any(spec.is_floating for spec in cut.tensors):
+        held = ", ".join(spec.dtype for spec in cut.tensors)
+        raise CutError(f"The activation at {cut.name!r} is {held}: there is nothing to encode.", "Cut later.")
+
+
+def _zeros(shape: Sequence[int], dtype: str, batch: int) -> Tensor:
+    return torch.zeros((batch, *shape), dtype=getattr(torch, dtype))
+
+
+def _tuple(value: Any) -> tuple[Tensor, ...]:
+    return (value,) if isinstance(value, Tensor) else tuple(value)
+
+
+class _Splice:
+    """Copies the base into a new graph: what the edge runs, the encoder, the decoder, then the rest."""
+
+    def __init__(self, base: PartitionGraph, cut: Cut, front: PartitionGraph, back: PartitionGraph) -> None:
+        self.base, self.cut, self.front, self.back = base, cut, front, back
+        self.graph = fx.Graph()
+        self.held: dict[str, Any] = {}
+        self.copied: dict[fx.Node, fx.Node] = {}
+        self.activation = base.activation_nodes[cut.index]
+        self.fake = self.activation[0].meta["val"].fake_mode
+
+    def variant(self, recipe: Mapping[str, Any]) -> Variant:
+        """The whole graph again."""
+        later = self._later()
+        nodes = [node for node in self.base.module.graph.nodes if node.op != "output"]
+        for node in nodes:
+            if node not in later:
+                self._copy(node, self.copied)
+        edge = [self.copied[node] for node in self.activation]
+        sent = self._insert(self.front, edge, ENCODER)
+        self._name_payload(sent, edge)
+        received = self._insert(self.back, sent, DECODER)
+        self._check_fit(received)
+        seen = self.copied | dict(zip(self.activation, received, strict=True))
+        for node in nodes:
+            if node in later:
+                self._copy(node, seen)
+        self.graph.output(tuple(seen[r] if isinstance(r, fx.Node) else r for r in self.base.results))
+        self.graph.set_codegen(self.base.module.graph._codegen)
+        module = fx.GraphModule(self.held, self.graph).eval()
+        base = self.base
+        return Variant(
+            module, base.example_inputs, base.inputs, base.fixed_batch, base.in_spec, base.out_spec, base.notes,
+            max(base.max_tensors, len(sent)), base.granularity, base, self.cut.name,
+            MappingProxyType(dict(recipe)),
+        )  # fmt: skip
+
+    def _later(self) -> set[fx.Node]:
+        """Nodes that run after the decoder: all operations that are not the edge's, and what needs them."""
+        edge, data = set(self.base.edge_nodes(self.cut)), set(self.base.data_nodes)
+        later: set[fx.Node] = set()
+        for node in self.base.module.graph.nodes:
+            computed = node.op == "call_function" and not is_symbolic(node)
+            reads = not later.isdisjoint(node.all_input_nodes)
+            if reads or (computed and node in data and node not in edge):
+                later.add(node)
+        return later
+
+    def _copy(self, node: fx.Node, seen: dict[fx.Node, fx.Node]) -> None:
+        made = self.graph.node_copy(node, lambda n: seen[n])
+        if node.op == "get_attr":
+            self.held[str(node.target)] = self.base.constant(node)
+        self.copied[node] = seen[node] = made
+
+    def _insert(self, part: PartitionGraph, entering: Sequence[fx.Node], role: str) -> list[fx.Node]:
+        """The operations of encoder or decoder after the given nodes; returns what they return."""
+        seen = dict(zip(part.placeholders, entering, strict=True))
+        for node in part.module.graph.nodes:
+            if node.op in ("placeholder", "output"):
+                continue
+            made = self.graph.node_copy(node, lambda n: seen[n])
+            if node.op == "get_attr":
+                made.target = f"variant.{role}.{node.target}"
+                self.held[str(made.target)] = part.constant(node)
+            made.meta = self._meta(made, node, role)
+            seen[node] = made
+        return [seen[r] for r in part.results]
+
+    def _meta(self, made: fx.Node, node: fx.Node, role: str) -> dict[str, Any]:
+        """The value under the base's own symbols, and the module path under the cut's name."""
+        meta = dict(node.meta) | {ROLE: role, "val": self._value(made)}
+        path = f"{self.cut.name}/{role}"
+        stack = node.meta.get("nn_module_stack") or {}
+        inner = {f"{path}@{key}": (f"{path}.{name}" if name else path, kind) for key, (name, kind) in stack.items()}
+        meta["nn_module_stack"] = {path: (path, nn.Module), **inner}
+        return meta
+
+    def _value(self, made: fx.Node) -> Any:
+        if made.op == "get_attr":
+            held = self.held[str(made.target)]
+            return self.fake.from_tensor(held, static_shapes=True) if isinstance(held, Tensor) else held
+        args, kwargs = fx.map_arg((made.args, made.kwargs), lambda n: n.meta["val"])
+        with self.fake, torch.no_grad():
+            return made.target(*args, **kwargs)  # type: ignore[operator]  # an operation of the encoder
+
+    def _name_payload(self, sent: list[fx.Node], edge: Sequence[fx.Node]) -> None:
+        """Name what the encoder returns; one that returns what it got gets an operation of its own."""
+        if all(node in edge for node in sent):
+            first = self.graph.call_function(torch.ops.aten.clone.default, (sent[0],))
+            first.meta = {ROLE: ENCODER, "val": self._value(first)}
+            sent[0] = first
+        for node in sent:
+            node.meta[SENT] = True
+            if node not in edge:
+                node.meta[CUT_NAME] = f"{self.cut.name}/{PAYLOAD}"
+
+    def _check_fit(self, received: Sequence[fx.Node]) -> None:
+        found = [node.meta["val"] for node in received]
+        wanted = [node.meta["val"] for node in self.activation]
+        same = len(found) == len(wanted) and all(
+            f.shape[1:] == w.shape[1:] and f.dtype == w.dtype for f, w in zip(found, wanted, strict=True)
+        )
+        if not same:
+            told = ", ".join(f"{str(v.dtype).removeprefix('torch.')}{list(map(str, v.shape[1:]))}" for v in found)
+            raise CutError(
+                f"The decoder returns {told}, which is not the activation at {self.cut.name!r}.",
+                "Return as many tensors as the cut has, of their shapes and dtypes.",
+            )

@@ -1,0 +1,86 @@
+"""The leakage of one payload: every estimator on what is received after the defense, not on the bare activation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from advisor.batches import carried
+from advisor.columns import Profile
+from advisor.errors import AdvisorError
+from advisor.estimators.inversion.alignment import QuickAlignment
+from advisor.estimators.noise import NoiseCurves
+from advisor.estimators.study.leakage_study import (
+    activation_derivatives,
+    chosen_samples,
+    selected,
+    study_provenance,
+)
+from advisor.estimators.study.members import chosen
+from advisor.estimators.study.score import score_columns
+from advisor.payload import Payload
+from advisor.preserve import left_as_found
+from advisor.sweep import CutView, Progress, Sheet, Targets
+
+OF_THE_WHOLE_MODEL = ("rc2_drop", "in_gpz", "in_zone")
+MIRRORED_SALT = 1
+
+
+def payload_leakage(
+    payload: Payload, x: Any, y: Tensor | None = None, *, only: Sequence[str] | None = None, seed: int = 0,
+    progress: Progress | None = None,
+) -> Profile:  # fmt: skip
+    """Leakage columns of one payload, a profile of that cut alone.
+
+    Estimators that read the activation read what is received: a noisy, rounded or pruned one. Those that rest on
+    derivatives take the edge half's; where the defense adds Gaussian noise, bounds are at its variance instead of at
+    that of the wire's own rounding.
+
+    Args:
+        payload: the cut of a graph or variant, and the defense.
+        x: a tensor `[N, ...]`, or a tuple or dict of them.
+        y: `[N]` labels; None takes the model's own predictions.
+        only: names of columns to measure; None measures all. The zone's are of a whole model and not among them.
+        seed: same seed, same answer.
+        progress: called with the fraction done and the estimator.
+
+    Raises:
+        DataError: when the samples do not fit the model.
+        AdvisorError: on an unknown column.
+    """
+    whole = [name for name in only or () if name in OF_THE_WHOLE_MODEL]
+    if whole:
+        raise AdvisorError(f"Column {whole[0]!r} is of a whole model, not of one payload.", "Leave the cut out.")
+    graph, cut = payload.graph, payload.cut
+    inputs, targets, rows = chosen_samples(graph, x, y, seed)
+    quick = QuickAlignment(mirrored=lambda _: _mirrored(payload, inputs, targets, seed))
+    members, only = chosen(only, (NoiseCurves(), quick))
+    energies, grams = activation_derivatives(graph, inputs, members, seed)
+    bare = carried(graph, inputs, 0, cut.index)
+    received = payload.transmit(bare, torch.Generator().manual_seed(seed))
+    view = CutView(
+        cut, received, targets, max(payload.defense.wire_step(t) for t in bare), seed,
+        (energies or {}).get(cut.index), (grams or {}).get(cut.index), payload.defense.guaranteed_variance,
+    )  # fmt: skip
+    sheet = Sheet((cut,), [spec for member in members for spec in member.columns])
+    with left_as_found(graph.module), torch.no_grad():
+        for done, member in enumerate(members, start=1):
+            sheet.add(member, view)
+            if progress:
+                progress(done / len(members), type(member).__name__)
+    profile = Profile((cut,), sheet.columns())
+    profile = profile.joined(Profile(profile.cuts, score_columns(profile, len(targets.train))))
+    told = study_provenance(graph, targets, rows, seed) | {"payload": str(payload)}
+    return Profile(profile.cuts, selected(profile.columns, only), {"leakage": told})
+
+
+def _mirrored(payload: Payload, inputs: tuple[Tensor, ...], targets: Targets, seed: int) -> tuple[Tensor, ...] | None:
+    """What is received of the images to learn from, turned left to right; None where the inputs are no images."""
+    if not targets.images:
+        return None
+    turned = (inputs[0][targets.train].flip(-1),)
+    bare = carried(payload.graph, turned, 0, payload.cut.index)
+    return payload.transmit(bare, torch.Generator().manual_seed(seed + MIRRORED_SALT))

@@ -1,0 +1,108 @@
+"""An attack on a variant is aimed at what the variant sends: a bijection before it hides nothing."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import advisor
+from advisor.estimators.attacks import ATTACKS
+from advisor.estimators.attacks.rmle import RegularisedMaximumLikelihood
+from advisor.estimators.attacks.support.matching import Descent
+from advisor.graph import PartitionGraph
+from advisor.variant import Variant, variant_of
+from tests.estimators.nets import digits, trained
+
+CUT, CHANNELS = "conv1", 8
+
+
+class Turned(nn.Module):
+    """An orthogonal 1×1 convolution."""
+
+    def __init__(self, turn: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("turn", turn[:, :, None, None].clone())
+
+    def forward(self, z: Tensor) -> Tensor:
+        return nn.functional.conv2d(z, self.turn)
+
+
+class Permuted(nn.Module):
+    """The channels in another order."""
+
+    def __init__(self, order: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("order", order)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z[:, self.order]
+
+
+@functools.cache
+def bare() -> PartitionGraph:
+    return advisor.trace(trained(), digits(2)[0])
+
+
+@functools.cache
+def variant(kind: str) -> Variant:
+    draw = torch.Generator().manual_seed(3)
+    if kind == "turned":
+        turn, _ = torch.linalg.qr(torch.randn(CHANNELS, CHANNELS, generator=draw, dtype=torch.float64))
+        return variant_of(bare(), CUT, Turned(turn.float()), Turned(turn.T.float()))
+    order = torch.randperm(CHANNELS, generator=draw)
+    return variant_of(bare(), CUT, Permuted(order), Permuted(order.argsort()))
+
+
+kinds = pytest.mark.parametrize("kind", ["turned", "permuted"])
+
+
+@kinds
+def test_unbiased_finds_as_much_to_the_third_digit(kind: str) -> None:
+    x, _ = digits(12)
+    noise = "gaussian:sigma=0.05"
+    plain = advisor.attack(bare(), CUT, x, name="unbiased", defense=noise)
+    other = advisor.attack(variant(kind), variant(kind).payload, x, name="unbiased", defense=noise)
+    assert plain.evidence["affine"] == other.evidence["affine"] == 1
+    # fresh noise in another order: equal in law, so to three digits without any
+    exact = [advisor.attack(g, c, x, name="unbiased").nmse.value for g, c in pairs(kind)]
+    assert max(exact) < 1e-5
+    assert other.nmse.value == pytest.approx(plain.nmse.value, rel=0.25)
+
+
+def pairs(kind: str) -> list[tuple[PartitionGraph, object]]:
+    return [(bare(), CUT), (variant(kind), variant(kind).payload)]
+
+
+@kinds
+def test_rmle_finds_as_much_to_the_third_digit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published attack: descent on the features, whose distances a bijection of this kind keeps."""
+    few = (Descent(60, 0.1), Descent(60, 0.1))
+    monkeypatch.setitem(ATTACKS, "rmle", RegularisedMaximumLikelihood(weights=(0.1,), budgets=few, white=()))
+    x, _ = digits(8)
+    found = [advisor.attack(g, c, x, name="rmle").nmse.value for g, c in pairs(kind)]
+    assert found[1] == pytest.approx(found[0], abs=5e-4)
+
+
+@kinds
+def test_ka_finds_as_much_within_two_standard_errors(kind: str) -> None:
+    x, _ = digits(160)
+    noise = "gaussian:sigma=0.6"
+    first, second = (advisor.attack(g, c, x, name="ka", defense=noise).nmse for g, c in pairs(kind))
+    assert abs(first.value - second.value) < 2 * math.hypot(first.stderr, second.stderr)
+
+
+def test_an_encoder_that_drops_channels_does_hide() -> None:
+    """The attack sees the payload, not the activation: of one channel of eight less is found than of all."""
+    draw = torch.Generator().manual_seed(3)
+    turn, _ = torch.linalg.qr(torch.randn(CHANNELS, CHANNELS, generator=draw, dtype=torch.float64))
+    few = turn.float()[:1]
+    made = variant_of(bare(), CUT, Turned(few), Turned(few.T))
+    x, _ = digits(160)
+    noise = "gaussian:sigma=0.6"
+    all_of_it = advisor.attack(bare(), CUT, x, name="ka", defense=noise).nmse
+    part = advisor.attack(made, made.payload, x, name="ka", defense=noise).nmse
+    assert part.value > all_of_it.value + 2 * math.hypot(part.stderr, all_of_it.stderr)
