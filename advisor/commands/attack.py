@@ -195,6 +195,8 @@ def _defense(advice: Advice | None, defense: str | None) -> Defense:
     if defense is None and advice is not None and advice.best is not None:
         chosen: Defense = advice.best.defense
         return chosen
+    from advisor.defenses import parse_defense
+
     return parse_defense(defense or "none")
 
 
@@ -216,38 +218,6 @@ def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples
     if advice.holds_pictures:
         say("Note: both hold pictures of private inputs, and only you may read them.")
     return advice
-
-
-def parse_defense(text: str) -> Defense:
-    """`int8`, or a name with its parameters: `gaussian:sigma=0.5`.
-
-    Raises:
-        AdvisorError: on an unknown name or parameter, a missing one, or no number.
-    """
-    from advisor.defenses import DEFENSES
-
-    name, _, rest = text.partition(":")
-    if name not in DEFENSES:
-        raise AdvisorError(f"There is no defense {name!r}.", f"Known: {', '.join(DEFENSES)}.")
-    kind = DEFENSES[name]
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    parameters = {}
-    for part in filter(None, rest.split(",")):
-        key, _, value = part.partition("=")
-        if key.strip() not in fields:
-            raise AdvisorError(f"Defense {name} has no parameter {key!r}.", f"It has: {', '.join(fields) or 'none'}.")
-        parameters[key.strip()] = _number(value, text)
-    missing = [key for key, f in fields.items() if f.default is dataclasses.MISSING and key not in parameters]
-    if missing:
-        raise AdvisorError(f"Defense {name} needs {missing[0]}.", f"Write {name}:{missing[0]}=0.5.")
-    return kind(**parameters)
-
-
-def _number(value: str, text: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise AdvisorError(f"{value!r} in {text!r} is no number.", "Write gaussian:sigma=0.5.") from None
 
 
 def _auxiliary(aux: str | None, wanted: Wanted, graph: PartitionGraph) -> Samples | str | None:

@@ -120,7 +120,7 @@ class Search:
         cuts = {cut.name: cut for cut in self.evaluator.candidates}
         cut = cuts[trial.suggest_categorical("cut", list(cuts))]
         name = trial.suggest_categorical("defense", list(names))
-        values = {key: span.suggest(trial, f"{name}.{key}") for key, span in DEFENSES[name].space.items()}
+        values = {key: span.suggest(trial, f"{name}.{key}") for key, span in DEFENSES.find(name).space.items()}
         plan = self._evaluated(cut, self.defense(cut, name, values))
         predicted = {key: _plain(value) for key, value in plan.predicted.items()}
         trial.set_user_attr("plan", {"cut": cut.name, "defense": defense_to_json(plan.defense), "predicted": predicted})
@@ -132,7 +132,7 @@ class Search:
         """The defense at one cut from its searched values; none where it cannot be set up there."""
         if cut.undefendable:
             return NoDefense()
-        return DEFENSES[name].at(self.evaluator.facts(cut), **values) or NoDefense()
+        return DEFENSES.find(name).at(self.evaluator.facts(cut), **values) or NoDefense()
 
     def _restored(self, trial: FrozenTrial) -> Plan | None:
         record = trial.user_attrs.get("plan")

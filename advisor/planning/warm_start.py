@@ -97,7 +97,7 @@ class WarmStart:
 
     @cached_property
     def _kinds(self) -> tuple[type[Defense], ...]:
-        return tuple(DEFENSES[name] for name in self.defenses)
+        return tuple(DEFENSES.find(name) for name in self.defenses)
 
     def _between(self, tried: Sequence[Plan]) -> float:
         """The next level of noise at one cut; 0 where none was tried, none failed, or it is near enough."""

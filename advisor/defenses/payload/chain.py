@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -107,16 +107,6 @@ class Chain(Defense):
     def parameters(self) -> dict[str, Any]:
         """The members as data."""
         return {"members": [{"name": member.name, "parameters": member.parameters} for member in self.members]}
-
-    @classmethod
-    def of_parameters(cls, parameters: Mapping[str, Any]) -> Self:
-        """The inverse of `parameters`."""
-        from advisor.defenses import defense_from_json
-
-        rows = parameters.get("members")
-        if not isinstance(rows, list) or any(isinstance(row, dict) and row.get("name") == cls.name for row in rows):
-            raise ValueError("a chain's members are a list of defenses that are no chains")
-        return cls(tuple(defense_from_json(row) for row in rows))
 
     @property
     def spec(self) -> str:

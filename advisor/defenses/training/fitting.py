@@ -40,7 +40,7 @@ def defend(
     Args:
         graph: the traced model; no variant.
         cut: where the edge stops: a cut, its index or its name.
-        method: the name of a method of `METHODS`, or a method of your own.
+        method: the name of a method of `METHODS`; or one of your own, itself or as `package.module:Name`.
         x: training samples, a tensor `[N, ...]`, or a tuple or dict of them.
         y: `[N]` labels; None: the defense learns what the undefended model answers (distillation).
         val: samples to stop by; None takes a part of `x`.
@@ -77,10 +77,7 @@ def defend(
 def _method(method: str | TrainedDefense) -> TrainedDefense:
     if not isinstance(method, str):
         return method
-    if method not in METHODS:
-        known = f"Known: {', '.join(METHODS)}." if METHODS else "None is installed; pass a TrainedDefense."
-        raise AdvisorError(f"There is no trained defense {method!r}.", known)
-    return METHODS[method]
+    return METHODS.find(method)
 
 
 def _tail(graph: PartitionGraph, head: Cut, tail: Cut | int | str | None) -> Cut | None:

@@ -66,7 +66,7 @@ def graph() -> PartitionGraph:
 
 
 def test_a_made_up_method_is_one_entry_and_goes_all_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METHODS, "projection", Projection())
+    monkeypatch.setitem(METHODS.built_in, "projection", f"{__name__}:Projection")
     x, _ = digits(120)
     told: list[float] = []
     variant = advisor.defend(graph(), CUT, "projection", x, width=6, progress=told.append)
@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_variant() -> None:
 @pytest.mark.parametrize(
     ("method", "changes", "error", "reason"),
     [
-        ("magic", {}, AdvisorError, "There is no trained defense 'magic'"),
+        ("magic", {}, AdvisorError, "There is no method 'magic'"),
         (Projection(), {"depth": 3}, AdvisorError, "has no setting 'depth'. It has: width"),
         (Projection(), {"x": digits(8)[0]}, DataError, "8 samples are too few to fit a defense. Pass at least 16"),
         (Needy(), {}, DataError, "learns from labels, and there are none. Pass y"),

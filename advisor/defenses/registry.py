@@ -1,0 +1,135 @@
+"""Payload defenses by name, as text (`gaussian:sigma=0.5+int8`) and as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from advisor.defenses.payload.base import Defense
+from advisor.defenses.payload.chain import Chain
+from advisor.defenses.payload.none import NoDefense
+from advisor.errors import AdvisorError
+from advisor.registry import Registry
+
+_BUILT_IN = {
+    "none": "advisor.defenses.payload.none:NoDefense",
+    "gaussian": "advisor.defenses.payload.gaussian:GaussianNoise",
+    "int8": "advisor.defenses.payload.quantize:Quantize8",
+}
+"""One more is one more file in `payload/` and one more line here."""
+
+SETS: dict[str, tuple[str, ...]] = {"none": ("none",), "free": ("none", "gaussian", "int8")}
+"""Named sets for the search; `free` needs no training."""
+
+
+def _made(found: object) -> type[Defense]:
+    if not (isinstance(found, type) and issubclass(found, Defense)):
+        raise TypeError("it is no subclass of advisor.Defense")
+    return found
+
+
+DEFENSES: Registry[type[Defense]] = Registry("defense", _BUILT_IN, _made)
+
+
+def defense_names(wanted: str) -> tuple[str, ...]:
+    """Expand a set's name or a comma-separated list of members; a member of your own as `package.module:Name`.
+
+    Raises:
+        AdvisorError: on a name that is neither.
+    """
+    if wanted in SETS:
+        return SETS[wanted]
+    names = tuple(name.strip() for name in wanted.split(","))
+    for name in names:
+        _known(name, (*SETS, *DEFENSES))
+    return names
+
+
+def as_defense(wanted: Defense | str | None) -> Defense:
+    """A defense as it is, or from its text; None is no defense.
+
+    Raises:
+        AdvisorError: on a text that names none.
+    """
+    if wanted is None:
+        return NoDefense()
+    return parse_defense(wanted) if isinstance(wanted, str) else wanted
+
+
+# ---- as text -----------------------------------------------------------------------------------------------------
+
+
+def parse_defense(text: str) -> Defense:
+    """A defense from `name:key=value,...`; several joined by `+` make a chain.
+
+    Raises:
+        AdvisorError: on an unknown name or parameter, a missing one, or a value of the wrong kind.
+    """
+    members = [_member(part.strip(), text) for part in text.split("+")]
+    return members[0] if len(members) == 1 else Chain(tuple(members))
+
+
+def _member(part: str, whole: str) -> Defense:
+    name, _, rest = part.partition(":")
+    if "." in name:  # package.module:Name
+        inner, _, rest = rest.partition(":")
+        name = f"{name}:{inner}"
+    kind = _known(name, tuple(DEFENSES))
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    parameters: dict[str, Any] = {}
+    for pair in filter(None, rest.split(",")):
+        key, _, value = (piece.strip() for piece in pair.partition("="))
+        if key not in fields:
+            raise AdvisorError(f"Defense {name} has no parameter {key!r}.", f"It has: {', '.join(fields) or 'none'}.")
+        parameters[key] = _value(value, str(fields[key].type), whole)
+    missing = [key for key, f in fields.items() if f.default is dataclasses.MISSING and key not in parameters]
+    if missing:
+        raise AdvisorError(f"Defense {name} needs {missing[0]}.", f"Write {name}:{missing[0]}=0.5.")
+    return kind(**parameters)
+
+
+def _known(name: str, known: tuple[str, ...]) -> type[Defense]:
+    if name in DEFENSES or ":" in name:
+        return DEFENSES.find(name)
+    raise AdvisorError(f"There is no defense {name!r}.", f"Known: {', '.join(dict.fromkeys(known))}.")
+
+
+def _value(value: str, kind: str, whole: str) -> Any:
+    if kind == "str":
+        return value
+    try:
+        return int(value) if kind == "int" else float(value)
+    except ValueError:
+        raise AdvisorError(f"{value!r} in {whole!r} is no number.", "Write gaussian:sigma=0.5.") from None
+
+
+# ---- as data -----------------------------------------------------------------------------------------------------
+
+
+def defense_to_json(defense: Defense) -> dict[str, Any]:
+    """Plain JSON values: name and parameters."""
+    return {"name": defense.name, "parameters": defense.parameters}
+
+
+def defense_from_json(payload: Any) -> Defense:
+    """The inverse of `defense_to_json`; a `Defense` passes through. Names a file gives are looked up, never imported.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    if isinstance(payload, Defense):
+        return payload
+    name, parameters = (payload.get(key) if isinstance(payload, dict) else None for key in ("name", "parameters"))
+    if not isinstance(name, str) or not isinstance(parameters, dict):
+        raise ValueError(f"unknown defense {name!r}")
+    if name == Chain.name:
+        rows = parameters.get("members")
+        if not isinstance(rows, list) or any(isinstance(row, dict) and row.get("name") == name for row in rows):
+            raise ValueError("a chain's members are a list of defenses that are no chains")
+        return Chain(tuple(defense_from_json(row) for row in rows))
+    if name not in DEFENSES:
+        raise ValueError(f"unknown defense {name!r}")
+    try:
+        return DEFENSES[name].of_parameters(parameters)
+    except TypeError as error:  # a validator may raise a ValueError alone
+        raise ValueError(f"{name}: {error}") from None
