@@ -17,7 +17,7 @@ from advisor.defenses import defense_from_json, defense_to_json
 from advisor.documents import holds, read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
-from advisor.files import check_ours, replace_ours, sha256
+from advisor.files import check_ours, sha256, write_atomically
 from advisor.inputs import InputSpec
 from advisor.interrupts import held
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement
@@ -281,10 +281,11 @@ class Advice:
             AdvisorError: as `save`.
         """
         reports, is_report = reach("REPORTS"), reach("is_report")
+        check_ours(file, is_advice)
         check_ours(page, is_report)
         with held():
-            replace_ours(file, reports["json"](self), is_advice, private=self.holds_pictures)
-            replace_ours(page, reports["html"](self), is_report, private=self.holds_pictures)
+            write_atomically(file, reports["json"](self), private=self.holds_pictures)
+            write_atomically(page, reports["html"](self), private=self.holds_pictures)
 
 
 def load_advice(path: str | Path) -> Advice:

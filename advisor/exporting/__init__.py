@@ -74,8 +74,8 @@ def export(
     if plan is None:
         raise AdvisorError("This advice holds no plan to write.", "Run `advisor recommend` again with other budgets.")
     tell, folder = progress or (lambda stage, share, what: None), Path(folder)
-    earlier(folder, expected_files(plan, format))
     with staged(folder) as stage:
+        earlier(folder, expected_files(plan, format))
         from advisor.exporting.source import recorded_model, traced_like
         from advisor.exporting.writing import write_export
 

@@ -1,4 +1,8 @@
-"""The folder of an export: written beside, checked there, put in place as a whole, nothing of others touched."""
+"""The folder of an export: written beside, checked there, put in place as a whole, nothing of others touched.
+
+An earlier export waits in a hidden folder until the new one is complete. Whenever a run is killed, the next one finds
+which of the two is whole, and puts that in place.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,26 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from advisor import wire
 from advisor.documents import read_json
 from advisor.errors import AdvisorError
 from advisor.exporting.manifest import CODEC_FILE, PLAN_FILE, Exported
-from advisor.files import sha256, umask, unwritable
+from advisor.files import LOCKS, lock, sha256, umask, unwritable
+from advisor.interrupts import held
 
 if TYPE_CHECKING:
     from advisor.plans import Plan
 
-
 PART_NAMES = {2: ("edge", "cloud"), 3: ("edge-head", "cloud", "edge-tail")}
+STAGE, ASIDE = ".split-new-", ".split-earlier"
+_OURS = {
+    f"{name}{end}" for names in PART_NAMES.values() for name in names for end in (".pt2", ".onnx", ".onnx.data")
+} | {CODEC_FILE, PLAN_FILE}
+"""Names that an export gives to files: a plan.json that lists another one was not written by us."""
 
 
 def expected_files(plan: Plan, format: str) -> tuple[str, ...]:
@@ -30,26 +40,45 @@ def expected_files(plan: Plan, format: str) -> tuple[str, ...]:
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A hidden folder on the same file system as `folder`, gone in any case at the end.
+    """`folder` for this process alone, put right after a killed run, and a hidden folder in it that is gone at the end.
 
     Raises:
-        AdvisorError: when nothing can be written there.
+        AdvisorError: when nothing can be written there, or another process is writing there.
     """
-    present = folder
-    while not present.exists() and present != present.parent:
-        present = present.parent
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        stage = Path(tempfile.mkdtemp(dir=present, prefix=".split-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            recover(folder)
+            stage = Path(tempfile.mkdtemp(dir=folder, prefix=STAGE))
+            try:
+                yield stage
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
         raise unwritable(folder, error) from None
-    try:
-        yield stage
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        for path in made:
+            with suppress(OSError):  # an export is in it now
+                path.rmdir()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    if not LOCKS:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if not lock(handle):
+            raise AdvisorError(f"Another split is writing into {folder}.", "Wait for it, or choose another --out.")
+        yield
+    finally:
+        os.close(handle)
 
 
 def earlier(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
-    """Files of an export that is already in `folder`, which a new one may replace.
+    """Files of an export that is already in `folder`, which a new one may replace, `plan.json` first.
 
     Args:
         folder: where to write; need not exist.
@@ -58,14 +87,9 @@ def earlier(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         AdvisorError: when a file of one of these names is there that no export wrote, or that was changed since.
     """
-    own: tuple[str, ...] = ()
-    if (folder / PLAN_FILE).is_file():
-        try:
-            listed = Exported.from_json(read_json(folder / PLAN_FILE)).files
-            present = {n: e for n, e in listed.items() if Path(n).name == n and (folder / n).is_file()}
-            own = (PLAN_FILE, *(n for n, entry in present.items() if sha256(folder / n) == entry.sha256))
-        except AdvisorError:
-            own = ()
+    listed = _listed(folder)
+    own = tuple(name for name in listed if name in _OURS and _is_listed(folder, name, listed))
+    own = (PLAN_FILE, *own) if listed else ()
     for name in names:
         if name not in own and os.path.lexists(folder / name):
             raise AdvisorError(
@@ -75,24 +99,71 @@ def earlier(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def put(stage: Path, folder: Path, names: Sequence[str], replaced: Sequence[str]) -> None:
-    """Move files into place, `plan.json` last: where it is, it tells the truth about the files beside it.
+    """Move the earlier export aside and the new one into place, `plan.json` last; Ctrl-C waits.
 
     Args:
         stage: where they were written.
-        folder: where they belong.
+        folder: where they belong, opened by `staged`.
         names: what to move, all but `plan.json`, which is moved too.
-        replaced: what an earlier export left there.
+        replaced: what an earlier export left there, `plan.json` first.
 
     Raises:
-        AdvisorError: when the folder cannot be written.
+        AdvisorError: when the folder cannot be written; the earlier export is then in place again.
     """
+    aside = folder / ASIDE
+    with held():
+        try:
+            aside.mkdir()
+            for name in replaced:
+                os.replace(folder / name, aside / name)
+            for name in (*names, PLAN_FILE):
+                os.chmod(stage / name, 0o666 & ~umask())
+                os.replace(stage / name, folder / name)
+        except OSError as error:
+            recover(folder)
+            raise unwritable(folder, error) from None
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Finish what a killed run began: where its export is complete, drop the earlier one, else bring that back.
+
+    Raises:
+        AdvisorError: when somebody else's file is in the place of one of the earlier export.
+    """
+    aside, stages = folder / ASIDE, [path for path in folder.glob(f"{STAGE}*") if path.is_dir()]
+    if aside.is_dir() and not _whole(folder):
+        moved = {path.name for path in aside.iterdir()}
+        unmoved = _listed(aside).keys() - moved  # still in its place
+        for stage in stages:
+            new = _listed(stage)
+            for name in new.keys() & _OURS - unmoved:
+                if _is_listed(folder, name, new):
+                    (folder / name).unlink()
+        for path in sorted(aside.iterdir(), key=lambda path: path.name == PLAN_FILE):
+            if os.path.lexists(folder / path.name):
+                raise AdvisorError(f"{folder / path.name} is in the way of the export in {aside}.", "Move it away.")
+            os.replace(path, folder / path.name)
+    for path in (*stages, aside):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256 of the files that a folder's `plan.json` speaks of; none where that is no plan file."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / PLAN_FILE).unlink(missing_ok=True)
-        for name in (*names, PLAN_FILE):
-            os.chmod(stage / name, 0o666 & ~umask())
-            os.replace(stage / name, folder / name)
-        for name in set(replaced) - {*names, PLAN_FILE}:
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from None
+        return {name: entry.sha256 for name, entry in Exported.from_json(read_json(folder / PLAN_FILE)).files.items()}
+    except AdvisorError:
+        return {}
+
+
+def _is_listed(folder: Path, name: str, listed: dict[str, str]) -> bool:
+    """Whether the file is the one that is spoken of, and, where it is the codec, really ours."""
+    path = folder / name
+    if not path.is_file() or path.is_symlink() or sha256(path) != listed[name]:
+        return False
+    return name != CODEC_FILE or path.read_bytes()[:100] == Path(str(wire.__file__)).read_bytes()[:100]
+
+
+def _whole(folder: Path) -> bool:
+    listed = _listed(folder)
+    return bool(listed) and all((folder / name).is_file() and sha256(folder / name) == listed[name] for name in listed)
