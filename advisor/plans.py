@@ -20,8 +20,18 @@ from advisor.estimate import Estimate, Number
 from advisor.files import check_ours, sha256, write_atomically
 from advisor.inputs import InputSpec
 from advisor.interrupts import held
+from advisor.request import Request
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement
 from advisor.upward import reach
+
+
+def _request_from_json(payload: Any) -> Request | None:
+    return payload if payload is None or isinstance(payload, Request) else Request.from_json(payload)
+
+
+def _request_to_json(request: Request | None) -> dict[str, Any] | None:
+    return None if request is None else request.to_json()
+
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -34,8 +44,10 @@ if TYPE_CHECKING:
 
     AnyDefense: TypeAlias = Defense
     AnyBudgets: TypeAlias = Budgets
+    AnyRequest: TypeAlias = Request | None
 else:
     AnyBudgets = Annotated[Any, BeforeValidator(Budgets.from_json), PlainSerializer(Budgets.to_json)]
+    AnyRequest = Annotated[Any, BeforeValidator(_request_from_json), PlainSerializer(_request_to_json)]
     AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
 
 
@@ -218,6 +230,7 @@ class Advice:
         evidence: every attack that was run, in order.
         provenance: versions, seeds, data, device, wall times.
         noise: by cut name, what noise does to an attack: with it defenses are priced again without measuring again.
+        request: what was wanted, as data; None where an earlier version made the advice.
     """
 
     headline: str
@@ -236,6 +249,7 @@ class Advice:
     evidence: tuple[Evidence, ...] = ()
     provenance: Provenance = dataclasses.field(default_factory=dict)
     noise: dict[str, NoiseLevels] = dataclasses.field(default_factory=dict)
+    request: AnyRequest = None
     schema_version: str = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:

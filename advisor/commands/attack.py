@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from advisor.estimators.attacks.support.metrics import AttackResult
     from advisor.graph import PartitionGraph
     from advisor.plans import Advice
+    from advisor.recorded import Source
 
 Few = Annotated[int | None, typer.Option(min=1, help="It has this many at most.", rich_help_panel=given.WHAT)]
 
@@ -76,16 +77,16 @@ def attack(
 ) -> None:
     """Attack cuts of MODEL and say how well that went; of an advice, the evidence goes into its report.
 
-    What an advice's model and data were is taken from the command that it records.
+    An advice's model and data are opened where it records them, if their bytes are still the same.
     """
     with exit_codes():
         import advisor
         from advisor.checkpoint import forget
 
-        advice, path = _advice(model, model_file)
+        advice, source = _advice(model, model_file)
         where, defense = _where(advice, cut, defense)
         protection = _defense(advice, defense)
-        wanted = _wanted(path, advice, earlier_advice.repeated(context, advice))
+        wanted = _wanted(source, advice, Path(model), context)
         found: dict[Cut, AttackResult | AdvisorError] = {}
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)
@@ -127,34 +128,42 @@ def attacks(as_json: given.Json = False) -> None:
             console.print(f"    after the {member.threat.recovers}; {member.threat}", markup=False)
 
 
-def _advice(model: str, model_file: str | None) -> tuple[Advice | None, str]:
+def _advice(model: str, model_file: str | None) -> tuple[Advice | None, Source]:
     """The advice that was named, if one was, and the model to attack.
 
     Raises:
         AdvisorError: when the advice cannot be read, or its model is gone or another.
     """
     from advisor.plans import check_model_file, load_advice
+    from advisor.recorded import Source, recorded_model
 
     path = Path(model)
     if not (path.suffix == ".json" or (path / "advice.json").exists()):
-        return None, model
+        return None, Source(model, "")
     advice = load_advice(path)
-    said = advice.provenance.get("model")
-    recorded = (said.get("name") or said.get("path")) if isinstance(said, dict) else None
-    chosen = model_file or recorded
-    if not chosen:
-        raise AdvisorError("This advice does not say where its model is.", "Name it with --model.")
-    if Path(str(chosen)).exists():
-        check_model_file(advice, str(chosen))
-    return advice, str(chosen)
+    if model_file is not None:
+        if Path(model_file).exists():
+            check_model_file(advice, model_file)
+        return advice, Source(model_file, "")
+    source = recorded_model(advice, path if path.is_dir() else path.parent)
+    say(f"Note: model {source.place}, as the advice records.")
+    return advice, source
 
 
-def _wanted(path: str, advice: Advice | None, values: dict[str, Any]) -> Wanted:
+def _wanted(source: Source, advice: Advice | None, path: Path, context: typer.Context) -> Wanted:
     """The model and data as they are named now, what is left open as in the advice."""
-    named = {field.name: values[field.name] for field in dataclasses.fields(Wanted) if field.name in values}
-    wanted = Wanted(**named | {"model": path})
-    advised = {} if advice is None else _advised(advice)
-    return dataclasses.replace(wanted, **{k: v for k, v in advised.items() if getattr(wanted, k) == getattr(Wanted, k)})
+    from advisor.recorded import harmless
+
+    fields = [field.name for field in dataclasses.fields(Wanted)]
+    now = {name: value for name, value in earlier_advice.typed(context).items() if name in fields}
+    now |= {"input_shape": context.params["input_shape"]} if "input_shape" in now else {}
+    recorded: dict[str, Any] = {}
+    if advice is not None:
+        taken = harmless(advice.request)
+        recorded = {name: value for name, value in taken.options.items() if name in fields} | _advised(advice)
+        if "data" not in now:
+            now["data"] = earlier_advice.recorded_data(advice, path if path.is_dir() else path.parent)
+    return Wanted(**recorded | now | {"model": source.place, "sha256": source.sha256})
 
 
 def _advised(advice: Advice) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Wanted:
         trusted: whether --trust was given.
         seed: of the draw of samples.
         max_tensors, granularity: which cuts are looked at; None: those of one tensor, after every operation.
+        sha256: where a file names the model: which bytes it must hold; else "".
     """
 
     model: str
@@ -42,6 +43,7 @@ class Wanted:
     seed: int = 0
     max_tensors: int | None = None
     granularity: str | None = None
+    sha256: str = ""
 
     def graph(self, progress: StageProgress) -> PartitionGraph:
         """The traced model; what was assumed is printed.
@@ -68,12 +70,15 @@ class Wanted:
 
     def _traced(self, progress: StageProgress) -> tuple[PartitionGraph, Samples | ImageFolder | None, Run]:
         from advisor.planning.pipeline import Run, load_inputs, trace_model
+        from advisor.recorded import Source, check_hash
 
         shape = given.sizes(self.input_shape, "--input-shape")
         run, permission = Run(progress), trust(self.trusted, progress)
         loaded, found = load_inputs(
             run, self.model, None, self.data, self.arch, permission, shape, self.resize, self.seed
         )
+        if self.sha256:
+            check_hash(Source(self.model, self.sha256), loaded.sha256)
         cuts = (self.max_tensors, self.granularity)
         return trace_model(run, loaded, self.model, None, self.normalize, *cuts), found, run
 

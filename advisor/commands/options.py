@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -10,7 +9,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from advisor.errors import AdvisorError
-from advisor.safe_text import without_secrets
 
 WHERE, WHAT, BUDGETS, SEARCH, OUTPUT = "Where it runs", "Model and data", "Budgets", "Search", "Output"
 T = TypeVar("T")
@@ -117,17 +115,3 @@ def optional(parse: Callable[[str], T], text: str | None, option: str) -> T | No
         return parse(text)
     except AdvisorError as error:
         raise AdvisorError(f"{option}: {error.problem}", error.next_step) from None
-
-
-def reproduce(context: typer.Context) -> str:
-    """The command line that gives the same answer: every argument, every option that was set, and the seed."""
-    options, named = list[str](), list[str]()
-    for parameter in context.command.params:
-        value = context.params.get(str(parameter.name))
-        if parameter.param_type_name == "argument":
-            named.append(str(value))
-        elif parameter.name == "seed" or (value is not None and value != parameter.get_default(context)):
-            options += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
-    dashed = any(word.startswith("-") for word in named)  # such a name must come last, or it is taken for an option
-    words = [*options, "--", *named] if dashed else [*named, *options]
-    return without_secrets(shlex.join(["advisor", str(context.info_name), *words]))

@@ -1,56 +1,106 @@
-"""The options of an earlier recommendation, but for those given now: for `--from DIR` and for an attacked advice."""
+"""What an earlier advice gives to a command: harmless options; its model and data where the bytes are the same."""
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from advisor.commands import options as given
+from advisor.commands.exits import say
 from advisor.errors import AdvisorError
+from advisor.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
     from advisor.plans import Advice
+    from advisor.recorded import Source
+    from advisor.request import Request
 
-_NOT_REPEATED = ("out", "as_json", "earlier", "model_file", "trusted", "pictures")
-"""Trust, and leave to keep private inputs, are given anew each time: a file may not grant them."""
+NO_REQUEST = "This advice was made by an earlier version: of its options none are taken."
 
 
-def options(context: typer.Context, earlier: Advice | None) -> dict[str, Any]:
-    """What `recommend` is to do, by name of option: `repeated`, and the model.
+@dataclass(frozen=True)
+class Asked:
+    """What a command is to do.
+
+    Attributes:
+        request: all of it.
+        model: where its path was read from the advice: which bytes it must hold; else None.
+    """
+
+    request: Request
+    model: Source | None = None
+
+
+def typed(context: typer.Context) -> dict[str, Any]:
+    """The options that were given on the command line, as values, by keyword.
 
     Raises:
-        AdvisorError: when no MODEL is given and none is recorded, or both MODEL and --model are.
+        AdvisorError: on text that is no value; the message names the option.
     """
-    values = repeated(context, earlier)
-    if values["model_file"] is not None and _given(context, "model"):
+    from advisor.units import duration
+
+    named = {name: value for name, value in context.params.items() if _given(context, name)}
+    for name, text in named.items():
+        if name in REQUIREMENTS:
+            named[name] = REQUIREMENTS[name].limit(text, REQUIREMENTS[name].option)
+    if "input_shape" in named:
+        named["input_shape"] = given.sizes(named["input_shape"], "--input-shape")
+    if "timeout" in named:
+        named["timeout"] = given.optional(duration, named["timeout"], "--timeout")
+    return named
+
+
+def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> tuple[Asked, Advice | None]:
+    """The request of `recommend` (from settings, the earlier advice and the options, in that order), and that advice.
+
+    Raises:
+        AdvisorError: when MODEL is missing or named twice, or a recorded value is asked for again.
+    """
+    from advisor.recorded import harmless
+    from advisor.request import FIELDS, Request
+
+    now = typed(context)
+    model, moved = now.pop("model", None), now.pop("model_file", None)
+    if model is not None and moved is not None:
         raise AdvisorError("Both MODEL and --model name the model.", "Give one of them.")
-    values["model"] = values["model_file"] or values["model"]
-    if values["model"] is None and earlier is not None:
-        raise AdvisorError("This advice was made in Python and records no command.", "Name MODEL and --data again.")
-    if values["model"] is None:
-        raise AdvisorError("There is no MODEL to recommend for.", "Name it, or --from the folder of earlier advice.")
-    return values
+    before = load(earlier, moved)
+    taken = harmless(None if before is None else before.request)
+    taken.require(now)
+    for name, value in taken.dropped.items():
+        if name == "storage" and name not in now:
+            say(f"Note: --storage {value} of the advice is not taken from a file; give it again to resume from it.")
+    known = {*(key for keys in FIELDS.values() for key in keys), *REQUIREMENTS}
+    options = {**(_settings() if use_settings else {}), **taken.options}
+    options |= {name: value for name, value in now.items() if name in known} | {"out": context.params["out"]}
+    source = None
+    if (chosen := model or moved) is None:
+        source = _recorded_model(before, earlier)
+        chosen = source.place
+    if before is not None and "data" not in now:
+        options["data"] = recorded_data(before, _folder(earlier))
+    return Asked(Request.of(model=chosen, **options), source), before
 
 
-def repeated(context: typer.Context, earlier: Advice | None) -> dict[str, Any]:
-    """Every option by name: as given now, else as in the command that the earlier advice records, else its default."""
-    recorded = {} if earlier is None else _recorded(context, str(earlier.provenance.get("command") or ""))
-    again = {name for name in context.params if name in recorded and not _given(context, name)}
-    return context.params | {name: recorded[name] for name in again}
+def recorded_data(advice: Advice, folder: Path) -> str | None:
+    """The data of an advice: its file, surely the same bytes, or a built-in name; None where samples were made.
 
+    Raises:
+        AdvisorError: when they must be named again.
+    """
+    from advisor.recorded import recorded_data as find
 
-def _recorded(context: typer.Context, command: str) -> dict[str, Any]:
-    recommend = context.find_root().command.commands["recommend"]  # type: ignore[attr-defined]  # typer's group
-    words = shlex.split(command)[2:]  # after `advisor recommend`
-    parsed = recommend.make_context("recommend", words, resilient_parsing=True).params
-    return {name: value for name, value in parsed.items() if name not in _NOT_REPEATED}
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
+    if advice.request is None:
+        say(f"Note: {NO_REQUEST}")
+        if "synthetic" not in str((advice.provenance.get("data") or {}).get("description", "synthetic")):
+            raise AdvisorError("This advice does not say where its data are.", "Name them with --data.")
+    source = find(advice, folder)
+    if source is not None and source.sha256:
+        say(f"Note: data from {source.place}, as the advice records.")
+    return None if source is None else source.place
 
 
 def load(folder: Path | None, model_file: str | None) -> Advice | None:
@@ -67,3 +117,32 @@ def load(folder: Path | None, model_file: str | None) -> Advice | None:
     if model_file is not None:
         check_model_file(advice, model_file)
     return advice
+
+
+def _recorded_model(before: Advice | None, earlier: Path | None) -> Source:
+    from advisor.recorded import contradicts_itself, recorded_model
+
+    if before is None:
+        raise AdvisorError("There is no MODEL to recommend for.", "Name it, or --from the folder of earlier advice.")
+    source = recorded_model(before, _folder(earlier))
+    say(f"Note: model {source.place}, as the advice records.")
+    return source.doubted("its command is not that of its request") if contradicts_itself(before) else source
+
+
+def _settings() -> Mapping[str, Any]:
+    from advisor.settings import defaults
+
+    found, path = defaults(Path())
+    if found:
+        shown = (f"{n} = {REQUIREMENTS[n].show(v) if n in REQUIREMENTS else v}" for n, v in found.items())
+        say(f"Note: {path} sets {', '.join(shown)}; --no-config leaves it out.")
+    return found
+
+
+def _folder(earlier: Path | None) -> Path:
+    return Path() if earlier is None else earlier if earlier.is_dir() else earlier.parent
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +14,9 @@ from advisor.commands import previous_advice as earlier_advice
 from advisor.commands.exits import FOUND, INFEASIBLE, exit_codes, say, written
 from advisor.commands.outputs import answer_only, screen, writable
 from advisor.commands.progress import StageProgress
-from advisor.commands.requirement_options import TakesRequirements, budgets
+from advisor.commands.requirement_options import TakesRequirements
 from advisor.commands.trust_prompt import trust
 from advisor.errors import AdvisorError, InterruptedRunError
-from advisor.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
     from advisor.plans import Advice
@@ -47,7 +46,12 @@ def recommend(
     defenses: Annotated[
         str, typer.Option(help="none, free, or names: gaussian,int8.", rich_help_panel=given.SEARCH)
     ] = "free",
-    trials: Annotated[int, typer.Option(min=1, help="Plans to try.", rich_help_panel=given.SEARCH)] = 40,
+    effort: Annotated[
+        str, typer.Option(help="How many plans to try: quick, standard or thorough.", rich_help_panel=given.SEARCH)
+    ] = "standard",
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Plans to try, whatever the effort.", rich_help_panel=given.SEARCH)
+    ] = None,
     timeout: Annotated[
         str | None, typer.Option(help="End the search after: 10min.", rich_help_panel=given.SEARCH)
     ] = None,
@@ -74,6 +78,10 @@ def recommend(
         str | None,
         typer.Option("--model", help="Where the model of --from lies now.", rich_help_panel=given.WHAT),
     ] = None,
+    no_config: Annotated[
+        bool,
+        typer.Option("--no-config", help="Leave advisor.toml and pyproject.toml alone.", rich_help_panel=given.SEARCH),
+    ] = False,
     seed: given.Seed = 0,
     out: given.Out = Path("out"),
     pictures: given.Pictures = False,
@@ -82,13 +90,10 @@ def recommend(
 ) -> None:
     """Say where to split MODEL between edge and cloud, and what to do to the tensor before it leaves."""
     with exit_codes():
-        before = earlier_advice.load(earlier, model_file)
-        values = earlier_advice.options(context, before)
-        context.params.update(values, earlier=None, model_file=None)
-        wanted = _wanted(values) | {"earlier": before, "command": given.reproduce(context)}
+        wanted, before = earlier_advice.asked(context, earlier, not no_config)
         found: list[Advice] = []
         try:
-            _recommend(values["model"], wanted, values["trusted"], _writable(out), found)
+            _recommend(wanted, before, trusted, _writable(out), found)
             say(f"Wrote {out / FILES[0]} and {out / FILES[1]}.")
             if found[0].holds_pictures:
                 say(PICTURES)
@@ -100,29 +105,11 @@ def recommend(
         raise typer.Exit(_code(found[0]))
 
 
-_AS_GIVEN = (
-    "device", "link", "cloud", "data", "arch", "normalize", "resize", "max_tensors", "granularity", "tail", "defenses",
-    "trials", "storage", "verify", "profile", "seed", "pictures",
-)  # fmt: skip
-
-
-def _wanted(values: dict[str, Any]) -> dict[str, Any]:
-    """The options as arguments of `advisor.recommend`."""
-    from advisor import units
-
-    def read(name: str, parse: Any) -> Any:
-        return given.optional(parse, values[name], f"--{name.replace('_', '-')}")
-
-    return {name: values[name] for name in _AS_GIVEN} | {
-        "requirements": budgets({name: values[name] for name in REQUIREMENTS}).limits,
-        "input_shape": given.sizes(values["input_shape"], "--input-shape"),
-        "timeout": read("timeout", units.duration),
-    }
-
-
-def _recommend(model: str, wanted: dict[str, Any], trusted: bool, out: Path, found: list[Advice]) -> None:
+def _recommend(
+    wanted: earlier_advice.Asked, before: Advice | None, trusted: bool, out: Path, found: list[Advice]
+) -> None:
     """Find the advice and save it, while Ctrl-C waits; `found` has it though it could not be saved."""
-    import advisor
+    from advisor.planning.recommending import advise
 
     def keep(advice: Advice) -> None:
         found.append(advice)
@@ -131,7 +118,10 @@ def _recommend(model: str, wanted: dict[str, Any], trusted: bool, out: Path, fou
 
     with StageProgress() as progress, answer_only():
         try:
-            advisor.recommend(model, **wanted, trust=trust(trusted, progress), progress=progress, keep=keep)
+            advise(
+                wanted.request, trust=trust(trusted, progress), earlier=before, recorded=wanted.model,
+                progress=progress, keep=keep,
+            )  # fmt: skip
         except InterruptedRunError as error:
             _keep(error, out)
             raise

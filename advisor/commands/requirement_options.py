@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 import typer
 
 from advisor.commands.options import BUDGETS, SEARCH
-from advisor.requirements import REQUIREMENTS, Budgets, Requirement
+from advisor.requirements import REQUIREMENTS, Requirement
 
 
 class TakesRequirements:
@@ -37,16 +37,6 @@ class TakesRequirements:
     @property
     def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]  # typer asks the object, not its class
         return {name: p.annotation for name, p in self.__signature__.parameters.items()}
-
-
-def budgets(asked: Mapping[str, str | None]) -> Budgets:
-    """What was asked on the command line.
-
-    Raises:
-        AdvisorError: on a value that is no limit; the message names the option.
-    """
-    rows = ((REQUIREMENTS[name], text) for name, text in asked.items() if text is not None)
-    return Budgets(**{row.name: row.limit(text, row.option) for row, text in rows})
 
 
 def _option(row: Requirement) -> Parameter:

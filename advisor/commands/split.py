@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from advisor.commands import options as given
-from advisor.commands import previous_advice as earlier_advice
 from advisor.commands.exits import exit_codes, say
 from advisor.commands.outputs import answer_only, screen
 from advisor.commands.progress import StageProgress
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def split(
-    context: typer.Context,
     advice: Annotated[Path, typer.Argument(help="advice.json, or the folder that holds it.", show_default=False)],
     out: given.Out = Path("split"),
     format: Annotated[str, typer.Option(help="pt2 (torch.export) or onnx.", rich_help_panel=given.OUTPUT)] = "pt2",
@@ -39,10 +37,9 @@ def split(
 
         check_format(format)
         answer = advisor.load_advice(advice)
-        builder = earlier_advice.repeated(context, answer)["arch"]
         with StageProgress() as progress, answer_only():
             made = advisor.export(
-                answer, out, format, model, arch=builder, trust=trust(trusted, progress), progress=progress  # type: ignore[arg-type]
+                answer, out, format, model, arch=arch, trust=trust(trusted, progress), progress=progress  # type: ignore[arg-type]
             )  # fmt: skip
         if not answer.feasible:
             say("Note: no plan meets the budgets of this advice; this is the nearest.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advisor import recorded
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.loading import load_model
@@ -24,23 +25,26 @@ def recorded_model(
     Raises:
         AdvisorError: when there is none, or it is not the one the advice is about.
     """
-    recorded = advice.provenance.get("model") if isinstance(advice, Advice) else None
-    known: dict[str, Any] = recorded if isinstance(recorded, dict) else {}
+    said = advice.provenance.get("model") if isinstance(advice, Advice) else None
+    known: dict[str, Any] = said if isinstance(said, dict) else {}
     expected = str(known.get("sha256") or "")
     if given is None and plan.graph is not None:
         return plan.graph, _identity(known.get("name") or known.get("path"), expected)
-    source = given if given is not None else known.get("name") or known.get("path")
-    if source is None:
+    if given is None and not known.get("name") and not known.get("path"):
         raise AdvisorError("This advice is about a model that was in memory.", "Pass its file with --model.")
-    if not isinstance(source, str | Path):
-        return source, _identity(None, expected)
-    if given is None and not known.get("name") and not Path(source).exists():
-        raise AdvisorError(f"The model of this advice is no longer at {source}.", "Pass it with --model.")
-    loaded = load_model(source, arch=arch, trust=trust)
-    if expected and loaded.sha256 != expected:
-        raise AdvisorError(
-            f"{source} is not the model of this advice (another SHA-256).", "Pass the right one with --model."
-        )
+    if given is not None and not isinstance(given, str | Path):
+        return given, _identity(None, expected)
+    if given is None and isinstance(advice, Advice):
+        place = recorded.recorded_model(advice, Path())
+        source, loaded = place.place, load_model(place.place, arch=arch, trust=trust)
+        recorded.check_hash(place, loaded.sha256)
+    else:
+        source = str(given)
+        loaded = load_model(source, arch=arch, trust=trust)
+        if expected and loaded.sha256 != expected:
+            raise AdvisorError(
+                f"{source} is not the model of this advice (another SHA-256).", "Pass the right one with --model."
+            )
     return loaded.model, _identity(str(source), loaded.sha256)
 
 

@@ -17,9 +17,10 @@ from advisor.checkpoint import forget
 from advisor.columns import Profile
 from advisor.data.samples import Samples
 from advisor.defenses import defense_names
-from advisor.errors import AdvisorError, InterruptedRunError
+from advisor.errors import InterruptedRunError
 from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.estimators.study.zone import ZoneThresholds
+from advisor.files import sha256
 from advisor.graph import Granularity, PartitionGraph
 from advisor.interrupts import held
 from advisor.loading import LoadedModel
@@ -42,6 +43,8 @@ from advisor.planning.u_shape import tail_cut
 from advisor.planning.verification import verified_plans
 from advisor.plans import Advice, load_advice
 from advisor.preserve import left_as_found
+from advisor.recorded import Source, check_hash
+from advisor.request import Request
 from advisor.requirements import Budgets
 
 
@@ -60,8 +63,9 @@ def recommend(
     max_edge_memory: float | str | None = None,
     requirements: Mapping[str, float | str] | Iterable[tuple[str, float | str]] = (),
     defenses: str = "free",
-    trials: int = 40,
-    timeout: float | None = None,
+    effort: str = "standard",
+    trials: int | None = None,
+    timeout: float | str | None = None,
     storage: str | None = None,
     verify: str = "quick",
     seed: int = 0,
@@ -95,6 +99,7 @@ def recommend(
         max_edge_memory: bytes. Each of these also as text: "50ms", "2%", "1GiB".
         requirements: the same by name, `{"max_latency": 0.05}`; rows that were added to the table have no keyword.
         defenses: a set ("free", "none") or names separated by commas.
+        effort: "quick", "standard" or "thorough": 12, 40 or 120 trials, unless `trials` says how many.
         trials: defended plans to price; undefended ones are all priced.
         timeout: seconds for the search.
         storage: Optuna storage URL; a killed search resumes from it, and where it is an SQLite file, killed attacks
@@ -121,55 +126,101 @@ def recommend(
         InterruptedRunError: on Ctrl-C before there was anything to recommend. During the search and
             afterwards Ctrl-C ends the run early: the advice says so in `provenance["interrupted"]`.
     """
-    started, run = time.perf_counter(), Run(progress, pictures)
-    if verify not in ("none", "quick", "strong"):
-        raise AdvisorError(f"There is no verification {verify!r}.", "Use none, quick or strong.")
-    if not isinstance(trials, int) or trials < 1:
-        raise AdvisorError(f"trials={trials!r} leaves no plan to try.", 'Try at least one; or defenses="none".')
-    budgets = Budgets(max_latency, max_accuracy_drop, max_ssim, min_nmse, max_edge_memory, **dict(requirements))
-    names = defense_names(defenses)
+    request = Request.of(
+        model=model, arch=arch, input_shape=input_shape, normalize=normalize, max_tensors=max_tensors,
+        granularity=granularity, data=data, resize=resize, device=device, link=link, cloud=cloud, profile=profile,
+        tail=tail, requirements=requirements, max_latency=max_latency, max_accuracy_drop=max_accuracy_drop,
+        max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, effort=effort,
+        trials=trials, timeout=timeout, storage=storage, verify=verify, seed=seed, thresholds=thresholds,
+        pictures=pictures,
+    )  # fmt: skip
+    return advise(request, example_inputs, trust=trust, earlier=earlier, command=command, progress=progress, keep=keep)
+
+
+def advise(
+    request: Request,
+    example_inputs: Any = None,
+    *,
+    trust: bool | Callable[[str], bool] = False,
+    earlier: Advice | str | Path | None = None,
+    recorded: Source | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+    keep: Callable[[Advice], None] | None = None,
+) -> Advice:
+    """The advice that a request asks for.
+
+    Args:
+        request: what is wanted.
+        example_inputs, trust, earlier, progress, keep: as in `recommend`.
+        recorded: where the model's path was read from a file: the hash that its bytes must have.
+        command: what reproduces the answer; "" for that of the request.
+
+    Raises:
+        AdvisorError, InterruptedRunError: as `recommend`.
+    """
+    started, run = time.perf_counter(), Run(progress, request.output.pictures)
+    budgets, target, search = request.requirements, request.target, request.search
+    read, seed, thresholds = request.model, request.search.seed, request.search.thresholds
+    names = defense_names(search.defenses)
     before = load_advice(earlier) if isinstance(earlier, str | Path) else earlier
     plans, best, interrupted = None, None, ""
     try:
-        kept = open_storage(storage)  # before anything slow
-        with left_as_found(model if isinstance(model, nn.Module) else None):
-            edge, wire, server = (profilers.device(device), profilers.link(link), profilers.device(cloud))
-            loaded, found_data = load_inputs(run, model, example_inputs, data, arch, trust, input_shape, resize, seed)
-            graph = trace_model(run, loaded, model, example_inputs, normalize, max_tensors, granularity)
-            samples = fit_or_make_samples(run, graph, found_data, resize, seed)
-            run.cost = cost = measure_cost(run, graph, edge, wire, server, profile)
+        kept = open_storage(search.storage)  # before anything slow
+        with left_as_found(read.model if isinstance(read.model, nn.Module) else None):
+            edge, wire = profilers.device(target.device), profilers.link(target.link)
+            server = profilers.device(target.cloud)
+            loaded, given = load_inputs(
+                run, read.model, example_inputs, request.data.data, read.arch, trust, read.input_shape,
+                request.data.resize, seed,
+            )  # fmt: skip
+            if recorded is not None:
+                check_hash(recorded, loaded.sha256)
+            graph = trace_model(
+                run, loaded, read.model, example_inputs, read.normalize, read.max_tensors, read.granularity
+            )
+            samples = fit_or_make_samples(run, graph, given, request.data.resize, seed)
+            run.cost = cost = measure_cost(run, graph, edge, wire, server, target.profile)
             before = still_applies(run, before, loaded, graph, samples, seed)
             found = measure_leakage(run, graph, samples, thresholds, seed, before)
             evaluator = PlanEvaluator(
                 graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed,
-                tail_cut(graph, tail), attack_folder(storage),
+                tail_cut(graph, target.tail), attack_folder(search.storage),
             )  # fmt: skip
             limits = leakage_limits(budgets, found, thresholds or ZoneThresholds())
-            identity = _identity(loaded, samples, evaluator, budgets, names, device, link, cloud)
-            search = Search(evaluator, budgets, limits, names, trials, timeout, kept, identity, seed)
+            identity = _identity(loaded, samples, evaluator, budgets, names, target.device, target.link, target.cloud)
+            trials = Search(evaluator, budgets, limits, names, search.count, search.timeout, kept, identity, seed)
             with run.timed("search") as tell:
-                result = search.run(tell)
+                result = trials.run(tell)
             interrupted = "search" if result.interrupted else ""
             plans, best = list(result.plans), choose(result.plans, limits)
             if not interrupted:
-                plans, best, interrupted = verified_plans(run, evaluator, plans, budgets, limits, verify)
+                plans, best, interrupted = verified_plans(run, evaluator, plans, budgets, limits, search.verify)
     except KeyboardInterrupt:
         if plans is None:
             raise InterruptedRunError(run.stage, run.cost) from None
         best, interrupted = choose(plans, limits), interrupted or run.stage
     with held() as waiting:  # the answer is there: Ctrl-C waits until it is kept
-        provenance = provenance_of(run, loaded, samples, graph, evaluator, seed, command)
+        said = command or request.command(trust is True)
+        provenance = provenance_of(run, loaded, samples, graph, evaluator, seed, said)
+        provenance["data"]["sha256"] = file_hash(request.data.data)
         provenance |= {"wall_time_s": time.perf_counter() - started}
         if interrupted:
             provenance["interrupted"] = interrupted
         advice = assemble(run, evaluator, SearchResult(tuple(plans)), best, budgets, limits, loaded, provenance)
+        advice = dataclasses.replace(advice, request=request)
         if waiting.forget() and not interrupted:
             advice = dataclasses.replace(advice, provenance={**advice.provenance, "interrupted": "assembly"})
         if keep is not None:
             keep(advice)
         if not advice.provenance.get("interrupted"):
-            forget(attack_folder(storage))
+            forget(attack_folder(search.storage))
     return advice
+
+
+def file_hash(data: Any) -> str | None:
+    """SHA-256 of a data file; None for a folder, a built-in name, or what is in memory."""
+    return sha256(data) if isinstance(data, str | Path) and Path(data).is_file() else None
 
 
 def leakage_limits(budgets: Budgets, found: LeakageStudy, thresholds: ZoneThresholds) -> LeakageLimits:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import advisor
-from tests.conftest import Run, tiny_net, tree
+from tests.conftest import Run, samples, tiny_net, tree
 
 TAKEN = "Leakage was taken from the earlier advice: same model, data, seed and cuts."
 
@@ -30,7 +30,7 @@ def test_other_budgets_take_what_was_measured(recommend: Run, cli: Run, tmp_path
     assert second.noise == first.noise
     words = second.provenance["command"].split()
     assert "--from" not in words
-    assert words[words.index("--max-latency") + 1] == "1us"
+    assert words[words.index("--max-latency") + 1] == "1e-06"
 
 
 def test_the_same_question_has_the_same_answer(recommend: Run, cli: Run, tmp_path: Path) -> None:
@@ -75,13 +75,26 @@ def test_a_file_grants_no_trust(again: tuple[str, ...], recommend: Run, cli: Run
     assert cli(*again, "--trust").exit_code == 0
 
 
-def test_advice_of_the_library_has_no_command_to_repeat(cli: Run, tiny_model: Path, tiny_data: Path) -> None:
-    advisor.recommend(tiny_model, data=tiny_data, trials=2, verify="none").save("first")
+def test_what_was_given_in_python_is_named_again(cli: Run, tiny_model: Path, tiny_data: Path) -> None:
+    x, y = (torch.from_numpy(part) for part in samples().values())
+    advisor.recommend(tiny_net(), data=(x, y), trials=2, verify="none").save("first")
     refused = cli("recommend", "--from", "first", "--out", "second")
     assert refused.exit_code == 2
-    assert "made in Python and records no command. Name MODEL and --data again." in refused.stderr
+    assert "This advice does not say where its model is. Name it with --model." in refused.stderr
+    refused = cli("recommend", tiny_model, "--from", "first", "--out", "second")
+    assert refused.exit_code == 2
+    assert "The data of this advice were given in Python. Name them with --data." in refused.stderr
     again = cli("recommend", tiny_model, "--data", tiny_data, "--from", "first", "--out", "second")
     assert again.exit_code == 0, again.output
+    assert "earlier advice: it has another model." in " ".join(advisor.load_advice("second").assumptions)
+
+
+def test_advice_of_the_library_about_files_is_repeated(cli: Run, tiny_model: Path, tiny_data: Path) -> None:
+    advisor.recommend(tiny_model, data=tiny_data, trials=2, verify="none").save("first")
+    again = cli("recommend", "--from", "first", "--out", "second")
+    assert again.exit_code == 0, again.output
+    assert f"Note: model {tiny_model}, as the advice records." in again.stderr
+    assert f"Note: data from {tiny_data}, as the advice records." in again.stderr
     assert TAKEN in advisor.load_advice("second").assumptions
 
 

@@ -1,0 +1,282 @@
+"""Request: what is wanted of a recommendation, validated and recorded as data. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from advisor.defenses import defense_names
+from advisor.errors import AdvisorError
+from advisor.requirements import REQUIREMENTS, Budgets, objective
+from advisor.safe_text import shell_words, without_secrets
+from advisor.units import duration
+
+IN_PYTHON = "given in Python"
+"""What a file says of what is no JSON: a model, samples or a profile in memory."""
+
+EFFORTS = {"quick": 12, "standard": 40, "thorough": 120}
+"""How hard to search -> trials, where these are not given."""
+
+VERIFICATIONS = ("none", "quick", "strong")
+_OBJECTS = ConfigDict(arbitrary_types_allowed=True)
+
+
+def recorded(value: Any) -> Any:
+    """A path, a name or an address as it is recorded, its secrets cut; any other object as "given in Python"."""
+    if value is None:
+        return None
+    return without_secrets(str(value)) if isinstance(value, str | Path) else IN_PYTHON
+
+
+Source = Annotated[Any, PlainSerializer(recorded)]
+"""A path or a name, or the thing itself, which no file can hold."""
+Address = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, Path) else v), PlainSerializer(recorded)]
+AnyBudgets = Annotated[Any, BeforeValidator(Budgets.from_json), PlainSerializer(Budgets.to_json)]
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise AdvisorError(f"{name} is {str(value)[:60]!r}.", f"It is a whole number from {least}.")
+
+
+def _one_of(name: str, value: Any, known: Iterable[str]) -> None:
+    if value not in tuple(known):
+        raise AdvisorError(f"There is no {name} {value!r}.", f"Use {_or(known)}.")
+
+
+def _or(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
+@dataclass(frozen=True, config=_OBJECTS)
+class ModelPart:
+    """The model and how it is read.
+
+    Attributes:
+        model: a file, `torchvision:name`, or the model itself.
+        arch: what builds the model of a state dict; code, so never taken from a file.
+        input_shape: one sample's shape, when nothing tells.
+        normalize: "auto", "none", "imagenet" or "mean=…,std=…".
+        max_tensors, granularity: which cuts are looked at.
+    """
+
+    model: Source
+    arch: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    normalize: str = "auto"
+    max_tensors: int | None = None
+    granularity: Literal["op", "layer", "block"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.input_shape is not None and not all(size > 0 for size in self.input_shape):
+            raise AdvisorError(
+                f"The input shape {self.input_shape} has a size below 1.", "State it as --input-shape 3,224,224."
+            )
+        if self.max_tensors is not None:
+            _whole("max_tensors", self.max_tensors, 1)
+
+
+@dataclass(frozen=True, config=_OBJECTS)
+class DataPart:
+    """The samples.
+
+    Attributes:
+        data: a folder, a file, "digits", the samples themselves, or None to make some.
+        resize: pixels to which images are resized.
+    """
+
+    data: Source = None
+    resize: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.resize is not None:
+            _whole("resize", self.resize, 1)
+
+
+@dataclass(frozen=True, config=_OBJECTS)
+class TargetPart:
+    """Where the model is to run.
+
+    Attributes:
+        device, link, cloud: keys of the catalog, files, or addresses.
+        profile: cost columns measured elsewhere: a file, or the profile itself.
+        tail: name of the cut after which the edge takes over again.
+    """
+
+    device: Address = "jetson"
+    link: Address = "wifi"
+    cloud: Address = "t4"
+    profile: Source = None
+    tail: str | None = None
+
+
+@dataclass(frozen=True, config=_OBJECTS)
+class SearchPart:
+    """How plans are looked for and judged.
+
+    Attributes:
+        objective: quantity that is to be best among the plans that meet every requirement.
+        require_split: leave all-edge and all-cloud out.
+        defenses: a set, or names separated by commas.
+        effort: "quick", "standard" or "thorough": how many trials, where `trials` is None.
+        trials: defended plans to price.
+        timeout: seconds for the search.
+        storage: Optuna storage URL that a killed search resumes from.
+        verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
+        seed: same seed, same answer.
+        thresholds: what counts as private enough where no leakage budget is given; None for the usual.
+    """
+
+    objective: str = "latency"
+    require_split: bool = False
+    defenses: str = "free"
+    effort: str = "standard"
+    trials: int | None = None
+    timeout: Annotated[float | None, BeforeValidator(lambda v: None if v is None else duration(v))] = None
+    storage: Source = None
+    verify: str = "quick"
+    seed: int = 0
+    thresholds: Source = None
+
+    def __post_init__(self) -> None:
+        objective(self.objective)
+        defense_names(self.defenses)
+        _one_of("effort", self.effort, EFFORTS)
+        _one_of("verification", self.verify, VERIFICATIONS)
+        _whole("seed", self.seed, 0)
+        if self.trials is not None:
+            _whole("trials", self.trials, 1)
+
+    @property
+    def count(self) -> int:
+        """Defended plans to price."""
+        return EFFORTS[self.effort] if self.trials is None else self.trials
+
+
+@dataclass(frozen=True, config=_OBJECTS)
+class OutputPart:
+    """Where the answer goes.
+
+    Attributes:
+        out: the folder, or None where the caller keeps the answer.
+        pictures: keep private inputs, and what attacks made of them, as pictures.
+    """
+
+    out: Source = None
+    pictures: bool = False
+
+
+@dataclass(frozen=True, config=_OBJECTS)
+class Request:
+    """What is wanted of a recommendation. Keywords, options and `advisor.toml` are facades of it; `of` builds it.
+
+    Attributes:
+        model, data, target, search, output: as their types say.
+        requirements: what a plan must meet.
+    """
+
+    model: ModelPart
+    data: DataPart = DataPart()
+    target: TargetPart = TargetPart()
+    requirements: AnyBudgets = Budgets()
+    search: SearchPart = SearchPart()
+    output: OutputPart = OutputPart()
+
+    @classmethod
+    def of(cls, **options: Any) -> Request:
+        """The request of these keywords; a requirement is a keyword by its name, or an entry of `requirements`.
+
+        Raises:
+            AdvisorError: on an unknown keyword or a value that is none, in one line.
+        """
+        asked = dict(options.pop("requirements", None) or {})
+        named = {name: options.pop(name) for name in REQUIREMENTS if name in options}
+        asked |= {name: value for name, value in named.items() if value is not None}
+        parts = {name: {key: options.pop(key) for key in keys if key in options} for name, keys in FIELDS.items()}
+        if options:
+            raise AdvisorError(f"There is no option {next(iter(options))!r}.", "See the documentation of recommend.")
+        budgets = Budgets(**asked)
+        return _checked(lambda: cls(requirements=budgets, **{name: _PARTS[name](**own) for name, own in parts.items()}))
+
+    def changed(self, **options: Any) -> Request:
+        """This request with other values of these keywords."""
+        return Request.of(**(self.options() | {"requirements": dict(self.requirements.limits)} | options))
+
+    def options(self) -> dict[str, Any]:
+        """Every field of the parts by keyword, requirements apart."""
+        return {key: getattr(getattr(self, part), key) for part, keys in FIELDS.items() for key in keys}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        payload: dict[str, Any] = _REQUEST.dump_python(self, mode="json")
+        return payload
+
+    @classmethod
+    def from_json(cls, payload: Any) -> Request:
+        """Validate plain JSON values.
+
+        Raises:
+            AdvisorError: when they are no request.
+        """
+        found = _checked(lambda: _REQUEST.validate_python(payload))
+        named = {key: found.options()[key] for key in ("model", "data", "profile", "storage", "thresholds", "out")}
+        wrong = [key for key, value in named.items() if not isinstance(value, str | dict | None)]
+        if wrong or not isinstance(named["model"], str):
+            raise AdvisorError(f"This is no request: its {wrong[0] if wrong else 'model'} is no name.")
+        return found
+
+    def command(self, trusted: bool = False) -> str:
+        """The command line that asks for the same; "" where it names something that was given in Python."""
+        plain = self.to_json()
+        if IN_PYTHON in _leaves(plain) or plain["search"]["thresholds"] is not None:
+            return ""
+        source = str(plain["model"]["model"])
+        words = ["advisor", "recommend", f"./{source}" if source.startswith("-") else source]
+        for part in ("model", "data", "target", "requirements", "search", "output"):
+            for key in FIELDS.get(part, ()):
+                if key != "model":
+                    words += _option(key, plain[part][key], key == "seed" or plain[part][key] != _DEFAULTS.get(key))
+            if part == "requirements":
+                words += [word for row, limit in self.requirements for word in (row.option, f"{limit:.12g}")]
+        return shell_words([*words, *(["--trust"] if trusted else [])])
+
+
+_PARTS: dict[str, Any] = {
+    "model": ModelPart, "data": DataPart, "target": TargetPart, "search": SearchPart, "output": OutputPart,
+}  # fmt: skip
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    name: tuple(field.name for field in dataclasses.fields(kind)) for name, kind in _PARTS.items()
+}
+"""Part -> its keywords."""
+_DEFAULTS = {f.name: f.default for kind in _PARTS.values() for f in dataclasses.fields(kind)}
+_REQUEST = TypeAdapter(Request)
+
+
+def _checked(make: Callable[[], Request]) -> Request:
+    try:
+        return make()
+    except ValidationError as error:
+        detail = error.errors()[0]
+        name = str(detail["loc"][-1]) if detail["loc"] else "request"
+        raise AdvisorError(f"{name[:60]}: {detail['msg'][:200]}.", "See `advisor recommend --help`.") from None
+
+
+def _option(key: str, value: Any, shown: bool) -> list[str]:
+    option = "--" + key.replace("_", "-")
+    if not shown or value is None or value is False:
+        return []
+    if value is True:
+        return [option]
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return [f"{option}={text}"] if text.startswith("-") else [option, text]
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    for inner in value.values() if isinstance(value, dict) else [value]:
+        yield from _leaves(inner) if isinstance(inner, dict) else [inner]
