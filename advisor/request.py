@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from advisor.defenses import defense_names
@@ -36,11 +36,12 @@ def recorded(value: Any) -> Any:
 Source = Annotated[Any, PlainSerializer(recorded)]
 """A path or a name, or the thing itself, which no file can hold."""
 Address = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, Path) else v), PlainSerializer(recorded)]
+Whole = Annotated[int, Field(strict=True)]
 AnyBudgets = Annotated[Any, BeforeValidator(Budgets.from_json), PlainSerializer(Budgets.to_json)]
 
 
-def _whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
         raise AdvisorError(f"{name} is {str(value)[:60]!r}.", f"It is a whole number from {least}.")
 
 
@@ -70,7 +71,7 @@ class ModelPart:
     arch: str | None = None
     input_shape: tuple[int, ...] | None = None
     normalize: str = "auto"
-    max_tensors: int | None = None
+    max_tensors: Whole | None = None
     granularity: Literal["op", "layer", "block"] | None = None
 
     def __post_init__(self) -> None:
@@ -79,7 +80,7 @@ class ModelPart:
                 f"The input shape {self.input_shape} has a size below 1.", "State it as --input-shape 3,224,224."
             )
         if self.max_tensors is not None:
-            _whole("max_tensors", self.max_tensors, 1)
+            _at_least("max_tensors", self.max_tensors, 1)
 
 
 @dataclass(frozen=True, config=_OBJECTS)
@@ -92,11 +93,11 @@ class DataPart:
     """
 
     data: Source = None
-    resize: int | None = None
+    resize: Whole | None = None
 
     def __post_init__(self) -> None:
         if self.resize is not None:
-            _whole("resize", self.resize, 1)
+            _at_least("resize", self.resize, 1)
 
 
 @dataclass(frozen=True, config=_OBJECTS)
@@ -137,11 +138,11 @@ class SearchPart:
     require_split: bool = False
     defenses: str = "free"
     effort: str = "standard"
-    trials: int | None = None
+    trials: Whole | None = None
     timeout: Annotated[float | None, BeforeValidator(lambda v: None if v is None else duration(v))] = None
     storage: Source = None
     verify: str = "quick"
-    seed: int = 0
+    seed: Whole = 0
     thresholds: Source = None
 
     def __post_init__(self) -> None:
@@ -149,9 +150,9 @@ class SearchPart:
         defense_names(self.defenses)
         _one_of("effort", self.effort, EFFORTS)
         _one_of("verification", self.verify, VERIFICATIONS)
-        _whole("seed", self.seed, 0)
+        _at_least("seed", self.seed, 0)
         if self.trials is not None:
-            _whole("trials", self.trials, 1)
+            _at_least("trials", self.trials, 1)
 
     @property
     def count(self) -> int:
@@ -184,7 +185,8 @@ class Request:
     model: ModelPart
     data: DataPart = DataPart()
     target: TargetPart = TargetPart()
-    requirements: AnyBudgets = Budgets()
+    requirements: Whole = Annotated[int, Field(strict=True)]
+AnyBudgets = Budgets()
     search: SearchPart = SearchPart()
     output: OutputPart = OutputPart()
 
@@ -237,14 +239,15 @@ class Request:
         if IN_PYTHON in _leaves(plain) or plain["search"]["thresholds"] is not None:
             return ""
         source = str(plain["model"]["model"])
-        words = ["advisor", "recommend", f"./{source}" if source.startswith("-") else source]
+        words, last = ["advisor", "recommend"], ["--", source] if source.startswith("-") else []
+        words += [] if last else [source]
         for part in ("model", "data", "target", "requirements", "search", "output"):
             for key in FIELDS.get(part, ()):
                 if key != "model":
                     words += _option(key, plain[part][key], key == "seed" or plain[part][key] != _DEFAULTS.get(key))
             if part == "requirements":
                 words += [word for row, limit in self.requirements for word in (row.option, f"{limit:.12g}")]
-        return shell_words([*words, *(["--trust"] if trusted else [])])
+        return shell_words([*words, *(["--trust"] if trusted else []), *last])
 
 
 _PARTS: dict[str, Any] = {

@@ -162,7 +162,7 @@ def _wanted(source: Source, advice: Advice | None, path: Path, context: typer.Co
         taken = harmless(advice.request)
         recorded = {name: value for name, value in taken.options.items() if name in fields} | _advised(advice)
         if "data" not in now:
-            now["data"] = earlier_advice.recorded_data(advice, path if path.is_dir() else path.parent)
+            now["data"] = earlier_advice.recorded_data(advice, path if path.is_dir() else path.parent, source)
     return Wanted(**recorded | now | {"model": source.place, "sha256": source.sha256})
 
 

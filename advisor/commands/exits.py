@@ -14,8 +14,8 @@ import typer
 
 from advisor.commands.signals import obeyed
 from advisor.commands.streams import close_stdout
-from advisor.errors import AdvisorError
-from advisor.safe_text import one_line
+from advisor.errors import AdvisorError, UnsafeFileError
+from advisor.safe_text import one_line, shell_words
 
 FOUND, BUG, USAGE, INFEASIBLE, UNSAFE, GATE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 4, 5, 130, 141
 
@@ -66,7 +66,7 @@ def exit_codes() -> Iterator[None]:
             close_stdout()
             raise typer.Exit(BROKEN_PIPE) from None
         except AdvisorError as error:
-            fail(str(error))
+            fail(_with_own_command(error) if isinstance(error, UnsafeFileError) else str(error))
             interrupted = error.exit_code == INTERRUPTED
             raise typer.Exit(ending.exit_code if interrupted else error.exit_code) from None
         except SystemExit as error:
@@ -74,6 +74,12 @@ def exit_codes() -> Iterator[None]:
             raise typer.Exit(USAGE) from None
         except Exception as error:  # noqa: BLE001 - the last resort: whatever gets here is a bug, and is said so
             raise typer.Exit(_unforeseen(error)) from None
+
+
+def _with_own_command(error: UnsafeFileError) -> str:
+    """The refusal, and the user's own command with --trust."""
+    command, *rest = sys.argv[1:] or ["recommend"]
+    return f"{error.problem} If you trust whoever made it: {shell_words(['advisor', command, '--trust', *rest])}"
 
 
 def _interrupted() -> str:

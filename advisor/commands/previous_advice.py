@@ -11,7 +11,7 @@ import typer
 
 from advisor.commands import options as given
 from advisor.commands.exits import say
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, UnsafeFileError
 from advisor.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
@@ -81,26 +81,44 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
         source = _recorded_model(before, earlier)
         chosen = source.place
     if before is not None and "data" not in now:
-        options["data"] = recorded_data(before, _folder(earlier))
+        options["data"] = recorded_data(before, _folder(earlier), source)
     return Asked(Request.of(model=chosen, **options), source), before
 
 
-def recorded_data(advice: Advice, folder: Path) -> str | None:
+def recorded_data(advice: Advice, folder: Path, model: Source | None) -> str | None:
     """The data of an advice: its file, surely the same bytes, or a built-in name; None where samples were made.
 
     Raises:
+        UnsafeFileError: when they are not there, and the recorded model would run code: that is said first.
         AdvisorError: when they must be named again.
     """
     from advisor.recorded import recorded_data as find
 
-    if advice.request is None:
-        say(f"Note: {NO_REQUEST}")
-        if "synthetic" not in str((advice.provenance.get("data") or {}).get("description", "synthetic")):
-            raise AdvisorError("This advice does not say where its data are.", "Name them with --data.")
-    source = find(advice, folder)
+    try:
+        if advice.request is None:
+            say(f"Note: {NO_REQUEST}")
+            if "synthetic" not in str((advice.provenance.get("data") or {}).get("description", "synthetic")):
+                raise AdvisorError("This advice does not say where its data are.", "Name them with --data.")
+        source = find(advice, folder)
+    except AdvisorError:
+        if model is not None and model.sha256:
+            _refuse_code(model)
+        raise
     if source is not None and source.sha256:
         say(f"Note: data from {source.place}, as the advice records.")
     return None if source is None else source.place
+
+
+def _refuse_code(model: Source) -> None:
+    """Load a model without trust, for the refusal alone."""
+    from advisor.loading import load_model
+
+    try:
+        load_model(model.place)
+    except UnsafeFileError:
+        raise
+    except AdvisorError:
+        return  # it is no danger: what else is wrong with it is said when it is used
 
 
 def load(folder: Path | None, model_file: str | None) -> Advice | None:
