@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 BUILT_IN_MODEL, BUILT_IN_DATA = "torchvision:", "digits"
 ASKED_AGAIN = {
-    "arch": "names code", "device": "names a machine or a file", "cloud": "names a machine or a file",
+    "arch": "names code", "defenses": "names code", "device": "names a machine or a file",
+    "cloud": "names a machine or a file",
     "link": "names a file", "profile": "names a file", "thresholds": "were given in Python",
 }  # fmt: skip
 """Keyword -> why its recorded value is asked for again, where it is not one of the catalog's."""
@@ -70,6 +71,8 @@ def harmless(request: Request | None) -> Recorded:
 def _is_harmless(name: str, value: Any) -> bool:
     if value is None:
         return True
+    if name == "defenses":
+        return is_named_defense(str(value))
     if name in ("device", "cloud"):
         return is_catalog_device(str(value))
     return name == "link" and is_catalog_link(str(value))
@@ -78,6 +81,11 @@ def _is_harmless(name: str, value: Any) -> bool:
 def is_catalog_device(key: str) -> bool:
     """Whether a device is one of the catalog's, or this computer: no file, no address."""
     return re.fullmatch(r"[\w.:@+-]+", key) is not None and ".toml" not in key.lower()
+
+
+def is_named_defense(text: str) -> bool:
+    """Whether defenses are named by what is installed: no dotted path, which would be code."""
+    return re.fullmatch(r"[\w, -]+", text) is not None
 
 
 def is_catalog_link(text: str) -> bool:

@@ -147,7 +147,8 @@ class SearchPart:
 
     def __post_init__(self) -> None:
         objective(self.objective)
-        defense_names(self.defenses)
+        if not any(mark in self.defenses for mark in ".:"):  # a dotted path is code: it is found when it is used
+            defense_names(self.defenses)
         _one_of("effort", self.effort, EFFORTS)
         _one_of("verification", self.verify, VERIFICATIONS)
         _at_least("seed", self.seed, 0)
@@ -185,8 +186,7 @@ class Request:
     model: ModelPart
     data: DataPart = DataPart()
     target: TargetPart = TargetPart()
-    requirements: Whole = Annotated[int, Field(strict=True)]
-AnyBudgets = Budgets()
+    requirements: AnyBudgets = Budgets()
     search: SearchPart = SearchPart()
     output: OutputPart = OutputPart()
 

@@ -120,7 +120,7 @@ def test_harmless_fields_are_taken_and_the_rest_is_not() -> None:
     [
         ("device", "ssh://board?config=c"), ("device", "d.toml"), ("device", "D.TOML:x"), ("cloud", "../x"),
         ("link", "trace=/dev/zero"), ("link", "TRACE=x"), ("link", "x.toml"), ("profile", "/dev/zero"),
-        ("cloud", "SSH://x"), ("device", "a\nb"),
+        ("cloud", "SSH://x"), ("defenses", "os:system"), ("device", "a\nb"),
     ],
 )  # fmt: skip
 def test_what_names_a_machine_or_a_file_is_asked_for_again(field: str, value: str) -> None:

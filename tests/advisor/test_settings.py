@@ -58,7 +58,7 @@ def test_what_is_not_listed_is_refused(key: str) -> None:
         ("device", "mine.toml", "no device of the catalog"),
         ("cloud", 5, "no device of the catalog"),
         ("link", "trace=/dev/zero", "no link of the catalog"),
-        ("defenses", "my.package:Defense", "no defense"),
+        ("defenses", "my.package:Defense", "no installed defense"),
         ("objective", "luck", "no objective"),
         ("effort", "endless", "none of quick, standard, thorough"),
         ("seed", True, "no whole number"),
