@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from advisor.defenses import defense_names
 from advisor.errors import AdvisorError
 from advisor.requirements import REQUIREMENTS, Budgets, objective
 from advisor.safe_text import shell_words, without_secrets
@@ -147,8 +146,6 @@ class SearchPart:
 
     def __post_init__(self) -> None:
         objective(self.objective)
-        if not any(mark in self.defenses for mark in ".:"):  # a dotted path is code: it is found when it is used
-            defense_names(self.defenses)
         _one_of("effort", self.effort, EFFORTS)
         _one_of("verification", self.verify, VERIFICATIONS)
         _at_least("seed", self.seed, 0)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from advisor.defenses import defense_names
 from advisor.documents import read_toml
 from advisor.errors import AdvisorError
 from advisor.recorded import is_catalog_device, is_catalog_link, is_named_defense
@@ -80,6 +79,6 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     "cloud": _text("cloud", is_catalog_device, "is no device of the catalog; others are named on the command line"),
     "effort": _text("effort", lambda value: value in EFFORTS, f"is none of {', '.join(EFFORTS)}"),
     "seed": _seed,
-    "defenses": _text("defenses", lambda v: is_named_defense(v) and defense_names(v), "names no installed defense"),
+    "defenses": _text("defenses", is_named_defense, "names no installed defense"),
 }
 """Keyword -> how its value is read; what is not here cannot be set by a file."""

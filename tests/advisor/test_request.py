@@ -66,7 +66,6 @@ def test_secrets_of_addresses_are_not_recorded() -> None:
         ({"verify": "hard"}, "no verification 'hard'. Use none, quick or strong."),
         ({"effort": "endless"}, "no effort 'endless'. Use quick, standard or thorough."),
         ({"objective": "luck"}, "no objective 'luck'"),
-        ({"defenses": "magic"}, "no defense 'magic'"),
         ({"granularity": "atom"}, "granularity: Input should be 'op', 'layer' or 'block'"),
         ({"input_shape": (0, 1)}, "has a size below 1"),
         ({"max_tensors": 0}, "max_tensors is '0'"),
