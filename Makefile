@@ -4,18 +4,25 @@ VENV ?= .venv
 OUT ?= out
 BIN := $(VENV)/bin
 TREE := build/tree
+WORKERS ?= 2
 
-.PHONY: help demo test format lint types unit clean
+.PHONY: help demo test test-all format lint types unit slow wheel coverage fix clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.installed ## Train a small CNN on digits and advise where to split it.
 	$(BIN)/python examples/01_digits_cnn.py --out $(OUT)/model.pt
 	$(BIN)/advisor recommend $(OUT)/model.pt --device jetson --data digits --max-accuracy-drop 2% --pictures --out $(OUT)
 
-test: format lint types unit ## Formatting, lint, types, tests.
+test: format lint types unit ## Formatting, lint, types, the quick tests.
+
+test-all: slow wheel ## What `make test` leaves out: the slow tests, and a wheel tried in a bare environment.
+
+fix: $(VENV)/.tested ## Format, and mend what can be mended by itself.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 format: $(VENV)/.tested
 	$(BIN)/ruff format --check .
@@ -29,7 +36,16 @@ types: $(VENV)/.tested  # no checker follows package-dir in the checkout, so the
 	cd $(TREE) && "$(abspath $(BIN))/mypy" --config-file "$(CURDIR)/pyproject.toml" advisor
 
 unit: $(VENV)/.tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
+
+slow: $(VENV)/.tested
+	$(BIN)/python -m pytest -m "slow and not wheel" -n $(WORKERS)
+
+wheel: $(VENV)/.tested ## Build a wheel and try it in a bare environment.
+	$(BIN)/python -m pytest -m wheel
+
+coverage: $(VENV)/.tested ## Which lines the quick tests reach.
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --cov --cov-report=term:skip-covered --cov-report=xml
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -45,5 +61,5 @@ $(VENV)/.tested: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.installed
 
 clean: ## Remove the environment and everything built.
-	rm -rf $(VENV) build dist $(OUT) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist $(OUT) .coverage coverage.xml *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ from advisor.commands import exits
 from tests.conftest import Run, samples, tiny_net
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def rows(page: Path) -> list[list[str]]:
@@ -51,7 +51,7 @@ def test_exit_codes_are_those_of_the_program() -> None:
 
 def test_every_command_is_in_the_readme(cli: Run) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command in ("recommend", "profile", "leakage", "attack", "split", "devices", "links"):
+    for command in ("recommend", "profile", "leakage", "attack", "split", "report", "devices", "links"):
         assert f"`advisor {command}" in text
     assert "--min-nmse" in cli("recommend", "--help").stdout
 
