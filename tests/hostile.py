@@ -70,6 +70,14 @@ def honest(kind: str) -> bytes:
     return buffer.getvalue()
 
 
+@cache
+def legacy() -> bytes:
+    """An honest state dict as torch wrote it before 1.6: pickles, then bytes."""
+    buffer = io.BytesIO()
+    torch.save(net().state_dict(), buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
 def rewritten(
     content: bytes, changes: dict[str, bytes | None], path: Path, extra: dict[str, bytes] | None = None
 ) -> Path:

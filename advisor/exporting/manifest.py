@@ -19,6 +19,7 @@ from advisor.files import sha256
 
 Place = Literal["edge", "cloud"]
 PLAN_FILE, CODEC_FILE = "plan.json", "wire.py"
+WRITE = "Write it with `advisor split`."
 AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
 
 
@@ -162,7 +163,7 @@ class Exported:
         except (ValidationError, RecursionError, KeyError, TypeError) as error:
             is_found = isinstance(error, ValidationError | RecursionError)
             problem = first_problem(error) if is_found else f"no {error.args[0]}"  # type: ignore[arg-type]
-            raise AdvisorError(f"This is not a plan file: {problem}.", "Write it with `advisor split`.") from None
+            raise AdvisorError(f"This is not a plan file: {problem}.", WRITE) from None
 
 
 _EXPORTED = TypeAdapter(Exported)
@@ -171,12 +172,28 @@ _EXPORTED = TypeAdapter(Exported)
 def load_export(folder: str | Path) -> Exported:
     """Read `plan.json` of a folder and make sure that every file beside it is the one it names.
 
+    Nothing of the folder is run or imported. Matching hashes say that the files belong together, not who wrote them.
+
     Raises:
-        AdvisorError: when it is missing or damaged, or a file was changed since.
+        AdvisorError: it is missing or damaged, names what is no file in the folder itself, or a file was changed since.
     """
     folder = Path(folder)
     found = Exported.from_json(read_json(folder / PLAN_FILE))
+    for name in (*found.files, *(part.file for part in found.parts), *_codecs(found)):
+        if name not in found.files or not _is_beside(folder, name):
+            raise AdvisorError(f"{folder / PLAN_FILE} names {name[:80]!r}, which is no file beside it.", WRITE)
     for name, entry in found.files.items():
-        if Path(name).name != name or sha256(folder / name) != entry.sha256:
-            raise AdvisorError(f"{folder / name} is not the file of its plan.json.", "Write it with `advisor split`.")
+        if sha256(folder / name) != entry.sha256:
+            raise AdvisorError(f"{folder / name} is not the file of its plan.json.", WRITE)
     return found
+
+
+def _codecs(found: Exported) -> list[str]:
+    codec = found.wire.get("codec")
+    return [] if codec is None else [str(codec)]
+
+
+def _is_beside(folder: Path, name: str) -> bool:
+    """Whether a name is of a plain file in the folder: no path, no link to elsewhere."""
+    plain = name.isprintable() and not set(name) & set("/\\:") and name not in ("", ".", "..")
+    return plain and (folder / name).is_file() and not (folder / name).is_symlink()

@@ -255,7 +255,8 @@ def test_a_file_that_was_changed_since_is_refused(tmp_path: Path) -> None:
         ({"schema_version": "9.0"}, r"schema version 9\.0, newer"),
         ({"kind": "advice"}, "not a plan file: no kind"),
         ({"parts": 7}, "not a plan file: parts"),
-        ({"files": {"../x": {"sha256": "", "bytes": 1}}}, "is not the file of its plan"),
+        ({"files": {"../x": {"sha256": "", "bytes": 1}}}, r"names '\.\./x', which is no file beside it"),
+        ({"files": {"..": {"sha256": "", "bytes": 1}}}, r"names '\.\.', which is no file beside it"),
     ],
 )
 def test_what_is_no_plan_file(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
