@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import warnings
@@ -102,8 +103,8 @@ def test_the_line_that_is_tested_does_write(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     mark.write_bytes(b"." * 32)
     line = f'x = torch.zero_(torch.from_file("{mark}", True, 8))\n    input = torch.add(input, torch.sum(x))'
-    loaded = load_model(crafted(tmp_path, line), trust=True)
-    assert loaded.kind == "torchscript"
+    with contextlib.suppress(AdvisorError):
+        load_model(crafted(tmp_path, line), trust=True)
     assert mark.read_bytes() == b"\0" * 32
 
 
