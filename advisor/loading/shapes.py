@@ -39,7 +39,7 @@ def infer_example(model: nn.Module) -> tuple[Tensor, str]:
     """
     tried: list[str] = []
     for candidate in candidates(model):
-        example = _example(candidate)
+        example = _example(model, candidate)
         if _runs(model, example):
             example = _smaller(model, example)
             shape = ",".join(map(str, example.shape[1:]))
@@ -55,7 +55,7 @@ def infer_example(model: nn.Module) -> tuple[Tensor, str]:
 
 def example_of(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     """A batch of two of that shape without batch: zeros, or token ids where the model takes those alone."""
-    real, ids = _example((shape, False)), _example((shape, True))
+    real, ids = _example(model, (shape, False)), _example(model, (shape, True))
     return ids if not _runs(model, real) and _runs(model, ids) else real
 
 
@@ -113,11 +113,13 @@ def _image_shapes(features: int) -> Iterator[tuple[int, ...]]:
             yield channels, size, size
 
 
-def _example(candidate: Candidate) -> Tensor:
+def _example(model: nn.Module, candidate: Candidate) -> Tensor:
+    """Zeros of the type of the model's weights, half or double too, or token ids."""
     import torch
 
     shape, tokens = candidate
-    return torch.zeros(2, *shape, dtype=torch.long if tokens else torch.get_default_dtype())
+    real = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    return torch.zeros(2, *shape, dtype=torch.long if tokens else real)
 
 
 def _runs(model: nn.Module, example: Tensor, seen: list[Any] | None = None) -> bool:
