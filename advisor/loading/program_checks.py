@@ -20,11 +20,11 @@ PYTHON_CALL = re.compile(
 )
 HIGHER_ORDER = re.compile(
     r"cond|switch|map|map_impl|while_loop|scan|associative_scan|flex_attention|invoke_subgraph|strict_mode|out_dtype"
-    r"|wrap|wrap_with_set_grad_enabled|wrap_with_autocast|tag_activation_checkpoint|hints_wrapper"
+    r"|wrap|wrap_with_set_grad_enabled|wrap_with_autocast|tag_activation_checkpoint|hints_wrapper|with_effects"
 )
 GROWING = re.compile(r"_operator\.(pow|lshift)|math\.(pow|exp)|torch\._?sym_\w*pow\w*")
 MAX_EXPONENT = 64
-IMPORTING = re.compile(r"__enum__|\\\\")  # torch imports the class that such a context names; escapes could hide it
+IMPORTING = re.compile(r"__enum__|\\")  # torch imports the class that such a context names; escapes could hide it
 REFUSED_TREES = frozenset({"collections.defaultdict", "NO_SERIALIZED_TYPE_NAME_FOUND"})
 
 
