@@ -59,7 +59,8 @@ class Variant(PartitionGraph):
 
 def variant_of(
     base: PartitionGraph, cut: Cut | int | str, encoder: nn.Module, decoder: nn.Module,
-    recipe: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None, *, edge_weights: Mapping[str, Tensor] | None = None,
+    cloud_weights: Mapping[str, Tensor] | None = None,
 ) -> Variant:  # fmt: skip
     """The base with `decoder(encoder(z))` in the place of the activation z of a cut.
 
@@ -71,6 +72,8 @@ def variant_of(
         decoder: takes the payload, returns what the cloud half reads: as many tensors as the cut has, of their shapes
             and dtypes. Both are deterministic, traced like any model, and work on each sample for itself.
         recipe: recorded.
+        edge_weights, cloud_weights: of the base, by their names in its graph, that a half has others of; the base and
+            the other half keep theirs.
 
     Raises:
         CutError: on a variant of a variant, a cut without numbers to encode, or modules that do not fit the cut.
@@ -83,7 +86,7 @@ def variant_of(
         sent = _tuple(encoder(*example))
     front = trace(encoder.eval(), example)
     back = trace(decoder.eval(), sent)
-    return _Splice(base, found, front, back).variant(recipe or {})
+    return _Splice(base, found, front, back, edge_weights or {}, cloud_weights or {}).variant(recipe or {})
 
 
 def check_place(base: PartitionGraph, cut: Cut) -> None:
@@ -112,8 +115,12 @@ def _tuple(value: Any) -> tuple[Tensor, ...]:
 class _Splice:
     """Copies the base into a new graph: what the edge runs, the encoder, the decoder, then the rest."""
 
-    def __init__(self, base: PartitionGraph, cut: Cut, front: PartitionGraph, back: PartitionGraph) -> None:
+    def __init__(
+        self, base: PartitionGraph, cut: Cut, front: PartitionGraph, back: PartitionGraph,
+        edge_weights: Mapping[str, Tensor], cloud_weights: Mapping[str, Tensor],
+    ) -> None:  # fmt: skip
         self.base, self.cut, self.front, self.back = base, cut, front, back
+        self.weights = {"edge": edge_weights, "cloud": cloud_weights}
         self.graph = fx.Graph()
         self.held: dict[str, Any] = {}
         self.copied: dict[fx.Node, fx.Node] = {}
@@ -126,7 +133,7 @@ class _Splice:
         nodes = [node for node in self.base.module.graph.nodes if node.op != "output"]
         for node in nodes:
             if node not in later:
-                self._copy(node, self.copied)
+                self._copy(node, self.copied, "edge")
         edge = [self.copied[node] for node in self.activation]
         sent = self._insert(self.front, edge, ENCODER)
         self._name_payload(sent, edge)
@@ -134,10 +141,11 @@ class _Splice:
         self._check_fit(received)
         seen = self.copied | dict(zip(self.activation, received, strict=True))
         for node in nodes:
-            if node in later:
-                self._copy(node, seen)
+            if node in later or (node.op == "get_attr" and str(node.target) in self.weights["cloud"]):
+                self._copy(node, seen, "cloud")
         self.graph.output(tuple(seen[r] if isinstance(r, fx.Node) else r for r in self.base.results))
         self.graph.set_codegen(self.base.module.graph._codegen)
+        self.graph.eliminate_dead_code()
         module = fx.GraphModule(self.held, self.graph).eval()
         base = self.base
         return Variant(
@@ -157,10 +165,14 @@ class _Splice:
                 later.add(node)
         return later
 
-    def _copy(self, node: fx.Node, seen: dict[fx.Node, fx.Node]) -> None:
+    def _copy(self, node: fx.Node, seen: dict[fx.Node, fx.Node], half: str) -> None:
         made = self.graph.node_copy(node, lambda n: seen[n])
         if node.op == "get_attr":
-            self.held[str(node.target)] = self.base.constant(node)
+            name = str(node.target)
+            changed = self.weights[half].get(name)
+            if changed is not None:
+                made.target = f"variant.{half}.{name}"
+            self.held[str(made.target)] = self.base.constant(node) if changed is None else nn.Parameter(changed, False)
         self.copied[node] = seen[node] = made
 
     def _insert(self, part: PartitionGraph, entering: Sequence[fx.Node], role: str) -> list[fx.Node]:

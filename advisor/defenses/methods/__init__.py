@@ -5,7 +5,12 @@ from __future__ import annotations
 from advisor.defenses.training.base import TrainedDefense
 from advisor.registry import Registry
 
-_BUILT_IN: dict[str, str] = {}
+_BUILT_IN: dict[str, str] = {
+    "tuned": "advisor.defenses.methods.tuned:NoiseAware",
+    "bottleneck": "advisor.defenses.methods.bottleneck:Bottleneck",
+    "ridge": "advisor.defenses.methods.ridge:Ridge",
+    "tuned-bare": "advisor.defenses.methods.tuned:TunedBare",
+}
 """One more is one more file here and one more line."""
 
 

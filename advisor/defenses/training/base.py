@@ -58,12 +58,17 @@ class Fitted:
         decoder: takes the payload, returns the cut's tensors again.
         recipe: the settings that were used, defaults included; plain JSON values.
         notes: what should be said beside it, one sentence each.
+        edge_weights, cloud_weights: of the model's own that changed, by their names in the graph.
+        against: estimators that it was trained against: for its variant they measure nothing any more.
     """
 
     encoder: nn.Module
     decoder: nn.Module
     recipe: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    edge_weights: Mapping[str, Tensor] = field(default_factory=dict)
+    cloud_weights: Mapping[str, Tensor] = field(default_factory=dict)
+    against: tuple[str, ...] = ()
 
 
 class TrainedDefense(ABC):

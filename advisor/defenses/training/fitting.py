@@ -70,7 +70,12 @@ def defend(
         fitted = chosen.fit(task)
     _check_weights(chosen, fitted)
     told = {"method": chosen.name, **settings, **fitted.recipe, "seed": seed, "base": graph.digest}
-    variant = variant_of(graph, found, fitted.encoder, fitted.decoder, told)
+    if fitted.against:
+        told["trained_against"] = list(fitted.against)
+    variant = variant_of(
+        graph, found, fitted.encoder, fitted.decoder, told,
+        edge_weights=fitted.edge_weights, cloud_weights=fitted.cloud_weights,
+    )  # fmt: skip
     return dataclasses.replace(variant, notes=(*variant.notes, *fitted.notes))
 
 
@@ -103,6 +108,7 @@ def _check_weights(method: TrainedDefense, fitted: Fitted) -> None:
     """NaN passes no check: a fit that came apart is no defense."""
     parts: tuple[nn.Module, nn.Module] = (fitted.encoder, fitted.decoder)
     held = [t for part in parts for t in (*part.parameters(), *part.buffers())]
+    held += [*fitted.edge_weights.values(), *fitted.cloud_weights.values()]
     if not all(torch.isfinite(t).all() for t in held if t.is_floating_point()):
         raise AdvisorError(
             f"Fitting {method.name!r} ended in weights that are no numbers.", "Lower its rate, or pass other samples."

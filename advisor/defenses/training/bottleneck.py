@@ -1,0 +1,146 @@
+"""Encoder and decoder of a narrow payload, for maps, tokens and vectors; several tensors have a pair each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from advisor.cuts import TensorSpec
+from advisor.errors import AdvisorError
+
+
+class Standardise(nn.Module):
+    """(z − mean) / spread by channel, as measured on training samples; `back` undoes it.
+
+    Args:
+        mean, spread: shaped to broadcast over one sample.
+    """
+
+    def __init__(self, mean: Tensor, spread: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("spread", spread)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """In units of the channels' own spread."""
+        return (z - self.mean) / self.spread  # type: ignore[no-any-return]
+
+    def back(self, z: Tensor) -> Tensor:
+        """In units of the activation."""
+        return z * self.spread + self.mean  # type: ignore[no-any-return]
+
+
+class MapEncoder(nn.Module):
+    """`[N, C, H, W]` to `[N, width, ⌈H/stride⌉, ⌈W/stride⌉]` in (−1, 1)."""
+
+    def __init__(self, scale: Standardise, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.mix = nn.Conv2d(channels, width, 3, stride, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """What is sent, before noise."""
+        return torch.tanh(self.mix(self.scale(z)))
+
+
+class MapDecoder(nn.Module):
+    """The payload to `[N, C, H, W]`."""
+
+    def __init__(self, scale: Standardise, shape: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.size = (int(shape[1]), int(shape[2]))
+        self.spread, self.refine = nn.Conv2d(width, shape[0], 3, 1, 1), nn.Conv2d(shape[0], shape[0], 3, 1, 1)
+
+    def forward(self, sent: Tensor) -> Tensor:
+        """What the cloud half reads."""
+        z = F.interpolate(F.gelu(self.spread(sent)), size=self.size, mode="nearest")
+        return self.scale.back(z + self.refine(z))
+
+
+class RowEncoder(nn.Module):
+    """The last dimension to `width` numbers in (−1, 1): of a vector `[N, D]`, or of each token `[N, T, D]`."""
+
+    def __init__(self, scale: Standardise, elements: int, width: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.mix = nn.Linear(elements, width)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """What is sent, before noise."""
+        return torch.tanh(self.mix(self.scale(z)))
+
+
+class RowDecoder(nn.Module):
+    """The payload to the last dimension again."""
+
+    def __init__(self, scale: Standardise, elements: int, width: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.spread, self.refine = nn.Linear(width, elements), nn.Linear(elements, elements)
+
+    def forward(self, sent: Tensor) -> Tensor:
+        """What the cloud half reads."""
+        z = F.gelu(self.spread(sent))
+        return self.scale.back(z + self.refine(z))
+
+
+class Each(nn.Module):
+    """One module for each floating tensor of a cut, in order; masks and the like pass as they are."""
+
+    def __init__(self, parts: Sequence[nn.Module | None]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([part for part in parts if part is not None])
+        self.own = tuple(part is not None for part in parts)
+
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The tensors, each through its module."""
+        parts = iter(self.parts)
+        done = tuple(next(parts)(z) if own else z for z, own in zip(tensors, self.own, strict=True))
+        return done[0] if len(done) == 1 else done
+
+
+def bottleneck(
+    specs: Sequence[TensorSpec], samples: Sequence[Tensor], width: int, stride: int
+) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder for a cut's tensors, at a random start that torch's generator decides.
+
+    Args:
+        specs: of the cut's tensors.
+        samples: activations there, each `[n, ...]`: what the channels' mean and spread are measured on.
+        width: channels of the payload, or numbers a token or vector.
+        stride: by which maps are also reduced; others have none.
+
+    Raises:
+        AdvisorError: when there is nothing narrower to send, or a tensor of a kind that has no bottleneck.
+    """
+    if width < 1 or stride < 1:
+        raise AdvisorError(f"A bottleneck of width {width} and stride {stride} makes no sense.", "Pass 1 or more.")
+    pairs = [
+        _pair(spec, z, width, stride) if spec.is_floating else None for spec, z in zip(specs, samples, strict=True)
+    ]
+    encoder, decoder = ([None if pair is None else pair[i] for pair in pairs] for i in (0, 1))
+    return Each(encoder), Each(decoder)
+
+
+def _pair(spec: TensorSpec, z: Tensor, width: int, stride: int) -> tuple[nn.Module, nn.Module]:
+    shape = spec.shape
+    if len(shape) == 3:
+        scale = _scale(z, (0, 2, 3))
+        return MapEncoder(scale, shape[0], width, stride), MapDecoder(scale, shape, width)
+    if len(shape) in (1, 2):
+        scale = _scale(z, tuple(range(len(shape))))
+        return RowEncoder(scale, shape[-1], width), RowDecoder(scale, shape[-1], width)
+    raise AdvisorError(
+        f"An activation of shape {list(shape)} is neither a map, nor tokens, nor a vector: it has no bottleneck.",
+        "Cut elsewhere.",
+    )
+
+
+def _scale(z: Tensor, over: tuple[int, ...]) -> Standardise:
+    z = z.float()
+    mean, spread = z.mean(over, keepdim=True)[0], z.std(over, keepdim=True)[0]
+    return Standardise(mean, spread.clamp_min(1e-3 * float(z.std()) + 1e-12))
