@@ -25,9 +25,14 @@ def carried(graph: PartitionGraph, tensors: Sequence[Tensor], start: int, stop: 
 
 
 def first_scores(graph: PartitionGraph, tensors: Sequence[Tensor], start: int = 0) -> Tensor | None:
-    """The model's first floating-point output `[n, ...]` from the activation at cut `start`; None if it has none."""
+    """The model's answer `[n, ...]` from the activation at cut `start`; None where no floating-point number comes out.
+
+    It is the output that the graph's task names, else the first floating-point one.
+    """
     parts = []
     for outputs in _batched(graph.piece(len(graph.cuts) - 1, start), tensors):
+        if graph.task is not None:
+            outputs = outputs[graph.task.position : graph.task.position + 1]
         floats = [t for t in outputs if t.dtype.is_floating_point and t.dim()]
         if not floats:
             return None

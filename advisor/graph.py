@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -17,6 +18,7 @@ from advisor.operations.flat_model import FlatModel
 from advisor.operations.grouping import Grouped
 from advisor.operations.rows import not_by_row
 from advisor.operations.subgraphs import Calling, spread, subgraph
+from advisor.task import Task
 
 Granularity = Literal["op", "layer", "block"]
 
@@ -28,10 +30,12 @@ class PartitionGraph(FlatModel):
     Attributes:
         max_tensors: how many tensors may cross a cut.
         granularity: where cuts are looked for: after every operation, every module's call, or every block of modules.
+        task: what its output means, where that is known; else the first vector of numbers is read as class scores.
     """
 
     max_tensors: int = 1
     granularity: Granularity = "op"
+    task: Task | None = None
 
     # ---- cuts ----------------------------------------------------------------------------------------------------
 
@@ -180,3 +184,17 @@ class PartitionGraph(FlatModel):
 
     def _runnable(self, body: fx.GraphModule) -> nn.Module:
         return body.eval() if self.fixed_batch is None else Grouped(body, self.fixed_batch).eval()
+
+    # ---- the task ------------------------------------------------------------------------------------------------
+
+    @property
+    def scores_classes(self) -> bool:
+        """Whether its output may be read as one score a class."""
+        return self.task is None or self.task.kind == "classes"
+
+    def with_task(self, task: Task) -> PartitionGraph:
+        """The same graph and cuts, knowing what its output means."""
+        graph = dataclasses.replace(self, task=task)
+        fields = {field.name for field in dataclasses.fields(self)}
+        graph.__dict__.update({name: value for name, value in self.__dict__.items() if name not in fields})
+        return graph

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from advisor.errors import AdvisorError
 from advisor.requirements import REQUIREMENTS, Budgets, objective
 from advisor.safe_text import shell_words, without_secrets
+from advisor.task import check_kind
 from advisor.units import duration
 
 IN_PYTHON = "given in Python"
@@ -89,12 +90,19 @@ class DataPart:
     Attributes:
         data: a folder, a file, "digits", the samples themselves, or None to make some.
         resize: pixels to which images are resized.
+        task: "auto", or how the output is judged.
+        scores: name or number of the output that counts; None chooses.
+        no_labels: leave labels of the data out.
     """
 
     data: Source = None
     resize: Whole | None = None
+    task: str = "auto"
+    scores: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = None
+    no_labels: bool = False
 
     def __post_init__(self) -> None:
+        check_kind(self.task)
         if self.resize is not None:
             _at_least("resize", self.resize, 1)
 

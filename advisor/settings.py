@@ -11,9 +11,10 @@ from advisor.errors import AdvisorError
 from advisor.recorded import is_catalog_device, is_catalog_link, is_named_defense
 from advisor.request import EFFORTS
 from advisor.requirements import REQUIREMENTS, objective
+from advisor.task import check_kind
 
 OWN, SHARED = "advisor.toml", "pyproject.toml"
-LISTED = "requirements (budgets), objective, link, device, cloud, effort, seed and defenses"
+LISTED = "requirements (budgets), objective, link, device, cloud, effort, seed, task and defenses"
 
 
 def defaults(folder: Path) -> tuple[dict[str, Any], str]:
@@ -79,6 +80,7 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     "cloud": _text("cloud", is_catalog_device, "is no device of the catalog; others are named on the command line"),
     "effort": _text("effort", lambda value: value in EFFORTS, f"is none of {', '.join(EFFORTS)}"),
     "seed": _seed,
+    "task": _text("task", check_kind, "is no text"),
     "defenses": _text("defenses", is_named_defense, "names no installed defense"),
 }
 """Keyword -> how its value is read; what is not here cannot be set by a file."""

@@ -48,6 +48,9 @@ def attack(
     budget: Annotated[str, typer.Option(help="quick or strong.")] = "quick",
     repeats: Annotated[int, typer.Option(min=1, help="Transmissions of each input that the attacker averages.")] = 1,
     data: given.Data = None,
+    task: given.Task = "auto",
+    scores: given.Scores = None,
+    no_labels: given.NoLabels = False,
     aux: Annotated[
         str | None,
         typer.Option(
@@ -94,8 +97,8 @@ def attack(
             attacked = advisor.attack_cuts(
                 graph, [_place(graph, name) for name in where], samples.x,
                 own if own is None or isinstance(own, str) else own.x, name=name, defense=protection, budget=budget,
-                seed=wanted.seed, y=samples.y, aux_y=getattr(own, "y", None), aux_samples=aux_samples, labels=labels,
-                repeats=repeats, folder=resume, progress=lambda place, share: progress("attack", share, place.name),
+                seed=wanted.seed, y=samples.labels, aux_y=getattr(own, "labels", None), aux_samples=aux_samples,
+                labels=labels, repeats=repeats, folder=resume, progress=lambda place, share: progress("attack", share, place.name),
             )  # fmt: skip
             interrupted = False
             try:
@@ -231,9 +234,10 @@ def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples
 
 def _auxiliary(aux: str | None, wanted: Wanted, graph: PartitionGraph) -> Samples | str | None:
     from advisor.data.fitting import fitted
-    from advisor.data.labels import labelled
     from advisor.data.samples import read
+    from advisor.data.tasks import understood
 
     if aux in (None, "synthetic"):
         return aux
-    return labelled(fitted(read(aux, seed=wanted.seed), graph, wanted.resize), graph)
+    own = fitted(read(aux, seed=wanted.seed, labels=not wanted.no_labels, part="train"), graph, wanted.resize)
+    return understood(graph, own, wanted.task, wanted.scores)[1]

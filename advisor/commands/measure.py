@@ -64,6 +64,9 @@ def profile(
 def leakage(
     model: given.Model,
     data: given.Data = None,
+    task: given.Task = "auto",
+    scores: given.Scores = None,
+    no_labels: given.NoLabels = False,
     input_shape: given.Shape = None,
     arch: given.Arch = None,
     trusted: given.Trust = False,
@@ -87,11 +90,14 @@ def leakage(
 
         path = result_file(out, "leakage.json")
         columns = None if only is None else [name.strip() for name in only.split(",")]
-        wanted = Wanted(model, arch, trusted, input_shape, normalize, data, resize, seed, max_tensors, granularity)
+        wanted = Wanted(
+            model, arch, trusted, input_shape, normalize, data, resize, seed, max_tensors, granularity, task, scores,
+            no_labels,
+        )  # fmt: skip
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)
             found = advisor.leakage(
-                graph, samples.x, samples.y, columns, seed,
+                graph, samples.x, samples.labels, columns, seed,
                 progress=lambda share, what: progress("leakage", share, what),
             )  # fmt: skip
         say(progress.summary())

@@ -31,6 +31,8 @@ class Wanted:
         seed: of the draw of samples.
         max_tensors, granularity: which cuts are looked at; None: those of one tensor, after every operation.
         sha256: where a file names the model: which bytes it must hold; else "".
+        task, scores: how the output is judged, and which.
+        no_labels: whether labels of the data are left out.
     """
 
     model: str
@@ -44,6 +46,9 @@ class Wanted:
     max_tensors: int | None = None
     granularity: str | None = None
     sha256: str = ""
+    task: str = "auto"
+    scores: str | None = None
+    no_labels: bool = False
 
     def graph(self, progress: StageProgress) -> PartitionGraph:
         """The traced model; what was assumed is printed.
@@ -61,10 +66,11 @@ class Wanted:
         Raises:
             AdvisorError: when either cannot be used.
         """
-        from advisor.planning.pipeline import fit_or_make_samples
+        from advisor.planning.pipeline import fit_or_make_samples, with_task
 
         graph, found, run = self._traced(progress)
         samples = fit_or_make_samples(run, graph, found, self.resize, self.seed)
+        graph, samples = with_task(run, graph, samples, self.task, self.scores, made=found is None)
         _print(run)
         return graph, samples
 
@@ -75,7 +81,16 @@ class Wanted:
         shape = given.sizes(self.input_shape, "--input-shape")
         run, permission = Run(progress), trust(self.trusted, progress)
         loaded, found = load_inputs(
-            run, self.model, None, self.data, self.arch, permission, shape, self.resize, self.seed
+            run,
+            self.model,
+            None,
+            self.data,
+            self.arch,
+            permission,
+            shape,
+            self.resize,
+            self.seed,
+            not self.no_labels,
         )
         if self.sha256:
             check_hash(Source(self.model, self.sha256), loaded.sha256)

@@ -42,10 +42,17 @@ Shape = Annotated[
 ]
 Data = Annotated[
     str | None,
-    typer.Option(
-        "--data", help="A folder of class folders, an .npz/.npy/.pt with x and y, or digits.", rich_help_panel=WHAT
-    ),
+    typer.Option("--data", help="A folder of images, an .npz/.npy/.pt with x and y, or digits.", rich_help_panel=WHAT),
 ]
+Task = Annotated[
+    str,
+    typer.Option("--task", help="auto, classes, multilabel, regression, dense or ranking.", rich_help_panel=WHAT),
+]
+Scores = Annotated[
+    str | None,
+    typer.Option("--scores", help="Which output counts, by name or number.", rich_help_panel=WHAT),
+]
+NoLabels = Annotated[bool, typer.Option("--no-labels", help="Leave labels of the data out.", rich_help_panel=WHAT)]
 Arch = Annotated[
     str | None,
     typer.Option(

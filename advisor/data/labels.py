@@ -12,21 +12,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from advisor.data.samples import Samples
-    from advisor.graph import PartitionGraph
 
 
-def labelled(samples: Samples, graph: PartitionGraph) -> Samples:
-    """The samples with their labels as class numbers, checked against the model's outputs.
-
-    Raises:
-        DataError: on labels that are no class numbers, or of other classes than the model's.
-    """
-    if samples.y is None:
+def numbered_by_name(samples: Samples, answer: Tensor) -> Samples:
+    """Class folders that are numbers of the model's outputs, but not of all, give these numbers as labels."""
+    names, y = samples.classes, samples.y
+    if y is None or answer.dim() != 2 or not names or len(names) == answer.shape[1]:
         return samples
-    output = graph.cuts[-1].tensors
-    classes = output[0].shape[0] if len(output) == 1 and len(output[0].shape) == 1 else None
-    y = class_numbers(samples.y)
-    return check_classes(samples.of(samples.x, y), classes)
+    if not all(name.isascii() and name.isdecimal() for name in names):
+        return samples
+    numbers = y.new_tensor([int(name) for name in names])
+    if int(numbers.max()) >= answer.shape[1]:
+        return samples
+    note = f"The folders' names are taken as numbers of the model's {answer.shape[1]} outputs."
+    return samples.of(samples.x, numbers[y], note, classes=())
 
 
 def class_numbers(y: Tensor) -> Tensor:
@@ -74,7 +73,9 @@ def check_classes(samples: Samples, classes: int | None) -> Samples:
     if highest > classes or (named and named != classes):
         raise DataError(
             f"The data has {named or highest} classes, the model has {classes} outputs.",
-            "Pass the data that the model was trained for, or leave the labels out (--no-labels).",
+            "Name class folders by the model's class numbers, or leave the labels out (--no-labels)."
+            if named
+            else "Pass the data that the model was trained for, or leave the labels out (--no-labels).",
         )
     used = len(set(y.tolist()))
     return (

@@ -58,7 +58,8 @@ class PlanEvaluator:
         profile: cost and leakage columns.
         study: the leakage study, for what noise does to an attack.
         inputs: all flat samples `[N, ...]`; accuracy is measured on a random part of them.
-        labels: `[N]` true labels, or None: accuracy is then held against the undefended model's own output.
+        truth: `[N, ...]` labels as the graph's task has them, or None: accuracy is then held against the undefended
+            model's own output.
         device, link: to price what a defense sends.
         seed: of the defenses' noise.
         tail: where the edge takes over again in every plan (U-shaped), or None.
@@ -69,12 +70,18 @@ class PlanEvaluator:
     profile: Profile
     study: LeakageStudy
     inputs: tuple[Tensor, ...]
-    labels: Tensor | None
+    truth: Tensor | None
     device: Device
     link: Link
     seed: int
     tail: Cut | None = None
     folder: Path | None = None
+
+    @property
+    def labels(self) -> Tensor | None:
+        """`[N]` class of each sample; None where the labels are something else, or absent."""
+        whole = self.truth is not None and self.truth.dim() == 1 and not self.truth.is_floating_point()
+        return self.truth if whole else None
 
     @property
     def candidates(self) -> tuple[Cut, ...]:
@@ -113,7 +120,7 @@ class PlanEvaluator:
         """Which samples accuracy is measured on."""
         order = torch.randperm(len(self.inputs[0]), generator=torch.Generator().manual_seed(self.seed))
         most = min(EVALUATION_SAMPLES, max(16, EVALUATION_BYTES // max(1, self.graph.cuts[-1].bytes)))
-        if self.labels is None:
+        if self.truth is None:
             most = min(most, max(16, int(EVALUATION_MACS / max(1.0, self.profile["macs"].values[-1]))))
         return order[:most].sort().values
 
@@ -212,8 +219,8 @@ class PlanEvaluator:
     @cached_property
     def undefended(self) -> Accuracy:
         """What the undefended model answers, to hold defended answers against."""
-        labels = None if self.labels is None else self.labels[self.rows]
-        return Accuracy(first_scores(self.graph, self.evaluation), labels)
+        truth = None if self.truth is None else self.truth[self.rows]
+        return Accuracy(first_scores(self.graph, self.evaluation), truth, self.graph.task)
 
     def accuracy(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
         """`accuracy` and `accuracy_drop` (absolute) by running the cloud half on what is really sent."""

@@ -19,10 +19,10 @@ from advisor.columns import Profile
 from advisor.data.example import example_from, shapes_of
 from advisor.data.fitting import fitted
 from advisor.data.image_folder import ImageFolder
-from advisor.data.labels import labelled
 from advisor.data.normalization import check_not_yet_normalised, chosen_normalization
 from advisor.data.samples import Samples, read
 from advisor.data.synthesis import synthesise
+from advisor.data.tasks import understood
 from advisor.errors import AdvisorError
 from advisor.estimators.noise import NoiseCurve
 from advisor.estimators.study.leakage_study import LeakageStudy, repeated, study
@@ -166,7 +166,7 @@ def fit_or_make_samples(
     """The given samples as the model takes them; else synthetic ones."""
     with run.timed("data") as tell:
         if found is not None:
-            samples = labelled(fitted(found, graph, resize), graph)
+            samples = fitted(found, graph, resize)
             if graph.inputs.normalization is not None:
                 check_not_yet_normalised(samples.x)
             run.assumptions += [note for note in samples.notes if note not in run.assumptions]
@@ -176,6 +176,16 @@ def fit_or_make_samples(
         made = synthesise(graph, panel_size(graph, wanted), seed, lambda done, of: tell(done / of, "synthesis"))
         run.assumptions.append(f"Leakage and accuracy were measured on {made.description}.")
     return made
+
+
+def with_task(
+    run: Run, graph: PartitionGraph, samples: Samples, task: str, scores: str | int | None, made: bool
+) -> tuple[PartitionGraph, Samples]:
+    """The graph that knows what its output means, and the samples with labels to match."""
+    with run.timed("data"):
+        graph, samples = understood(graph, samples, task, scores, made)
+        run.assumptions += [note for note in samples.notes if note not in run.assumptions]
+    return graph, samples
 
 
 def still_applies(
@@ -228,11 +238,11 @@ def measure_leakage(
             }
             columns = {column.name: column for column in earlier.profile if run.cost and column.name not in run.cost}
             kept = Profile(graph.cuts, columns)
-            found = repeated(graph, samples.x, samples.y, kept, curves, thresholds=thresholds, seed=seed)
+            found = repeated(graph, samples.x, samples.labels, kept, curves, thresholds=thresholds, seed=seed)
             run.gallery = earlier.gallery if run.pictures else None
             run.assumptions.append("Leakage was taken from the earlier advice: same model, data, seed and cuts.")
         else:
-            found = study(graph, samples.x, samples.y, thresholds=thresholds, seed=seed, progress=tell)
+            found = study(graph, samples.x, samples.labels, thresholds=thresholds, seed=seed, progress=tell)
         if found.targets.note != "inputs as given":
             run.assumptions.append(f"Reconstruction: {found.targets.note}.")
     return found

@@ -25,6 +25,7 @@ from advisor.graph import Granularity, PartitionGraph
 from advisor.interrupts import held
 from advisor.loading import LoadedModel
 from advisor.planning.advice_builder import assemble, provenance_of
+from advisor.planning.bare_accuracy import said_of_the_model
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.pipeline import (
     Progress,
@@ -35,6 +36,7 @@ from advisor.planning.pipeline import (
     measure_leakage,
     still_applies,
     trace_model,
+    with_task,
 )
 from advisor.planning.search import Search, SearchResult
 from advisor.planning.selection import LeakageLimits, choose
@@ -68,6 +70,9 @@ def recommend(
     timeout: float | str | None = None,
     storage: str | None = None,
     verify: str = "quick",
+    task: str = "auto",
+    scores: str | int | None = None,
+    no_labels: bool = False,
     seed: int = 0,
     pictures: bool = False,
     arch: str | None = None,
@@ -105,6 +110,9 @@ def recommend(
         storage: Optuna storage URL; a killed search resumes from it, and where it is an SQLite file, killed attacks
             from a folder beside it.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
+        task: "auto", "classes", "multilabel", "regression", "dense" or "ranking": how the output is judged.
+        scores: name or number of the output that is judged, where the model has several; None chooses and says why.
+        no_labels: leave labels of the data out.
         seed: same seed, same answer on the same machine.
         pictures: keep private inputs, and what attacks made of them, as pictures in the advice and its report.
         arch: for a state dict, `package.module:factory`, with literal arguments in parentheses where it takes any.
@@ -128,7 +136,7 @@ def recommend(
     """
     request = Request.of(
         model=model, arch=arch, input_shape=input_shape, normalize=normalize, max_tensors=max_tensors,
-        granularity=granularity, data=data, resize=resize, device=device, link=link, cloud=cloud, profile=profile,
+        granularity=granularity, data=data, resize=resize, task=task, scores=scores, no_labels=no_labels, device=device, link=link, cloud=cloud, profile=profile,
         tail=tail, requirements=requirements, max_latency=max_latency, max_accuracy_drop=max_accuracy_drop,
         max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, effort=effort,
         trials=trials, timeout=timeout, storage=storage, verify=verify, seed=seed, thresholds=thresholds,
@@ -172,7 +180,7 @@ def advise(
             server = profilers.device(target.cloud)
             loaded, given = load_inputs(
                 run, read.model, example_inputs, request.data.data, read.arch, trust, read.input_shape,
-                request.data.resize, seed,
+                request.data.resize, seed, not request.data.no_labels,
             )  # fmt: skip
             if recorded is not None:
                 check_hash(recorded, loaded.sha256)
@@ -180,6 +188,7 @@ def advise(
                 run, loaded, read.model, example_inputs, read.normalize, read.max_tensors, read.granularity
             )
             samples = fit_or_make_samples(run, graph, given, request.data.resize, seed)
+            graph, samples = with_task(run, graph, samples, request.data.task, request.data.scores, made=given is None)
             run.cost = cost = measure_cost(run, graph, edge, wire, server, target.profile)
             before = still_applies(run, before, loaded, graph, samples, seed)
             found = measure_leakage(run, graph, samples, thresholds, seed, before)
@@ -187,6 +196,7 @@ def advise(
                 graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed,
                 tail_cut(graph, target.tail), attack_folder(search.storage),
             )  # fmt: skip
+            run.assumptions += said_of_the_model(evaluator.undefended)
             limits = leakage_limits(budgets, found, thresholds or ZoneThresholds())
             identity = _identity(loaded, samples, evaluator, budgets, names, target.device, target.link, target.cloud)
             trials = Search(evaluator, budgets, limits, names, search.count, search.timeout, kept, identity, seed)

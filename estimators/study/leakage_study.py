@@ -211,7 +211,7 @@ def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None)
     classes = int(output.shape[1]) if output is not None and output.dim() == 2 else 1
     if y is not None:
         return y.long(), max(classes, int(y.max()) + 1)
-    if output is None or output.dim() != 2 or classes < 2:
+    if output is None or output.dim() != 2 or classes < 2 or not graph.scores_classes:
         return torch.zeros(len(inputs[0]), dtype=torch.long), 1
     return output.argmax(1), classes
 

@@ -75,7 +75,7 @@ def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None,
             raise DataError(f"There are {len(inputs[0])} samples and {len(y)} labels.", "Pass one label a sample.")
         return torch.as_tensor(y).long()
     scores = first_scores(graph, inputs)
-    if scores is None or scores.dim() != 2 or scores.shape[1] < 2:
+    if scores is None or scores.dim() != 2 or scores.shape[1] < 2 or not graph.scores_classes:
         raise DataError("This model gives no class scores: there are no labels to recover.", "Pass y.")
     return scores.argmax(1)
 
