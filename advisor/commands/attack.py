@@ -98,7 +98,8 @@ def attack(
                 graph, [_place(graph, name) for name in where], samples.x,
                 own if own is None or isinstance(own, str) else own.x, name=name, defense=protection, budget=budget,
                 seed=wanted.seed, y=samples.labels, aux_y=getattr(own, "labels", None), aux_samples=aux_samples,
-                labels=labels, repeats=repeats, folder=resume, progress=lambda place, share: progress("attack", share, place.name),
+                labels=labels, repeats=repeats, folder=resume,
+                progress=lambda place, share: progress("attack", share, place.name),
             )  # fmt: skip
             interrupted = False
             try:

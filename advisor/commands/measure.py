@@ -91,8 +91,8 @@ def leakage(
         path = result_file(out, "leakage.json")
         columns = None if only is None else [name.strip() for name in only.split(",")]
         wanted = Wanted(
-            model, arch, trusted, input_shape, normalize, data, resize, seed, max_tensors, granularity, task, scores,
-            no_labels,
+            model, arch, trusted, input_shape, normalize, data, resize, seed, max_tensors, granularity, task=task,
+            scores=scores, no_labels=no_labels,
         )  # fmt: skip
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress)

@@ -136,7 +136,8 @@ def recommend(
     """
     request = Request.of(
         model=model, arch=arch, input_shape=input_shape, normalize=normalize, max_tensors=max_tensors,
-        granularity=granularity, data=data, resize=resize, task=task, scores=scores, no_labels=no_labels, device=device, link=link, cloud=cloud, profile=profile,
+        granularity=granularity, data=data, resize=resize, task=task, scores=scores, no_labels=no_labels,
+        device=device, link=link, cloud=cloud, profile=profile,
         tail=tail, requirements=requirements, max_latency=max_latency, max_accuracy_drop=max_accuracy_drop,
         max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, effort=effort,
         trials=trials, timeout=timeout, storage=storage, verify=verify, seed=seed, thresholds=thresholds,

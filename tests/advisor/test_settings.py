@@ -94,4 +94,4 @@ def test_hostile_settings_end_in_one_line(cli: Run, tmp_path: Path, text: str) -
 
 
 def test_nothing_that_names_code_machines_or_places_has_a_reader() -> None:
-    assert set(READERS) == {"objective", "link", "device", "cloud", "effort", "seed", "defenses"}
+    assert set(READERS) == {"objective", "link", "device", "cloud", "effort", "seed", "task", "defenses"}
