@@ -55,11 +55,14 @@ def read_bytes(path: str | Path, largest: int = LARGEST) -> bytes:
     Raises:
         AdvisorError: when it cannot be read, or holds more than `largest` bytes.
     """
+    chunks, size = [], 0
     with opened(path) as file:
-        data = file.read(largest + 1)
-    if len(data) > largest:
-        raise AdvisorError(f"{path} is larger than {largest / 2**20:g} MiB.", "Name another file.")
-    return data
+        while chunk := file.read(1 << 20):  # a read of all that is allowed would reserve the memory for it
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > largest:
+                raise AdvisorError(f"{path} is larger than {largest / 2**20:g} MiB.", "Name another file.")
+    return b"".join(chunks)
 
 
 def sha256(path: str | Path) -> str:

@@ -134,10 +134,11 @@ def unpack_torch(
     Raises:
         WireError: as `unpack`.
     """
+    arrays = unpack(data, expected)
     import torch
 
     made = []
-    for array, (name, _) in zip(unpack(data, expected), describe(data), strict=True):
+    for array, (name, _) in zip(arrays, describe(data), strict=True):
         if name in _BITS:
             signed = array.view(f"i{array.itemsize}")
             made.append(torch.from_numpy(signed).view(getattr(torch, name)))
@@ -221,7 +222,10 @@ def _array(body: memoryview, name: str, shape: tuple[int, ...]) -> Array:
 
 def _check_expected(specs: Sequence[Spec], expected: Sequence[Mapping[str, Any]]) -> None:
     found = [(name, shape[1:]) for name, shape in specs]
-    wanted = [(str(spec["dtype"]), tuple(spec["shape"])) for spec in expected]
+    try:
+        wanted = [(str(spec["dtype"]), tuple(spec["shape"])) for spec in expected]
+    except (KeyError, TypeError):
+        raise WireError("What the plan says of the tensors makes no sense.") from None
     if found != wanted or not all(shape for _, shape in specs):
         raise WireError(f"The message holds {_told(found)} a sample, the plan says {_told(wanted)}.")
     if len({shape[0] for _, shape in specs}) > 1:

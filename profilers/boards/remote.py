@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
-from advisor.profilers.boards import agent, tally
+from advisor.profilers.boards import agent, answers, tally
 from advisor.profilers.boards.prepare import prepare
 from advisor.profilers.boards.ssh import DroppedError, Shell, address
 from advisor.profilers.half_latency import Halves
@@ -28,6 +28,9 @@ LEASE = 600.0
 
 PATIENCE = 180.0
 """Seconds for which a dropped connection is tried again."""
+
+LOADING = 3600.0
+"""Seconds that loading and compiling may take, beside ten times those of timing."""
 
 POLL, RETRY = 1.0, 2.0
 Facts = Mapping[str, Any]
@@ -58,7 +61,7 @@ def halves(
         job |= {"limit": limit or TIME_LIMIT, "lease": LEASE, "threads": session.at.threads, "on": session.at.on}
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         session.send(folder, found)
-        result = session.result(progress)
+        result = session.result(progress, limit or TIME_LIMIT)
     return tally.halves(result, len(graph.cuts), {**found, **result}, str(session.at))
 
 
@@ -109,15 +112,13 @@ class Session:
             AdvisorError: when there is no Python that runs it.
         """
         status, out, errors = self._retried(f"{self.python} {self.name}/agent.py probe")
-        try:
-            found: Facts = json.loads(out.strip().splitlines()[-1])
-            return found
-        except (ValueError, IndexError):
+        if status or not out.strip():
             last = (errors.splitlines() or [f"exit status {status}"])[-1]
             raise AdvisorError(
                 f"{self.at}: {self.at.python} does not run the agent: {last[:300]}.",
                 "It needs Python 3.8 or newer; name one: ?python=/usr/bin/python3.",
-            ) from None
+            )
+        return answers.probe(out.strip().splitlines()[-1], self.at)
 
     def runtime(self, found: Facts) -> str:
         """The runtime that was asked for, or the first that is there.
@@ -164,8 +165,8 @@ class Session:
         start = f"cd {self.name} && {{ nohup {self.python} agent.py run . >log 2>&1 </dev/null & }}"
         self._must(start, "start the agent")
 
-    def result(self, progress: Callable[[float], None] | None) -> Facts:
-        """Wait for the agent and fetch what it timed.
+    def result(self, progress: Callable[[float], None] | None, limit: float) -> Facts:
+        """Wait for the agent and fetch what it timed, for `limit` seconds of timing and a long time of loading.
 
         Raises:
             AdvisorError: when it failed, ran out of memory, or was killed.
@@ -179,13 +180,15 @@ class Session:
         while True:
             _, out, _ = self._retried(look)
             text, alive, log = ([part.strip() for part in out.split(mark)] + ["", ""])[:3]
-            found: Facts = json.loads(text) if text else {}
+            found: Facts = answers.result(text, self.at)
             if progress and found.get("state") in ("timing", "done"):
                 progress(float(found.get("share", 1.0)))
             if found.get("state") == "done":
                 return found
             if found.get("state") in ("memory", "failed"):
                 raise self._failed(found, log)
+            if time.monotonic() - started > LOADING + 10 * limit:
+                raise AdvisorError(f"The agent on {self.at} does not come to an end.", "Use a smaller model.")
             seen = 0 if alive else seen + 1
             if seen > 2 and (text or time.monotonic() - started > 10 * POLL):
                 raise self._killed(found, log)
@@ -193,8 +196,8 @@ class Session:
 
     def _failed(self, found: Facts, log: str) -> AdvisorError:
         if found["state"] == "memory":
-            return AdvisorError(f"{self.at} ran out of memory: {found['why']}.", "Use a smaller model or device.")
-        return AdvisorError(f"The agent on {self.at} failed: {found['why']}.", "Try the other runtime: ?runtime=….")
+            return AdvisorError(f"{self.at} ran out of memory: {found.get('why')}.", "Use a smaller model or device.")
+        return AdvisorError(f"The agent on {self.at} failed: {found.get('why')}.", "Try the other runtime: ?runtime=….")
 
     def _killed(self, found: Facts, log: str) -> AdvisorError:
         last = f" Its last words: {log.splitlines()[-1][:200]}." if log else ""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from advisor.errors import AdvisorError
@@ -18,6 +21,9 @@ FIXED = (
     "ForwardAgent=no", "ForwardX11=no", "ClearAllForwardings=yes", "PermitLocalCommand=no", "RequestTTY=no",
     "LogLevel=ERROR",
 )  # fmt: skip
+LARGEST = 16 * 2**20
+"""Bytes of an answer: times of a thousand cuts have a tenth of that."""
+
 BROKEN = 255
 """What ssh exits with when the connection, not the command, failed."""
 
@@ -81,7 +87,7 @@ def address(text: str) -> Address:
         if key not in OPTIONS:
             raise AdvisorError(f"{text!r}: there is no option {key!r}.", f"It has {', '.join(OPTIONS)}.")
     threads = options.pop("threads", "0")
-    if not threads.isdecimal():
+    if not (threads.isascii() and threads.isdecimal() and len(threads) < 6):
         raise AdvisorError(f"{text!r}: threads={threads} is no number.", form)
     if not options.get("folder", "/").startswith("/"):
         raise AdvisorError(
@@ -129,11 +135,39 @@ class Shell:
 
     def _call(self, command: str, stdin: bytes | Path | None, timeout: float) -> subprocess.CompletedProcess[bytes]:
         # A session of its own: Ctrl-C must not kill the ssh that cleans up.
-        argv, settings = self.argv(command), {"capture_output": True, "timeout": timeout, "start_new_session": True}
-        if isinstance(stdin, Path):
-            with stdin.open("rb") as file:
-                return subprocess.run(argv, stdin=file, check=False, **settings)  # type: ignore[call-overload,no-any-return]
-        return subprocess.run(argv, input=stdin or b"", check=False, **settings)  # type: ignore[call-overload,no-any-return]
+        with tempfile.TemporaryFile() if not isinstance(stdin, Path) else stdin.open("rb") as file:
+            if not isinstance(stdin, Path):
+                file.write(stdin or b"")
+                file.seek(0)
+            process = subprocess.Popen(
+                self.argv(command), stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            )
+        try:
+            return _heard(process, timeout)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _heard(process: subprocess.Popen[bytes], timeout: float) -> subprocess.CompletedProcess[bytes]:
+    """What a process says until it ends; one that says too much, or too long, is not heard to the end."""
+    said: dict[str, bytes] = {}
+
+    def listen(name: str, pipe: IO[bytes]) -> None:
+        said[name] = pipe.read(LARGEST + 1)
+        if len(said[name]) > LARGEST:
+            process.kill()
+
+    pipes = [(name, pipe) for name, pipe in (("out", process.stdout), ("errors", process.stderr)) if pipe]
+    listeners = [threading.Thread(target=listen, args=pair, daemon=True) for pair in pipes]
+    for listener in listeners:
+        listener.start()
+    status = process.wait(timeout)
+    for listener in listeners:
+        listener.join(timeout)
+    if any(len(text) > LARGEST for text in said.values()):
+        raise AdvisorError(f"The device answers more than {LARGEST / 2**20:g} MiB.", "Check what runs there.")
+    return subprocess.CompletedProcess(process.args, status, said.get("out", b""), said.get("errors", b""))
 
 
 _REFUSALS: Sequence[tuple[tuple[str, ...], str, str]] = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.files import check_ours, lock, sha256, write_atomically
+from advisor.files import check_ours, lock, read_bytes, sha256, write_atomically
 
 
 def test_text_and_bytes_are_written(tmp_path: Path) -> None:
@@ -110,3 +110,10 @@ def test_only_what_is_ours_may_be_replaced(tmp_path: Path) -> None:
             check_ours(tmp_path / name, lambda data: False)
     with pytest.raises(AdvisorError, match="cannot be replaced: There is no file"):
         check_ours(tmp_path / "dangling.json", lambda data: True)
+
+
+def test_no_more_is_read_than_allowed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 100)
+    assert read_bytes(tmp_path / "a", 100) == b"x" * 100
+    with pytest.raises(AdvisorError, match="is larger than"):
+        read_bytes(tmp_path / "a", 99)
