@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from advisor.estimate import Estimate
-from advisor.estimators.inversion.decoders import principal_components
 from advisor.estimators.linear import linear_weights
+from advisor.measures.decoders.decoders import principal_components
 from advisor.measures.gram_matrices import flat_pixels, remembered, roles
+from advisor.measures.information import GaussianCritic, club, info_nce
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
 
 COMPONENTS = 8
@@ -28,42 +27,6 @@ def leading_pixels(targets: Targets) -> tuple[Tensor, Tensor]:
     pixels = flat_pixels(targets)
     centred = pixels - pixels[targets.train].mean(0)
     return centred, principal_components(centred[targets.train], MOST_COMPONENTS)
-
-
-@dataclass(frozen=True, eq=False)
-class GaussianCritic:
-    """ln q(x|z) up to a constant: independent normals about a prediction.
-
-    Attributes:
-        means: `[m, c]` predicted targets of each z.
-        variances: `[c]` of the prediction error.
-    """
-
-    means: Tensor
-    variances: Tensor
-
-    def scores(self, targets: Tensor) -> Tensor:
-        """`[m, m]`: row i holds ln q(x_j | z_i) for every j."""
-        scale = self.variances.sqrt()
-        return -0.5 * torch.cdist(self.means / scale, targets / scale).square()
-
-
-def club(scores: Tensor) -> Tensor:
-    """`[m]` terms whose mean is the CLUB estimate (Cheng et al. 2020, eq. 12), nats.
-
-    ln q(x_i|z_i) less its mean over all other x_j: an upper bound of the information where q is close to the truth.
-    """
-    m = len(scores)
-    others = (scores.sum(1) - scores.diagonal()) / (m - 1)
-    return scores.diagonal() - others
-
-
-def info_nce(scores: Tensor) -> Tensor:
-    """`[m]` terms whose mean is the InfoNCE estimate (van den Oord et al. 2018), nats: a lower bound, at most ln m.
-
-    Each x_i against all z_j: q(x_i|z_j) is then the best critic up to p(x_i), which cancels.
-    """
-    return scores.diagonal() - scores.logsumexp(0) + math.log(len(scores))
 
 
 def linear_critic(view: CutView) -> tuple[GaussianCritic, Tensor]:

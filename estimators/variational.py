@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
-
-import torch
-from torch import Tensor
 
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.linear import linear_weights
 from advisor.estimators.mutual import leading_pixels
 from advisor.measures.gram_matrices import roles
+from advisor.measures.information import residual_entropy
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
-
-_FLOOR = 1 / 255**2 / 12
-"""Variance of what an 8-bit picture rounds away: below it no entropy is left to hide."""
-
-
-def residual_entropy(errors: Tensor, basis: Tensor) -> tuple[float, float]:
-    """Upper bound of H(x|z)/d in nats an element, and its standard error over samples.
-
-    H(x|z) ≤ -E ln q(x|z) for any q (Barber and Agakov 2003). Here q is normal about the decoder's output, with one
-    variance along each of k orthonormal directions and one for all the rest: Σ_i ½ ln(2πe v_i).
-
-    Args:
-        errors: `[m, d]` of the decoder on samples it did not learn from.
-        basis: `[d, k]` orthonormal.
-    """
-    m, d = errors.shape
-    along = errors @ basis
-    rest = (errors.square().sum(1) - along.square().sum(1)).clamp_min(0)
-    variances, left = along.square().mean(0).clamp_min(_FLOOR), d - basis.shape[1]
-    terms = (0.5 * ((2 * math.pi * variances).log() + along.square() / variances)).sum(1)
-    if left:
-        remaining = (rest.mean() / left).clamp_min(_FLOOR)
-        terms = terms + 0.5 * (left * torch.log(2 * math.pi * remaining) + rest / remaining)
-    return float(terms.mean()) / d, float(terms.std()) / math.sqrt(m) / d if m > 1 else math.nan
 
 
 @dataclass(frozen=True)

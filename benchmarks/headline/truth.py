@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from advisor.batches import carried
 from advisor.cuts import Cut
 from advisor.estimators.inversion.alignment import FEWEST_CHECKS, VALIDATION, Inversion, score, surely_better
-from advisor.estimators.inversion.decoders import Decoder, decoders_for
-from advisor.estimators.inversion.layouts import arrange
 from advisor.estimators.inversion.training import Budget, recover, train_all
 from advisor.estimators.study.gpz import block_cuts
 from advisor.estimators.study.leakage_study import mean_image_ssim, targets_for
 from advisor.graph import PartitionGraph
+from advisor.measures.decoders.decoders import Decoder, decoders_for
+from advisor.measures.decoders.layouts import arrange
 from advisor.sweep import Targets
 from benchmarks.headline.cases import Case, Data
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from advisor.activations import Activations
 from advisor.cuts import Cut
 from advisor.estimate import Estimate
-from advisor.estimators.inversion.decoders import decoders_for
-from advisor.estimators.inversion.layouts import Layout, arrange
 from advisor.estimators.inversion.training import Budget, Tick, recover, train_all
 from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.graph import PartitionGraph
+from advisor.measures.decoders.decoders import decoders_for
+from advisor.measures.decoders.layouts import Layout, arrange
 from advisor.measures.images import mse, psnr, ssim
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
 from advisor.threads import one_thread

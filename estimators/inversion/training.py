@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advisor.estimators.inversion.decoders import Decoder
 from advisor.estimators.inversion.descent import Batches, Descent
 from advisor.estimators.inversion.fast_products import Fast
 from advisor.estimators.inversion.optimiser import OneCycle, Plateau
-from advisor.estimators.inversion.standard import Features
+from advisor.measures.decoders.decoders import Decoder
+from advisor.measures.decoders.standard import Features
 from advisor.sweep import NotMeasurableError
 from advisor.threads import Spread, side_by_side
 

@@ -18,9 +18,9 @@ from advisor.estimators.attacks.support import channel
 from advisor.estimators.attacks.support.metrics import reidentification, score_ids, score_inputs, score_labels
 from advisor.estimators.inversion import alignment, training
 from advisor.estimators.inversion.alignment import BUDGETS, QUICK, STRONG
-from advisor.estimators.inversion.standard import Standardised, mean_of
 from advisor.graph import PartitionGraph
 from advisor.measures import perceptual
+from advisor.measures.decoders.standard import Standardised, mean_of
 from advisor.measures.images import mse
 from advisor.measures.perceptual import lpips
 from advisor.testing.made_up_views import normal

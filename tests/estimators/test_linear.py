@@ -15,14 +15,12 @@ from advisor.estimators.linear import (
     KernelInversion,
     LinearInversion,
     best_closed_form,
-    gaussian_kernel,
     linear_weights,
     nmse,
     reconstructions,
-    ridge_predictions,
-    ridge_weights,
 )
 from advisor.measures.gram_matrices import Kernel, centred_blocks, squared_distances
+from advisor.measures.ridge_inversion import gaussian_kernel, ridge_predictions, ridge_weights
 from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import gram_of, normal, rotation, view_of
 

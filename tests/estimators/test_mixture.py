@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from advisor.estimators.mixture import CENTRES, Mixture, clusters, mixture_information
+from advisor.estimators.mixture import Mixture
+from advisor.measures.mixture_entropy import CENTRES, clusters, mixture_information
 from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import gram_of, normal, view_of
 

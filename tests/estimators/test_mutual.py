@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from advisor.estimators.mutual import GaussianCritic, MutualInformation, club, info_nce
+from advisor.estimators.mutual import MutualInformation
+from advisor.measures.information import GaussianCritic, club, info_nce
 from advisor.testing.made_up_views import normal, rotation, view_of
 
 

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from advisor.estimators.variational import _FLOOR, Variational, residual_entropy
+from advisor.estimators.variational import Variational
+from advisor.measures.information import _FLOOR, residual_entropy
 from advisor.testing.made_up_views import normal, view_of
 
 

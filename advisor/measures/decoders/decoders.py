@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advisor.estimators.inversion.layouts import Layout, flat_vector
-from advisor.estimators.inversion.ridges import (
+from advisor.measures.decoders.layouts import Layout, flat_vector
+from advisor.measures.decoders.ridges import (
     Moments,
     enough_samples,
     held_out_penalty,
@@ -24,8 +24,8 @@ from advisor.estimators.inversion.ridges import (
     vector_penalty,
     vector_weights,
 )
-from advisor.estimators.inversion.standard import Features, Standardised, mean_of
-from advisor.estimators.inversion.standard import inverse as _inverse
+from advisor.measures.decoders.standard import Features, Standardised, mean_of
+from advisor.measures.decoders.standard import inverse as _inverse
 
 COMPONENTS = 256
 """Principal components of the targets that the network on a vector corrects; its linear part reaches all of them."""

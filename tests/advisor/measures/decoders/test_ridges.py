@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
-from advisor.estimators.inversion.ridges import (
+from advisor.measures.decoders.ridges import (
     Moments,
     held_out_penalty,
     kernel_size,
