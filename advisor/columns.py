@@ -24,7 +24,7 @@ from advisor.safe_text import without_secrets
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 def _array(values: Any) -> np.ndarray:

@@ -51,6 +51,9 @@ else:
     AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
 
 
+Verdict = Literal["split", "all-edge", "all-cloud", "local-head", "none"]
+
+
 @dataclass(frozen=True)
 class Picture:
     """One reconstruction beside its original, as PNG data URIs; `which` is "best", "median" or "worst"."""
@@ -101,7 +104,7 @@ class Plan:
         verified: quantity -> Estimate, from the attack that was run on this plan: nmse, mse, ssim, psnr; empty if none
             was.
         excess: budgets this plan misses, and by how much (in the budget's unit; NaN where it could not be measured).
-        kind: "split", or the baselines "all-edge" and "all-cloud", which are priced but never chosen.
+        kind: "split", or the baselines "all-edge" and "all-cloud".
         inputs: recorded shapes of the model's inputs, so that it can be traced and split again after `load_advice`.
     """
 
@@ -216,13 +219,13 @@ class Advice:
 
     Attributes:
         headline: the first line of the answer.
-        best: the chosen plan; None when there is no split at all to choose.
+        best: the verdict's plan; with "none" the nearest; None when there is no plan at all.
         feasible: whether `best` meets every budget.
         reasons: why `best` was chosen, one sentence each.
         zone: names of the cuts in the golden partition zone (ours); may be empty.
         pareto: plans that no other plan beats in latency, leakage and accuracy.
         nearest: where nothing is feasible, the plans that miss the budgets by least.
-        baselines: all-edge and all-cloud, priced, never chosen.
+        baselines: all-edge and all-cloud; chosen where they meet what was asked and no split is better.
         profile: cost and leakage of every cut.
         budgets: what was asked.
         unmeasured: what could not be measured, and why.
@@ -231,6 +234,8 @@ class Advice:
         provenance: versions, seeds, data, device, wall times.
         noise: by cut name, what noise does to an attack: with it defenses are priced again without measuring again.
         request: what was wanted, as data; None where an earlier version made the advice.
+        verdict: "split", "all-edge", "all-cloud", "local-head", or "none" where nothing meets the requirements.
+        best_split: the best split whatever the verdict; None where the model has no cut.
     """
 
     headline: str
@@ -250,7 +255,15 @@ class Advice:
     provenance: Provenance = dataclasses.field(default_factory=dict)
     noise: dict[str, NoiseLevels] = dataclasses.field(default_factory=dict)
     request: AnyRequest = None
+    verdict: Verdict = "split"
+    best_split: Plan | None = None
     schema_version: str = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if self.verdict == "split" and not self.feasible:  # also what an earlier version wrote
+            object.__setattr__(self, "verdict", "none")
+        if self.best_split is None and self.best is not None and self.best.kind == "split":
+            object.__setattr__(self, "best_split", self.best)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

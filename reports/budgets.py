@@ -44,8 +44,6 @@ def verdicts(plan: Plan, budgets: Budgets) -> tuple[Verdict, ...]:
 
 def misses(plan: Plan, budgets: Budgets) -> str:
     """Which budgets a plan fails and by how much: `latency 12 ms over (budget: at most 50 ms)`."""
-    if plan.kind != "split":
-        return "for comparison, never chosen"
     failed = [v for v in verdicts(plan, budgets) if v.status in {"missed", "not measured"}]
     parts = (f"{v.label} {v.note}" + (f" (budget: {v.limit})" if v.limit else "") for v in failed)
     return "; ".join(parts) or "meets every budget"

@@ -46,6 +46,8 @@ def print_advice(advice: Advice, console: Console) -> None:
     _section(console, "Why", advice.reasons)
     if not advice.feasible:
         _section(console, "Plans that miss the budgets by least", _nearest(advice))
+    if split := words.best_split(advice):
+        _section(console, "Best split", [split])
     _section(console, "Without a split", [_evaluated(plan) for plan in advice.baselines])
     _section(console, "Not measured", advice.unmeasured)
     _section(console, "Assumed", advice.assumptions)

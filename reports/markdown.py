@@ -23,6 +23,7 @@ def render(advice: Advice) -> str:
         _nearest(advice),
         _cuts(advice),
         markdown_text(words.zone_words(advice)),
+        _listed("Best split", [split] if (split := words.best_split(advice)) else []),
         _listed("Without a split", [_evaluated(plan) for plan in advice.baselines]),
         _listed("Attacks that were run", words.attack_lines(advice)),
         _listed("Not measured", (*advice.unmeasured, *tables.missing_notes(advice.profile, _columns(advice)))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
 from collections.abc import Iterator, Mapping
@@ -48,7 +49,7 @@ def plan_name(plan: Plan) -> str:
 def plan_lines(advice: Advice) -> tuple[str, ...]:
     """The recommended plan in three lines: what to run where, what it costs, what it hides."""
     plan = advice.best
-    return () if plan is None else (_what(advice, plan), _costs(plan), _hides(plan))
+    return () if plan is None else (_what(advice, plan), _costs(plan), _hides(advice, plan))
 
 
 def predicted(plan: Plan, name: str) -> str:
@@ -148,7 +149,22 @@ def facts(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         yield prefix, show_duration(values) if seconds and is_number and math.isfinite(values) else _inline(values)
 
 
+def best_split(advice: Advice) -> str:
+    """The best split where the verdict is another; "" where it is the chosen plan, or there is none."""
+    plan = advice.best_split
+    if plan is None or advice.best is None or advice.best.kind == "split":
+        return ""
+    numbers = ", ".join(f"{quantity(name).label} {predicted(plan, name)}" for name in ("latency", "score"))
+    return f"{plan_name(plan)}: {numbers}"
+
+
 def _what(advice: Advice, plan: Plan) -> str:
+    if plan.kind == "all-edge":
+        return f"Run the whole model on {machine(advice, 'device')}; nothing is sent."
+    if plan.kind == "all-cloud":
+        return (
+            f"Send the input as it is over {machine(advice, 'link')} and run the model on {machine(advice, 'cloud')}."
+        )
     names = [shorten(cut.name, NAME_LENGTH) for cut in plan.cuts]
     sent = predicted(plan, "bytes")
     size = "the activation" if sent == NOT_MEASURED else f"{sent} an input"
@@ -166,8 +182,17 @@ def _costs(plan: Plan) -> str:
     method = f", {clean(drop.method)}" if drop is not None and drop.method else ""
     return (
         f"Latency {predicted(plan, 'latency')} = {parts}; edge memory {predicted(plan, 'edge_memory')}; {_energy(plan)}"
-        f"accuracy drop {predicted(plan, 'accuracy_drop')}{method}."
+        f"{_drop(plan)}{method}."
     )
+
+
+def _drop(plan: Plan) -> str:
+    """What accuracy loses; a gain is called one."""
+    found = plan.predicted.get("accuracy_drop")
+    if found is None or not found.value < 0:
+        return f"accuracy drop {predicted(plan, 'accuracy_drop')}"
+    gain = dataclasses.replace(found, value=-found.value, low=-found.high, high=-found.low)
+    return f"accuracy gain {show_estimate(gain, 'accuracy_drop')}"
 
 
 def _energy(plan: Plan) -> str:
@@ -180,7 +205,11 @@ def _energy(plan: Plan) -> str:
     return f"edge energy {predicted(plan, 'edge_energy')}; "
 
 
-def _hides(plan: Plan) -> str:
+def _hides(advice: Advice, plan: Plan) -> str:
+    if plan.kind == "all-edge":
+        return "An attacker on the network learns nothing, as nothing is sent; who has the device has the input."
+    if plan.kind == "all-cloud":
+        return "The cloud sees the input itself."
     line = (
         f"A strong attacker is left with NMSE {predicted(plan, 'score')} (0 is a copy, 1 a guess of the mean) "
         f"and SSIM {predicted(plan, 'score_ssim')}, predicted"
@@ -192,7 +221,16 @@ def _hides(plan: Plan) -> str:
         for name in ("nmse", "ssim", "top1")
         if name in plan.verified
     )
-    return f"{line}; the attack that was run reached {found}."
+    return f"{line}; {_which_attack(advice, plan)} reached {found}."
+
+
+def _which_attack(advice: Advice, plan: Plan) -> str:
+    """The attack that a plan's verified numbers are of; that a weaker one than predicted was run is said."""
+    run = [item for item in advice.evidence if (item.cut, item.defense) == (plan.cut.name, str(plan.defense))]
+    if not run:
+        return "the attack that was run"
+    weaker = ", weaker than the strong one that is predicted," if run[0].budget != "strong" else ""
+    return f"the {run[0].budget} attack that was run{weaker}"
 
 
 def _short(plan: Plan, name: str) -> str:

@@ -173,7 +173,7 @@ def _wanted(source: Source, advice: Advice | None, path: Path, context: typer.Co
 def _advised(advice: Advice) -> dict[str, Any]:
     """As many tensors a cut as those of the advice have, so that its cuts are found again; its plan's inputs."""
     said: dict[str, Any] = {"max_tensors": max((len(cut.tensors) for cut in advice.profile.cuts[1:-1]), default=1)}
-    if advice.best is not None and (inputs := advice.best.inputs) is not None:
+    if advice.best_split is not None and (inputs := advice.best_split.inputs) is not None:
         parts = ["/".join(map(repr, part)) for part in inputs.normalization or ()]
         said["normalize"] = f"mean={parts[0]},std={parts[1]}" if parts else "none"
         if len(inputs.tensors) == 1:
@@ -187,8 +187,8 @@ def _where(advice: Advice | None, cuts: list[str] | None, defense: str | None) -
     Raises:
         AdvisorError: when nothing says which cut.
     """
-    if advice is not None and advice.best is not None and cuts in (None, [], [advice.best.cut.name]):
-        return [advice.best.cut.name], defense
+    if advice is not None and advice.best_split is not None and cuts in (None, [], [advice.best_split.cut.name]):
+        return [advice.best_split.cut.name], defense
     if not cuts:
         raise AdvisorError("Which cut is to be attacked?", "Name it with --cut; `advisor profile` lists them.")
     return cuts, defense or "none"
@@ -205,8 +205,8 @@ def _place(graph: PartitionGraph, wanted: str) -> Cut:
 
 
 def _defense(advice: Advice | None, defense: str | None) -> Defense:
-    if defense is None and advice is not None and advice.best is not None:
-        chosen: Defense = advice.best.defense
+    if defense is None and advice is not None and advice.best_split is not None:
+        chosen: Defense = advice.best_split.defense
         return chosen
     from advisor.defenses import parse_defense
 

@@ -67,6 +67,15 @@ def recommend(
     verify: Annotated[
         str, typer.Option(help="Attack the best plans: none, quick or strong.", rich_help_panel=given.SEARCH)
     ] = "quick",
+    objective: Annotated[
+        str, typer.Option(help="What is to be best: latency, nmse, edge_memory ...", rich_help_panel=given.BUDGETS)
+    ] = "latency",
+    require_split: Annotated[
+        bool,
+        typer.Option(
+            "--require-split", help="Leave all-edge and all-cloud out of the answer.", rich_help_panel=given.BUDGETS
+        ),
+    ] = False,
     profile: Annotated[
         Path | None,
         typer.Option(help="profile.json measured on the device by `advisor profile`.", rich_help_panel=given.WHERE),

@@ -56,7 +56,7 @@ def export(
     tolerance that `plan.json` states as "onnx". An earlier export in the folder is replaced; other files stay.
 
     Args:
-        answer: an advice (its best plan is written), a plan, or the path of `advice.json`.
+        answer: an advice (its best split is written), a plan, or the path of `advice.json`.
         folder: where to write.
         format: "pt2" (torch.export, runs with torch alone) or "onnx" (runs with ONNX Runtime alone).
         model: the model, or its file; needed where the advice was loaded and its model is not where it was.
@@ -70,7 +70,7 @@ def export(
     """
     check_format(format)
     advice = load_advice(answer) if isinstance(answer, str | Path) else answer
-    plan = advice.best if isinstance(advice, Advice) else advice
+    plan = advice.best_split if isinstance(advice, Advice) else advice
     if plan is None:
         raise AdvisorError("This advice holds no plan to write.", "Run `advisor recommend` again with other budgets.")
     tell, folder = progress or (lambda stage, share, what: None), Path(folder)

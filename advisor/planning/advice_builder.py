@@ -17,10 +17,10 @@ from advisor.loading import LoadedModel
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.pictures import gallery
 from advisor.planning.pipeline import Run
-from advisor.planning.search import SearchResult
-from advisor.planning.selection import LeakageLimits, nearest, pareto, reasons, with_excess
+from advisor.planning.selection import Choice, LeakageLimits, pareto, reasons, verdict, with_excess
 from advisor.plans import Advice, Gallery, NoiseLevels, Plan
 from advisor.profilers import payload_within
+from advisor.request import Request
 from advisor.requirements import Budgets
 from advisor.units import show_duration, show_size
 
@@ -29,25 +29,24 @@ RANDOM_WEIGHTS = "The weights are random: leakage and accuracy mean nothing here
 
 
 def assemble(
-    run: Run, evaluator: PlanEvaluator, result: SearchResult, best: Plan | None, budgets: Budgets,
-    limits: LeakageLimits, loaded: LoadedModel, provenance: dict[str, Any],
+    run: Run, evaluator: PlanEvaluator, plans: tuple[Plan, ...], request: Request, limits: LeakageLimits,
+    loaded: LoadedModel, provenance: dict[str, Any],
 ) -> Advice:  # fmt: skip
     """Everything that was found, as one Advice."""
-    plans = result.plans
-    baselines = tuple(with_excess(plan, budgets, limits) for plan in evaluator.baselines())
+    budgets = request.requirements
+    edge, cloud = (with_excess(plan, budgets, limits) for plan in evaluator.baselines())
     feasible = [plan for plan in plans if plan.feasible]
-    close = () if feasible else nearest(plans, budgets)
-    shown = best if best is not None else next(iter(close), None)
-    found = evaluator.study
+    chosen = verdict(plans, (edge, cloud), limits, budgets, request.search.require_split)
+    found, met = evaluator.study, chosen.verdict != "none"
     return Advice(
-        headline=_headline(best, shown, baselines, limits, loaded, provenance),
-        best=shown,
-        feasible=best is not None,
-        reasons=(*reasons(best, plans, limits), *([] if feasible else payload_that_fits(evaluator, budgets))),
+        headline=_headline(chosen, limits, loaded, provenance),
+        best=chosen.best,
+        feasible=met,
+        reasons=(*reasons(chosen.best, plans, limits), *([] if met else payload_that_fits(evaluator, budgets))),
         zone=found.zone.cuts,
         pareto=pareto(feasible or plans),
-        nearest=close,
-        baselines=baselines,
+        nearest=chosen.nearest,
+        baselines=(edge, cloud),
         profile=evaluator.profile,
         budgets=budgets,
         unmeasured=(*_unmeasured(evaluator.profile), *dict.fromkeys(run.unverified)),
@@ -56,6 +55,9 @@ def assemble(
         noise=_noise(found),
         evidence=tuple(item for plan in plans for item in plan.evidence),
         provenance=provenance | {"zone": _zone(found)},
+        request=request,
+        verdict=chosen.verdict,
+        best_split=chosen.best_split,
     )
 
 
@@ -92,27 +94,33 @@ def _noise(found: LeakageStudy) -> dict[str, NoiseLevels]:
     }
 
 
-def _headline(
-    best: Plan | None, shown: Plan | None, baselines: tuple[Plan, ...], limits: LeakageLimits, loaded: LoadedModel,
-    provenance: dict[str, Any],
-) -> str:  # fmt: skip
+def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, provenance: dict[str, Any]) -> str:
     parts = [RANDOM_WEIGHTS] if loaded.weights == "random" else []
     if provenance.get("interrupted"):
         parts.append(f"Interrupted during {provenance['interrupted']}: this is the best so far.")
-    all_edge = baselines[0]
-    latency = all_edge.predicted["latency"].value
-    if all_edge.feasible and (best is None or latency <= best.predicted["latency"].value):
-        parts.append(
-            "Do not split: running everything on the edge beats every split, is within the budgets and sends nothing."
-        )
+    best, split = chosen.best, chosen.best_split
     if best is None:
-        parts.append("No plan meets the budgets." if shown else "This model has no cut between input and output.")
+        return " ".join([*parts, "This model has no cut between input and output."])
+    if chosen.verdict == "none":
+        parts.append(f"No plan meets the budgets. The nearest: {_named(best)}.")
+    elif chosen.verdict == "all-edge":
+        parts.append("Do not split: run everything on the edge, which is within the budgets and sends nothing.")
+    elif chosen.verdict == "all-cloud":
+        parts.append("Do not split: run everything in the cloud, which is within the budgets; leakage was waived.")
     elif limits.shortfall(best):
         parts.append("No plan inside the budgets is private by the zone's thresholds; this is the most private:")
-        parts.append(f"cut at {best.cut.name}, defense: {best.defense}.")
+        parts.append(f"{_named(best)}.")
     else:
-        parts.append(f"Cut at {best.cut.name}, defense: {best.defense}.")
+        parts.append(f"{_named(best)[0].upper()}{_named(best)[1:]}.")
+    if best.kind != "split" and split is not None:
+        parts.append(f"The best split: {_named(split)}.")
     return " ".join(parts)
+
+
+def _named(plan: Plan) -> str:
+    if plan.kind != "split":
+        return f"everything {'on the edge' if plan.kind == 'all-edge' else 'in the cloud'}"
+    return f"cut at {plan.cut.name}, defense: {plan.defense}"
 
 
 def _unmeasured(profile: Profile) -> tuple[str, ...]:

@@ -38,8 +38,8 @@ from advisor.planning.pipeline import (
     trace_model,
     with_task,
 )
-from advisor.planning.search import Search, SearchResult
-from advisor.planning.selection import LeakageLimits, choose
+from advisor.planning.search import Search
+from advisor.planning.selection import LeakageLimits
 from advisor.planning.study_storage import attack_folder, open_storage
 from advisor.planning.u_shape import tail_cut
 from advisor.planning.verification import verified_plans
@@ -47,7 +47,8 @@ from advisor.plans import Advice, load_advice
 from advisor.preserve import left_as_found
 from advisor.recorded import Source, check_hash
 from advisor.request import Request
-from advisor.requirements import Budgets
+from advisor.requirements import Budgets, Requirement
+from advisor.requirements import objective as objective_row
 
 
 def recommend(
@@ -74,6 +75,8 @@ def recommend(
     scores: str | int | None = None,
     no_labels: bool = False,
     seed: int = 0,
+    objective: str = "latency",
+    require_split: bool = False,
     pictures: bool = False,
     arch: str | None = None,
     trust: bool | Callable[[str], bool] = False,
@@ -115,6 +118,8 @@ def recommend(
         no_labels: leave labels of the data out.
         seed: same seed, same answer on the same machine.
         pictures: keep private inputs, and what attacks made of them, as pictures in the advice and its report.
+        objective: what is to be best among the plans that meet everything: "latency", "nmse", "edge_memory", …
+        require_split: never answer all-edge or all-cloud.
         arch: for a state dict, `package.module:factory`, with literal arguments in parentheses where it takes any.
         trust: run code from the model file; or a question to the user.
         input_shape: one sample's shape, when nothing tells.
@@ -141,7 +146,7 @@ def recommend(
         tail=tail, requirements=requirements, max_latency=max_latency, max_accuracy_drop=max_accuracy_drop,
         max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, effort=effort,
         trials=trials, timeout=timeout, storage=storage, verify=verify, seed=seed, thresholds=thresholds,
-        pictures=pictures,
+        objective=objective, require_split=require_split, pictures=pictures,
     )  # fmt: skip
     return advise(request, example_inputs, trust=trust, earlier=earlier, command=command, progress=progress, keep=keep)
 
@@ -173,7 +178,7 @@ def advise(
     read, seed, thresholds = request.model, request.search.seed, request.search.thresholds
     names = defense_names(search.defenses)
     before = load_advice(earlier) if isinstance(earlier, str | Path) else earlier
-    plans, best, interrupted = None, None, ""
+    plans, interrupted = None, ""
     try:
         kept = open_storage(search.storage)  # before anything slow
         with left_as_found(read.model if isinstance(read.model, nn.Module) else None):
@@ -198,19 +203,19 @@ def advise(
                 tail_cut(graph, target.tail), attack_folder(search.storage),
             )  # fmt: skip
             run.assumptions += said_of_the_model(evaluator.undefended)
-            limits = leakage_limits(budgets, found, thresholds or ZoneThresholds())
+            limits = leakage_limits(budgets, found, thresholds or ZoneThresholds(), objective_row(search.objective))
             identity = _identity(loaded, samples, evaluator, budgets, names, target.device, target.link, target.cloud)
             trials = Search(evaluator, budgets, limits, names, search.count, search.timeout, kept, identity, seed)
             with run.timed("search") as tell:
                 result = trials.run(tell)
             interrupted = "search" if result.interrupted else ""
-            plans, best = list(result.plans), choose(result.plans, limits)
+            plans = list(result.plans)
             if not interrupted:
-                plans, best, interrupted = verified_plans(run, evaluator, plans, budgets, limits, search.verify)
+                plans, interrupted = verified_plans(run, evaluator, plans, budgets, limits, search.verify)
     except KeyboardInterrupt:
         if plans is None:
             raise InterruptedRunError(run.stage, run.cost) from None
-        best, interrupted = choose(plans, limits), interrupted or run.stage
+        interrupted = interrupted or run.stage
     with held() as waiting:  # the answer is there: Ctrl-C waits until it is kept
         said = command or request.command(trust is True)
         provenance = provenance_of(run, loaded, samples, graph, evaluator, seed, said)
@@ -218,8 +223,7 @@ def advise(
         provenance |= {"wall_time_s": time.perf_counter() - started}
         if interrupted:
             provenance["interrupted"] = interrupted
-        advice = assemble(run, evaluator, SearchResult(tuple(plans)), best, budgets, limits, loaded, provenance)
-        advice = dataclasses.replace(advice, request=request)
+        advice = assemble(run, evaluator, tuple(plans), request, limits, loaded, provenance)
         if waiting.forget() and not interrupted:
             advice = dataclasses.replace(advice, provenance={**advice.provenance, "interrupted": "assembly"})
         if keep is not None:
@@ -234,13 +238,15 @@ def file_hash(data: Any) -> str | None:
     return sha256(data) if isinstance(data, str | Path) and Path(data).is_file() else None
 
 
-def leakage_limits(budgets: Budgets, found: LeakageStudy, thresholds: ZoneThresholds) -> LeakageLimits:
+def leakage_limits(
+    budgets: Budgets, found: LeakageStudy, thresholds: ZoneThresholds, best_in: Requirement
+) -> LeakageLimits:
     """The user's leakage budget, else the zone's thresholds; SSIM has no say where inputs are no images."""
     if budgets.has_leakage:
-        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, asked=True)
+        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, asked=True, best_in=best_in)
     baseline = found.baseline_ssim
     ssim = None if math.isnan(baseline) else thresholds.ssim_limit(baseline)
-    return LeakageLimits(thresholds.min_nmse, ssim, asked=False)
+    return LeakageLimits(thresholds.min_nmse, ssim, asked=False, best_in=best_in)
 
 
 def _identity(

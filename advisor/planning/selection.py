@@ -7,9 +7,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from advisor.plans import Plan
+from advisor.plans import Plan, Verdict
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement, front
 from advisor.units import show_share, show_size
+
+FASTEST = REQUIREMENTS["max_latency"]
+"""The usual objective."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,13 @@ class LeakageLimits:
         min_nmse: lowest normalised error that must be left to the strong attack; None: no such limit.
         max_ssim: highest structural similarity it may reach; None: no such limit.
         asked: whether the user stated them; a plan over a stated budget is not feasible.
+        best_in: what is to be best among the plans within the limits.
     """
 
     min_nmse: float | None
     max_ssim: float | None
     asked: bool
+    best_in: Requirement = FASTEST
 
     @property
     def by_name(self) -> dict[str, float]:
@@ -44,18 +49,74 @@ def with_excess(plan: Plan, budgets: Budgets, limits: LeakageLimits) -> Plan:
 
 
 def choose(plans: Sequence[Plan], limits: LeakageLimits) -> Plan | None:
-    """The fastest feasible plan within the leakage limits, else the most private feasible one, else None."""
+    """The feasible plan within the leakage limits that is best, else the most private feasible one, else None."""
     feasible = [plan for plan in plans if plan.feasible]
     private = [plan for plan in feasible if not limits.shortfall(plan)]
     if private:
-        return min(private, key=lambda p: (_value(p, "latency"), -p.leakage("score").value, _value(p, "accuracy_drop")))
+        return min(private, key=lambda plan: rank(plan, limits.best_in))
     return min(feasible, key=_most_private, default=None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is recommended.
+
+    Attributes:
+        verdict: as `Advice.verdict`.
+        best: its plan; with "none" the nearest, None where there is none.
+        best_split: the best split whatever the verdict, the nearest where none is feasible.
+        nearest: where nothing is feasible, what misses the budgets by least.
+    """
+
+    verdict: Verdict
+    best: Plan | None
+    best_split: Plan | None
+    nearest: tuple[Plan, ...] = ()
+
+
+def verdict(
+    splits: Sequence[Plan], baselines: tuple[Plan, Plan], limits: LeakageLimits, budgets: Budgets,
+    require_split: bool = False,
+) -> Choice:  # fmt: skip
+    """Of all-edge, all-cloud and the splits that meet everything, the best; a baseline goes before an equal split.
+
+    Args:
+        splits, baselines: judged plans; all-edge first of the baselines.
+        limits: what a plan may leak.
+        budgets: what was asked; all-cloud counts only where they waive leakage (`min_nmse=0`).
+        require_split: leave the baselines out.
+    """
+    split, best_in = choose(splits, limits), limits.best_in
+    close = () if any(plan.feasible for plan in splits) else nearest(splits, budgets)
+    shown = split if split is not None else next(iter(close), None)
+    whole = [] if require_split else [p for p in baselines if p.kind == "all-edge" or waives_leakage(budgets)]
+    meeting = [plan for plan in whole if plan.feasible and not limits.shortfall(plan)]
+    if split is not None and not limits.shortfall(split):
+        meeting.append(split)
+    if meeting:
+        best = min(meeting, key=lambda plan: (_cost(plan, best_in), plan is split, rank(plan, best_in)))
+        return Choice(best.kind, best, shown)
+    if split is not None:
+        return Choice("split", split, shown)
+    close = nearest([*splits, *(plan for plan in whole if plan.kind == "all-edge")], budgets)
+    return Choice("none", next(iter(close), None), shown, close)
+
+
+def waives_leakage(budgets: Budgets) -> bool:
+    """Whether the user said that leakage does not matter."""
+    return budgets.min_nmse == 0 and (budgets.max_ssim is None or budgets.max_ssim >= 1)
+
+
+def rank(plan: Plan, best_in: Requirement) -> tuple[float, ...]:
+    """Least is best: the objective, then leakage, accuracy and all the rest, so that nothing beats the first in all."""
+    order = [best_in, REQUIREMENTS["min_nmse"], REQUIREMENTS["max_accuracy_drop"], *REQUIREMENTS.values()]
+    return tuple(_cost(plan, REQUIREMENTS[name]) for name in dict.fromkeys(row.name for row in order))
 
 
 def nearest(plans: Sequence[Plan], budgets: Budgets, count: int = 3) -> tuple[Plan, ...]:
     """The plans that miss the budgets by least, relative to each budget; what is not measured counts as far off."""
     missing = [plan for plan in plans if not plan.feasible]
-    return tuple(sorted(missing, key=lambda p: (_distance(p, budgets), _value(p, "latency")))[:count])
+    return tuple(sorted(missing, key=lambda p: (*_distance(p, budgets), *rank(p, FASTEST)))[:count])
 
 
 def pareto(plans: Sequence[Plan], count: int = 12) -> tuple[Plan, ...]:
@@ -75,9 +136,11 @@ def pareto(plans: Sequence[Plan], count: int = 12) -> tuple[Plan, ...]:
 
 
 def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> tuple[str, ...]:
-    """Why this plan, one sentence each."""
-    if best is None:
+    """Why this plan, one sentence each; `plans` are the splits."""
+    if best is None or not best.feasible:
         return (_none_fits(plans),)
+    if best.kind != "split":
+        return (_why_whole(best, plans, limits),)
     feasible = [plan for plan in plans if plan.feasible]
     score = best.leakage("score")
     said = []
@@ -97,7 +160,7 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
         )
     drop = best.predicted["accuracy_drop"]
     if not math.isnan(drop.value):
-        said.append(f"It costs {show_share(drop.value)} of {drop.method.partition(' on ')[0]}.")
+        said.append(f"It {costs_or_gains(drop.value)} {drop.method.partition(' on ')[0]}.")
     swap = best.predicted.get("edge_swap")
     if swap is not None and swap.value > 0:
         said.append(
@@ -112,6 +175,22 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
             f"({found.low:.2f}–{found.high:.2f}){unit}."
         )
     return tuple(said)
+
+
+def costs_or_gains(drop: float) -> str:
+    """A drop in words: what is negative is no cost."""
+    if drop < 0:
+        return f"gains {show_share(-drop)} of"
+    return f"costs {show_share(drop)} of" if drop > 0 else "costs nothing of"
+
+
+def _why_whole(best: Plan, plans: Sequence[Plan], limits: LeakageLimits) -> str:
+    """Why all-edge or all-cloud."""
+    meeting = [plan for plan in plans if plan.feasible and not limits.shortfall(plan)]
+    where = "the edge" if best.kind == "all-edge" else "the cloud"
+    leaks = "sends nothing" if best.kind == "all-edge" else "sends the input itself, and leakage was waived"
+    rivals = f"no split that meets them ({len(meeting)} do) is better" if meeting else "no split meets them"
+    return f"Running everything on {where} meets every requirement and {leaks}; {rivals}."
 
 
 def _none_fits(plans: Sequence[Plan]) -> str:
@@ -146,12 +225,11 @@ def _most_private(plan: Plan) -> tuple[float, float, float]:
     return (-_known(score.value), 0.0 if math.isnan(similar.value) else similar.value, _value(plan, "latency"))
 
 
-def _distance(plan: Plan, budgets: Budgets) -> float:
-    total = 0.0
-    for name, over in plan.excess.items():
-        limit = budgets.limits.get(name) or 1e-9
-        total += 10.0 if math.isnan(over) else min(10.0, over / limit)
-    return total
+def _distance(plan: Plan, budgets: Budgets) -> tuple[int, float]:
+    """How many budgets could not be checked, and how far the others are missed, each relative to its limit."""
+    unknown = sum(math.isnan(over) for over in plan.excess.values())
+    missed = [(over, budgets.limits.get(name, 0.0)) for name, over in plan.excess.items() if not math.isnan(over)]
+    return unknown, sum(over / limit if limit > 0 else over for over, limit in missed)
 
 
 def _cost(plan: Plan, row: Requirement) -> float:

@@ -21,14 +21,14 @@ MOST_ATTACKS = VERIFY_ATTEMPTS + ALSO_VERIFIED + 1
 
 def verified_plans(
     run: Run, evaluator: PlanEvaluator, plans: list[Plan], budgets: Budgets, limits: LeakageLimits, budget: str
-) -> tuple[list[Plan], Plan | None, str]:
+) -> tuple[list[Plan], str]:
     """Attack the plan that would be chosen; where the attack finds more than was predicted, choose again.
 
     An attack that fails leaves its plan unverified, and is said in `run.unverified`: never taken for privacy.
     """
     best, failed = choose(plans, limits), []
     if budget == "none" or best is None:
-        return plans, best, ""
+        return plans, ""
     try:
         with run.timed("verify") as tell:
             for attempt in range(VERIFY_ATTEMPTS):
@@ -49,8 +49,8 @@ def verified_plans(
                     run, evaluator, best, budget, _part(tell, MOST_ATTACKS - 1, best)
                 )
     except KeyboardInterrupt:
-        return plans, choose(plans, limits), "verify"
-    return plans, choose(plans, limits), ""
+        return plans, "verify"
+    return plans, ""
 
 
 def _part(tell: Callable[[float, str], None], number: int, plan: Plan) -> Callable[[float], None]:

@@ -223,11 +223,11 @@ def test_plan_json_says_what_is_there_and_is_read_again(tmp_path: Path, digits_a
     made = advisor.export(digits_advice, tmp_path)
     payload = json.loads((tmp_path / "plan.json").read_text())
     assert payload == made.to_json() == advisor.load_export(tmp_path).to_json()
-    assert digits_advice.best is not None
-    assert payload["cuts"] == [digits_advice.best.cut.name]
+    assert digits_advice.best_split is not None
+    assert payload["cuts"] == [digits_advice.best_split.cut.name]
     assert payload["defense"] == {
-        "name": digits_advice.best.defense.name,
-        "parameters": digits_advice.best.defense.parameters,
+        "name": digits_advice.best_split.defense.name,
+        "parameters": digits_advice.best_split.defense.parameters,
     }
     assert (
         set(payload["files"])

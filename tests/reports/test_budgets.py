@@ -7,7 +7,7 @@ import pytest
 from advisor.estimate import Estimate
 from advisor.plans import Budgets
 from advisor.reports.budgets import misses, verdicts
-from advisor.testing.made_up_advices import infeasible, plan_with
+from advisor.testing.made_up_advices import plan_with
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,5 @@ def test_the_attack_counts_where_it_found_more() -> None:
     assert verdict.found == "0.500 (0.480–0.520)"
 
 
-def test_misses_of_nothing_and_of_baselines() -> None:
-    advice = infeasible()
+def test_misses_of_nothing() -> None:
     assert misses(plan_with(), Budgets(max_latency=1)) == "meets every budget"
-    assert misses(advice.baselines[0], advice.budgets) == "for comparison, never chosen"

@@ -39,7 +39,7 @@ def test_json_is_all_that_standard_output_gets(recommend: Run, tmp_path: Path) -
     result = recommend("--json")
     assert result.exit_code == 0
     assert result.stdout == (tmp_path / "out" / "advice.json").read_text()
-    assert json.loads(result.stdout)["schema_version"] == "1.0"
+    assert json.loads(result.stdout)["schema_version"] == "1.1"
 
 
 def test_what_the_model_prints_does_not_reach_standard_output(

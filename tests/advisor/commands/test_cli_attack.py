@@ -52,8 +52,8 @@ def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(out: Advice, c
     result = cli("attack", "out/advice.json", "--data", tiny_data, "--repeats", "2", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert before.best is not None
-    assert (found["cut"], found["defense"]) == (before.best.cut.name, str(before.best.defense))
+    assert before.best_split is not None
+    assert (found["cut"], found["defense"]) == (before.best_split.cut.name, str(before.best_split.defense))
     assert "report.html" in result.stderr
     after = load_advice("out")
     assert after.evidence[:-1] == before.evidence
@@ -97,11 +97,11 @@ def test_what_a_library_s_advice_was_made_with_is_found_in_it(
     arch = "tests.conftest:tiny_net"
     advised = advisor.recommend("w.pt", data=tiny_data, arch=arch, normalize=normalize, trials=2, verify="none")
     advised.save("out")
-    assert advised.best is not None
-    result = cli("attack", "out", "--data", tiny_data, "--arch", arch, "--cut", advised.best.cut.name, "--json")
+    assert advised.best_split is not None
+    result = cli("attack", "out", "--data", tiny_data, "--arch", arch, "--cut", advised.best_split.cut.name, "--json")
     assert result.exit_code == 0, result.output
     x = torch.from_numpy(np.load(tiny_data)["x"])
-    expected = advisor.attack(advised.best.graph, advised.best.cut, x, defense=advised.best.defense)
+    expected = advisor.attack(advised.best_split.graph, advised.best_split.cut, x, defense=advised.best_split.defense)
     assert json.loads(result.stdout)["nmse"]["value"] == pytest.approx(expected.nmse.value)
 
 
@@ -130,10 +130,14 @@ def test_an_advice_of_before_has_no_evidence(out: Advice) -> None:
 
 def test_verification_leaves_its_evidence(out: Advice) -> None:
     advice = out
-    assert advice.best is not None
-    ours = [e for e in advice.evidence if e.cut == advice.best.cut.name and e.defense == str(advice.best.defense)]
+    assert advice.best_split is not None
+    ours = [
+        e
+        for e in advice.evidence
+        if e.cut == advice.best_split.cut.name and e.defense == str(advice.best_split.defense)
+    ]
     assert ours
-    assert ours[0].scores["nmse"] == advice.best.verified["nmse"]
+    assert ours[0].scores["nmse"] == advice.best_split.verified["nmse"]
     assert len(ours[0].pictures) == 3
 
 

@@ -67,12 +67,12 @@ def test_interrupted_later_gives_the_best_so_far(
     assert result.exit_code == 130, result.output
     advice = advisor.load_advice(tmp_path / "out")
     assert advice.provenance["interrupted"] == stage
-    assert advice.best is not None
+    assert advice.best_split is not None
     assert sorted(tree(tmp_path)) == ["out/advice.json", "out/report.html"]
     if form:
         assert result.stdout == (tmp_path / "out" / "advice.json").read_text()
     else:
-        assert advice.best.cut.name in result.stdout
+        assert advice.best_split.cut.name in result.stdout
     assert f"Interrupted during {stage}: this is the best found until then." in result.stderr
 
 

@@ -47,7 +47,7 @@ def test_split_writes_halves_that_do_what_the_plan_says(answered: Path, cli: Run
     payload = json.loads(result.stdout)
     assert payload == json.loads((tmp_path / "halves" / "plan.json").read_text())
     assert payload["check"]["exact"] is True
-    plan = advisor.load_advice(answered / "out").best
+    plan = advisor.load_advice(answered / "out").best_split
     assert plan is not None
     assert payload["model"]["sha256"] == advisor.load_advice(answered / "out").provenance["model"]["sha256"]
     edge, cloud = (torch.export.load(tmp_path / "halves" / f"{name}.pt2").module() for name in ("edge", "cloud"))

@@ -36,7 +36,7 @@ def test_the_first_layers_leak_and_the_score_never_falls_with_depth(digits_advic
 
 
 def test_the_plan_is_inside_the_stated_budgets(digits_advice):
-    best = digits_advice.best
+    best = digits_advice.best_split
     assert digits_advice.feasible
     assert best.predicted["latency"].value <= 0.2
     assert best.predicted["accuracy_drop"].value <= 0.05
@@ -49,18 +49,29 @@ def test_latency_is_the_sum_of_its_parts(digits_advice):
         assert plan.predicted["latency"].value == pytest.approx(sum(parts))
 
 
-def test_baselines_are_priced_and_never_chosen(digits_advice):
+def test_so_small_a_network_stays_on_the_edge_and_the_answer_says_so(digits_advice):
     edge, cloud = digits_advice.baselines
     assert (edge.kind, cloud.kind) == ("all-edge", "all-cloud")
     assert edge.predicted["bytes"].value == 0
     assert cloud.predicted["bytes"].value == 64 * 4
-    assert digits_advice.best.kind == "split"
+    assert (digits_advice.verdict, digits_advice.best, digits_advice.feasible) == ("all-edge", edge, True)
+    assert digits_advice.best_split.kind == "split"
+    assert digits_advice.headline.startswith("Do not split: run everything on the edge")
+    assert f"The best split: cut at {digits_advice.best_split.cut.name}" in digits_advice.headline
+    assert "meets every requirement and sends nothing" in digits_advice.reasons[0]
     assert all(plan.kind == "split" for plan in digits_advice.pareto)
+
+
+def test_a_split_that_is_required_is_the_answer(digits_net, digits_data):
+    small = tuple(part[:80] for part in digits_data)
+    advice = advisor.recommend(digits_net, data=small, trials=2, verify="none", require_split=True)
+    assert (advice.verdict, advice.best.kind, advice.feasible) == ("split", "split", True)
+    assert advice.best == advice.best_split
 
 
 def test_halves_with_the_defense_inside_still_classify(digits_advice, digits_net, digits_data):
     x, y = digits_data
-    edge, cloud = digits_advice.best.split()
+    edge, cloud = digits_advice.best_split.split()
     with torch.no_grad():
         bare = (digits_net(x).argmax(1) == y).float().mean()
         split = (cloud(edge(x)).argmax(1) == y).float().mean()
@@ -74,9 +85,10 @@ def test_saved_advice_loads_and_splits_a_model_given_again(digits_advice, digits
     loaded = advisor.load_advice(tmp_path)
     assert loaded.headline == digits_advice.headline
     assert str(loaded.best) == str(digits_advice.best)
+    assert (loaded.verdict, str(loaded.best_split)) == ("all-edge", str(digits_advice.best_split))
     with pytest.raises(AdvisorError, match=r"loaded without its model. Pass it: plan.split\(model\)"):
-        loaded.best.split()
-    edge, cloud = loaded.best.split(digits_net)
+        loaded.best_split.split()
+    edge, cloud = loaded.best_split.split(digits_net)
     assert cloud(edge(digits_data[0])).shape == (300, 10)
 
 
@@ -117,7 +129,9 @@ def test_impossible_budgets_give_the_nearest_plans_and_by_how_much_they_miss(dig
 
 def test_a_stated_leakage_budget_that_no_plan_meets_is_not_feasible(digits_net, digits_data):
     small = tuple(part[:80] for part in digits_data)
-    advice = advisor.recommend(digits_net, data=small, min_nmse=0.999, defenses="none", verify="none")
+    advice = advisor.recommend(
+        digits_net, data=small, min_nmse=0.999, defenses="none", verify="none", require_split=True
+    )
     assert not advice.feasible
     assert "min_nmse" in advice.nearest[0].excess
 
@@ -125,7 +139,7 @@ def test_a_stated_leakage_budget_that_no_plan_meets_is_not_feasible(digits_net, 
 def test_without_data_the_answer_says_what_leakage_was_measured_on(digits_net):
     advice = advisor.recommend(digits_net, torch.zeros(2, 1, 8, 8), trials=2, verify="none")
     assert any("synthetic samples" in sentence for sentence in advice.assumptions)
-    assert "agreement with the undefended model" in advice.best.predicted["accuracy_drop"].method
+    assert "agreement with the undefended model" in advice.best_split.predicted["accuracy_drop"].method
 
 
 def test_random_weights_are_the_first_thing_said():

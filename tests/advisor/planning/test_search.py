@@ -157,10 +157,10 @@ def test_a_defended_tensor_keeps_the_dtype_of_a_half_precision_model(digits_data
 def test_u_shaped_plans_keep_the_output_from_the_cloud(digits_net, digits_data, tmp_path):
     x, y = (part[:200] for part in digits_data)
     advice = advisor.recommend(digits_net, data=(x, y), trials=4, verify="none", tail="head.0")
-    plans = [*advice.pareto, advice.best]
+    plans = [*advice.pareto, advice.best_split]
     assert {plan.tail.name for plan in plans} == {"head.0"}
     assert all(plan.cut.index < plan.tail.index for plan in plans)
-    whole, best = advice.profile, advice.best
+    whole, best = advice.profile, advice.best_split
     edge, cloud = whole["edge_latency"].values, whole["cloud_latency"].values
     head, tail = best.cut.index, best.tail.index
     assert best.predicted["edge_latency"].value == pytest.approx(edge[head] + edge[-1] - edge[tail])
@@ -174,7 +174,7 @@ def test_u_shaped_plans_keep_the_output_from_the_cloud(digits_net, digits_data, 
     modules = best.split()
     assert len(modules) == 3
     advice.save(tmp_path)
-    loaded = advisor.load_advice(tmp_path).best
+    loaded = advisor.load_advice(tmp_path).best_split
     assert loaded.tail.name == "head.0"
     assert len(loaded.split(digits_net)) == 3
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from advisor.defenses import GaussianNoise
-from advisor.planning.selection import LeakageLimits, choose, describe_excess, nearest, pareto, reasons, with_excess
-from advisor.plans import Budgets
+from advisor.planning.selection import (
+    LeakageLimits,
+    choose,
+    costs_or_gains,
+    describe_excess,
+    nearest,
+    pareto,
+    rank,
+    reasons,
+    verdict,
+    with_excess,
+)
+from advisor.requirements import REQUIREMENTS, Budgets, objective
 from tests.advisor.plans import a_plan
 
 ZONE = LeakageLimits(min_nmse=0.7, max_ssim=0.35, asked=False)
@@ -95,3 +109,88 @@ def test_pareto_of_many_plans_keeps_both_ends():
     shown = pareto(plans, count=5)
     assert len(shown) == 5
     assert (shown[0].cut.name, shown[-1].cut.name) == ("p00", "p39")
+
+
+# ---- the verdict -----------------------------------------------------------------------------------------------------
+
+
+def whole(kind, *, latency=0.05, memory=1e6):
+    """All-edge or all-cloud: nothing leaks, or everything does."""
+    score, ssim = (1.0, 0.0) if kind == "all-edge" else (0.0, 1.0)
+    return dataclasses.replace(a_plan(kind, latency=latency, score=score, ssim=ssim, memory=memory), kind=kind)
+
+
+def decided(splits, budgets=None, limits=ZONE, *, require_split=False, edge=0.05, cloud=0.001, memory=1e6):
+    budgets = budgets or Budgets()
+    if budgets.has_leakage:
+        limits = LeakageLimits(budgets.min_nmse, budgets.max_ssim, asked=True, best_in=limits.best_in)
+    ends = (whole("all-edge", latency=edge, memory=memory), whole("all-cloud", latency=cloud))
+    return verdict(
+        priced(splits, budgets, limits), tuple(priced(ends, budgets, limits)), limits, budgets, require_split
+    )
+
+
+def test_the_fastest_of_splits_and_all_edge_is_the_verdict():
+    split = a_plan("split", latency=0.01)
+    assert decided([split]).verdict == "split"
+    beaten = decided([split], edge=0.005)
+    assert (beaten.verdict, beaten.best.kind, beaten.best_split.cut.name) == ("all-edge", "all-edge", "split")
+    assert decided([split], edge=0.005, require_split=True).verdict == "split"
+    assert decided([split], edge=0.01).verdict == "all-edge"  # as good, and sends nothing
+
+
+def test_all_edge_that_meets_the_thresholds_goes_before_the_most_private_split():
+    leaky = a_plan("leaky", latency=0.001, score=0.3)
+    assert decided([leaky]).verdict == "all-edge"
+    alone = decided([leaky], Budgets(max_edge_memory=2e6), memory=1e9)
+    assert (alone.verdict, alone.best.cut.name) == ("split", "leaky")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "split"), ({"min_nmse": 0}, "all-cloud"), ({"min_nmse": 0, "max_ssim": 1}, "all-cloud"),
+        ({"max_ssim": 1}, "split"), ({"min_nmse": 0, "max_ssim": 0.9}, "split"), ({"min_nmse": 0.5}, "split"),
+    ],
+)  # fmt: skip
+def test_all_cloud_counts_only_where_leakage_is_waived(asked, said):
+    assert decided([a_plan("split", latency=0.01)], Budgets(**asked)).verdict == said
+
+
+def test_where_nothing_meets_the_requirements_the_nearest_is_shown():
+    budgets = Budgets(max_latency=0.001, min_nmse=0.7)
+    none = decided([a_plan("far", latency=0.01, score=0.1), a_plan("near", latency=0.0011, score=0.69)], budgets)
+    assert (none.verdict, none.best.cut.name, none.best_split.cut.name) == ("none", "near", "near")
+    assert [plan.cut.name for plan in none.nearest] == ["near", "far", "all-edge"]
+
+
+def test_another_objective_chooses_another_plan():
+    light, fast = a_plan("light", latency=0.02, memory=1e3), a_plan("fast", latency=0.01, memory=1e6)
+    assert decided([light, fast]).best.cut.name == "fast"
+    by_memory = dataclasses.replace(ZONE, best_in=objective("edge_memory"))
+    assert decided([light, fast], limits=by_memory, memory=1e5).best.cut.name == "light"
+    by_nmse = dataclasses.replace(ZONE, best_in=objective("nmse"))
+    assert decided([light, a_plan("deep", score=0.99)], limits=by_nmse, require_split=True).best.cut.name == "deep"
+
+
+@given(st.lists(st.tuples(*[st.integers(1, 3)] * 5), min_size=1, max_size=8), st.sampled_from(sorted(REQUIREMENTS)))
+def test_no_shown_plan_beats_the_chosen_one_in_every_value(values, name):
+    plans = [
+        a_plan(str(i), latency=a, score=0.7 + b / 10, ssim=c / 10, drop=d / 100, memory=e)
+        for i, (a, b, c, d, e) in enumerate(values)
+    ]
+    limits = dataclasses.replace(ZONE, best_in=REQUIREMENTS[name])
+    best = choose(priced(plans, limits=limits), limits)
+    if best is not None:
+        rows = [*REQUIREMENTS.values()]
+        own = {row.name: rank(best, row)[0] for row in rows}
+        meeting = [plan for plan in plans if not limits.shortfall(plan)] or plans
+        assert not any(all(rank(plan, row)[0] < own[row.name] for row in rows) for plan in meeting)
+
+
+def test_a_gain_of_accuracy_is_no_cost():
+    assert costs_or_gains(-0.0167) == "gains 1.67 % of"
+    assert costs_or_gains(0.0167) == "costs 1.67 % of"
+    plan = a_plan(drop=-0.0167)
+    assert any(line.startswith("It gains 1.67 % of") for line in reasons(plan, [plan], ZONE))
+    assert not any("costs" in line for line in reasons(plan, [plan], ZONE))

@@ -50,7 +50,7 @@ def test_discrete_inputs_are_verified_by_their_ids() -> None:
     advice = advisor.recommend(
         Words().eval(), torch.zeros(2, 4).long(), data=(ids, torch.arange(60) % 3), trials=2, defenses="none"
     )
-    best = advice.best
+    best = advice.best_split
     assert best is not None
     mine = [e for e in advice.evidence if e.cut == best.cut.name]
     assert mine[0].attack == "ids"
@@ -103,9 +103,9 @@ def test_a_killed_verification_goes_on_where_it_was(tmp_path: Path, monkeypatch:
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o700, 0o600}
     again = recommended(storage=storage)
     assert len(saved) == steps
-    assert again.best is not None
-    assert whole.best is not None
-    assert again.best.verified == whole.best.verified
+    assert again.best_split is not None
+    assert whole.best_split is not None
+    assert again.best_split.verified == whole.best_split.verified
     assert not kept.exists()
 
 
@@ -130,9 +130,9 @@ def test_ids_behind_too_much_work_are_said_not_skipped(monkeypatch: pytest.Monke
     advice = advisor.recommend(
         Words().eval(), torch.zeros(2, 4).long(), data=(ids, torch.arange(60) % 3), trials=2, defenses="none"
     )
-    assert advice.best is not None
+    assert advice.best_split is not None
     said = [line for line in advice.unmeasured if "was not verified" in line]
-    assert bool(said) == (not advice.best.verified)
+    assert bool(said) == (not advice.best_split.verified)
     assert all("minutes a sample" in line for line in said)
 
 
@@ -142,19 +142,19 @@ def test_an_attack_that_fails_leaves_a_plan_unverified_and_is_said(monkeypatch: 
 
     monkeypatch.setattr(PlanEvaluator, "attack", failing)
     advice = recommended()
-    assert advice.best is not None
-    assert advice.best.verified == {}
+    assert advice.best_split is not None
+    assert advice.best_split.verified == {}
     assert advice.evidence == ()
-    (said,) = [line for line in advice.unmeasured if "was not verified" in line and str(advice.best) in line]
+    (said,) = [line for line in advice.unmeasured if "was not verified" in line and str(advice.best_split) in line]
     assert "diverged" in said
-    assert advice.best.leakage("score") == advice.best.predicted["score"]
+    assert advice.best_split.leakage("score") == advice.best_split.predicted["score"]
     assert "no attack was run on this plan" in markdown.render(advice)
     assert "diverged" in console.render(advice)
 
 
 def test_labels_of_a_u_shaped_plan_are_attacked_where_the_cloud_comes_closest_to_them() -> None:
     advice = recommended(tail="3")
-    best = advice.best
+    best = advice.best_split
     assert best is not None
     assert best.tail is not None
     attacks = [e.attack for e in advice.evidence if e.cut == best.cut.name]
