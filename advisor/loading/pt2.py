@@ -101,6 +101,7 @@ def _payload_dangers(archive: Archive, folder: str, config: Any, raw: set[str]) 
     entries = config.get("config") if isinstance(config, dict) else None
     if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
         raise AdvisorError(f"{archive.path} is damaged: its list of weights makes no sense.", "Save the model again.")
+    expanded = 0
     for key, entry in entries.items():
         member = f"{folder}{entry.get('path_name')}"
         if member not in archive:
@@ -111,12 +112,20 @@ def _payload_dangers(archive: Archive, folder: str, config: Any, raw: set[str]) 
             yield f"its constant {short(key)!r} is a pickled object"
         elif not entry.get("use_pickle"):
             raw.add(member)
-            _check_extent(archive, key, member, entry.get("tensor_meta"))
+            expanded += _check_extent(archive, key, member, entry.get("tensor_meta"))
+            if expanded > MAX_EXPANDED:
+                raise AdvisorError(
+                    f"{archive.path} is refused: its tensors declare {expanded:,} elements more than it holds.",
+                    "It was not written by torch; get the model from its source.",
+                )
             yield from program_dangers(entry)
 
 
-def _check_extent(archive: Archive, key: str, member: str, meta: Any) -> None:
-    """A tensor must lie within its record; an empty record would be filled with zeros of the declared size."""
+def _check_extent(archive: Archive, key: str, member: str, meta: Any) -> int:
+    """Elements that a tensor has beyond its record's, expanded from fewer; it must lie within its record.
+
+    An empty record would be filled with zeros of the declared size.
+    """
     meta = meta if isinstance(meta, dict) else {}
     held, bytes_each = archive.sizes[member], ELEMENT_BYTES.get(_code(meta))
     if bytes_each is None:
@@ -124,11 +133,12 @@ def _check_extent(archive: Archive, key: str, member: str, meta: Any) -> None:
     sizes, strides, offset = (_whole(meta.get(w)) for w in ("sizes", "strides", "storage_offset"))
     needed, elements = reach(offset[0] if offset else None, sizes or (), strides or ())
     fits = sizes is not None and strides is not None and needed is not None and needed * bytes_each <= held
-    if not fits or elements > held + MAX_EXPANDED:
+    if not fits:
         raise AdvisorError(
             f"{archive.path} is refused: {short(key)!r} declares the size {short(sizes)}, its record has {held} bytes.",
             "It was not written by torch; get the model from its source.",
         )
+    return max(0, elements - held // bytes_each)
 
 
 def _code(meta: dict[str, Any]) -> int:
@@ -157,4 +167,5 @@ def _pickle_dangers(archive: Archive, name: str) -> Iterator[str]:
         else:
             read_legacy(content, trust=False)
     except AdvisorError as error:
-        yield f"its member {short(name)}: {error.problem.removeprefix(f'{archive.path} ').removeprefix('is refused: ')}"
+        why = error.problem.removeprefix(f"{archive.path} ").removeprefix("is refused: ").rstrip(".")
+        yield f"its member {short(name)}: {why}"
