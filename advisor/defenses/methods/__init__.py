@@ -8,6 +8,9 @@ from advisor.registry import Registry
 _BUILT_IN: dict[str, str] = {
     "tuned": "advisor.defenses.methods.tuned:NoiseAware",
     "bottleneck": "advisor.defenses.methods.bottleneck:Bottleneck",
+    "refil": "advisor.defenses.methods.refil:Refil",
+    "infoscissors": "advisor.defenses.methods.infoscissors:InfoScissors",
+    "adversarial": "advisor.defenses.methods.adversarial:Adversarial",
     "ridge": "advisor.defenses.methods.ridge:Ridge",
     "tuned-bare": "advisor.defenses.methods.tuned:TunedBare",
 }

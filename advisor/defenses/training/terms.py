@@ -33,6 +33,11 @@ class PrivacyTerm(Protocol):
 
     against: ClassVar[tuple[str, ...]]
     """Estimators that the fit is trained against: for its variants they measure nothing any more."""
+    through_input: ClassVar[bool]
+    """Whether it differentiates through the input: the edge half is then run anew for each batch."""
+
+    def begin(self, epoch: int) -> None:
+        """A new epoch: nothing of the one before may count, so that a killed fit goes on to the same bits."""
 
     def loss(self, step: Step) -> Tensor:
         """A scalar, differentiable in what is sent; weighted already."""
@@ -55,7 +60,12 @@ class RidgeAdversary:
     bank: int = 3
     side: int = 16
     against: ClassVar[tuple[str, ...]] = ("linear_nmse", "kernel_nmse", "linear_gain")
+    through_input: ClassVar[bool] = False
     _past: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
+
+    def begin(self, epoch: int) -> None:
+        """Empty the bank."""
+        self._past = []
 
     def loss(self, step: Step) -> Tensor:
         """−weight · min(NMSE, 1)."""

@@ -141,6 +141,9 @@ class Trainer:
         self, fit: _Samples, moving: list[nn.Parameter], optimiser: torch.optim.Optimizer, cycle: Any, epoch: int
     ) -> None:
         draw = torch.Generator().manual_seed(self.task.seed * 1000 + epoch)
+        torch.manual_seed(self.task.seed * 1000 + epoch)  # of what terms draw
+        for term in self.terms:
+            term.begin(epoch)
         total = math.ceil(len(fit.rows) / self.schedule.batch)
         for number, rows in enumerate(torch.randperm(len(fit.rows), generator=draw).split(self.schedule.batch)):
             loss = self._loss(fit, rows, draw)
@@ -161,15 +164,21 @@ class Trainer:
         return task + sum((term.loss(step) for term in self.terms), task.new_zeros(()))
 
     def _forward(self, fit: _Samples, rows: Tensor, sigma: float, draw: torch.Generator) -> Step:
-        activation = (
-            fit.activation(rows) if fit.cached is not None else _tensors(self.edge(*(t[rows] for t in fit.inputs)))
-        )
+        inputs = tuple(t[rows] for t in fit.inputs)
+        if self._through_input and torch.is_grad_enabled():
+            inputs = tuple(t.clone().requires_grad_() if t.is_floating_point() else t for t in inputs)
+        activation = fit.activation(rows) if fit.cached is not None else _tensors(self.edge(*inputs))
         payload = activation if self.encoder is None else _tensors(self.encoder(*activation))
         sent = tuple(noisy(z, sigma, draw) if z.is_floating_point() else z for z in payload)
         received = sent if self.decoder is None else _tensors(self.decoder(*sent))
         outputs = tuple(t.float() for t in _tensors(self.cloud(*received)) if t.is_floating_point())
         floats = [tuple(z for z in part if z.is_floating_point()) for part in (payload, sent)]
-        return Step(fit.wanted[rows], floats[0], floats[1], outputs)
+        wanted = next((t for t in inputs if t.is_floating_point()), torch.zeros(len(rows), 1))
+        return Step(wanted, floats[0], floats[1], outputs)
+
+    @property
+    def _through_input(self) -> bool:
+        return any(term.through_input for term in self.terms)
 
     def _sigma(self, draw: torch.Generator) -> float:
         low, high = self.schedule.sigma
@@ -193,7 +202,8 @@ class Trainer:
         answers = tuple(
             t.float() for t in carried(graph, inputs, 0, len(graph.cuts) - 1) if t.is_floating_point() and t.dim()
         )
-        fits = len(inputs[0]) * cut.bytes <= CACHE_BYTES and "edge" not in self.tuned
+        fixed = "edge" not in self.tuned and not self._through_input
+        fits = fixed and len(inputs[0]) * cut.bytes <= CACHE_BYTES
         cached = carried(graph, inputs, 0, cut.index) if fits else None
         return _Samples(inputs, labels, answers, cached)
 
@@ -259,12 +269,6 @@ class _Samples:
     @property
     def rows(self) -> Tensor:
         return torch.arange(len(self.inputs[0]))
-
-    @property
-    def wanted(self) -> Tensor:
-        """What an adversary of the fit wants: the first floating input, nothing where all are ids."""
-        floats = [t for t in self.inputs if t.is_floating_point()]
-        return floats[0] if floats else torch.zeros(len(self.inputs[0]), 1)
 
     def activation(self, rows: Tensor) -> tuple[Tensor, ...]:
         assert self.cached is not None

@@ -190,3 +190,25 @@ def test_every_method_says_what_it_is() -> None:
         assert method.name == name
         assert method.about
         assert set(method.complete({})) == set(method.settings)
+
+
+@pytest.mark.parametrize("method", ["refil", "infoscissors", "adversarial", "ridge"])
+def test_every_privacy_term_fits_resumes_and_says_what_it_was_trained_against(method: str, tmp_path: Path) -> None:
+    recipe = {"width": 4, "epochs": 2, "batch": 64}
+    x, _ = digits(300)
+    whole = advisor.defend(graph(), CUT, method, x, **recipe)
+    advisor.defend(graph(), CUT, method, x, folder=tmp_path, **{**recipe, "epochs": 2})
+    again = advisor.defend(graph(), CUT, method, x, folder=tmp_path, **recipe)
+    assert whole.digest == again.digest
+    assert whole.recipe["trained_against"]
+    assert agreement(whole, whole.payload, "none") > 0.25
+
+
+def test_a_heavier_adversary_leaves_less_to_be_read() -> None:
+    left = []
+    for weight in (0.0, 8.0):
+        variant = fitted("adversarial", width=4, epochs=4, batch=128, weight=weight)
+        x, _ = digits(1500)
+        noise = f"gaussian:sigma={0.5 * variant.recipe['payload_rms']}"
+        left.append(advisor.attack(variant, variant.payload, x[1300:], aux=x[1000:1300], defense=noise).nmse.value)
+    assert left[1] > left[0]
