@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.defenses.training.terms import Step
-from advisor.measures.club import club, gaussian_log_likelihood, standardised
+from advisor.measures.gaussian_club import gaussian_club, gaussian_log_likelihood, standardised
 from advisor.measures.jacobian_energy import signal_normalised_energy
 from advisor.measures.kernel_ridge import shrunken
 
@@ -127,7 +127,7 @@ class Club(InnerAdversary):
 
     def told(self, network: nn.Module, sent: Tensor, wanted: Tensor) -> Tensor:
         """The bound, at least 0."""
-        return club(*network(sent), wanted)
+        return gaussian_club(*network(sent), wanted)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""CLUB: an upper bound on mutual information by a variational Gaussian (Cheng et al., ICML 2020, equation 6)."""
+"""CLUB with a Gaussian posterior, over all pairs in closed form (Cheng et al., ICML 2020, equation 6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def gaussian_log_likelihood(mean: Tensor, log_variance: Tensor, wanted: Tensor) 
     return (-0.5 * ((wanted - mean).square() / log_variance.exp() + log_variance)).mean(1)
 
 
-def club(mean: Tensor, log_variance: Tensor, wanted: Tensor) -> Tensor:
+def gaussian_club(mean: Tensor, log_variance: Tensor, wanted: Tensor) -> Tensor:
     """I(x; z) ≤ E[log q(x|z)] − E[log q(x'|z)], x' drawn apart from z: over all pairs of the batch; at least 0.
 
     Args:
