@@ -81,6 +81,8 @@ def _layouts(x: Tensor) -> Iterator[Tensor]:
         yield moved(x, 0, x.dim() - 2)
     if x.dim() == 5 and x.shape[2] in CHANNELS:  # a film, frames first
         yield moved(x, 1, 0)
+    if x.dim() == 2:  # a series without an axis of channels
+        yield x.unsqueeze(1)
     if x.dim() == 3:
         yield x.transpose(1, 2).contiguous()
         yield x.unsqueeze(1)

@@ -11,6 +11,7 @@ from advisor.data.image_folder import ImageFolder
 from advisor.data.layouts import image_layout, moved, moves_to
 from advisor.data.resizing import resized
 from advisor.data.samples import Samples, decoded
+from advisor.data.synthesis import vocabulary
 from advisor.data.tensors import shown
 from advisor.errors import DataError
 
@@ -39,13 +40,22 @@ def fitted(found: Samples | ImageFolder, graph: PartitionGraph, resize: int | tu
         found, resize = decoded(found, resize, specs[0].shape), None
     notes: list[str] = []
     parts = [fit_tensor(t, spec, notes, resize) for t, spec in zip(_in_order(found, graph, notes), specs, strict=True)]
-    for tensor in parts:
+    for tensor, source in zip(parts, graph.placeholders, strict=True):
         check_finite(tensor, "data")
+        _check_ids(tensor, vocabulary(graph, source))
     keywords = graph.inputs.keywords
     x: Any = parts[0] if len(parts) == 1 else tuple(parts)
     if len(parts) > 1 and all(keywords):
         x = dict(zip(keywords, parts, strict=True))
     return found.of(x, found.y, *notes)
+
+
+def _check_ids(x: Tensor, rows: int | None) -> None:
+    if rows is None or x.is_floating_point() or not x.numel():
+        return
+    low, high = int(x.min()), int(x.max())
+    if low < 0 or high >= rows:
+        raise DataError(f"The data holds ids from {low:,} to {high:,}, the model knows {rows:,}.", "Pass its own ids.")
 
 
 def _in_order(samples: Samples, graph: PartitionGraph, notes: list[str]) -> list[Tensor]:

@@ -195,6 +195,14 @@ def test_arrays_of_a_file_are_found_by_name(tmp_path: Any) -> None:
         fitted(load_samples(({"left": np.ones((3, 4)), "right": np.ones((3, 4))}, None)), single)
 
 
+def test_ids_that_the_model_does_not_know_are_refused() -> None:
+    graph = advisor.trace(nn.Sequential(nn.Embedding(20, 4), nn.Linear(4, 2)), torch.zeros(2, 5, dtype=torch.long))
+    ids = torch.arange(30).reshape(6, 5)
+    with pytest.raises(DataError, match="holds ids from 0 to 29, the model knows 20"):
+        fitted(load_samples((ids, None)), graph)
+    assert torch.equal(fitted(load_samples((ids % 20, None)), graph).x, ids % 20)
+
+
 @pytest.mark.parametrize(
     ("model", "x", "shape", "dtype"),
     [
@@ -206,6 +214,7 @@ def test_arrays_of_a_file_are_found_by_name(tmp_path: Any) -> None:
         (nn.Linear(10, 2), BYTES[:, :, 0, 0], (10,), torch.float32),
         (nn.Conv2d(1, 2, 3), REALS[..., 0], (1, 10, 12), torch.float32),
         (nn.Conv1d(12, 2, 3), REALS[..., 0], (12, 10), torch.float32),
+        (nn.Conv1d(1, 2, 3), torch.zeros(4, 99, dtype=torch.int16), (1, 99), torch.float32),
     ],
 )
 def test_a_module_is_traced_with_what_its_forward_takes(
