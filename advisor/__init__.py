@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from advisor.exporting import export as export
     from advisor.exporting import load_export as load_export
     from advisor.graph import PartitionGraph as PartitionGraph
+    from advisor.planning.api import accuracy as accuracy
     from advisor.planning.api import leakage as leakage
     from advisor.planning.api import profile as profile
     from advisor.planning.recommending import recommend as recommend

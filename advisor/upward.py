@@ -25,6 +25,7 @@ PUBLIC = {
     "TensorSpec": "advisor.cuts",
     "TrainedDefense": "advisor.defenses.training.base",
     "Variant": "advisor.variant",
+    "accuracy": "advisor.planning.api",
     "attack": "advisor.estimators.attacks.runner",
     "attack_cuts": "advisor.estimators.attacks.runner",
     "defend": "advisor.defenses.training.fitting",

@@ -1,4 +1,4 @@
-"""`advisor.profile` and `advisor.leakage`: the two halves of a Profile, measured on their own."""
+"""`advisor.profile`, `advisor.leakage` and `advisor.accuracy`: what a recommendation is made of, each on its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.columns import Profile
+from advisor.cuts import Cut
+from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 
 if TYPE_CHECKING:
+    from advisor.defenses import Defense
+    from advisor.estimate import Estimate
     from advisor.sweep import Progress
 
 
@@ -52,23 +56,77 @@ def leakage(
     y: Any = None,
     only: Sequence[str] | None = None,
     seed: int = 0,
+    cut: Cut | int | str | None = None,
+    defense: Defense | str | None = None,
     *,
     progress: Progress | None = None,
 ) -> Profile:
-    """Leakage of every cut, measured in one forward pass over the samples.
+    """Leakage of every cut, measured in one forward pass over the samples; with a cut, of that payload alone.
 
     Args:
-        graph: the traced model.
+        graph: the traced model, or a variant.
         x: a tensor `[N, ...]`, or a tuple or dict of them; images in [0, 1].
         y: `[N]` labels; None takes the model's own predictions.
         only: names of columns to measure, or `package.module:Name` of your own estimator; None measures all.
         seed: same seed, same answer.
+        cut: measure what is sent there, a profile of one cut; None measures every cut, undefended.
+        defense: what happens to the activation at that cut before it is sent: a defense, or its text.
         progress: called with the fraction done and the cut.
 
     Raises:
         DataError: when the samples do not fit the model.
-        AdvisorError: on an unknown column.
+        AdvisorError: on an unknown column or defense, or a defense without a cut.
     """
     from advisor.estimators.study.leakage_study import study
+    from advisor.estimators.study.payload_leakage import payload_leakage
+    from advisor.payload import Payload
 
+    if cut is not None:
+        return payload_leakage(Payload.of(graph, cut, defense), x, y, only=only, seed=seed, progress=progress)
+    if defense is not None:
+        raise AdvisorError("A defense acts at one cut, and none is named.", "Pass cut as well.")
     return study(graph, x, y, only=only, seed=seed, progress=progress).profile
+
+
+def accuracy(
+    graph: PartitionGraph,
+    x: Any,
+    y: Any = None,
+    cut: Cut | int | str | None = None,
+    defense: Defense | str | None = None,
+    seed: int = 0,
+) -> Estimate:
+    """How well the model answers from what is received: a share, or what its task asks.
+
+    Args:
+        graph: the traced model, or a variant.
+        x: a tensor `[N, ...]`, or a tuple or dict of them.
+        y: `[N, ...]` labels as the task has them; None holds the answers against those of the undefended base.
+        cut: where the payload is sent; None: a variant's payload, and of any other graph the whole model, undefended.
+        defense: what happens to the payload before it is sent: a defense, or its text.
+        seed: of the defense's randomness.
+
+    Raises:
+        DataError: when the samples do not fit the model.
+        AdvisorError: when it cannot be measured, with the reason; or on a defense without a cut.
+    """
+    import torch
+
+    from advisor.batches import carried, first_scores
+    from advisor.payload import Payload
+    from advisor.planning.accuracy import Accuracy
+    from advisor.variant import Variant
+
+    inputs = graph.flat(x)
+    if cut is None and isinstance(graph, Variant):
+        cut = graph.payload
+    if cut is None and defense is not None:
+        raise AdvisorError("A defense acts at one cut, and none is named.", "Pass cut as well.")
+    base = graph.base if isinstance(graph, Variant) else graph
+    judged = Accuracy(first_scores(base, inputs), None if y is None else torch.as_tensor(y), base.task)
+    if judged.why_not:
+        raise AdvisorError(f"Accuracy cannot be measured: {judged.why_not}.", "Pass other samples or labels.")
+    if cut is None:
+        return judged.undefended()["accuracy"]
+    payload = Payload.of(graph, cut, defense)
+    return judged.of(payload.scores(carried(graph, inputs, 0, payload.cut.index), seed))["accuracy"]
