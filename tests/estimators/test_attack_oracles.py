@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from test_attack_contract import Pair
+from tests.estimators.test_attack_contract import Pair
 from torch import Tensor, nn
 
 from advisor.defenses import Defense, GaussianNoise, NoDefense

@@ -44,6 +44,7 @@ def test_an_added_estimator_measures_every_cut(capsys: pytest.CaptureFixture[str
     assert float(rows["input"].split()[0]) > 0.95  # the input keeps its own neighbours
 
 
+@pytest.mark.slow
 def test_the_score_is_held_against_attacks_and_goes_on_where_it_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,7 @@ def test_what_the_model_prints_does_not_reach_standard_output(
     assert json.loads(result.stdout)["feasible"] is True
 
 
+@pytest.mark.slow
 def test_the_printed_command_gives_the_same_answer(recommend: Run, cli: Run, tmp_path: Path) -> None:
     first = recommend("--max-accuracy-drop", "5%", "--defenses", "int8", "--seed", 3, "--out", "a b")
     assert first.exit_code == 0, first.output
@@ -84,6 +85,7 @@ def test_impossible_budgets_exit_3_with_the_nearest_plans_saved_and_shown(recomm
     assert "missed" in result.stdout
 
 
+@pytest.mark.slow
 def test_without_data_the_advice_says_what_it_was_measured_on(recommend: Run, tmp_path: Path) -> None:
     result = recommend(data=None)
     assert result.exit_code == 0, result.output

@@ -33,6 +33,7 @@ def test_other_budgets_take_what_was_measured(recommend: Run, cli: Run, tmp_path
     assert words[words.index("--max-latency") + 1] == "1e-06"
 
 
+@pytest.mark.slow
 def test_the_same_question_has_the_same_answer(recommend: Run, cli: Run, tmp_path: Path) -> None:
     assert recommend("--max-accuracy-drop", "5%", "--out", "first").exit_code == 0
     assert cli("recommend", "--from", "first", "--out", "second").exit_code == 0
@@ -41,6 +42,7 @@ def test_the_same_question_has_the_same_answer(recommend: Run, cli: Run, tmp_pat
     assert [str(plan) for plan in second.pareto] == [str(plan) for plan in first.pareto]
 
 
+@pytest.mark.slow
 def test_what_no_longer_applies_is_measured_again(recommend: Run, cli: Run, tmp_path: Path) -> None:
     assert recommend("--trials", 2, "--out", "first").exit_code == 0
     result = cli("recommend", "--from", "first", "--seed", 5, "--out", "second")
@@ -50,6 +52,7 @@ def test_what_no_longer_applies_is_measured_again(recommend: Run, cli: Run, tmp_
     assert TAKEN not in second.assumptions
 
 
+@pytest.mark.slow
 def test_a_model_that_moved_is_named_and_another_refused(
     recommend: Run, cli: Run, tiny_model: Path, tmp_path: Path
 ) -> None:

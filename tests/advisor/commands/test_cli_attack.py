@@ -75,6 +75,7 @@ def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(out: Advice, c
     assert (second.attack, second.cut, second.defense) == ("rmle", "2", "none")
 
 
+@pytest.mark.slow
 def test_an_advice_is_attacked_on_its_own_data_unless_other_is_given(recommend: Run, cli: Run, tmp_path: Path) -> None:
     made = recommend("--normalize", "mean=0.5,std=0.25", "--seed", 3, "--trials", 2, "--verify", "none", "--out", "out")
     assert made.exit_code == 0, made.output
@@ -89,6 +90,7 @@ def test_an_advice_is_attacked_on_its_own_data_unless_other_is_given(recommend: 
     assert "these are not the samples that the advice was made from" in other.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", ["none", "mean=0.5,std=0.25"])
 def test_what_a_library_s_advice_was_made_with_is_found_in_it(
     normalize: str, cli: Run, tiny_data: Path, tmp_path: Path
@@ -105,6 +107,7 @@ def test_what_a_library_s_advice_was_made_with_is_found_in_it(
     assert json.loads(result.stdout)["nmse"]["value"] == pytest.approx(expected.nmse.value)
 
 
+@pytest.mark.slow
 def test_a_model_with_a_name_is_attacked_by_its_name(cli: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", x=samples(shape=(3, 32, 32))["x"])
     given = ("--data", "few.npz", "--granularity", "block", "--trials", 2, "--verify", "none", "--out", "out")

@@ -57,6 +57,7 @@ def test_interrupted_during_leakage_keeps_the_costs(
     assert recommend("--profile", "out/profile.json").exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["search", "verify"])
 @pytest.mark.parametrize("form", ["", "--json"])
 def test_interrupted_later_gives_the_best_so_far(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,6 +101,7 @@ def samples(model: RandomDag, rows: int) -> tuple[Tensor, ...]:
     return tuple(torch.randn(rows, WIDTH, generator=generator) for _ in range(model.inputs))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(dags())
 def test_random_dags(model: RandomDag) -> None:

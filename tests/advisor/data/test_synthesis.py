@@ -149,6 +149,7 @@ def test_progress_counts_to_the_end_and_no_batch_is_one_sample() -> None:
 # ---- whole models ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_images_are_refined_to_the_models_statistics_and_said() -> None:
     model = convolutional(True)
     weights = {k: v.clone() for k, v in model.state_dict().items()}
@@ -174,6 +175,7 @@ def test_images_are_refined_to_the_models_statistics_and_said() -> None:
     assert total(samples.x) < 0.5 * total(natural_images((3, 16, 16), 16, 0))
 
 
+@pytest.mark.slow
 def test_images_of_another_range_are_the_same_images() -> None:
     class Stretched(nn.Module):
         def __init__(self, network: nn.Module) -> None:

@@ -21,6 +21,7 @@ CONTRACT = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_column_of_the_contract_is_there_with_unit_source_and_reasons(digits_advice):
     for name in CONTRACT:
         column = digits_advice.profile[name]
@@ -92,6 +93,7 @@ def test_saved_advice_loads_and_splits_a_model_given_again(digits_advice, digits
     assert cloud(edge(digits_data[0])).shape == (300, 10)
 
 
+@pytest.mark.slow
 def test_same_seed_same_answer(digits_net, digits_data):
     small = tuple(part[:80] for part in digits_data)
     first, second = (
@@ -105,6 +107,7 @@ def test_same_seed_same_answer(digits_net, digits_data):
     assert one == two
 
 
+@pytest.mark.slow
 def test_the_model_and_torch_are_left_as_found(digits_net, digits_data):
     digits_net.train()
     torch.manual_seed(5)
@@ -136,6 +139,7 @@ def test_a_stated_leakage_budget_that_no_plan_meets_is_not_feasible(digits_net, 
     assert "min_nmse" in advice.nearest[0].excess
 
 
+@pytest.mark.slow
 def test_without_data_the_answer_says_what_leakage_was_measured_on(digits_net):
     advice = advisor.recommend(digits_net, torch.zeros(2, 1, 8, 8), trials=2, verify="none")
     assert any("synthetic samples" in sentence for sentence in advice.assumptions)

@@ -68,6 +68,7 @@ def test_private_samples_are_never_learnt_from() -> None:
     assert torch.allclose(fewer.reconstructions, found.reconstructions[:40], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_attacker_trains_on_what_is_really_sent() -> None:
     x, _ = digits(200)
     bare, noisy, drowned = (attack(graph(), 1, x, defense=GaussianNoise(s)).nmse.value for s in (1e-6, 0.3, 100.0))

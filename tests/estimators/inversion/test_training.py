@@ -162,6 +162,7 @@ def test_each_reason_to_stop_is_said(budget: Budget, reason: str) -> None:
     assert train(Toy(goal, z, goal), FIT, CHECK, budget).stopped == "settled by the linear part"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [1, 4, 7])
 def test_a_killed_training_goes_on_through_its_fall(kill: int, tmp_path: Path) -> None:
     goal, z = noisy_goal()
@@ -206,6 +207,7 @@ def trained_map(parts: int) -> Trained:
     return train(ToyMap(z[:, :3].roll(1, -1), z), FIT, CHECK, replace(HOLD, steps=200, batch=17, parts=parts))
 
 
+@pytest.mark.slow
 def test_cores_change_no_bit_of_a_network_learnt_in_parts(threads: Callable[[int], None]) -> None:
     threads(1)
     alone = trained_map(parts=3)

@@ -83,6 +83,7 @@ def test_what_the_report_needs_is_handed_over() -> None:
     assert facts["labels"] == "true labels"
 
 
+@pytest.mark.slow
 def test_same_seed_same_study_and_the_model_is_left_as_found() -> None:
     model = DigitNet().train()
     x, y = digits(16)
