@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from tests.estimators.test_attack_contract import Pair
 from torch import Tensor, nn
 
 from advisor.defenses import Defense, GaussianNoise, NoDefense
@@ -27,6 +26,7 @@ from advisor.estimators.attacks.support.shrinking import Shrinking, bands
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.testing.made_up_views import normal
+from advisor.testing.small_models import Pair
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, fixed, trained
 
