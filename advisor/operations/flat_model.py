@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,10 +15,10 @@ from torch.utils import _pytree as pytree
 
 from advisor.cuts import TensorSpec
 from advisor.inputs import InputSpec, checked, flattened
-from advisor.operations.dag import data_nodes, flat_results
+from advisor.operations.dag import data_nodes, flat_results, levels
 from advisor.operations.digest import digest_of
 from advisor.operations.grouping import Batching
-from advisor.operations.symbols import expression, is_symbolic
+from advisor.operations.symbols import expression, frozen_size, is_symbolic
 from advisor.operations.views import copies, is_view
 
 AtNode = Callable[[fx.Node, Any], None]
@@ -35,6 +35,7 @@ class FlatModel:
         fixed_batch: batch size frozen into the program by its owner (it then runs in groups under vmap), else None.
         in_spec, out_spec: the model's own input and output structure.
         notes: what was assumed while tracing.
+        writes: buffers that the model's forward writes to, with the line of each; nothing here writes to them.
     """
 
     module: fx.GraphModule
@@ -44,6 +45,7 @@ class FlatModel:
     in_spec: pytree.TreeSpec
     out_spec: pytree.TreeSpec
     notes: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
 
     @cached_property
     def placeholders(self) -> tuple[fx.Node, ...]:
@@ -59,6 +61,11 @@ class FlatModel:
     def data_nodes(self) -> tuple[fx.Node, ...]:
         """Nodes whose value depends on the input's values and that some output needs, in execution order."""
         return data_nodes(self.module.graph, self.results)
+
+    @cached_property
+    def alive(self) -> frozenset[fx.Node]:
+        """Nodes that some output needs, constants included."""
+        return frozenset(levels([[r for r in self.results if isinstance(r, fx.Node)]]))
 
     @cached_property
     def batch(self) -> int:
@@ -105,6 +112,14 @@ class FlatModel:
         shape = value.shape[1:] if leading else value.shape
         return TensorSpec(tuple(self._concrete(s) for s in shape), str(value.dtype).removeprefix("torch."))
 
+    def axis_of(self, value: Any) -> int | None:
+        """Which dimension of a traced value is the batch; None where none is it by itself."""
+        if not isinstance(value, Tensor):
+            return None
+        if self.fixed_batch is not None:
+            return 0 if value.dim() and frozen_size(value.shape[0]) == self.fixed_batch else None
+        return next((i for i, size in enumerate(value.shape) if expression(size) in self._rows), None)
+
     def value_bytes(self, node: fx.Node) -> float:
         """Bytes that a node's output adds to memory for one sample; 0 for views and sizes."""
         if node.op != "call_function" or is_symbolic(node) or (is_view(node) and not copies(node)):
@@ -137,12 +152,13 @@ class FlatModel:
         """
         return checked(flattened(x, self.in_spec, self.argument_names), self.inputs)
 
-    def run(self, inputs: Sequence[Tensor], at_node: AtNode | None = None) -> tuple[Any, ...]:
+    def run(self, inputs: Sequence[Tensor], at_node: AtNode | None = None, strict: bool = True) -> tuple[Any, ...]:
         """Run the model node by node, handing each computed value to `at_node`, and free what is no longer needed.
 
         Args:
             inputs: flat tensors `[N, ...]`, any N.
             at_node: called as `at_node(node, value)` after each placeholder and operation.
+            strict: refuse an output that does not lead with a frozen batch; else it comes as the operations gave it.
 
         Returns:
             The flat outputs.
@@ -158,7 +174,7 @@ class FlatModel:
 
         flat = self.interpret(inputs, batching, listen)
         return tuple(
-            batching.leave(r, v, strict=True) if isinstance(r, fx.Node) else v
+            batching.leave(r, v, strict) if isinstance(r, fx.Node) else v
             for r, v in zip(self.results, flat, strict=True)
         )
 
@@ -174,7 +190,7 @@ class FlatModel:
             at_node(node, values[node])
         left = dict(self.uses)
         for node in self.schedule:
-            values[node] = self._evaluate(node, values, batching)
+            values[node] = self.evaluate(node, values, batching)
             if node.op == "call_function":
                 at_node(node, values[node])
             for source in node.all_input_nodes:
@@ -183,7 +199,8 @@ class FlatModel:
                     del values[source]
         return tuple(values[r] if isinstance(r, fx.Node) else r for r in self.results)
 
-    def _evaluate(self, node: fx.Node, values: dict[fx.Node, Any], batching: Batching) -> Any:
+    def evaluate(self, node: fx.Node, values: Mapping[fx.Node, Any], batching: Batching) -> Any:
+        """The value of one node of the schedule, given those that it reads."""
         if node.op == "get_attr":
             return self.constant(node)
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: values[n])

@@ -8,7 +8,6 @@ for another number of samples, and says in its notes how it came about.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,9 +18,12 @@ from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError, TraceError
 from advisor.graph import PartitionGraph
-from advisor.tracing.programs import export
+from advisor.tracing.drawing import first_admitted, other_rows
+from advisor.tracing.independence import NotBySampleError, by_sample
+from advisor.tracing.programs import called, export
 from advisor.tracing.reads import InputRead, Read, Settled, reads_of
 from advisor.tracing.refusals import by_value
+from advisor.tracing.state import state_kept
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Build = Callable[[ExportedProgram, Sequence[str]], PartitionGraph]
@@ -49,7 +51,9 @@ def fall_back(model: nn.Module, inputs: Arguments, build: Build, refusal: Adviso
         try:
             graph = build(*attempt(model, inputs, reads, str(refusal)))
             if agrees(graph, model, inputs):
-                return graph
+                return sampled(graph, model, inputs, type(model).__name__)
+        except NotBySampleError:
+            raise
         except InputRead as read:
             raise by_value(type(model).__name__, read.place) from None
         except Exception:  # noqa: BLE001 - torch refuses in any words; the first refusal is told
@@ -120,6 +124,19 @@ def _unknown(kind: type) -> TraceError:
     return TraceError(f"The model returns an object of type {kind.__name__}, which torch cannot take apart.", step)
 
 
+def sampled(graph: PartitionGraph, model: nn.Module, inputs: Arguments, name: str) -> PartitionGraph:
+    """The graph, where it computes sample by sample; what the check could not tell is among its notes.
+
+    Raises:
+        NotBySampleError: when it does not.
+        TraceError: when it computes something else than the model.
+    """
+    flat, structure = pytree.tree_flatten(inputs)
+    tensors = [leaf for leaf in flat if isinstance(leaf, Tensor)]
+    with state_kept(model):
+        return by_sample(graph, tensors, called(model, flat, structure), name)
+
+
 def agrees(graph: PartitionGraph, model: nn.Module, inputs: Arguments) -> bool:
     """Whether the graph gives what the model gives, on other values and for another number of samples."""
     rows = next(t.shape[0] for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor))
@@ -127,37 +144,22 @@ def agrees(graph: PartitionGraph, model: nn.Module, inputs: Arguments) -> bool:
 
 
 def _agrees_for(graph: PartitionGraph, model: nn.Module, inputs: Arguments, rows: int) -> bool:
-    for other in (_drawn, _turned):
-        args, kwargs = pytree.tree_map_only(Tensor, functools.partial(other, rows=rows), inputs)
-        flat = pytree.tree_leaves((args, kwargs))
-        with torch.no_grad():
-            torch.manual_seed(0)
-            try:
-                expected = model(*pytree.tree_map_only(Tensor, torch.clone, args), **kwargs)
-            except Exception:  # noqa: BLE001 - values that the model does not admit
-                continue
-            torch.manual_seed(0)
-            found = pytree.tree_unflatten(list(graph.run([t for t in flat if isinstance(t, Tensor)])), graph.out_spec)
-        return same(found, expected)
-    return False
+    flat, structure = pytree.tree_flatten(inputs)
+    tensors = [leaf for leaf in flat if isinstance(leaf, Tensor)]
 
+    run = called(model, flat, structure)
 
-def _drawn(value: Tensor, rows: int) -> Tensor:
-    """Other values of the same kind: normal around the example's, or integers in its range."""
-    generator = torch.Generator().manual_seed(rows)
-    shape = (rows, *value.shape[1:])
-    if value.dtype.is_floating_point:
-        spread = float(value.double().std(correction=0)) or 1.0
-        return (torch.randn(shape, generator=generator) * spread + float(value.double().mean())).to(value.dtype)
-    if value.dtype.is_complex:
-        return torch.randn(shape, generator=generator, dtype=value.dtype)
-    low, high = int(value.min()), int(value.max())
-    return torch.randint(low, high + 1, shape, generator=generator).to(value.dtype)
+    def expected(drawn: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Any]:
+        torch.manual_seed(0)
+        return drawn, run([x.clone() for x in drawn])
 
-
-def _turned(value: Tensor, rows: int) -> Tensor:
-    """The example's own samples in another order."""
-    return value.roll(1, 0)[torch.arange(rows) % value.shape[0]]
+    with torch.no_grad():
+        admitted = first_admitted(expected, other_rows(tensors, rows))
+        if admitted is None:
+            return False
+        torch.manual_seed(0)
+        found = graph.run(admitted[0])
+    return same(pytree.tree_unflatten(list(found), graph.out_spec), admitted[1])
 
 
 def same(found: Any, expected: Any) -> bool:

@@ -11,6 +11,7 @@ from torch import fx
 from advisor.operations.dag import flat_results
 from advisor.operations.symbols import emit, expression, is_symbolic
 from advisor.operations.views import is_mutation, is_view
+from advisor.tracing.state import writes_of
 
 aten = torch.ops.aten
 _DROPPED = ("_guards_fn", "_assert", "sym_constrain", "_assert_scalar", "_assert_tensor_metadata", "_assert_async")
@@ -35,8 +36,11 @@ class NotNodewiseError(Exception):
     """Something that cannot be rewritten node by node: torch has to functionalise the whole program first."""
 
 
-def normalise(module: fx.GraphModule) -> fx.GraphModule:
+def normalise(module: fx.GraphModule) -> list[str]:
     """Normalise in place.
+
+    Returns:
+        The buffers that the program writes to, described; in the normalised graph nothing does.
 
     Raises:
         NotNodewiseError: when only torch's own functionalisation can make an in-place write or an autocast region
@@ -46,13 +50,14 @@ def normalise(module: fx.GraphModule) -> fx.GraphModule:
     if any("_functorch" in str(getattr(node.target, "__module__", "")) for node in graph.nodes):
         raise NotNodewiseError("a torch.func transform")
     _inline_grad_regions(module)
+    writes = writes_of(graph)
     _drop_checks(graph)
     _free_factories(graph)
     _fold_mutated_constants(module)
     _make_functional(graph)
     graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
     module.recompile()
-    return module
+    return writes
 
 
 def _inline_grad_regions(module: fx.GraphModule) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError
 from advisor.operations.symbols import frozen_size
+from advisor.tracing.drawing import first_admitted, other_rows
 from advisor.tracing.reads import InputRead
 from advisor.tracing.refusals import explained
 
@@ -52,28 +53,52 @@ def frozen_batch(program: ExportedProgram) -> int | None:
 
 
 def single_sample(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram | None:
-    """The model exported for one sample, None where it then does something else than on the example's first sample."""
+    """The model exported for one sample, None where it gives a row another value alone than among others."""
+    flat, structure = pytree.tree_flatten((args, kwargs))
+    tensors = [leaf for leaf in flat if isinstance(leaf, torch.Tensor)]
+    rows = tensors[0].shape[0]
+    one_args, one_kwargs = pytree.tree_map_only(torch.Tensor, lambda t: t[:1], (args, kwargs))
+    try:
+        program = export(model, one_args, one_kwargs, dynamic=False)
+    except AdvisorError:
+        return None
+    alone, together = called(program.module(), flat, structure), called(model, flat, structure)
 
-    def first(leaf: Any) -> Any:
-        return leaf[:1] if isinstance(leaf, torch.Tensor) else leaf
+    def same(drawn: tuple[torch.Tensor, ...]) -> bool:
+        whole = pytree.tree_leaves(together([x.clone() for x in drawn]))
+        singles = [pytree.tree_leaves(alone([x[i : i + 1] for x in drawn])) for i in {0, rows // 2, rows - 1}]
+        return all(
+            len(single) == len(whole) and all(map(_row_is(i), whole, single))
+            for i, single in zip({0, rows // 2, rows - 1}, singles, strict=True)
+        )
 
-    one_args, one_kwargs = pytree.tree_map(first, (args, kwargs))
     with torch.no_grad():
-        try:
-            program = export(model, one_args, one_kwargs, dynamic=False)
-            alone = pytree.tree_leaves(program.module()(*one_args, **one_kwargs))
-        except (AdvisorError, RuntimeError):
-            return None
-        together = pytree.tree_leaves(model(*args, **kwargs))
-    same = len(alone) == len(together) and all(map(_first_row_is, together, alone))
-    return program if same else None
+        return program if first_admitted(same, other_rows(tensors, rows)) else None
 
 
-def _first_row_is(together: Any, alone: Any) -> bool:
-    if not isinstance(together, torch.Tensor) or not isinstance(alone, torch.Tensor):
-        return bool(together == alone)
-    same_shape = together.dim() > 0 and together[:1].shape == alone.shape
-    return same_shape and torch.allclose(together[:1].double(), alone.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
+def called(
+    model: Callable[..., Any], flat: Sequence[Any], structure: pytree.TreeSpec
+) -> Callable[[Sequence[torch.Tensor]], Any]:
+    """A model as a function of flat tensors, which take the places of those in `flat`."""
+
+    def call(tensors: Sequence[torch.Tensor]) -> Any:
+        given = iter(tensors)
+        leaves = [next(given) if isinstance(leaf, torch.Tensor) else leaf for leaf in flat]
+        args, kwargs = pytree.tree_unflatten(leaves, structure)
+        return model(*args, **kwargs)
+
+    return call
+
+
+def _row_is(row: int) -> Callable[[Any, Any], bool]:
+    def check(together: Any, alone: Any) -> bool:
+        if not isinstance(together, torch.Tensor) or not isinstance(alone, torch.Tensor):
+            return bool(together == alone)
+        found = together[row : row + 1]
+        same_shape = together.dim() > 0 and found.shape == alone.shape
+        return same_shape and torch.allclose(found.double(), alone.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
+
+    return check
 
 
 def user_inputs(program: ExportedProgram) -> list[fx.Node]:

@@ -27,6 +27,7 @@ _NOT_THE_USERS = (
     "<",
 )
 _QUOTED = re.compile(r'File "([^"]+)", line (\d+), in .*\n\s*(.+)')  # torch quotes the user's stack in its message
+_RECORDED = re.compile(r'File "([^"]+)", line (\d+), in .*\n\s*(.*)')
 _ABSENT = ("cuda", "nvidia", "hip ", "rocm", "mps", "xpu", "privateuse")
 _BY_VALUE = "data-dependent"
 
@@ -68,12 +69,8 @@ def line_of_error(error: Exception) -> str:
 
 def line_of_node(node: fx.Node) -> str:
     """Where in the user's code an operation was written, as torch recorded it, or ""."""
-    lines = str(node.meta.get("stack_trace") or "").strip().splitlines()
-    places = [i for i, line in enumerate(lines) if line.strip().startswith("File ")]
-    if not places or places[-1] + 1 >= len(lines):
-        return ""
-    file, number = lines[places[-1]].strip().removeprefix("File ").split(", ")[:2]
-    return described(file.strip('"'), number.removeprefix("line "), lines[places[-1] + 1])
+    found = [place for place in _RECORDED.findall(str(node.meta.get("stack_trace") or "")) if is_users(place[0])]
+    return described(*found[-1]) if found else ""
 
 
 def described(filename: str, number: Any, code: str) -> str:

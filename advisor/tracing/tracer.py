@@ -19,7 +19,8 @@ from advisor.inputs import InputSpec, arguments, nesting, paired
 from advisor.operations.dag import flat_results
 from advisor.operations.symbols import frozen_size, symbols_of
 from advisor.preserve import left_as_found, plain_attention
-from advisor.tracing.fallbacks import Arguments, agrees, fall_back
+from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
+from advisor.tracing.independence import NotBySampleError
 from advisor.tracing.normalise import NotNodewiseError, normalise
 from advisor.tracing.programs import export, frozen_batch, quiet, single_sample, unlifted, user_inputs
 from advisor.tracing.refusals import line_of_node
@@ -87,13 +88,19 @@ def _traced(
         args, kwargs = _example(model, example_inputs)
     with left_as_found(model if isinstance(model, nn.Module) else None), plain_attention(), quiet():
         if isinstance(model, ExportedProgram):
-            return _normalizing(_build(_only_batch_dynamic(model)), normalization)
+            return _normalizing(_of_program(model, (args, kwargs)), normalization)
         args, kwargs = paired((args, kwargs))
         if isinstance(model, torch.jit.ScriptModule):
             from advisor.loading.torchscript import convert
 
-            return _normalizing(_build(_only_batch_dynamic(convert(model.eval(), args))), normalization)
+            return _normalizing(_of_program(convert(model.eval(), args), (args, kwargs)), normalization)
         return _normalizing(_of_module(model, (args, kwargs)), normalization)
+
+
+def _of_program(program: ExportedProgram, inputs: Arguments) -> PartitionGraph:
+    """Of a program that its owner exported, or torch's converter."""
+    program = _only_batch_dynamic(program)
+    return sampled(_build(program), unlifted(program), inputs, "This program")
 
 
 def _of_module(model: nn.Module, inputs: Arguments) -> PartitionGraph:
@@ -105,12 +112,14 @@ def _of_module(model: nn.Module, inputs: Arguments) -> PartitionGraph:
         return _build(program, notes)
 
     try:
-        graph = build(export(model, *inputs), ())
+        graph = sampled(build(export(model, *inputs), ()), model, inputs, type(model).__name__)
         if graph.fixed_batch not in (None, 1) and not agrees(graph, model, inputs):
             raise TraceError(
                 f"{type(model).__name__} computes with the number of samples as a Python number.",
                 "Use x.shape[0] in tensor operations only: as a number (len(x), a loop over samples) it is frozen.",
             )
+    except NotBySampleError:
+        raise
     except TraceError as refusal:
         return fall_back(model, inputs, build, refusal)
     return graph
@@ -144,7 +153,8 @@ def _only_batch_dynamic(program: ExportedProgram) -> ExportedProgram:
 
 def _build(program: ExportedProgram, told: Sequence[str] = ()) -> PartitionGraph:
     notes = list(told)
-    module = _normalised(program, notes)
+    module, writes = _normalised(program, notes)
+    notes += [f"The forward writes to {written}; the halves do not." for written in writes]
     codegen: Any = module.graph._codegen
     info = codegen.pytree_info
     nodes = [n for n in module.graph.nodes if n.op == "placeholder"]
@@ -160,15 +170,17 @@ def _build(program: ExportedProgram, told: Sequence[str] = ()) -> PartitionGraph
         nesting(info.in_spec)[1:] if nesting(info.in_spec) else None,
     )
     example = tuple(torch.zeros((fixed or 2, *s.shape), dtype=getattr(torch, s.dtype)) for s in inputs.tensors)
-    return PartitionGraph(module, example, inputs, fixed, info.in_spec, info.out_spec, tuple(notes))
+    return PartitionGraph(module, example, inputs, fixed, info.in_spec, info.out_spec, tuple(notes), tuple(writes))
 
 
-def _normalised(program: ExportedProgram, notes: list[str]) -> fx.GraphModule:
+def _normalised(program: ExportedProgram, notes: list[str]) -> tuple[fx.GraphModule, list[str]]:
+    module = unlifted(program)
     try:
-        return normalise(unlifted(program))
+        return module, normalise(module)
     except NotNodewiseError as reason:
         notes.append(f"The model holds {reason}, which torch made explicit over the whole program.")
-        return normalise(unlifted(program.run_decompositions({})))
+        module = unlifted(program.run_decompositions({}))
+        return module, normalise(module)
 
 
 def _batch_of(nodes: list[fx.Node]) -> int | None:

@@ -82,7 +82,7 @@ def test_a_first_dimension_of_the_batch_s_size_is_not_yet_the_batch() -> None:
 
 
 def test_an_output_that_cannot_be_joined_says_so() -> None:
-    program = export(nn.LSTM(4, 6).eval(), (torch.rand(7, 3, 4).transpose(0, 1).contiguous(),))
+    program = export(nn.LSTM(4, 6, batch_first=True).eval(), (torch.rand(3, 7, 4),))
     with pytest.raises(DataError, match=r"does not lead with the batch.*Pass exactly 3 samples"):
         trace(program).run((torch.rand(5, 7, 4),))
 

@@ -1,0 +1,206 @@
+"""Is dimension 0 the sample? Each row alone has to give what it gives among others, and two runs have to be equal."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from itertools import compress
+from operator import getitem
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils import _pytree as pytree
+
+from advisor.data.synthesis import vocabulary
+from advisor.errors import TraceError
+from advisor.graph import PartitionGraph
+from advisor.tracing.culprits import drawing_operation, mixing_operation
+from advisor.tracing.drawing import first_admitted, other_rows
+from advisor.tracing.refusals import line_of_node
+
+ROWS = 3
+LIMIT, HALF_LIMIT = 1e-4, 2e-2
+"""Largest difference over the largest output; the second where half precision takes part."""
+
+Model = Callable[[Sequence[Tensor]], Any]
+
+
+class NotBySampleError(TraceError):
+    """The model does not compute sample by sample, or not the same twice; no other way of tracing would change that."""
+
+
+def by_sample(graph: PartitionGraph, example: Sequence[Tensor], model: Model | None, name: str) -> PartitionGraph:
+    """The graph, after other samples ran together, in another order, and each alone: two passes of the model, 4 of it.
+
+    Args:
+        graph: what was traced.
+        example: flat tensors `[N, ...]`, which tell the input's range.
+        model: what was traced, on flat tensors; None where only its graph is at hand.
+        name: of the model, for messages.
+
+    Returns:
+        The graph; its notes say what these runs could not tell.
+
+    Raises:
+        NotBySampleError: when rows mix, or two runs differ; the message names the operation and its line.
+        TraceError: when the graph computes something else than the model.
+    """
+    if (drawn := drawing_operation(graph)) is not None:
+        raise _draws(graph, drawn)
+    rows = ROWS if graph.fixed_batch in (None, 1) else graph.fixed_batch
+    sizes = [vocabulary(graph, node) for node in graph.placeholders]
+    runs, refused = None, list[Exception]()
+    for run in dict.fromkeys((model, None)):  # a model may want the number of samples that it was exported with
+        made = functools.partial(_Runs, graph, run)
+        runs = runs or first_admitted(made, other_rows(example, rows, sizes), refused)
+    if runs is None:
+        reason = (str(refused[-1]).strip().splitlines() or [type(refused[-1]).__name__])[0][:200].rstrip(".")
+        raise NotBySampleError(
+            f"{name} was traced, but cannot be run on {rows} other samples and on each of them alone: {reason}.",
+            "Dimension 0 of every input and output must be the sample, any number of them.",
+        )
+    runs.refuse(name)
+    return dataclasses.replace(graph, notes=(*graph.notes, *runs.notes())) if runs.notes() else graph
+
+
+class _Runs:
+    """What model and graph give for the same samples, together, once more, in another order, and one by one."""
+
+    def __init__(self, graph: PartitionGraph, model: Model | None, inputs: tuple[Tensor, ...]) -> None:
+        self.graph, self.inputs = graph, inputs
+        rows = len(inputs[0])
+        self.alone_rows = sorted({0, rows // 2, rows - 1})
+        self.limit = HALF_LIMIT if _has_halves(graph) else LIMIT
+        plain = functools.partial(graph.run, strict=False)
+        with torch.no_grad():
+            run = model or plain
+            self.first = flat_outputs(run([x.clone() for x in inputs]))
+            self.second = self.first if model is None else flat_outputs(run([x.clone() for x in inputs]))
+            turned = plain([x.flip(0) for x in inputs])
+            self.turned = [v if a is None else v.flip(a) for v, a in zip(turned, self._axes(), strict=True)]
+            self.alone = {i: plain([x[i : i + 1] for x in inputs]) for i in self.alone_rows}
+
+    def refuse(self, name: str) -> None:
+        """Raise where these runs differ by more than rounding and ties explain."""
+        steady = all(map(self._close, self.first, self.second))
+        led = [axis is not None for axis in self._axes()]
+        right = all(map(self._close, compress(self.turned, led), compress(self.first, led)))
+        if steady and right and self._rows_agree():
+            return
+        for inputs in (self.inputs, tuple(x.flip(0) for x in self.inputs)):
+            culprit = mixing_operation(self.graph, inputs, self.alone_rows, self._close)
+            if culprit is not None:
+                raise _mixes(self.graph, culprit)
+        if not steady:
+            raise _unsteady(name, self.graph.writes)
+        with torch.no_grad():
+            same_order = self.graph.run(self.inputs)
+        if not all(map(self._close, same_order, self.first)):
+            raise TraceError(
+                f"The graph that torch.export makes of {name} computes something else than the model.",
+                "Export it yourself with torch.export.export and pass the .pt2.",
+            )
+
+    def notes(self) -> list[str]:
+        """What these runs could not tell."""
+        floats = [v for v in self.first if isinstance(v, Tensor) and v.dtype.is_floating_point]
+        if floats and not any(bool(v.isfinite().any()) for v in floats):
+            return ["The model gives no finite number for random samples: whether samples mix could not be checked."]
+        return []
+
+    def _rows_agree(self) -> bool:
+        """Whether each row alone gives what it gives among others."""
+        for i, alone in self.alone.items():
+            for together, single, axis in zip(self.turned, alone, self._axes(), strict=True):
+                if axis is None:
+                    continue
+                if not self._close(single, together.narrow(axis, i, 1), scale=together):
+                    return False
+        return True
+
+    def _axes(self) -> list[int | None]:
+        data = set(self.graph.data_nodes)
+        return [self.graph.axis_of(r.meta.get("val")) if r in data else None for r in self.graph.results]
+
+    def _close(self, found: Any, expected: Any, scale: Any = None) -> bool:
+        return close(found, expected, self.limit, expected if scale is None else scale)
+
+
+def close(found: Any, expected: Any, limit: float, scale: Any) -> bool:
+    """Whether two values differ by at most `limit` of the largest finite number in `scale`; equal where not finite."""
+    if not isinstance(found, Tensor) or not isinstance(expected, Tensor):
+        return type(found) is type(expected) and bool(found == expected)
+    if found.dtype != expected.dtype or found.shape != expected.shape:
+        return False
+    if not (expected.dtype.is_floating_point or expected.dtype.is_complex):
+        return torch.equal(found, expected)
+    wide = torch.complex128 if expected.dtype.is_complex else torch.float64
+    a, b, size = found.to(wide), expected.to(wide), scale.to(wide).abs()
+    largest = torch.where(size.isfinite(), size, 0.0).max() if size.numel() else 0.0
+    same = (a == b) | (a.isnan() & b.isnan())
+    return bool((same | ((a - b).abs() <= limit * largest)).all())
+
+
+def flat_outputs(value: Any) -> list[Any]:
+    """What a model returns, as its graph returns it."""
+    return list(pytree.tree_leaves(value))
+
+
+def _has_halves(graph: PartitionGraph) -> bool:
+    values = [v for n in graph.data_nodes for v in pytree.tree_leaves(n.meta.get("val")) if isinstance(v, Tensor)]
+    return any(v.dtype.is_floating_point and v.dtype.itemsize < 4 for v in values)
+
+
+def _mixes(graph: PartitionGraph, node: fx.Node) -> NotBySampleError:
+    if node.target is getitem:
+        node = node.all_input_nodes[0]
+    kind = operation_name(node)
+    if "norm" in kind:
+        step = (
+            "Keep running statistics (track_running_stats=True), and call model.eval() before it is saved or exported."
+        )
+    elif kind in ("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward"):
+        step = "Pass batch_first=True and inputs [N, T, ...], or transpose inside the forward."
+    else:
+        step = "Dimension 0 of every input must be the sample; where it is time, transpose inside the forward."
+    return NotBySampleError(
+        f"What the model gives for a sample depends on the others of its batch: "
+        f"{_named(graph, node)} mixes them{line_of_node(node)}.",
+        step,
+    )
+
+
+def _draws(graph: PartitionGraph, node: fx.Node) -> NotBySampleError:
+    step = "Pass the random numbers as an input, or leave them out when the model is not training."
+    if "dropout" in operation_name(node):
+        step = "Write F.dropout(x, p, self.training), and call model.eval() before the model is saved or exported."
+    return NotBySampleError(
+        f"The model is random, two runs on the same input differ: {_named(graph, node)} draws{line_of_node(node)}.",
+        step,
+    )
+
+
+def _unsteady(name: str, writes: Sequence[str]) -> NotBySampleError:
+    if writes:
+        return NotBySampleError(
+            f"What {name} computes depends on the calls before: its forward writes to {', '.join(writes)}.",
+            "Write there only while training (if self.training:), or pass the state as an input and return it.",
+        )
+    return NotBySampleError(
+        f"Two runs of {name} on the same input differ, although no operation of its graph draws.",
+        "It draws in Python or keeps something from call to call: leave that out when it is not training.",
+    )
+
+
+def _named(graph: PartitionGraph, node: fx.Node) -> str:
+    kind = operation_name(node)
+    place = graph.names[node] if node in graph.data_nodes else node.name
+    return kind if place.split("/")[-1].split("#")[0] == kind == place else f"{kind} ({place})"
+
+
+def operation_name(node: fx.Node) -> str:
+    """`aten.batch_norm.default` -> `batch_norm`."""
+    schema = getattr(node.target, "_schema", None)
+    return str(schema.name).split("::")[-1] if schema else str(getattr(node.target, "__name__", node.target))

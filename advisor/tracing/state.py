@@ -1,0 +1,68 @@
+"""What a forward writes to beside its result: seen in the graph, and put back after a run of the user's model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import fx, nn
+
+from advisor.operations.views import is_mutation, is_view
+from advisor.tracing.refusals import line_of_node
+
+aten = torch.ops.aten
+_STATISTICS = {aten.batch_norm.default: 5, aten.instance_norm.default: 5}
+"""Operators that write to their arguments 3 and 4 where this argument is set, which their schema does not say."""
+
+
+def writes_of(graph: fx.Graph) -> list[str]:
+    """Buffers and parameters that the operations write to, with the line of each: ``'calls' at net.py:7 (...)``."""
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        for written in _written_by(node):
+            source = _origin(written)
+            if source is not None and source.op == "get_attr":
+                found.setdefault(str(source.target), line_of_node(node))
+    return [f"{name!r}{place}" for name, place in found.items()]
+
+
+def _written_by(node: fx.Node) -> list[fx.Node]:
+    if node.target in _STATISTICS:
+        flag = _STATISTICS[node.target]
+        return [a for a in node.args[3:5] if isinstance(a, fx.Node)] if node.args[flag] else []
+    if not is_mutation(node):
+        return []
+    return [a for a in node.args[:1] if isinstance(a, fx.Node)]
+
+
+def _origin(node: fx.Node) -> fx.Node | None:
+    """What a value is a view of, itself where it is none."""
+    while is_view(node) and not is_mutation(node):
+        sources = [a for a in node.args if isinstance(a, fx.Node)]
+        if not sources:
+            return None
+        node = sources[0]
+    return _origin(node.all_input_nodes[0]) if is_mutation(node) else node
+
+
+@contextmanager
+def state_kept(model: nn.Module) -> Iterator[None]:
+    """Put back what a run writes: values of buffers, and attributes of every submodule."""
+    buffers = {b: b.detach().clone() for b in model.buffers() if not b.is_meta}
+    versions = {b: b._version for b in buffers if not b.is_inference()}
+    plain = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    attributes = {module: dict(vars(module)) for module in plain}
+    registered = {module: dict(module._buffers) for module in attributes}
+    try:
+        yield
+    finally:
+        for module, before in attributes.items():
+            vars(module).clear()
+            vars(module).update(before)
+            module._buffers.clear()
+            module._buffers.update(registered[module])
+        with torch.no_grad():
+            for buffer, value in buffers.items():
+                if versions.get(buffer) != (None if buffer.is_inference() else buffer._version):
+                    buffer.copy_(value)
