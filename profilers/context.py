@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from advisor.profilers import added_latency, macs, roofline
+from advisor.profilers import added_latency, roofline
 from advisor.profilers.boards import measured, remote
 from advisor.profilers.boards.measured import Progress
 from advisor.profilers.calibration import kinds
 from advisor.profilers.catalog import LOCAL, Device, is_remote
+from advisor.profilers.counting import MacCount, count
 from advisor.profilers.half_latency import Halves
 from advisor.profilers.network import Link
 from advisor.profilers.published.features import Work, edge_work, piece_work
@@ -39,9 +40,9 @@ class ProfilingContext:
     limit: float | None = None
 
     @cached_property
-    def counted(self) -> macs.MacCount:
+    def counted(self) -> MacCount:
         """Multiply-adds of every piece."""
-        return macs.count(self.graph)
+        return count(self.graph)
 
     @cached_property
     def pieces(self) -> tuple[Work, ...]:
@@ -84,4 +85,4 @@ class ProfilingContext:
             return measured.halves(self.graph, self.progress, limit=self.limit, runtime=device.runtime)
         if device.calibration:
             return kinds.halves(self.graph, device.calibration, device.name)
-        return roofline.halves(self.pieces, device)
+        return roofline.halves(self.pieces, device, self.counted.bound)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 from advisor.columns import Column
-from advisor.estimate import NORMAL_90, Estimate
+from advisor.estimate import NORMAL_90, Estimate, Source
 from advisor.profilers.catalog import Device
 from advisor.profilers.context import ProfilingContext
 from advisor.profilers.network import Link
@@ -27,7 +27,9 @@ def columns(context: ProfilingContext) -> tuple[Column]:
         unknown = _unknown(context.device, context.link, edge, sent)
         reasons.append("; ".join([*unknown, times.why]).strip("; ") if math.isnan(values[-1].value) else "")
     column = Column.of_estimates("edge_energy", "low", values, reasons)
-    return (dataclasses.replace(column, method=_method(context.link)),)
+    bound = "; a lower bound, as the edge time is" if times.whole.source == "bounded" else ""
+    source: Source = "bounded" if bound else column.source
+    return (dataclasses.replace(column, source=source, method=f"{_method(context.link)}{bound}"),)
 
 
 def edge_energy(device: Device, link: Link, edge: Estimate, sent: float, answer: float) -> Estimate:
@@ -44,9 +46,10 @@ def edge_energy(device: Device, link: Link, edge: Estimate, sent: float, answer:
     unknown = _unknown(device, link, edge, sent)
     if unknown:
         return Estimate(math.nan, unit="J", source="estimated", method="; ".join(unknown))
+    source: Source = "bounded" if edge.source == "bounded" else "estimated"
     radio = _radio(link, sent, answer)
     value, low, high = (device.active_power * t + radio if t else radio for t in (edge.value, edge.low, edge.high))
-    return Estimate(value, (high - low) / (2 * NORMAL_90), low, high, "J", "estimated", _method(link))
+    return Estimate(value, (high - low) / (2 * NORMAL_90), low, high, "J", source, _method(link))
 
 
 def _radio(link: Link, sent: float, answer: float) -> float:

@@ -35,11 +35,12 @@ class Halves:
 
 
 def total(parts: Sequence[Estimate]) -> Estimate:
-    """Sum of independent estimates: the half intervals add in quadrature, each side on its own."""
+    """Sum of independent estimates: the half intervals add in quadrature, each side on its own; bounds stay bounds."""
     value = math.fsum(p.value for p in parts)
     below = math.hypot(*(p.value - p.low for p in parts))
     above = math.hypot(*(p.high - p.value for p in parts))
-    source: Source = "measured" if all(p.source == "measured" for p in parts) else "estimated"
+    sources = {p.source for p in parts}
+    source: Source = "bounded" if "bounded" in sources else "measured" if sources == {"measured"} else "estimated"
     return Estimate(
         value, math.hypot(*(p.stderr for p in parts)), max(0.0, value - below), value + above, parts[0].unit, source
     )

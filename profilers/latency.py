@@ -40,7 +40,8 @@ def _column(name: str, values: Sequence[Estimate], *halves: Halves) -> Column:
     reasons = [why if math.isnan(estimate.value) else "" for estimate in values]
     if name == "latency":
         column = Column.of_estimates(name, "low", values, reasons)
-        return _with_method(column, "edge + link + cloud; their errors are taken as independent")
+        bound = "; a lower bound, as its parts are" if column.source == "bounded" else ""
+        return _with_method(column, f"edge + link + cloud; their errors are taken as independent{bound}")
     return _with_method(Column.of_estimates(name, "low", values, reasons), _method(values))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from advisor.estimate import Estimate
 from advisor.profilers.catalog import Device
@@ -14,20 +15,21 @@ from advisor.profilers.published.fits import Fit, fit_for
 PARTS_NOTE = "the interval was learnt on whole networks: a part of one may deviate more"
 
 
-def halves(pieces: Sequence[Work], device: Device) -> Halves:
+def halves(pieces: Sequence[Work], device: Device, bound: str = "") -> Halves:
     """Estimated times of both halves at every cut.
 
     Args:
         pieces: work between neighbouring cuts, as `features.piece_work`.
         device: a catalog device.
+        bound: what makes the multiply-adds, and with them the times, lower bounds; "" where nothing does.
 
     Raises:
         AdvisorError: when no published latency, of this device or of its kin, supports an estimate.
     """
     whole = edge_work(pieces)[-1]
     fit = fit_for(device).adapted(whole)
-    edge = tuple(seconds(work, fit) for work in edge_work(pieces))
-    cloud = tuple(seconds(work, fit) for work in cloud_work(pieces))
+    edge = tuple(_bounded(seconds(work, fit), bound) for work in edge_work(pieces))
+    cloud = tuple(_bounded(seconds(work, fit), bound) for work in cloud_work(pieces))
     why = "the multiply-adds could not be counted" if math.isnan(edge[-1].value) else ""
     return Halves(edge, cloud, (f"{device.key}: {fit.basis}; {PARTS_NOTE}",), why)
 
@@ -44,6 +46,10 @@ def added(device: Device, whole: Work) -> Callable[[Work], Estimate]:
     """
     fit = fit_for(device).adapted(whole)
     return lambda work: seconds(work, fit)
+
+
+def _bounded(time: Estimate, bound: str) -> Estimate:
+    return replace(time, source="bounded", method=f"{time.method}; {bound}") if bound else time
 
 
 def seconds(work: Work, fit: Fit) -> Estimate:

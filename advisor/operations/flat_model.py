@@ -72,6 +72,10 @@ class FlatModel:
         """Batch size of the example inputs."""
         return int(self.example_inputs[0].shape[0])
 
+    def is_data(self, node: fx.Node) -> bool:
+        """Whether a node's value depends on the input's values and some output needs it."""
+        return node in self._data
+
     def constant(self, node: fx.Node) -> Tensor:
         """The parameter or buffer that a `get_attr` node reads."""
         value: Any = self.module
@@ -110,7 +114,7 @@ class FlatModel:
         if strict and not leading:
             return None
         shape = value.shape[1:] if leading else value.shape
-        return TensorSpec(tuple(self._concrete(s) for s in shape), str(value.dtype).removeprefix("torch."))
+        return TensorSpec(tuple(self.size_of(s, self.batch) for s in shape), str(value.dtype).removeprefix("torch."))
 
     def axis_of(self, value: Any) -> int | None:
         """Which dimension of a traced value is the batch; None where none is it by itself."""
@@ -124,17 +128,21 @@ class FlatModel:
         """Bytes that a node's output adds to memory for one sample; 0 for views and sizes."""
         if node.op != "call_function" or is_symbolic(node) or (is_view(node) and not copies(node)):
             return 0.0
+        rows = self.batch
         leaves_ = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, Tensor)]
-        return sum(math.prod(self._concrete(s) for s in v.shape) * v.element_size() for v in leaves_) / self.batch
+        return sum(math.prod(self.size_of(s, rows) for s in v.shape) * v.element_size() for v in leaves_) / rows
 
     @cached_property
     def _rows(self) -> frozenset[Any]:
         """The batch size as the inputs name it: inputs that never meet have a symbol each."""
         return frozenset(expression(p.meta["val"].shape[0]) for p in self.placeholders)
 
-    def _concrete(self, size: Any) -> int:
+    def size_of(self, size: Any, rows: int) -> int:
+        """A traced size for so many samples."""
+        if isinstance(size, int):
+            return size
         value = expression(size)
-        return int(value.subs(dict.fromkeys(value.free_symbols, self.batch)))
+        return int(value.subs(dict.fromkeys(value.free_symbols, rows)))
 
     # ---- the forward pass ----------------------------------------------------------------------------------------
 

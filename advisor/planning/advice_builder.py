@@ -193,5 +193,5 @@ def provenance_of(
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
-    packages = ("partition-advisor", "torch", "torchvision", "numpy", "optuna", "fvcore")
+    packages = ("partition-advisor", "torch", "torchvision", "numpy", "optuna")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -24,7 +24,7 @@ class Work:
 
     Attributes:
         ops: kernels an unfused runtime launches (operations that write a new tensor).
-        macs: multiply-adds, as counted by fvcore.
+        macs: multiply-adds, from the shapes of the operations.
         weights: parameter elements read, once per use.
         activations: elements that operations write.
         depthwise, grouped, attention: how many of the operations are convolutions of one channel a group, convolutions
@@ -55,7 +55,7 @@ def piece_work(graph: PartitionGraph, macs: Sequence[float]) -> tuple[Work, ...]
 
     Args:
         graph: the traced model.
-        macs: multiply-adds of each piece for one sample, as `macs.count(graph).pieces`.
+        macs: multiply-adds of each piece for one sample, as `count(graph).pieces`.
     """
     return tuple(
         Work() if i == 0 else _node_work(graph, graph.piece_nodes(i)) + Work(macs=macs[i])

@@ -40,14 +40,14 @@ def work(name: str, shape: str) -> Work | None:
     """Work of one forward pass for one sample; `shape` as published, such as `3x224x224`."""
     import torch
 
-    from advisor.profilers import macs
+    from advisor.profilers.counting import count
     from advisor.tracing.tracer import trace
 
     network = build(name)
     if network is None:
         return None
     graph = trace(network, torch.zeros(2, *(int(side) for side in shape.split("x"))))
-    return edge_work(piece_work(graph, macs.count(graph).pieces))[-1]
+    return edge_work(piece_work(graph, count(graph).pieces))[-1]
 
 
 def write(folder: Path = FOLDER) -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import logging
+import itertools
 import math
-import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from advisor.graph import PartitionGraph
-from advisor.profilers import macs
+from advisor.profilers import profile
+from advisor.profilers.contraction import einsum
+from advisor.profilers.counting import MacCount, count
 from advisor.tracing.tracer import trace
 
 CONVOLUTION = 3 * 9 * 4 * 64
@@ -49,12 +51,12 @@ class Functional(nn.Module):
         return self.operation(x, self.weight)  # type: ignore[operator,no-any-return]
 
 
-def total(model: nn.Module, *shape: int) -> macs.MacCount:
-    return macs.count(trace(model.eval(), torch.zeros(2, *shape)))
+def total(model: nn.Module, *shape: int) -> MacCount:
+    return count(trace(model.eval(), torch.zeros(2, *shape)))
 
 
 def test_pieces_in_closed_form(graph: PartitionGraph) -> None:
-    counted = macs.count(graph)
+    counted = count(graph)
     assert counted.total == CONVOLUTION + BODY + NORM + HEAD
     assert counted.unsupported == {}
     assert sorted(p for p in counted.pieces if p) == sorted([CONVOLUTION, BODY + NORM, HEAD])
@@ -62,7 +64,7 @@ def test_pieces_in_closed_form(graph: PartitionGraph) -> None:
 
 def test_total_is_fvcores_own(residual: nn.Module, graph: PartitionGraph) -> None:
     own = FlopCountAnalysis(residual, torch.zeros(1, 3, 8, 8)).unsupported_ops_warnings(False)
-    assert macs.count(graph).total == own.total()
+    assert count(graph).total == own.total()
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "shufflenet_v2_x0_5"])
@@ -107,32 +109,150 @@ def test_products(operation: object, expected: int) -> None:
     assert counted.unsupported == {}
 
 
-def test_what_nobody_counts_is_reported() -> None:
-    counted = total(Functional(lambda x, w: torch.fft.rfft(x).abs() + torch.special.i0(x[..., :4])), 4, 6)
-    assert set(counted.unsupported) == {"fft_rfft", "i0"}
+# ---- against the definition, written out -----------------------------------------------------------------------------
 
 
-def test_the_user_sees_neither_warnings_nor_logs(graph: PartitionGraph, caplog: pytest.LogCaptureFixture) -> None:
-    level = logging.getLogger("fvcore").level
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        macs.count(graph)
-    assert caplog.records == []
-    assert logging.getLogger("fvcore").level == level
+def looped_einsum(equation: str, *shapes: tuple[int, ...]) -> int:
+    """Multiply-adds of a product of two operands: one for each combination of all indices."""
+    given, _ = equation.split("->")
+    sizes = {
+        i: n for term, shape in zip(given.split(","), shapes, strict=True) for i, n in zip(term, shape, strict=True)
+    }
+    done = 0
+    for _ in itertools.product(*map(range, sizes.values())):
+        done += 1
+    return done
 
 
-def test_the_model_is_left_as_found(residual: nn.Module, graph: PartitionGraph) -> None:
-    state = torch.get_rng_state()
-    macs.count(graph)
-    assert torch.equal(state, torch.get_rng_state())
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in residual.modules())
+def looped_convolution(x: Any, w: Any, out: Any) -> int:
+    """One multiply-add for each element of the result, channel of its group and place of the kernel."""
+    done = 0
+    for _ in itertools.product(*map(range, out.shape[1:])):
+        for _ in itertools.product(*map(range, w.shape[1:])):
+            done += 1
+    return done
 
 
-def test_an_untraceable_model_is_nan_with_a_reason(graph: PartitionGraph, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> object:
-        raise RuntimeError("no such operator\nmore")
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 4, 3, padding="same"), nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 3, groups=2, stride=2),
+        nn.Conv2d(4, 4, 3, groups=4, dilation=2), nn.Conv1d(3, 5, 3, padding="same"), nn.Conv3d(2, 3, 2),
+        nn.Conv1d(3, 5, 4, padding="same", dilation=2),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_convolutions_are_their_definition(layer: Any) -> None:
+    shape = (layer.in_channels, *(8,) * (layer.weight.dim() - 2))
+    x = torch.zeros(1, *shape)
+    assert total(layer, *shape).total == looped_convolution(x, layer.weight, layer.eval()(x))
 
-    monkeypatch.setattr(macs, "analyse", refuse)
-    counted = macs.count(graph)
-    assert math.isnan(counted.total)
-    assert counted.why == "torch.jit cannot trace this model: no such operator"
+
+@pytest.mark.parametrize(
+    "layer", [nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2), nn.ConvTranspose1d(3, 2, 4)], ids=str
+)
+def test_a_transposed_convolution_uses_the_kernel_once_for_each_input(layer: Any) -> None:
+    shape = (layer.in_channels, *(5,) * (layer.weight.dim() - 2))
+    outputs = layer.weight.shape[1] * math.prod(layer.kernel_size)
+    assert total(layer, *shape).total == math.prod(shape) * outputs
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("bnd,de->bne", ((1, 5, 4), (4, 6))), ("bix,iox->box", ((1, 3, 5), (3, 2, 5))),
+        ("bij,bkj->bik", ((1, 3, 4), (1, 5, 4))),
+        ("bhid,bhjd->bhij", ((1, 2, 3, 4), (1, 2, 5, 4))), ("bi,oi->bo", ((1, 7), (3, 7))),
+    ],
+)  # fmt: skip
+def test_einsum_is_its_definition(equation: str, shapes: Any) -> None:
+    assert einsum(equation, shapes) == looped_einsum(equation, *shapes)
+    if equation.split(",")[1].startswith("b"):
+        return
+    weight = nn.Parameter(torch.zeros(shapes[1]))
+    model = Functional(lambda x, w: torch.einsum(equation, x, weight))
+    model.other = weight
+    assert total(model, *shapes[0][1:]).total == looped_einsum(equation, *shapes)
+
+
+def test_einsum_of_many_operands_and_ellipses() -> None:
+    assert einsum("...ij,...jk->...ik", ((2, 1, 3, 4), (1, 5, 4, 6))) == 2 * 5 * 3 * 4 * 6
+    assert einsum("ij,jk", ((3, 4), (4, 6))) == 3 * 4 * 6
+    assert einsum("ij,jk,kl->il", ((2, 3), (3, 4), (4, 5))) == 2 * 3 * 4 + 2 * 4 * 5
+    assert einsum("ij,jk,kl->il", ((2, 3), (3, 4), (4, 5)), (1, 2, 0, 1)) == 3 * 4 * 5 + 2 * 3 * 5
+    assert einsum("ij,k->k", ((2, 3), (4,))) == 4
+    assert einsum("bii->b", ((2, 3, 3),)) == 0
+
+
+def _left(x: Any, w: Any) -> Any:
+    return w.T @ x.transpose(1, 2)
+
+
+PRODUCTS = {
+    "W @ x": (_left, 3 * 6 * 4),
+    "a matrix for each head": (lambda x, w: x[:, None] @ w.expand(5, 6, 3), 5 * 4 * 6 * 3),
+    "a vector from the left": (lambda x, w: w[:, 0] @ x.transpose(1, 2), 6 * 4),
+    "matrix by vector": (lambda x, w: x @ w[:, 0], 4 * 6),
+    "linear": (lambda x, w: F.linear(x, w.T), 4 * 6 * 3),
+    "addmm of weights": (lambda x, w: x @ torch.addmm(w.new_zeros(6, 6), w, w.T), 6 * 3 * 6 + 4 * 6 * 6),
+    "weights by weights, once": (lambda x, w: x @ (w @ w.T), 6 * 3 * 6 + 4 * 6 * 6),
+    "bilinear": (lambda x, w: F.bilinear(x, x, torch.zeros(2, 6, 6)), 4 * (2 * 6 * 6 + 2 * 6)),
+    "distances": (lambda x, w: torch.cdist(x, w.T), 4 * 3 * 6),
+    "inner": (lambda x, w: torch.inner(x, w.T), 4 * 3 * 6),
+    "complex": (lambda x, w: torch.view_as_real(torch.complex(x, x) @ torch.complex(w, w)), 4 * 4 * 6 * 3),
+    "attention": (lambda x, w: F.scaled_dot_product_attention(x, x, x[..., :2]), 4 * 4 * (6 + 2)),
+    "elementwise": (lambda x, w: F.silu(x) * x.cumsum(1).softmax(-1), 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize("rows", [2, 5])
+def test_products_of_one_input_whatever_the_batch(name: str, rows: int) -> None:
+    operation, expected = PRODUCTS[name]
+    counted = count(trace(Functional(operation).eval(), torch.zeros(rows, 4, 6)))
+    assert counted.total == expected
+    assert counted.unsupported == {}
+
+
+def test_a_frozen_batch_counts_one_sample_and_weights_whole() -> None:
+    model = Functional(lambda x, w: x @ (w @ w.T)).eval()
+    program = torch.export.export(model, (torch.zeros(4, 4, 6),))
+    assert count(trace(program)).total == 6 * 3 * 6 + 4 * 6 * 6
+
+
+def test_pieces_sum_to_the_whole() -> None:
+    graph = trace(nn.Sequential(Attention(), nn.Linear(4, 5), nn.LayerNorm(5)).eval(), torch.zeros(2, 7, 6))
+    parts = [count(trace(half, torch.zeros(2, *shape))).total for half, shape in _halves(graph, 1)]
+    assert sum(parts) == count(graph).total == sum(count(graph).pieces)
+
+
+def _halves(graph: PartitionGraph, at: int) -> list[tuple[nn.Module, tuple[int, ...]]]:
+    edge, cloud = graph.split(at)
+    return [(edge, graph.cuts[0].tensors[0].shape), (cloud, graph.cuts[at].tensors[0].shape)]
+
+
+# ---- what nobody counts -------------------------------------------------------------------------------------------
+
+
+def test_what_nobody_counts_makes_lower_bounds_of_all_that_is_made_of_it() -> None:
+    model = Functional(lambda x, w: torch.fft.rfft(x).abs() + torch.special.i0(x[..., :4])).eval()
+    graph = trace(model, torch.zeros(2, 4, 6))
+    counted = count(graph)
+    assert counted.unsupported == {"fft_rfft": 1}
+    assert counted.bound == "a lower bound: nobody knows how to count fft_rfft ×1"
+    made = profile(graph, device="jetson", link="wifi", cloud="t4")
+    for name in ("macs", "edge_latency", "cloud_latency", "latency", "edge_energy"):
+        assert made[name].source == "bounded", name
+        assert "a lower bound" in made[name].method, name
+    assert made["link_latency"].source == "estimated"
+
+
+def test_what_is_counted_is_measured(graph: PartitionGraph) -> None:
+    made = profile(graph, device="jetson", link="wifi", cloud="t4")
+    assert made["macs"].source == "measured"
+    assert made["latency"].source == "estimated"
+
+
+def test_nothing_is_run(graph: PartitionGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PartitionGraph, "interpret", None)
+    assert count(graph).total == CONVOLUTION + BODY + NORM + HEAD

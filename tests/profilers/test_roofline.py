@@ -5,8 +5,8 @@ import math
 import pytest
 
 from advisor.graph import PartitionGraph
-from advisor.profilers import macs
 from advisor.profilers.catalog import device
+from advisor.profilers.counting import count
 from advisor.profilers.published.features import Work, cloud_work, edge_work, piece_work
 from advisor.profilers.published.fits import Fit
 from advisor.profilers.roofline import halves, seconds
@@ -15,7 +15,7 @@ PIECES = (Work(), Work(2, 100, 10, 5), Work(3, 50, 0, 7), Work(1, 20, 30, 1))
 
 
 def test_work_in_closed_form(graph: PartitionGraph) -> None:
-    pieces = piece_work(graph, macs.count(graph).pieces)
+    pieces = piece_work(graph, count(graph).pieces)
     whole = edge_work(pieces)[-1]
     weights = (3 * 9 * 4 + 4) + (4 * 9 * 4 + 4) + 4 * 4 + (256 * 5 + 5)
     assert whole.ops == 7  # conv, relu, conv, norm, sum, relu, linear; the flatten is a view

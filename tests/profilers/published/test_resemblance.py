@@ -9,8 +9,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from advisor.graph import PartitionGraph
-from advisor.profilers import estimate, macs
+from advisor.profilers import estimate
 from advisor.profilers.catalog import device
+from advisor.profilers.counting import count
 from advisor.profilers.published.features import Work, edge_work, piece_work
 from advisor.profilers.published.fits import fit_for
 from advisor.profilers.published.fitting import solve
@@ -98,7 +99,7 @@ def test_likeness() -> None:
 
 
 def test_parts_of_a_network_are_corrected_alike(graph: PartitionGraph) -> None:
-    pieces = piece_work(graph, macs.count(graph).pieces)
+    pieces = piece_work(graph, count(graph).pieces)
     whole = edge_work(pieces)[-1]
     fit = fit_for(device("jetson-nano:tensorrt:fp16")).adapted(whole)
     assert float(estimate(graph, "jetson-nano:tensorrt:fp16")) == pytest.approx(fit.seconds(whole))
