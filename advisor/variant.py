@@ -150,6 +150,7 @@ class _Splice:
         base = self.base
         return Variant(
             module, base.example_inputs, base.inputs, base.fixed_batch, base.in_spec, base.out_spec, base.notes,
+            base.writes,
             max(base.max_tensors, len(sent)), base.granularity, base.task, base, self.cut.name,
             MappingProxyType(dict(recipe)),
         )  # fmt: skip
