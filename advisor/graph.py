@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Self
 
 from torch import Tensor, fx, nn
 
@@ -192,7 +192,7 @@ class PartitionGraph(FlatModel):
         """Whether its output may be read as one score a class."""
         return self.task is None or self.task.kind == "classes"
 
-    def with_task(self, task: Task) -> PartitionGraph:
+    def with_task(self, task: Task) -> Self:
         """The same graph and cuts, knowing what its output means."""
         graph = dataclasses.replace(self, task=task)
         fields = {field.name for field in dataclasses.fields(self)}

@@ -95,6 +95,9 @@ def accuracy(
     cut: Cut | int | str | None = None,
     defense: Defense | str | None = None,
     seed: int = 0,
+    *,
+    task: str = "auto",
+    scores: str | int | None = None,
 ) -> Estimate:
     """How well the model answers from what is received: a share, or what its task asks.
 
@@ -105,14 +108,18 @@ def accuracy(
         cut: where the payload is sent; None: a variant's payload, and of any other graph the whole model, undefended.
         defense: what happens to the payload before it is sent: a defense, or its text.
         seed: of the defense's randomness.
+        task: how the output is judged; "auto" goes by the labels and the outputs, as `recommend` does.
+        scores: name or number of the output that counts; None chooses.
 
     Raises:
-        DataError: when the samples do not fit the model.
+        DataError: when the samples do not fit the model, or the labels the task.
         AdvisorError: when it cannot be measured, with the reason; or on a defense without a cut.
     """
     import torch
 
     from advisor.batches import carried, first_scores
+    from advisor.data.samples import Samples
+    from advisor.data.tasks import understood
     from advisor.payload import Payload
     from advisor.planning.accuracy import Accuracy
     from advisor.variant import Variant
@@ -123,7 +130,11 @@ def accuracy(
     if cut is None and defense is not None:
         raise AdvisorError("A defense acts at one cut, and none is named.", "Pass cut as well.")
     base = graph.base if isinstance(graph, Variant) else graph
-    judged = Accuracy(first_scores(base, inputs), None if y is None else torch.as_tensor(y), base.task)
+    given = Samples(x, None if y is None else torch.as_tensor(y), "the given samples", "")
+    known = base.task.kind if base.task is not None and task == "auto" else task
+    base, read = understood(base, given, known, scores)
+    graph = graph if base.task is None else graph.with_task(base.task)
+    judged = Accuracy(first_scores(base, inputs), read.y, base.task)
     if judged.why_not:
         raise AdvisorError(f"Accuracy cannot be measured: {judged.why_not}.", "Pass other samples or labels.")
     if cut is None:

@@ -159,3 +159,17 @@ def test_folders_named_by_class_numbers_give_these_numbers() -> None:
     words = Samples(X, CLASSES % 3, "folder", "", classes=("cat", "dog", "eel"))
     with pytest.raises(DataError, match=r"3 classes, the model has 9 outputs. Name class folders by .*--no-labels"):
         understood(graph, words)
+
+
+def test_the_library_judges_by_what_the_labels_mean() -> None:
+    from sklearn.metrics import r2_score
+
+    torch.manual_seed(0)
+    model = Two()
+    graph = advisor.trace(model.eval(), torch.zeros(2, 8))
+    truth = model(X)[1].detach() + 0.1 * torch.randn(N, 4, generator=G)
+    found = advisor.accuracy(graph, X, truth, scores=1)
+    assert "R²" in found.method
+    assert found.value == pytest.approx(
+        r2_score(truth, model(X)[1].detach(), multioutput="variance_weighted"), abs=1e-5
+    )
