@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from advisor.data.array_names import choose_names
 from advisor.data.image_folder import ACCEPTED
-from advisor.errors import AdvisorError, DataError
+from advisor.errors import AdvisorError, DataError, UnsafeFileError
 
 DAMAGED = (ValueError, EOFError, OSError, SyntaxError, MemoryError, RecursionError, OverflowError, TypeError,
            zipfile.BadZipFile, NotImplementedError)  # fmt: skip
@@ -125,15 +125,17 @@ def _damaged(path: Path, error: BaseException) -> DataError:
 def _torch_file(path: Path, part: str) -> Raw:
     import torch
 
-    from advisor.loading.quiet import quiet
+    from advisor.loading.content import read_content
+    from advisor.loading.tensors import read_plain
 
     try:
-        with open(path, "rb") as file, quiet():
-            content = torch.load(file, weights_only=True, map_location="cpu")
-    except Exception as error:
+        content = read_plain(read_content(path))
+    except UnsafeFileError as error:
         raise DataError(
             f"{path} holds more than tensors, and is not loaded.", "Save a dict or tuple of tensors with torch.save."
         ) from error
+    except AdvisorError as error:
+        raise DataError(error.problem, "Save a dict or tuple of tensors with torch.save.") from error
     if isinstance(content, torch.Tensor):
         return Raw(content, None, f"x of {path.name}")
     if isinstance(content, tuple | list) and len(content) == 2:

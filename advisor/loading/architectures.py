@@ -133,8 +133,7 @@ def pretrained_torchvision(name: str) -> tuple[nn.Module, Any, Content] | None:
     """
     import torch
 
-    from advisor.loading.archives import inspect_archive
-    from advisor.loading.tensors import read_legacy, read_zipped
+    from advisor.loading.tensors import read_plain
 
     for weights in available_weights(name):
         path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
@@ -142,9 +141,7 @@ def pretrained_torchvision(name: str) -> tuple[nn.Module, Any, Content] | None:
             continue
         content = read_content(path)
         try:
-            zipped = content.data.startswith(b"PK")
-            state = read_zipped(inspect_archive(content), False) if zipped else read_legacy(content, False)
-            with _instead_of_the_file(type(weights), state):
+            with _instead_of_the_file(type(weights), read_plain(content)):
                 return _get_model(name, weights).eval(), weights, content
         except Exception as error:
             raise AdvisorError(

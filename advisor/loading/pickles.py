@@ -104,8 +104,8 @@ def _element(kind: str) -> int:
 def _view(made: Made) -> tuple[str, int]:
     """What is wrong with a tensor's place in its storage, and the elements that it has beyond the storage's."""
     match made.arguments:
-        case (Stored(identifier), int(offset), tuple(size), tuple(stride), *rest):
-            count = _held(identifier, rest)
+        case (Stored((_, Name(kind), _, _, int(held), *_)), int(offset), tuple(size), tuple(stride), *rest):
+            count = _held(kind, held, rest)
             needed, elements = reach(offset, size, stride)
             if needed is None or needed > count:
                 return f"a tensor in it reaches beyond the {count:,} elements of its storage", 0
@@ -113,13 +113,13 @@ def _view(made: Made) -> tuple[str, int]:
     return "a tensor in it has no plain shape", 0
 
 
-def _held(identifier: Any, rest: list[Any]) -> int:
+def _held(kind: str, count: int, rest: list[Any]) -> int:
     """Elements in a storage; a `_rebuild_tensor_v3` counts bytes and names the type of its elements."""
     names = [r.text for r in rest if isinstance(r, Name)]
-    if _element(identifier[1].text) == 1 and names and identifier[1].text.endswith("UntypedStorage"):
+    if kind.endswith("UntypedStorage") and names:
         width = next((int(digits) for digits in re.findall(r"(\d+)", names[-1])), 8)
-        return int(identifier[4]) * 8 // max(8, width)
-    return int(identifier[4])
+        return count * 8 // max(8, width)
+    return count
 
 
 def reach(offset: Any, size: Any, stride: Any) -> tuple[int | None, int]:

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
-from advisor.loading.archives import MAX_TEXT, Archive, inspect_archive
+from advisor.loading.archives import MAX_TEXT, Archive
 from advisor.loading.content import Content, short
 from advisor.loading.pickles import MAX_EXPANDED, Trust, permit, reach
 from advisor.loading.program_checks import program_dangers
 from advisor.loading.quiet import quiet
-from advisor.loading.tensors import read_legacy, read_zipped
+from advisor.loading.tensors import read_plain
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -160,12 +160,8 @@ def _pickle_dangers(archive: Archive, name: str) -> Iterator[str]:
         return
     if not head:
         return
-    content = Content(archive.path, head)
     try:
-        if head.startswith(b"PK"):
-            read_zipped(inspect_archive(content), trust=False)
-        else:
-            read_legacy(content, trust=False)
+        read_plain(Content(archive.path, head))
     except AdvisorError as error:
         why = error.problem.removeprefix(f"{archive.path} ").removeprefix("is refused: ").rstrip(".")
         yield f"its member {short(name)}: {why}"

@@ -8,13 +8,25 @@ from typing import Any, NoReturn
 
 from advisor.errors import AdvisorError
 from advisor.import_path import modules_here
-from advisor.loading.archives import Archive
+from advisor.loading.archives import Archive, inspect_archive
 from advisor.loading.content import Content, short
 from advisor.loading.pickle_reader import Pickled, read_pickles
 from advisor.loading.pickles import LEGACY_PICKLES, Trust, foreign, permit, storage_faults
 from advisor.loading.quiet import quiet
 
 AGAIN = "Download or save the model again."
+
+
+def read_plain(content: Content) -> Any:
+    """Tensors, numbers and texts that torch.save wrote, in lists and dicts; no trust is asked for.
+
+    Raises:
+        UnsafeFileError: when it holds more, and would run code.
+        AdvisorError: when it is damaged.
+    """
+    if content.data.startswith(b"PK"):
+        return read_zipped(inspect_archive(content), trust=False)
+    return read_legacy(content, trust=False)
 
 
 def read_zipped(archive: Archive, trust: Trust) -> Any:
@@ -24,6 +36,8 @@ def read_zipped(archive: Archive, trust: Trust) -> Any:
         UnsafeFileError: when it would run code and is not trusted.
         AdvisorError: when it is damaged.
     """
+    if "data.pkl" not in archive:
+        raise AdvisorError(f"{archive.path} is a zip archive, but holds no tensors of torch's.", AGAIN)
     found = read_pickles(archive.read("data.pkl"))
     named = foreign(found)
     if named:
@@ -48,7 +62,8 @@ def read_legacy(content: Content, trust: Trust) -> Any:
         _ask(content.path, named, trust)
         return _trusted(content.path, content.stream())
     held = len(content.data) - found.end
-    _check(content.path, found, {str(s.identifier[2]): held for s in found.stored if len(s.identifier) > 2})
+    keys = [s.identifier[2] for s in found.stored if isinstance(s.identifier, tuple) and len(s.identifier) > 2]
+    _check(content.path, found, {key: held for key in keys if isinstance(key, str)})
     return _restricted(content.path, content.stream())
 
 
