@@ -121,7 +121,11 @@ def _one_batch(
 
     with torch.enable_grad():
         moved = [x.detach().clone().requires_grad_() if x.dtype.is_floating_point else x for x in batch]
-        graph.run(moved, at_node)
+        try:
+            graph.run(moved, at_node)
+        except (RuntimeError, NotImplementedError) as error:  # an operator that records nothing, for some types
+            problems |= dict.fromkeys(parts, f"nor is reverse mode ({str(error).splitlines()[0][:120]})") | problems
+            return
     sources = [x for x in moved if x.requires_grad]
     for index, entries in parts.items():
         if index in problems:
@@ -159,7 +163,8 @@ def _pulled(ends: Sequence[Tensor], sources: Sequence[Tensor], directions: Seque
 
 
 def _square_lengths(value: Tensor, rows: int) -> Tensor:
-    return value.reshape(rows, -1).to(torch.float64).square().sum(1)
+    flat = value.reshape(rows, -1)
+    return (flat.abs() if flat.is_complex() else flat).to(torch.float64).square().sum(1)
 
 
 def _filled(energy: TangentEnergy, parts: list[tuple[Tensor, Tensor]], problem: str) -> TangentEnergy:

@@ -57,6 +57,11 @@ def check(
         for part, runner in zip(parts, runners, strict=True):
             with steady():
                 meant = _meant(part, graph, wanted)
+            if any(bool(t.isnan().any()) for t in meant):
+                raise AdvisorError(
+                    f"The plan's {part.name} part answers NaN for random numbers in [0, 1): NaN passes no check.",
+                    "Look for what gives NaN there: a logarithm, a root, a division by zero; nothing was written.",
+                )
             with steady():
                 alone = runner(wanted)
             with steady():

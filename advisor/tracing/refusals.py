@@ -41,12 +41,40 @@ def explained(model: nn.Module, error: Exception) -> TraceError:
             f"torch.export cannot trace {name}{place}: it needs a device that is absent here ({reason}).",
             "Move the model and its tensors to the CPU, or trace it where the device is.",
         )
+    if _packs(error):
+        return TraceError(
+            f"torch.export cannot trace {name}{place}: it packs sequences, whose lengths are values of the input.",
+            "Pad them, and mask what lies beyond the end.",
+        )
+    if _takes_gradients(model):
+        return TraceError(
+            f"torch.export cannot trace {name}{place}: its forward takes a gradient, which is no operation of a graph.",
+            "Write the derivative out, or take it with torch.func.grad or torch.func.jvp.",
+        )
     if _BY_VALUE in str(error):
         return by_value(name, place)
     return TraceError(
         f"torch.export cannot trace {name}{place}: {reason}.",
         "Export it yourself with torch.export.export and pass the .pt2, or change that line.",
     )
+
+
+def _packs(error: Exception) -> bool:
+    """Whether a packed sequence was at hand where an error arose."""
+    packed = torch.nn.utils.rnn.PackedSequence
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(
+        frame.f_code.co_name.startswith(("pack_padded", "pad_packed"))
+        or any(isinstance(value, packed) for value in frame.f_locals.values())
+        for frame in frames
+    )
+
+
+def _takes_gradients(model: nn.Module) -> bool:
+    """Whether a forward of the model names a function of torch.autograd."""
+    codes = [getattr(getattr(type(module), "forward", None), "__code__", None) for module in model.modules()]
+    named = [set(code.co_names) for code in codes if code is not None and is_users(code.co_filename)]
+    return any({"autograd", "grad"} <= names or "backward" in names for names in named)
 
 
 def by_value(name: str, place: str) -> TraceError:
