@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Annotated, Literal
 
 import numpy as np
@@ -26,6 +28,11 @@ def json_number(value: float) -> float | str | None:
     if math.isnan(value):
         return None
     return float(value) if math.isfinite(value) else str(float(value))
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal, or both NaN: "not measured" twice is the same."""
+    return one == other or (one != one and other != other)
 
 
 Number = Annotated[float, BeforeValidator(_number), PlainSerializer(json_number)]
@@ -56,6 +63,33 @@ class Estimate:
 
     def __float__(self) -> float:
         return self.value
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
+    def __eq__(self, other: object) -> bool:
+        """Of two estimates all fields; of a number the value."""
+        if isinstance(other, Estimate):
+            return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self))
+        return self.value == float(other) if isinstance(other, Real) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __lt__(self, other: Estimate | float) -> bool:
+        return self.value < float(other) if isinstance(other, Real | Estimate) else NotImplemented
+
+    def __le__(self, other: Estimate | float) -> bool:
+        return self.value <= float(other) if isinstance(other, Real | Estimate) else NotImplemented
+
+    def __gt__(self, other: Estimate | float) -> bool:
+        return self.value > float(other) if isinstance(other, Real | Estimate) else NotImplemented
+
+    def __ge__(self, other: Estimate | float) -> bool:
+        return self.value >= float(other) if isinstance(other, Real | Estimate) else NotImplemented
 
     def mapped(self, function: Callable[[float], float], method: str) -> Estimate:
         """This estimate through a monotone function, in the same unit; the ends of the interval go through it too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -213,7 +214,7 @@ class NoiseLevels:
     bare: Number
 
 
-@dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))
+@dataclass(frozen=True, eq=False, repr=False, config=ConfigDict(arbitrary_types_allowed=True))
 class Advice:
     """The answer.
 
@@ -264,6 +265,30 @@ class Advice:
             object.__setattr__(self, "verdict", "none")
         if self.best_split is None and self.best is not None and self.best.kind == "split":
             object.__setattr__(self, "best_split", self.best)
+
+    def __repr__(self) -> str:
+        """The answer in five lines; `summary` has more, `to_json` all."""
+        plan = self.best
+        names = ("latency", "score", "score_ssim", "accuracy_drop")
+        numbers = [] if plan is None else [f"{n} {plan.predicted[n]:.3g}" for n in names if n in plan.predicted]
+        return "\n".join(
+            [
+                f"Advice(verdict={self.verdict!r}, feasible={self.feasible})",
+                f"  {self.headline}",
+                f"  best: {plan} ({plan.kind if plan else 'none'}); {', '.join(numbers)}",
+                f"  budgets: {self.budgets}; zone: {', '.join(self.zone[:1] + self.zone[1:][-1:]) or 'none'}",
+                f"  {len(self.profile.cuts)} cuts, {len(self.pareto)} plans on the front; .summary(), .save(folder)",
+            ]
+        )
+
+    def summary(self) -> str:
+        """The headline, the plan in plain words, and why, as text."""
+        return "\n".join([self.headline, *reach("plan_lines")(self), *self.reasons])
+
+    def _repr_html_(self) -> str:
+        """The report, for a notebook: in a frame that runs nothing."""
+        page = escape(str(reach("REPORTS")["html"](self)), quote=True)
+        return f'<iframe sandbox srcdoc="{page}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

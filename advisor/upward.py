@@ -41,6 +41,7 @@ PUBLIC = {
 
 REACHED = {
     "REPORTS": "advisor.reports",  # Advice.save
+    "plan_lines": "advisor.reports.words",  # Advice.summary
     "is_report": "advisor.reports.html",  # Advice.save: whether a file that it would replace is ours
     "Payload": "advisor.payload",  # Plan.split
     "export": "advisor.exporting",  # Plan.export

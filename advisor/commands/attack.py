@@ -85,14 +85,16 @@ def attack(
     with exit_codes():
         import advisor
         from advisor.checkpoint import forget
+        from advisor.estimators.attacks import ATTACKS
 
+        ATTACKS.find(name)  # an unknown one is refused before anything slow
         advice, source = _advice(model, model_file)
         where, defense = _where(advice, cut, defense)
         protection = _defense(advice, defense)
         wanted = _wanted(source, advice, Path(model), context)
         found: dict[Cut, AttackResult | AdvisorError] = {}
         with StageProgress() as progress, answer_only():
-            graph, samples = wanted.graph_and_samples(progress)
+            graph, samples = wanted.graph_and_samples(progress, lambda graph: [graph.cut(name) for name in where])
             own = _auxiliary(aux, wanted, graph)
             attacked = advisor.attack_cuts(
                 graph, [_place(graph, name) for name in where], samples.x,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advisor.commands import options as given
 from advisor.commands.exits import say
+from advisor.commands.near_names import check_model_is_there
 from advisor.commands.outputs import writable
 from advisor.commands.progress import StageProgress
 from advisor.commands.trust_prompt import trust
@@ -50,6 +52,9 @@ class Wanted:
     scores: str | None = None
     no_labels: bool = False
 
+    def __post_init__(self) -> None:
+        check_model_is_there(self.model)
+
     def graph(self, progress: StageProgress) -> PartitionGraph:
         """The traced model; what was assumed is printed.
 
@@ -60,8 +65,14 @@ class Wanted:
         _print(run)
         return graph
 
-    def graph_and_samples(self, progress: StageProgress) -> tuple[PartitionGraph, Samples]:
+    def graph_and_samples(
+        self, progress: StageProgress, check: Callable[[PartitionGraph], object] = lambda graph: None
+    ) -> tuple[PartitionGraph, Samples]:
         """The traced model and its samples, synthetic ones where no data was given; what was assumed is printed.
+
+        Args:
+            progress: told of each stage.
+            check: called with the graph before samples are made, to refuse what it does not have.
 
         Raises:
             AdvisorError: when either cannot be used.
@@ -69,6 +80,7 @@ class Wanted:
         from advisor.planning.pipeline import fit_or_make_samples, with_task
 
         graph, found, run = self._traced(progress)
+        check(graph)
         samples = fit_or_make_samples(run, graph, found, self.resize, self.seed)
         graph, samples = with_task(run, graph, samples, self.task, self.scores, made=found is None)
         _print(run)

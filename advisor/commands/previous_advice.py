@@ -11,6 +11,7 @@ import typer
 
 from advisor.commands import options as given
 from advisor.commands.exits import say
+from advisor.commands.near_names import check_model_is_there
 from advisor.errors import AdvisorError, UnsafeFileError
 from advisor.requirements import REQUIREMENTS
 
@@ -80,6 +81,8 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
     if (chosen := model or moved) is None:
         source = _recorded_model(before, earlier)
         chosen = source.place
+    else:
+        check_model_is_there(chosen)
     if before is not None and "data" not in now:
         options["data"] = recorded_data(before, _folder(earlier), source)
     return Asked(Request.of(model=chosen, **options), source), before

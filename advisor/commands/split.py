@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,12 +17,19 @@ from advisor.commands.trust_prompt import trust
 
 if TYPE_CHECKING:
     from advisor.exporting import Exported
+    from advisor.plans import Advice, Plan
 
 
 def split(
     advice: Annotated[Path, typer.Argument(help="advice.json, or the folder that holds it.", show_default=False)],
     out: given.Out = Path("split"),
     format: Annotated[str, typer.Option(help="pt2 (torch.export) or onnx.", rich_help_panel=given.OUTPUT)] = "pt2",
+    cut: Annotated[
+        str | None, typer.Option(help="Name or index: the plan of the front that cuts there.", show_default=False)
+    ] = None,
+    plan: Annotated[
+        int | None, typer.Option(min=1, help="A plan of the front by its number, the fastest is 1.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="The model file, if it is no longer where it was.", rich_help_panel=given.WHAT),
@@ -36,7 +44,7 @@ def split(
         from advisor.exporting import check_format
 
         check_format(format)
-        answer = advisor.load_advice(advice)
+        answer = _picked(advisor.load_advice(advice), cut, plan)
         with StageProgress() as progress, answer_only():
             made = advisor.export(
                 answer, out, format, model, arch=arch, trust=trust(trusted, progress), progress=progress  # type: ignore[arg-type]
@@ -50,6 +58,35 @@ def split(
             sys.stdout.write(made.text())
         else:
             _show(made)
+
+
+def _picked(answer: Advice, cut: str | None, number: int | None) -> Advice:
+    """The advice with another plan of its front as the best split.
+
+    Raises:
+        AdvisorError: when there is no such plan; the message lists them.
+    """
+    from advisor.errors import AdvisorError
+
+    if cut is None and number is None:
+        if answer.best is not None and answer.best.kind != "split":
+            say(f"Note: the advice is {answer.verdict}; this is its best split.")
+        return answer
+    plans = [*answer.pareto] or [*answer.nearest]
+    listed = "; ".join(f"{i} {plan}" for i, plan in enumerate(plans, 1))
+    if number is not None:
+        found = [plan for plan in plans[number - 1 : number] if cut is None or cut in _names(plan)]
+    else:
+        own = [] if answer.best_split is None else [answer.best_split]
+        found = [plan for plan in (*own, *plans) if cut in _names(plan)]
+    if not found:
+        said = f"number {number}" if number is not None else f"at {cut!r}"
+        raise AdvisorError(f"The front has no plan {said}.", f"It has: {listed}.")
+    return dataclasses.replace(answer, best_split=found[0])
+
+
+def _names(plan: Plan) -> tuple[str, str]:
+    return plan.cut.name, str(plan.cut.index)
 
 
 def _show(made: Exported) -> None:

@@ -12,13 +12,16 @@ from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 
 if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
+
     from advisor.defenses import Defense
     from advisor.estimate import Estimate
     from advisor.sweep import Progress
 
 
 def profile(
-    graph: PartitionGraph,
+    graph: PartitionGraph | nn.Module | ExportedProgram | str | Path,
     device: str = "jetson",
     link: str = "wifi",
     cloud: str = "t4",
@@ -27,11 +30,12 @@ def profile(
     progress: Progress | None = None,
     limit: float | None = None,
     also: Sequence[str] = (),
+    example_inputs: Any = None,
 ) -> Profile:
     """Cost of every cut: `macs`, `params`, `bytes`, `edge_memory`, the latencies and `edge_energy`.
 
     Args:
-        graph: the traced model.
+        graph: the traced model; or a model, as `recommend` takes it.
         device: key `name[:runtime[:precision[@mode]]]`, an alias such as `jetson`, `local` (measured here) or
             `ssh://user@host[:port]` (measured there).
         link: preset, or `bandwidth=20Mbps,rtt=15ms`.
@@ -39,19 +43,23 @@ def profile(
         extra: a TOML file with your own devices and links.
         progress: called with the fraction done and what is being worked on.
         limit: seconds of timing where something is measured; None for the usual.
+        example_inputs: to trace a module with, `[N, ...]`; None: its layers tell.
         also: your own profilers, each as `package.module:Name`.
 
     Raises:
         AdvisorError: on an unknown device or link; the message suggests the nearest names.
     """
     from advisor import profilers
+    from advisor.tracing.given import as_graph
 
     told = None if progress is None else lambda share: progress(share, "cost")
-    return profilers.profile(graph, device, link, cloud, extra=extra, progress=told, limit=limit, also=also)
+    return profilers.profile(
+        as_graph(graph, example_inputs), device, link, cloud, extra=extra, progress=told, limit=limit, also=also
+    )
 
 
 def leakage(
-    graph: PartitionGraph,
+    graph: PartitionGraph | nn.Module | ExportedProgram | str | Path,
     x: Any,
     y: Any = None,
     only: Sequence[str] | None = None,
@@ -64,7 +72,7 @@ def leakage(
     """Leakage of every cut, measured in one forward pass over the samples; with a cut, of that payload alone.
 
     Args:
-        graph: the traced model, or a variant.
+        graph: the traced model, or a variant; or a model, as `recommend` takes it.
         x: a tensor `[N, ...]`, or a tuple or dict of them; images in [0, 1].
         y: `[N]` labels; None takes the model's own predictions.
         only: names of columns to measure, or `package.module:Name` of your own estimator; None measures all.
@@ -80,6 +88,9 @@ def leakage(
     from advisor.estimators.study.leakage_study import study
     from advisor.estimators.study.payload_leakage import payload_leakage
     from advisor.payload import Payload
+    from advisor.tracing.given import as_graph
+
+    graph = as_graph(graph, x)
 
     if cut is not None:
         return payload_leakage(Payload.of(graph, cut, defense), x, y, only=only, seed=seed, progress=progress)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from advisor.activations import ActivationCache
 from advisor.cuts import Cut
@@ -34,6 +34,7 @@ from advisor.payload import Payload
 from advisor.preserve import left_as_found
 from advisor.sweep import NotMeasurableError
 from advisor.threads import one_thread
+from advisor.tracing.given import as_graph
 
 __all__ = ["ATTACKS", "AttackResult", "attack", "attack_cuts"]
 
@@ -46,7 +47,7 @@ LABELS_A_CLASS = 4
 
 
 def attack(
-    graph: PartitionGraph,
+    graph: PartitionGraph | nn.Module | str | Path,
     cut: Cut | int | str,
     x: Any,
     aux: Any = None,
@@ -71,7 +72,7 @@ def attack(
     and nothing else is handed to it.
 
     Args:
-        graph: the traced model.
+        graph: the traced model; or a model, as `advisor.trace` takes it.
         cut: a cut, its index or its name.
         x: private samples, `[N, ...]` or a tuple or dict of such.
         aux: samples the attacker learns from; "synthetic": it makes them up; None: it learns from a random three
@@ -106,7 +107,7 @@ def attack(
 
 
 def attack_cuts(
-    graph: PartitionGraph,
+    graph: PartitionGraph | nn.Module | str | Path,
     cuts: Sequence[Cut | int | str],
     x: Any,
     aux: Any = None,
@@ -148,6 +149,7 @@ def attack_cuts(
     if repeats < 1:
         raise AdvisorError(f"{repeats} transmissions of an input make no sense.", "Pass 1 or more.")
     effort: Effort = "strong" if budget == "strong" else "quick"
+    graph = as_graph(graph, x)
     places = sorted({graph.cut(cut).index for cut in cuts})
     further = None if beyond is None else _beyond(graph, beyond, places, chosen)
     given = split_data(graph, chosen, x, aux, y, aux_y, effort, seed)

@@ -54,3 +54,20 @@ def test_estimates_survive_json(value: float) -> None:
     assert again.value == value or math.isnan(value)
     assert math.isnan(again.value) == math.isnan(value)
     assert math.isnan(again.stderr)
+
+
+def test_an_estimate_is_written_and_compared_like_a_number() -> None:
+    found = Estimate(0.6431, 0.01, 0.62, 0.66)
+    assert (f"{found:.3f}", f"{found:>8.2f}", str(found), f"{found}") == ("0.643", "    0.64", "0.6431", "0.6431")
+    assert 0.6 < found < 0.7
+    assert found >= 0.6431
+    assert found <= Estimate.exact(0.7)
+    assert max([found, Estimate.exact(0.7)]).value == 0.7
+    assert found == 0.6431
+    assert found != Estimate(0.6431)  # another spread
+    assert Estimate(math.nan) == Estimate(math.nan)
+    assert not Estimate(math.nan) < 1  # NaN passes no check
+    assert not Estimate(math.nan) > 1
+    assert len({found, Estimate(0.6431, 0.01, 0.62, 0.66)}) == 1
+    with pytest.raises(TypeError):
+        _ = found < "much"

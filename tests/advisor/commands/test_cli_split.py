@@ -159,3 +159,18 @@ def test_what_builds_the_model_is_known_from_the_advice(cli: Run, tiny_data: Pat
     result = cli("split", "out", "--out", "halves")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "halves" / "plan.json").exists()
+
+
+def test_another_plan_of_the_front_is_picked_by_number_or_cut(answered: Path, cli: Run, tmp_path: Path) -> None:
+    advice = advisor.load_advice(answered / "out")
+    last = advice.pareto[-1]
+    result = cli("split", answered / "out", "--plan", len(advice.pareto), "--out", "by-number", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["cuts"] == [last.cut.name]
+    result = cli("split", answered / "out", "--cut", last.cut.name, "--out", "by-cut", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["cuts"] == [last.cut.name]
+    for option, said in ((("--plan", 99), "no plan number 99. It has: 1 "), (("--cut", "nope"), "no plan at 'nope'")):
+        refused = cli("split", answered / "out", *option, "--out", "none")
+        assert refused.exit_code == 2
+        assert said in refused.stderr

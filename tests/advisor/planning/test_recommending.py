@@ -63,6 +63,28 @@ def test_so_small_a_network_stays_on_the_edge_and_the_answer_says_so(digits_advi
     assert all(plan.kind == "split" for plan in digits_advice.pareto)
 
 
+def test_an_advice_is_shown_in_a_few_lines(digits_advice):
+    lines = repr(digits_advice).splitlines()
+    assert len(lines) == 5
+    assert lines[0] == "Advice(verdict='all-edge', feasible=True)"
+    assert digits_advice.headline in lines[1]
+    assert len(repr(digits_advice)) < 1000
+    assert digits_advice.summary().startswith(digits_advice.headline)
+    assert "Run the whole model on jetson" in digits_advice.summary()
+    assert digits_advice._repr_html_().startswith("<iframe sandbox srcdoc=")
+    assert "<script" not in digits_advice._repr_html_()
+
+
+def test_the_parts_take_a_model_as_recommend_does(digits_net, digits_data):
+    x, y = digits_data[0][:40], digits_data[1][:40]
+    graph = advisor.trace(digits_net, x[:2])
+    own = advisor.profile(digits_net, example_inputs=x)
+    assert own["macs"].values.tolist() == advisor.profile(graph)["macs"].values.tolist()
+    found, same = (advisor.leakage(given, x, y, only=["linear_nmse"]) for given in (digits_net, graph))
+    assert np.array_equal(found["linear_nmse"].values, same["linear_nmse"].values, equal_nan=True)
+    assert advisor.attack(digits_net, "block1.2", x).nmse == advisor.attack(graph, "block1.2", x).nmse
+
+
 def test_a_split_that_is_required_is_the_answer(digits_net, digits_data):
     small = tuple(part[:80] for part in digits_data)
     advice = advisor.recommend(digits_net, data=small, trials=2, verify="none", require_split=True)

@@ -1,0 +1,45 @@
+"""A mistyped model is answered at once, with near names; nothing heavy is imported for it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from advisor.errors import AdvisorError
+
+PREFIXES = ("torchvision:", "timm:", "hf:")
+NEAREST = 3
+
+
+def check_model_is_there(model: str) -> None:
+    """Refuse a path that does not exist, unless it is a name such as `torchvision:resnet18`.
+
+    Raises:
+        AdvisorError: with what was probably meant.
+    """
+    if model.startswith(PREFIXES) or Path(model).exists():
+        return
+    near = [f"torchvision:{name}" for name in difflib.get_close_matches(model.lower(), torchvision_names(), 1, 0.8)]
+    near += difflib.get_close_matches(Path(model).name, _neighbours(Path(model)), NEAREST)
+    meant = f"Did you mean {' or '.join(near)}?" if near else "Check the path, or name torchvision:resnet18."
+    raise AdvisorError(f"There is no file {model}.", meant)
+
+
+def torchvision_names() -> list[str]:
+    """Names of torchvision's classifiers, read from its source: importing it takes seconds."""
+    found = find_spec("torchvision")
+    places = found.submodule_search_locations if found is not None else None
+    if not places:
+        return []
+    sources = sorted((Path(places[0]) / "models").glob("*.py"))
+    pattern = re.compile(r"^@register_model\(\)[^\n]*\n(?:@[^\n]*\n)*def (\w+)\(", re.MULTILINE)
+    return [name for path in sources for name in pattern.findall(path.read_text(encoding="utf-8"))]
+
+
+def _neighbours(path: Path) -> list[str]:
+    try:
+        return sorted(inner.name for inner in path.parent.iterdir())
+    except OSError:
+        return []
