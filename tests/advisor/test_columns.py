@@ -202,7 +202,7 @@ def payload(**changes: Any) -> dict[str, Any]:
     ("content", "message"),
     [
         ([], "This is not a profile: its top level is no JSON object"),
-        (payload(schema_version="2.0"), r"schema version 2\.0, newer than this advisor's 1\.0.*pip install --upgrade"),
+        (payload(schema_version="2.0"), r"schema version 2\.0, newer than this advisor's 1\.1.*pip install --upgrade"),
         (payload(schema_version="one"), "its schema_version is 'one'"),
         (payload(cuts=3), "This is not a profile: cuts: .*Write it with `advisor profile`"),
         (payload(columns={"rc2": {"name": "rc2"}}), "This is not a profile: columns.rc2"),
