@@ -26,12 +26,13 @@ def calibrate(
         from advisor.files import replace_ours
         from advisor.profilers.calibration.calibrating import calibrate as measure
         from advisor.profilers.calibration.kinds import is_device_file
-        from advisor.units import duration
+        from advisor.units import duration, show_duration
 
         if out.suffix != ".toml":
             raise AdvisorError(f"{out} is no .toml file.", "Write --out device.toml.")
         writable(out.parent, {out.name: is_device_file})
         seconds = given.optional(duration, time_limit, "--time-limit") or 0.0
+        say(f"Measuring takes {show_duration(seconds)}, the fit a few seconds more.")
         with StageProgress() as progress, answer_only():
             text = measure(name, seconds, lambda share: progress("calibrate", share))
         replace_ours(out, text, is_device_file)

@@ -1,4 +1,4 @@
-"""How far a long run is, on standard error: a bar for each stage on a terminal, else one line a stage."""
+"""How far a long run is, on standard error: a bar for each stage on a terminal, else a line each tenth of a stage."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ STAGES = {
 """Stage -> what it does, for people."""
 
 WHAT_WIDTH = 32
+TENTH, SELDOM = 0.1, 5.0
+"""A line each so much of a stage, and no more often than every so many seconds."""
 
 
 class _Display(Protocol):
@@ -48,7 +50,7 @@ class StageProgress:
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         stream = sys.stderr if stream is None else stream
         self.seconds: dict[str, float] = {}
-        self._display: _Display = _Bars(stream) if stream.isatty() else _Lines(stream)
+        self._display: _Display = _Bars(stream) if stream.isatty() else _Lines(stream, clock)
         self._clock, self._stage, self._since = clock, "", 0.0
 
     def __call__(self, stage: str, share: float, what: str = "") -> None:
@@ -91,16 +93,22 @@ class StageProgress:
 
 
 class _Lines:
-    """One plain line when a stage begins, for logs and pipes."""
+    """For logs and pipes: a plain line when a stage begins, and one each tenth of a stage that takes long."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._begun: set[str] = set()
+    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._stream, self._clock = stream, clock
+        self._begun: dict[str, float] = {}
+        self._told, self._last = 0.0, 0.0
 
     def update(self, stage: str, share: float, what: str) -> None:
         if stage not in self._begun:
-            self._begun.add(stage)
+            self._begun[stage] = self._last = self._clock()
+            self._told = 0.0
             print(f"{_title(stage)} …", file=self._stream, flush=True)
+        elif share - self._told >= TENTH and share < 1 and (now := self._clock()) - self._last >= SELDOM:
+            left = (now - self._begun[stage]) * (1 - share) / share
+            self._told, self._last = share, now
+            print(f"{_title(stage)}: {share:.0%}, about {show_duration(left)} left", file=self._stream, flush=True)
 
     def pause(self) -> None:
         self._stream.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,9 +66,11 @@ def exported(part: Part, graph: PartitionGraph, flat: Sequence[Tensor], batch: i
 
 
 def write(program: ExportedProgram, path: Path) -> None:
-    """Write the program as a `.pt2` archive."""
-    with path.open("wb") as file, quiet():
-        torch.export.save(program, file)
+    """Write the program as a `.pt2` archive; by way of memory, since torch's own writer aborts on a full disk."""
+    buffer = io.BytesIO()
+    with quiet():
+        torch.export.save(program, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def read(path: Path) -> torch.nn.Module:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from advisor.errors import UnsafeFileError
 from advisor.loading.pickle_reader import Made, Name, Pickled, Stored, read_pickles
+from advisor.safe_text import shell_words
 
 Trust = bool | Callable[[str], bool]
 
@@ -56,9 +56,11 @@ def permit(path: Path, reason: str, trust: Trust) -> None:
     """
     if trust is True or (callable(trust) and trust(f"{path}: {reason}")):
         return
+    name = str(path)
+    words = ["--trust", "--", name] if name.startswith("-") else [name, "--trust"]
     raise UnsafeFileError(
         f"{path} is refused: {reason}.",
-        f"If you trust whoever made it: advisor recommend {shlex.quote(str(path))} --trust",
+        f"If you trust whoever made it: advisor recommend {shell_words(words)}",
     )
 
 

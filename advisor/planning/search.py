@@ -157,7 +157,7 @@ class Search:
             storage=self.storage, study_name=name, load_if_exists=True,
             directions=["minimize" if row.minimised else "maximize" for row in front()],
         )  # fmt: skip
-        study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials), n_startup_trials=5)
+        study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(known_trials(study)), n_startup_trials=5)
         return study
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import warnings
@@ -95,9 +96,12 @@ def _torchscript(graph: PartitionGraph, inputs: Values, folder: Path, fused_atte
             piece = graph.piece(i) if fused_attention else _plain_attention(graph.piece(i))
             names.append(f"piece_{i:03}.pt")
             try:
-                torch.jit.trace(piece, carried, check_trace=False).save(str(folder / names[-1]))  # type: ignore[no-untyped-call]
+                traced = torch.jit.trace(piece, carried, check_trace=False)  # type: ignore[no-untyped-call]
             except (RuntimeError, TypeError, ValueError) as error:
                 raise _refused(graph, i, "TorchScript", error) from None
+            buffer = io.BytesIO()  # torch's own writer aborts on a full disk
+            torch.jit.save(traced, buffer)
+            (folder / names[-1]).write_bytes(buffer.getbuffer())
             carried = _several(piece(*carried))
     return {"pieces": names}
 
@@ -185,7 +189,9 @@ def _source(graph: PartitionGraph, _inputs: Values, folder: Path, _fused_attenti
         for node in piece.graph.find_nodes(op="get_attr"):
             weights[str(node.target)] = graph.constant(node).detach()
     (folder / "pieces.py").write_text("\n".join(texts), encoding="utf-8")
-    torch.save(weights, folder / "weights.pt")
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    (folder / "weights.pt").write_bytes(buffer.getbuffer())
     return {
         "source": "pieces.py", "weights": "weights.pt", "pieces": [f"piece_{i:03}" for i in range(1, len(graph.cuts))]
     }  # fmt: skip

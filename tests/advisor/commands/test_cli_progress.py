@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,32 +14,39 @@ class Terminal(io.StringIO):
         return True
 
 
-def ticking(step: float) -> Iterator[float]:
-    now = 0.0
-    while True:
-        yield now
-        now += step
-
-
 def test_one_line_a_stage_where_nobody_watches() -> None:
-    stream, clock = io.StringIO(), ticking(1.5)
-    with StageProgress(stream, lambda: next(clock)) as progress:
+    stream, now = io.StringIO(), [0.0]
+    with StageProgress(stream, lambda: now[0]) as progress:
         for stage in ("load", "cost", "leakage"):
             for share in (0.0, 0.5, 1.0):
                 progress(stage, share, "layer1")
+            now[0] += 1.5
     assert stream.getvalue().splitlines() == [f"{STAGES[stage]} …" for stage in ("load", "cost", "leakage")]
     assert progress.seconds == {"load": 1.5, "cost": 1.5, "leakage": 1.5}
     assert progress.summary() == "Took 4.5 s: load 1.5 s, cost 1.5 s, leakage 1.5 s."
 
 
+def test_a_long_stage_says_how_far_it_is_and_how_long_it_will_take() -> None:
+    stream, now = io.StringIO(), [0.0]
+    with StageProgress(stream, lambda: now[0]) as progress:
+        for step in range(101):
+            now[0] = step * 2.0
+            progress("leakage", step / 100)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == f"{STAGES['leakage']} …"
+    assert lines[1] == f"{STAGES['leakage']}: 10%, about 3 min left"
+    assert 9 <= len(lines) <= 10  # a tenth more or less, as real numbers go
+
+
 def test_a_stage_entered_twice_adds_up_and_an_error_ends_it() -> None:
-    stream, clock = io.StringIO(), ticking(2.0)
-    progress = StageProgress(stream, lambda: next(clock))
+    stream, now = io.StringIO(), [0.0]
+    progress = StageProgress(stream, lambda: now[0])
 
     def interrupted() -> None:
         with progress:
             for stage in ("load", "cost", "load"):
                 progress(stage, 0.0)
+                now[0] += 2.0
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

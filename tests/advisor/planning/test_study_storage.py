@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.planning.study_storage import open_storage
+from advisor.planning.study_storage import known_trials, open_storage
 
 OPEN = "import sys; from advisor.planning.study_storage import open_storage; open_storage(sys.argv[1])"
 
@@ -35,3 +36,23 @@ def test_what_is_no_storage_is_one_line(kind: str, tmp_path: Path) -> None:
     with pytest.raises(AdvisorError, match=r"^The storage '.*' cannot be used: .*") as error:
         open_storage(urls.get(kind, f"sqlite:///{tmp_path / kind}"))
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("update trial_user_attributes set value_json = ?", "{{{"),
+        ("update trial_user_attributes set value_json = ?", "[" * 100_000),
+        ("update trial_params set distribution_json = ?", '{"name": "os.system", "attributes": {}}'),
+    ],
+)
+def test_trials_that_optuna_did_not_write_are_one_line(change: str, value: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    study = optuna.create_study(storage=open_storage(url), study_name="s")
+    trial = study.ask({"a": optuna.distributions.FloatDistribution(0, 1)})
+    trial.set_user_attr("plan", {})
+    study.tell(trial, 1.0)
+    with sqlite3.connect(tmp_path / "s.db") as database:
+        database.execute(change, (value,))
+    with pytest.raises(AdvisorError, match=r"^The storage's trials cannot be read: "):
+        known_trials(optuna.load_study(storage=open_storage(url), study_name="s"))
