@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
-from advisor.cuts import Cut, TensorSpec
+import advisor
+from advisor.cuts import Cut
 from advisor.defenses import (
     DEFENSES,
     SETS,
@@ -21,10 +23,21 @@ from advisor.defenses import (
     defense_from_json,
     defense_names,
     defense_to_json,
+    parse_defense,
 )
+from advisor.defenses.payload.base import Stage
 from advisor.defenses.payload.rounding import rounding_step
+from advisor.defenses.payload.space import Float
 from advisor.derivatives.tangents import tangent_energies
 from advisor.errors import AdvisorError
+from advisor.estimators.study.leakage_study import study
+from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.search import Search
+from advisor.planning.selection import LeakageLimits
+from advisor.profilers import device, link
+from advisor.requirements import Budgets
+from advisor.testing.defense_contract import DefenseContract
+from advisor.testing.small_models import digits, trained
 from tests.models import ZOO, traced
 
 MEMBERS = [NoDefense(), GaussianNoise(0.5, 3.0), Quantize8()]
@@ -46,54 +59,56 @@ def test_every_member_is_here() -> None:
     assert {type(member) for member in MEMBERS} == set(DEFENSES.values())
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("defense", MEMBERS, ids=str)
-class TestContract:
-    """What a defense promises for any tensor."""
-
-    def test_the_cloud_gets_the_shape_that_left(self, defense: Defense, shape: tuple[int, ...]) -> None:
-        z = random(*shape)
-        assert defense.restore(defense.apply(z)).shape == z.shape
-
-    def test_rows_stay_apart(self, defense: Defense, shape: tuple[int, ...]) -> None:
-        """What is sent of a sample does not depend on which others are in its batch."""
-        z, generator = random(*shape), torch.Generator()
-        together = defense.restore(defense.apply(z, generator.manual_seed(1)))[:1]
-        alone = defense.restore(defense.apply(z[:1], generator.manual_seed(1)))
-        assert together.shape == alone.shape
-        assert isinstance(defense, GaussianNoise) or torch.equal(together, alone)
-
-    def test_the_input_is_not_written_to(self, defense: Defense, shape: tuple[int, ...]) -> None:
-        z = random(*shape)
-        defense.restore(defense.apply(z))
-        assert torch.equal(z, random(*shape))
-
-    def test_wire_bytes_are_those_of_what_is_sent(self, defense: Defense, shape: tuple[int, ...]) -> None:
-        for dtype in (torch.float32, torch.float16):
-            z = random(*shape, dtype=dtype)
-            cut = Cut(1, "here", (TensorSpec(shape[1:], str(dtype).removeprefix("torch.")),))
-            sent = sum(t.numel() * t.element_size() for t in tensors(defense.apply(z)))
-            assert defense.wire_bytes(cut) * shape[0] == sent
-
-    def test_same_seed_same_wire(self, defense: Defense, shape: tuple[int, ...]) -> None:
-        z = random(*shape)
-        wires = [tensors(defense.apply(z, torch.Generator().manual_seed(7))) for _ in range(2)]
-        assert all(map(torch.equal, *wires))
-
-    def test_a_generator_leaves_torch_s_own_alone(self, defense: Defense, shape: tuple[int, ...]) -> None:
-        before = torch.get_rng_state()
-        defense.apply(random(*shape), torch.Generator().manual_seed(7))
-        assert torch.equal(torch.get_rng_state(), before)
-
-    def test_the_wire_step_is_positive(self, defense: Defense, shape: tuple[int, ...]) -> None:
-        step = defense.wire_step(random(*shape))
-        assert shape[1:] == () or 0 < step < math.inf
+class TestContract(DefenseContract):
+    @pytest.fixture(params=MEMBERS, ids=str)
+    def member(self, request: pytest.FixtureRequest) -> Defense:
+        return request.param
 
 
-@pytest.mark.parametrize("defense", MEMBERS, ids=str)
-def test_members_survive_json(defense: Defense) -> None:
-    assert defense_from_json(json.loads(json.dumps(defense_to_json(defense)))) == defense
-    assert defense_from_json(defense) is defense
+@dataclasses.dataclass(frozen=True)
+class Sign(Defense):
+    """A made-up defense: sends the sign of each element, one byte each."""
+
+    scale: float = 1.0
+    name: ClassVar[str] = "sign"
+    stage: ClassVar[Stage] = "quantise"
+    space: ClassVar[Mapping[str, Float]] = {"scale": Float(0.5, 2.0)}
+
+    def apply(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return z.sign().to(torch.int8)
+
+    def restore(self, wire: Tensor) -> Tensor:
+        return self.scale * wire.float()
+
+    def wire_bytes(self, cut: Cut) -> int:
+        return sum(spec.elements for spec in cut.tensors)
+
+
+class TestMadeUp(DefenseContract):
+    @pytest.fixture
+    def member(self) -> Defense:
+        return Sign(0.5)
+
+
+def test_a_made_up_defense_is_one_entry_and_its_leakage_is_measured_on_what_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No noise curve prices a sign: the search measures what is sent, and finds that it hides something."""
+    monkeypatch.setitem(DEFENSES.built_in, "sign", f"{__name__}:Sign")
+    (x, y), graph = digits(150), advisor.trace(trained(), digits(2)[0])
+    found = study(graph, x, y, only=["score", "score_ssim"])
+    profile = advisor.profile(graph).joined(found.profile)
+    evaluator = PlanEvaluator(graph, profile, found, (x,), y, device("jetson"), link("wifi"), 0)
+    search = Search(
+        evaluator, Budgets(), LeakageLimits(None, None, asked=False), ("none", "sign"), 2, None, None, {}, 0
+    )
+    tried = [plan for plan in search.run().plans if plan.defense.name == "sign"]
+    assert len(tried) == 2
+    for plan in tried:
+        assert plan.predicted["bytes"].value == plan.cut.elements
+        assert "survives the defense's noise" not in plan.predicted["score"].method
+        assert profile["score"].at(plan.cut).high < plan.predicted["score"].high <= 1
+    assert str(parse_defense("gaussian:sigma=1+sign:scale=0.5")) == "gaussian(sigma=1, dfil=0) + sign(scale=0.5)"
 
 
 @pytest.mark.parametrize("defense", MEMBERS, ids=str)
