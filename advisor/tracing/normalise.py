@@ -11,6 +11,7 @@ from torch import fx
 from advisor.operations.dag import flat_results
 from advisor.operations.symbols import emit, expression, is_symbolic
 from advisor.operations.views import is_mutation, is_view
+from advisor.tracing.differentiable import make_differentiable
 from advisor.tracing.state import writes_of
 
 aten = torch.ops.aten
@@ -55,6 +56,7 @@ def normalise(module: fx.GraphModule) -> list[str]:
     _free_factories(graph)
     _fold_mutated_constants(module)
     _make_functional(graph)
+    make_differentiable(graph)
     graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
     module.recompile()
     return writes
@@ -248,6 +250,8 @@ def _redirect(old: fx.Node, new: fx.Node, order: dict[fx.Node, float]) -> None:
 
 def _promotes(node: fx.Node) -> bool:
     """Whether the functional twin would return another dtype: an in-place operation keeps that of what it writes."""
+    if node.target is aten.copy_.default:
+        return False  # what is copied is cast
     written, *others = [v for v in (n.meta.get("val") for n in node.all_input_nodes) if isinstance(v, torch.Tensor)]
     return any(torch.promote_types(written.dtype, other.dtype) != written.dtype for other in others)
 
