@@ -89,8 +89,8 @@ def leave_one_out_nmse(
 def shrunken(inputs: Tensor, side: int = 16) -> Tensor:
     """What the adversary wants of inputs `[n, ...]`, as rows `[n, p]`: images are pooled to `side` pixels a side."""
     if inputs.dim() == 4 and max(inputs.shape[-2:]) > side:
-        size = [min(side, length) for length in inputs.shape[-2:]]
-        inputs = torch.nn.functional.adaptive_avg_pool2d(inputs, size)
+        height, width = (min(side, length) for length in inputs.shape[-2:])
+        inputs = torch.nn.functional.adaptive_avg_pool2d(inputs, (height, width))
     elif inputs.dim() > 2 and math.prod(inputs.shape[1:]) > side**3:
         inputs = torch.nn.functional.adaptive_avg_pool1d(inputs.flatten(1)[:, None], side**3)[:, 0]
     return inputs.flatten(1)

@@ -123,11 +123,13 @@ class Club(InnerAdversary):
 
     def fitted(self, network: nn.Module, sent: Tensor, wanted: Tensor) -> Tensor:
         """Minus the log-likelihood of each sample's own input."""
-        return -gaussian_log_likelihood(*network(sent), wanted).mean()
+        mean, log_variance = network(sent)
+        return -gaussian_log_likelihood(mean, log_variance, wanted).mean()
 
     def told(self, network: nn.Module, sent: Tensor, wanted: Tensor) -> Tensor:
         """The bound, at least 0."""
-        return gaussian_club(*network(sent), wanted)
+        mean, log_variance = network(sent)
+        return gaussian_club(mean, log_variance, wanted)
 
 
 @dataclass

@@ -19,6 +19,9 @@ class Standardise(nn.Module):
         mean, spread: shaped to broadcast over one sample.
     """
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(self, mean: Tensor, spread: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -26,11 +29,11 @@ class Standardise(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """In units of the channels' own spread."""
-        return (z - self.mean) / self.spread  # type: ignore[no-any-return]
+        return (z - self.mean) / self.spread
 
     def back(self, z: Tensor) -> Tensor:
         """In units of the activation."""
-        return z * self.spread + self.mean  # type: ignore[no-any-return]
+        return z * self.spread + self.mean
 
 
 class MapEncoder(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from advisor.batches import carried
-from advisor.defenses.training.base import FitTask, Fitted, TrainedDefense
+from advisor.defenses.training.base import Change, FitTask, Fitted, TrainedDefense
 from advisor.defenses.training.bottleneck import bottleneck
 from advisor.defenses.training.terms import PrivacyTerm
 from advisor.defenses.training.trainer import Half, Outcome, Schedule, Trainer
@@ -28,7 +28,7 @@ class BottleneckMethod(TrainedDefense):
     """Encoder, noise, decoder; what may change of the model; and the privacy terms of a subclass."""
 
     settings: ClassVar[Mapping[str, Any]] = {"width": 8, "stride": 1, **SCHEDULE}
-    changes = ("app", "cloud weights", "edge weights")
+    changes: ClassVar[tuple[Change, ...]] = ("app", "cloud weights", "edge weights")
     narrow: ClassVar[bool] = True
     """Whether there is a bottleneck at all."""
 

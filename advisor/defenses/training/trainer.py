@@ -109,11 +109,11 @@ class Trainer:
         fit, held = self._samples()
         own = [p for half in self.tuned for p in self._half(half).parameters() if p.requires_grad]
         new = [p for name in ("encoder", "decoder") if name in self.modules for p in self.modules[name].parameters()]
-        groups = [{"params": new, "lr": self.schedule.rate}] if new else []
-        groups += [{"params": own, "lr": self.schedule.rate * self.schedule.tuned_rate}] if own else []
+        peaks = [(new, self.schedule.rate), (own, self.schedule.rate * self.schedule.tuned_rate)]
+        groups: list[dict[str, Any]] = [{"params": moved, "lr": rate} for moved, rate in peaks if moved]
         optimiser = torch.optim.AdamW(groups, weight_decay=1e-4)
         steps = self.schedule.epochs * math.ceil(len(fit.rows) / self.schedule.batch)
-        rates = [group["lr"] for group in groups]
+        rates = [float(group["lr"]) for group in groups]
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=steps, pct_start=0.2)
         keeper = Checkpoint(
             None if self.task.folder is None else self.task.folder / "fit.pt", (steps, len(fit.rows), self.task.seed)
@@ -145,7 +145,7 @@ class Trainer:
         for term in self.terms:
             term.begin(epoch)
         total = math.ceil(len(fit.rows) / self.schedule.batch)
-        for number, rows in enumerate(torch.randperm(len(fit.rows), generator=draw).split(self.schedule.batch)):
+        for number, rows in enumerate(torch.split(torch.randperm(len(fit.rows), generator=draw), self.schedule.batch)):
             loss = self._loss(fit, rows, draw)
             if torch.isfinite(loss):
                 gradients = torch.autograd.grad(loss, moving, allow_unused=True)
@@ -212,7 +212,7 @@ class Trainer:
         """The task's loss at the middle of the noise range, with the same noise each time."""
         draw = torch.Generator().manual_seed(self.task.seed)
         middle, losses = sum(self.schedule.sigma) / 2, []
-        for rows in held.rows.split(self.schedule.batch):
+        for rows in torch.split(held.rows, self.schedule.batch):
             step = self._forward(held, rows, middle, draw)
             losses.append(float(distillation(step.outputs, tuple(t[rows] for t in held.answers))) * len(rows))
         return sum(losses) / len(held.rows)
@@ -221,7 +221,7 @@ class Trainer:
     def _rms(self, held: _Samples) -> float:
         draw = torch.Generator().manual_seed(self.task.seed)
         squares, count = 0.0, 0
-        for rows in held.rows.split(self.schedule.batch):
+        for rows in torch.split(held.rows, self.schedule.batch):
             for z in self._forward(held, rows, 0.0, draw).payload:
                 squares, count = squares + float(z.double().square().sum()), count + z.numel()
         return math.sqrt(squares / max(1, count))
