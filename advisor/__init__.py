@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from advisor.cuts import TensorSpec as TensorSpec
     from advisor.defenses import Defense as Defense
     from advisor.defenses.training.base import TrainedDefense as TrainedDefense
-    from advisor.defenses.training.fitting import defend as defend
+    from advisor.defenses.training.defending import defend as defend
     from advisor.errors import AdvisorError as AdvisorError
     from advisor.estimate import Estimate as Estimate
     from advisor.estimators.attacks.runner import attack as attack

@@ -28,7 +28,7 @@ PUBLIC = {
     "accuracy": "advisor.planning.api",
     "attack": "advisor.estimators.attacks.runner",
     "attack_cuts": "advisor.estimators.attacks.runner",
-    "defend": "advisor.defenses.training.fitting",
+    "defend": "advisor.defenses.training.defending",
     "export": "advisor.exporting",
     "leakage": "advisor.planning.api",
     "load_advice": "advisor.plans",

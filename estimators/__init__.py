@@ -19,7 +19,7 @@ _BUILT_IN = {
     "linear": "advisor.estimators.linear:LinearInversion",
     "kernel": "advisor.estimators.linear:KernelInversion",
     "variational": "advisor.estimators.variational:Variational",
-    "labels": "advisor.estimators.labels:LabelLeak",
+    "labels": "advisor.estimators.label_probe:LabelLeak",
     "label_spreading": "advisor.estimators.label_spreading:FewLabels",
 }
 

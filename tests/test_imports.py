@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -221,3 +222,9 @@ def test_starting_up_loads_nothing_heavy(code: str) -> None:
 def test_reading_and_showing_an_advice_needs_no_torch() -> None:
     code = "from advisor.plans import load_advice\nfrom advisor.reports import REPORTS"
     assert not {"torch", "optuna"} & loaded_after(code, ROOT)
+
+
+def test_a_name_stands_for_one_thing() -> None:
+    """Two files of one name would do different jobs; `base` is each family's protocol."""
+    count = Counter(path.stem for path in MODULES.values() if path.stem not in ("__init__", "base"))
+    assert {name for name, times in count.items() if times > 1} == set()

@@ -236,7 +236,7 @@ def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples
 
 
 def _auxiliary(aux: str | None, wanted: Wanted, graph: PartitionGraph) -> Samples | str | None:
-    from advisor.data.fitting import fitted
+    from advisor.data.conversion import fitted
     from advisor.data.samples import read
     from advisor.data.tasks import understood
 

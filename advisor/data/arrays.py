@@ -126,7 +126,7 @@ def _torch_file(path: Path, part: str) -> Raw:
     import torch
 
     from advisor.loading.content import read_content
-    from advisor.loading.tensors import read_plain
+    from advisor.loading.tensor_files import read_plain
 
     try:
         content = read_plain(read_content(path))

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from advisor.defenses.payload.base import CutFacts, Defense
-from advisor.defenses.payload.chain import Chain
-from advisor.defenses.payload.gaussian import GaussianNoise
-from advisor.defenses.payload.none import NoDefense
-from advisor.defenses.payload.quantize import Quantize8
-from advisor.defenses.registry import (
+from advisor.defenses.by_name import (
     DEFENSES,
     SETS,
     as_defense,
@@ -16,6 +11,11 @@ from advisor.defenses.registry import (
     defense_to_json,
     parse_defense,
 )
+from advisor.defenses.payload.base import CutFacts, Defense
+from advisor.defenses.payload.chain import Chain
+from advisor.defenses.payload.gaussian import GaussianNoise
+from advisor.defenses.payload.none import NoDefense
+from advisor.defenses.payload.quantize import Quantize8
 
 __all__ = [
     "DEFENSES",

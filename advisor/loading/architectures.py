@@ -133,7 +133,7 @@ def pretrained_torchvision(name: str) -> tuple[nn.Module, Any, Content] | None:
     """
     import torch
 
-    from advisor.loading.tensors import read_plain
+    from advisor.loading.tensor_files import read_plain
 
     for weights in available_weights(name):
         path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name

@@ -14,7 +14,7 @@ from advisor.loading.content import Content, read_content, short
 from advisor.loading.pickles import Trust
 from advisor.loading.shapes import example_of, infer_example
 from advisor.loading.sniff import SAVE_AGAIN, sniff
-from advisor.loading.tensors import read_legacy, read_safetensors, read_zipped
+from advisor.loading.tensor_files import read_legacy, read_safetensors, read_zipped
 from advisor.loading.weights import check_finite, load_into, taken
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from advisor.loading.allowed_operators import is_plain
 from advisor.loading.content import short
 from advisor.loading.expressions import plain_expression
-from advisor.loading.operators import is_plain
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 ATTRIBUTE = re.compile(r"[\w.\-:/]*")

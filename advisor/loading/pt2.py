@@ -19,7 +19,7 @@ from advisor.loading.content import Content, short
 from advisor.loading.pickles import MAX_EXPANDED, Trust, permit, reach
 from advisor.loading.program_checks import program_dangers
 from advisor.loading.quiet import quiet
-from advisor.loading.tensors import read_plain
+from advisor.loading.tensor_files import read_plain
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -6,8 +6,8 @@ import ast
 import functools
 import re
 
+from advisor.loading.allowed_operators import is_plain
 from advisor.loading.content import short
-from advisor.loading.operators import is_plain
 from advisor.loading.script_code import Refused, Source, type_name
 
 PRIM = frozenset(

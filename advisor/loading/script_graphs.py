@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from advisor.loading.allowed_operators import is_plain
 from advisor.loading.content import short
-from advisor.loading.operators import is_plain
 from advisor.loading.script_functions import PRIM
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from advisor import profilers
 from advisor.columns import Profile
+from advisor.data.conversion import fitted
 from advisor.data.example import example_from, shapes_of
-from advisor.data.fitting import fitted
 from advisor.data.image_folder import ImageFolder
 from advisor.data.normalization import check_not_yet_normalised, chosen_normalization
 from advisor.data.samples import Samples, read

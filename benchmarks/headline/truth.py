@@ -17,8 +17,8 @@ from advisor.estimators.inversion.training import Budget, recover, train_all
 from advisor.estimators.study.gpz import block_cuts
 from advisor.estimators.study.leakage_study import mean_image_ssim, targets_for
 from advisor.graph import PartitionGraph
+from advisor.measures.decoders.activation_layouts import arrange
 from advisor.measures.decoders.decoders import Decoder, decoders_for
-from advisor.measures.decoders.layouts import arrange
 from advisor.sweep import Targets
 from benchmarks.headline.cases import Case, Data
 

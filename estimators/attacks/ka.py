@@ -11,7 +11,7 @@ from torch import Tensor
 from advisor.estimators.attacks.base import AttackContext, Auxiliary, Recovered, ThreatModel
 from advisor.estimators.attacks.support.channel import Store
 from advisor.estimators.inversion.alignment import BUDGETS, FEWEST, Reconstruction, reconstruct
-from advisor.measures.decoders.layouts import Layout, arrange
+from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.sweep import NotMeasurableError, Targets
 
 

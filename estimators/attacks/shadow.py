@@ -22,7 +22,7 @@ from advisor.estimators.attacks.support.inverses import Scale, batch_of, frozen
 from advisor.estimators.attacks.support.loop import Loop
 from advisor.estimators.attacks.support.matching import features
 from advisor.estimators.inversion.optimiser import OneCycle
-from advisor.measures.decoders.layouts import arrange
+from advisor.measures.decoders.activation_layouts import arrange
 from advisor.sweep import NotMeasurableError
 
 STEPS = {"quick": 400, "strong": 6000}

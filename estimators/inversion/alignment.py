@@ -17,8 +17,8 @@ from advisor.estimate import Estimate
 from advisor.estimators.inversion.training import Budget, Tick, recover, train_all
 from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.graph import PartitionGraph
+from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.measures.decoders.decoders import decoders_for
-from advisor.measures.decoders.layouts import Layout, arrange
 from advisor.measures.images import mse, psnr, ssim
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
 from advisor.threads import one_thread

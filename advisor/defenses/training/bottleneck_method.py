@@ -9,7 +9,7 @@ from torch import nn
 
 from advisor.batches import carried
 from advisor.defenses.training.base import Change, FitTask, Fitted, TrainedDefense
-from advisor.defenses.training.bottleneck import bottleneck
+from advisor.defenses.training.encoders import bottleneck
 from advisor.defenses.training.terms import PrivacyTerm
 from advisor.defenses.training.trainer import Half, Outcome, Schedule, Trainer
 from advisor.errors import AdvisorError

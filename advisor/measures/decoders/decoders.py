@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advisor.measures.decoders.layouts import Layout, flat_vector
+from advisor.measures.decoders.activation_layouts import Layout, flat_vector
 from advisor.measures.decoders.ridges import (
     Moments,
     enough_samples,

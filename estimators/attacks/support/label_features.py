@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advisor.estimators.attacks.base import AttackContext
-from advisor.measures.decoders.layouts import flat_vector
+from advisor.measures.decoders.activation_layouts import flat_vector
 from advisor.sweep import NotMeasurableError
 
 COMPONENTS = 128

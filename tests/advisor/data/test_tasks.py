@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import advisor
-from advisor.data.fitting import fitted
-from advisor.data.outputs import outputs_of
+from advisor.data.chosen_output import outputs_of
+from advisor.data.conversion import fitted
 from advisor.data.samples import Samples, load_samples
 from advisor.data.tasks import told_by_labels, told_by_outputs, understood, with_labels
 from advisor.errors import AdvisorError, DataError

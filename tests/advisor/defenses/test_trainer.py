@@ -14,7 +14,7 @@ import advisor
 from advisor.batches import carried
 from advisor.cuts import TensorSpec
 from advisor.defenses.methods import METHODS
-from advisor.defenses.training.bottleneck import bottleneck
+from advisor.defenses.training.encoders import bottleneck
 from advisor.defenses.training.task_terms import distillation, labels_loss
 from advisor.defenses.training.trainer import Trainer, noisy
 from advisor.errors import AdvisorError

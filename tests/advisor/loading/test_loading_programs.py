@@ -17,9 +17,9 @@ from torch import nn
 
 from advisor.errors import AdvisorError, UnsafeFileError
 from advisor.loading import load_model, pt2
+from advisor.loading.allowed_operators import is_plain
 from advisor.loading.archives import inspect_archive
 from advisor.loading.expressions import plain_expression
-from advisor.loading.operators import is_plain
 from tests import hostile
 
 

@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 from torch.nn import functional as F
 
+from advisor.measures.decoders.activation_layouts import Layout
 from advisor.measures.decoders.decoders import (
     MapDecoder,
     VectorDecoder,
@@ -19,7 +20,6 @@ from advisor.measures.decoders.decoders import (
     principal_components,
     standardised,
 )
-from advisor.measures.decoders.layouts import Layout
 from advisor.testing.made_up_views import normal
 
 FIT, CHECK, TRAIN, TEST = torch.arange(30), torch.arange(30, 45), torch.arange(45), torch.arange(45, 60)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import advisor
 from advisor.cuts import TensorSpec
+from advisor.data.conversion import fit_tensor, fitted
 from advisor.data.example import example_from
-from advisor.data.fitting import fit_tensor, fitted
 from advisor.data.samples import load_samples
 from advisor.errors import DataError
 

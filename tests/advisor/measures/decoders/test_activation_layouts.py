@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from advisor.measures.decoders.layouts import SKETCH, arrange, cell_factor, flat_vector, grid
+from advisor.measures.decoders.activation_layouts import SKETCH, arrange, cell_factor, flat_vector, grid
 
 PICTURE = (8, 8)
 

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import binomtest
 from sklearn.linear_model import RidgeClassifier
 
-from advisor.estimators.labels import LabelLeak, probe_predictions
+from advisor.estimators.label_probe import LabelLeak, probe_predictions
 from advisor.estimators.statistics.spread import proportion
 from advisor.measures.gram_matrices import Kernel, centred_blocks
 from advisor.sweep import NotMeasurableError
