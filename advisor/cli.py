@@ -17,6 +17,7 @@ from advisor.commands.recommend import recommend
 from advisor.commands.report import report
 from advisor.commands.split import split
 from advisor.commands.streams import open_streams
+from advisor.quiet import quiet_kernels
 from advisor.registry import PlugInWarning
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ def main() -> None:
     """Entry point of the `advisor` script."""
     open_streams()
     if not sys.warnoptions:
+        quiet_kernels()
         warnings.simplefilter("ignore")  # of libraries; the user of a command can act on none of them
         warnings.simplefilter("default", PlugInWarning)
         warnings.showwarning = lambda message, *place, **rest: say(f"Note: {message}")

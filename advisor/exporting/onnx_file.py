@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from advisor.errors import AdvisorError
 from advisor.exporting.parts import Part
-from advisor.loading.quiet import quiet
+from advisor.quiet import quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -33,7 +32,7 @@ def write(program: ExportedProgram, part: Part, path: Path) -> None:
         AdvisorError: when ONNX lacks an operator of it; the message names the operator.
     """
     try:
-        with quiet(), redirect_stdout(io.StringIO()), torch.no_grad():
+        with quiet(), torch.no_grad():
             made = torch.onnx.export(
                 program,
                 dynamo=True,

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError
 from advisor.exporting.parts import FromUser, Part
-from advisor.loading.quiet import quiet
+from advisor.quiet import quiet
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph

@@ -20,7 +20,7 @@ channel_shuffle cholesky_inverse cholesky_solve chunk clamp clamp_max clamp_min 
 combinations Complex complex ComplexImplicit concat concatenate conj conj_physical constant_pad_nd contiguous conv1d
 conv2d conv3d conv_depthwise3d conv_transpose1d conv_transpose2d conv_transpose3d convolution copy copysign corrcoef
 cos cosh cosine_embedding_loss cosine_similarity count count_nonzero cov cross cross_entropy_loss cummax cummin
-cumprod cumsum cumulative_trapezoid deg2rad degrees det detach detach_copy diag diag_embed diagflat diagonal
+cumprod cumsum cumulative_trapezoid deg2rad degrees det detach detach_copy device diag diag_embed diagflat diagonal
 diagonal_copy diagonal_scatter diff digamma dim dist div divide divmod dot dropout dsplit dstack einsum element_size
 elu embedding embedding_bag empty empty_like empty_permuted empty_strided endswith eq equal erf erfc erfinv exp exp2
 expand expand_as expand_copy expm1 exponential extend eye fabs fake_quantize_per_channel_affine

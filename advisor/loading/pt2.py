@@ -18,8 +18,8 @@ from advisor.loading.archives import MAX_TEXT, Archive
 from advisor.loading.content import Content, short
 from advisor.loading.pickles import MAX_EXPANDED, Trust, permit, reach
 from advisor.loading.program_checks import program_dangers
-from advisor.loading.quiet import quiet
 from advisor.loading.tensor_files import read_plain
+from advisor.quiet import quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -12,7 +12,7 @@ from advisor.loading.archives import Archive, inspect_archive
 from advisor.loading.content import Content, short
 from advisor.loading.pickle_reader import Pickled, read_pickles
 from advisor.loading.pickles import LEGACY_PICKLES, Trust, foreign, permit, storage_faults
-from advisor.loading.quiet import quiet
+from advisor.quiet import quiet
 
 AGAIN = "Download or save the model again."
 

@@ -12,9 +12,9 @@ from advisor.loading.archives import Archive
 from advisor.loading.content import short
 from advisor.loading.pickle_reader import Made, Pickled, read_pickles
 from advisor.loading.pickles import STORAGE, Trust, permit, storage_faults, tensor_shapes
-from advisor.loading.quiet import quiet
 from advisor.loading.script_graphs import graph_dangers
 from advisor.loading.script_source import source_dangers
+from advisor.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -173,6 +173,8 @@ def _graph_module(script: torch.jit.ScriptModule, inputs: tuple[Any, ...]) -> fx
     from torch._export.converter import TS2EPConverter
     from torch.nn import Parameter
 
+    from advisor.loading.script_sizes import sizes_as_numbers
+
     taken: list[fx.GraphModule] = []
 
     class Taken(Exception):  # noqa: N818 - not an error
@@ -196,6 +198,7 @@ def _graph_module(script: torch.jit.ScriptModule, inputs: tuple[Any, ...]) -> fx
             continue  # a weight that no operation reads
         if owner._buffers.pop(leaf, None) is not None:
             owner.register_parameter(leaf, Parameter(value.detach(), requires_grad=value.requires_grad))
+    sizes_as_numbers(module)
     return module
 
 

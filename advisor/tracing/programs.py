@@ -1,12 +1,8 @@
-"""torch.export as this package calls it: the batch dynamic, or frozen and then known to be so, and quiet."""
+"""torch.export as this package calls it: the batch dynamic, or frozen and then known to be so."""
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -112,17 +108,3 @@ def unlifted(program: ExportedProgram) -> fx.GraphModule:
     module = program.module(check_guards=False)
     module.graph.lint()
     return module
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """torch.export warns, logs and prints about its own internals; the user can act on none of it."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

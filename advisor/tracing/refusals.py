@@ -85,6 +85,22 @@ def by_value(name: str, place: str) -> TraceError:
     )
 
 
+def unknown_size(node: fx.Node, of_values: bool) -> TraceError:
+    """A size that cannot be told from the batch: computed from values of the input, or from its shape in a way that
+    torch does not follow."""
+    place = line_of_node(node)
+    if of_values:
+        return TraceError(
+            f"The size of what {node.name!r} returns depends on the values of the input{place}.",
+            "Such a model has no fixed tensors that could cross; compute a mask instead.",
+        )
+    return TraceError(
+        f"The size of what {node.name!r} returns is computed from the shape of the input as a tensor{place}, "
+        "which torch cannot follow.",
+        "Compute it with Python numbers; of a TorchScript file, save a .pt2 from the Python model instead.",
+    )
+
+
 def line_of_error(error: Exception) -> str:
     """` at file.py:12 (the code)`: the innermost line of the user's that an error passed through, or ""."""
     place = ""

@@ -17,13 +17,14 @@ from advisor.errors import AdvisorError, DataError, TraceError
 from advisor.graph import Granularity, PartitionGraph
 from advisor.inputs import InputSpec, arguments, nesting, paired
 from advisor.operations.dag import flat_results
-from advisor.operations.symbols import frozen_size, symbols_of
+from advisor.operations.symbols import frozen_size, is_symbolic, symbols_of
 from advisor.preserve import left_as_found, plain_attention
+from advisor.quiet import quiet
 from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
 from advisor.tracing.independence import NotBySampleError
 from advisor.tracing.normalise import NotNodewiseError, normalise
-from advisor.tracing.programs import export, frozen_batch, quiet, single_sample, unlifted, user_inputs
-from advisor.tracing.refusals import line_of_node
+from advisor.tracing.programs import export, frozen_batch, single_sample, unlifted, user_inputs
+from advisor.tracing.refusals import unknown_size
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -213,11 +214,23 @@ def _check_sizes(graph: fx.Graph, inputs: list[fx.Node]) -> None:
     known = {symbol for node in inputs for symbol in symbols_of(node.meta["val"].shape[0])}
     for node in graph.nodes:
         values = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, torch.Tensor)]
-        if any(symbols_of(size) - known for v in values for size in v.shape):
-            raise TraceError(
-                f"The size of what {node.name!r} returns depends on the values of the input{line_of_node(node)}.",
-                "Such a model has no fixed tensors that could cross; compute a mask instead.",
-            )
+        unknown = {symbol for v in values for size in v.shape for symbol in symbols_of(size)} - known
+        if unknown:
+            raise unknown_size(node, _reads_values(node, unknown, inputs))
+
+
+def _reads_values(node: fx.Node, unknown: set[Any], inputs: list[fx.Node]) -> bool:
+    """Whether a number behind a size was computed from the values of the input; from its shape only otherwise."""
+    read = [n for n in node.graph.nodes if symbols_of(n.meta.get("val")) & unknown and not is_symbolic(n)]
+    stack, seen = read or [node], set(read)
+    while stack:
+        for source in stack.pop().all_input_nodes:
+            if source in inputs:
+                return True
+            if source not in seen and not is_symbolic(source):
+                seen.add(source)
+                stack.append(source)
+    return False
 
 
 def _check_results(graph: fx.Graph, notes: list[str]) -> None:

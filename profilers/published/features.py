@@ -79,7 +79,8 @@ def _node_work(graph: PartitionGraph, nodes: Sequence[fx.Node]) -> Work:
     for node in nodes:
         size = graph.value_bytes(node)
         written = size / item_size(node) if size else 0.0
-        read = sum(graph.constant(source).numel() for source in node.all_input_nodes if source.op == "get_attr")
+        held = [graph.constant(source) for source in node.all_input_nodes if source.op == "get_attr"]
+        read = sum(value.numel() for value in held if hasattr(value, "numel"))  # a branch of torch.cond is a module
         total += Work(ops=float(size > 0), weights=float(read), activations=written) + _kind(graph, node, written)
     return total
 
