@@ -89,11 +89,14 @@ def profile(
     )
     members = PROFILERS.working() | {path: PROFILERS.find(path) for path in also}
     found: dict[str, Column] = {}
+    given: dict[str, list[str]] = {}
     for done, (name, member) in enumerate(members.items(), start=1):
-        found |= _columns(name, member, context, found)
+        columns = _columns(name, member, context, found)
+        found |= columns
+        given[name] = list(columns)
         if progress:
             progress(done / len(members))
-    return Profile(graph.cuts, found, _provenance(context, found))
+    return Profile(graph.cuts, found, _provenance(context, found, given))
 
 
 def _columns(name: str, member: Profiler, context: ProfilingContext, before: Mapping[str, Column]) -> dict[str, Column]:
@@ -167,7 +170,12 @@ def _link(wanted: str | Link, extra: str | Path | None) -> Link:
     return wanted if isinstance(wanted, Link) else network.link(wanted, extra)
 
 
-def _provenance(context: ProfilingContext, found: dict[str, Column]) -> dict[str, Any]:
+def recorded(device: Device, link: Link, cloud: Device) -> dict[str, Any]:
+    """Where a profile is of, as it records that."""
+    return {"device": _plain(device), "link": _plain(link), "cloud": _plain(cloud)}
+
+
+def _provenance(context: ProfilingContext, found: dict[str, Column], given: dict[str, list[str]]) -> dict[str, Any]:
     from advisor.profilers.fingerprint import fingerprint
 
     notes = [
@@ -193,10 +201,12 @@ def _provenance(context: ProfilingContext, found: dict[str, Column]) -> dict[str
     return {
         "fingerprint": fingerprint(context.graph),
         **({"measured": measured} if measured else {}),
-        "device": _plain(context.device),
-        "link": _plain(context.link),
-        "cloud": _plain(context.cloud),
-        "cost": {"notes": list(dict.fromkeys(notes)), "macs_not_counted": context.counted.unsupported},
+        **recorded(context.device, context.link, context.cloud),
+        "cost": {
+            "notes": list(dict.fromkeys(notes)),
+            "macs_not_counted": context.counted.unsupported,
+            "columns": given,
+        },
     }
 
 
@@ -226,6 +236,7 @@ __all__ = [
     "payload_within",
     "percentile",
     "profile",
+    "recorded",
     "transfer",
     "transfer_time",
 ]

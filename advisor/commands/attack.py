@@ -17,7 +17,7 @@ from advisor.commands.attack_output import show_all
 from advisor.commands.exits import exit_codes, say, written
 from advisor.commands.model_inputs import Wanted
 from advisor.commands.outputs import answer_only, screen
-from advisor.commands.progress import StageProgress
+from advisor.commands.stage_progress import StageProgress
 from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say, written
 from advisor.commands.outputs import answer_only, writable
-from advisor.commands.progress import StageProgress
+from advisor.commands.stage_progress import StageProgress
 
 
 def calibrate(

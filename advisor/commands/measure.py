@@ -15,7 +15,7 @@ from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say, written
 from advisor.commands.model_inputs import Wanted, result_file
 from advisor.commands.outputs import answer_only, screen
-from advisor.commands.progress import StageProgress
+from advisor.commands.stage_progress import StageProgress
 
 if TYPE_CHECKING:
     from advisor.columns import Profile

@@ -11,14 +11,14 @@ from advisor.commands import options as given
 from advisor.commands.exits import say
 from advisor.commands.near_names import check_model_is_there
 from advisor.commands.outputs import writable
-from advisor.commands.progress import StageProgress
+from advisor.commands.stage_progress import StageProgress
 from advisor.commands.trust_prompt import trust
 
 if TYPE_CHECKING:
-    from advisor.data.image_folder import ImageFolder
     from advisor.data.samples import Samples
     from advisor.graph import PartitionGraph
-    from advisor.planning.pipeline import Run
+    from advisor.planning.stages import Stage, Traced
+    from advisor.request import Request
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Wanted:
         Raises:
             AdvisorError: when it cannot be loaded or traced.
         """
-        graph, _, run = self._traced(progress)
-        _print(run)
-        return graph
+        traced = self._traced(self._request(), progress)
+        _print(traced)
+        return traced.graph
 
     def graph_and_samples(
         self, progress: StageProgress, check: Callable[[PartitionGraph], object] = lambda graph: None
@@ -77,37 +77,30 @@ class Wanted:
         Raises:
             AdvisorError: when either cannot be used.
         """
-        from advisor.planning.pipeline import fit_or_make_samples, with_task
+        from advisor.planning.pipeline import prepare
 
-        graph, found, run = self._traced(progress)
-        check(graph)
-        samples = fit_or_make_samples(run, graph, found, self.resize, self.seed)
-        graph, samples = with_task(run, graph, samples, self.task, self.scores, made=found is None)
-        _print(run)
-        return graph, samples
+        request = self._request()
+        traced = self._traced(request, progress)
+        check(traced.graph)
+        prepared = prepare(request, traced, progress)
+        _print(prepared)
+        return prepared.graph, prepared.samples
 
-    def _traced(self, progress: StageProgress) -> tuple[PartitionGraph, Samples | ImageFolder | None, Run]:
-        from advisor.planning.pipeline import Run, load_inputs, trace_model
-        from advisor.recorded import Source, check_hash
+    def _request(self) -> Request:
+        from advisor.request import Request
 
-        shape = given.sizes(self.input_shape, "--input-shape")
-        run, permission = Run(progress), trust(self.trusted, progress)
-        loaded, found = load_inputs(
-            run,
-            self.model,
-            None,
-            self.data,
-            self.arch,
-            permission,
-            shape,
-            self.resize,
-            self.seed,
-            not self.no_labels,
-        )
-        if self.sha256:
-            check_hash(Source(self.model, self.sha256), loaded.sha256)
-        cuts = (self.max_tensors, self.granularity)
-        return trace_model(run, loaded, self.model, None, self.normalize, *cuts), found, run
+        return Request.of(
+            model=self.model, arch=self.arch, input_shape=given.sizes(self.input_shape, "--input-shape"),
+            normalize=self.normalize, max_tensors=self.max_tensors, granularity=self.granularity, data=self.data,
+            resize=self.resize, task=self.task, scores=self.scores, no_labels=self.no_labels, seed=self.seed,
+        )  # fmt: skip
+
+    def _traced(self, request: Request, progress: StageProgress) -> Traced:
+        from advisor.planning.pipeline import load, trace
+        from advisor.recorded import Source
+
+        recorded = Source(self.model, self.sha256) if self.sha256 else None
+        return trace(request, load(request, progress, trust=trust(self.trusted, progress), recorded=recorded), progress)
 
 
 def result_file(out: Path, name: str) -> Path:
@@ -123,6 +116,6 @@ def result_file(out: Path, name: str) -> Path:
     return path
 
 
-def _print(run: Run) -> None:
-    for note in dict.fromkeys(run.assumptions):
+def _print(stage: Stage) -> None:
+    for note in stage.all_notes:
         say(f"Note: {note}")

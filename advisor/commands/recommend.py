@@ -13,8 +13,8 @@ from advisor.commands import options as given
 from advisor.commands import previous_advice as earlier_advice
 from advisor.commands.exits import FOUND, INFEASIBLE, exit_codes, say, written
 from advisor.commands.outputs import answer_only, screen, writable
-from advisor.commands.progress import StageProgress
 from advisor.commands.requirement_options import TakesRequirements
+from advisor.commands.stage_progress import StageProgress
 from advisor.commands.trust_prompt import trust
 from advisor.errors import AdvisorError, InterruptedRunError
 

@@ -12,7 +12,7 @@ import typer
 from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say
 from advisor.commands.outputs import answer_only, screen
-from advisor.commands.progress import StageProgress
+from advisor.commands.stage_progress import StageProgress
 from advisor.commands.trust_prompt import trust
 
 if TYPE_CHECKING:

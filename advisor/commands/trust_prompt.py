@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from advisor.commands.progress import StageProgress
+    from advisor.commands.stage_progress import StageProgress
     from advisor.loading.pickles import Trust
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from advisor.columns import Profile
-from advisor.data.samples import Samples
 from advisor.estimators.study.leakage_study import LeakageStudy
-from advisor.graph import PartitionGraph
+from advisor.files import sha256
 from advisor.loading import LoadedModel
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.pictures import gallery
-from advisor.planning.pipeline import Run
+from advisor.planning.reuse import host
 from advisor.planning.selection import Choice, LeakageLimits, pareto, reasons, verdict, with_excess
+from advisor.planning.stages import Verified
 from advisor.plans import Advice, Gallery, NoiseLevels, Plan
 from advisor.profilers import payload_within
 from advisor.request import Request
@@ -28,18 +28,22 @@ NO_PICTURES = "Pictures of private inputs are kept only when asked for: --pictur
 RANDOM_WEIGHTS = "The weights are random: leakage and accuracy mean nothing here, only cost does."
 
 
-def assemble(
-    run: Run, evaluator: PlanEvaluator, plans: tuple[Plan, ...], request: Request, limits: LeakageLimits,
-    loaded: LoadedModel, provenance: dict[str, Any],
-) -> Advice:  # fmt: skip
-    """Everything that was found, as one Advice."""
-    budgets = request.requirements
+def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -> Advice:
+    """Everything that the stages found, as one Advice.
+
+    Args:
+        request: what was wanted.
+        verified: the last stage, which holds all before it.
+        provenance: of `provenance_of`.
+    """
+    budgets, measured, limits, plans = request.requirements, verified.measured, verified.searched.limits, verified.plans
+    evaluator, found = measured.evaluator, measured.evaluator.study
     edge, cloud = (with_excess(plan, budgets, limits) for plan in evaluator.baselines())
     feasible = [plan for plan in plans if plan.feasible]
     chosen = verdict(plans, (edge, cloud), limits, budgets, request.search.require_split)
-    found, met = evaluator.study, chosen.verdict != "none"
+    met, pictures = chosen.verdict != "none", request.output.pictures
     return Advice(
-        headline=_headline(chosen, limits, loaded, provenance),
+        headline=_headline(chosen, limits, measured.prepared.inputs.loaded, provenance),
         best=chosen.best,
         feasible=met,
         reasons=(*reasons(chosen.best, plans, limits), *([] if met else payload_that_fits(evaluator, budgets))),
@@ -49,9 +53,9 @@ def assemble(
         baselines=(edge, cloud),
         profile=evaluator.profile,
         budgets=budgets,
-        unmeasured=(*_unmeasured(evaluator.profile), *dict.fromkeys(run.unverified)),
-        assumptions=tuple(dict.fromkeys(run.assumptions)),
-        gallery=run.gallery or (gallery(found, "quick") if run.pictures else Gallery(note=NO_PICTURES)),
+        unmeasured=(*_unmeasured(evaluator.profile), *dict.fromkeys(verified.unverified)),
+        assumptions=verified.all_notes,
+        gallery=measured.gallery or (gallery(found, "quick") if pictures else Gallery(note=NO_PICTURES)),
         noise=_noise(found),
         evidence=tuple(item for plan in plans for item in plan.evidence),
         provenance=provenance | {"zone": _zone(found)},
@@ -156,22 +160,16 @@ def _zone(found: LeakageStudy) -> dict[str, Any]:
     }
 
 
-def provenance_of(
-    run: Run,
-    loaded: LoadedModel,
-    samples: Samples,
-    graph: PartitionGraph,
-    evaluator: PlanEvaluator,
-    seed: int,
-    command: str,
-) -> dict[str, Any]:
-    """What the answer was made from: versions, seed, model, data, machines, wall time of each stage (s)."""
+def provenance_of(request: Request, verified: Verified, command: str) -> dict[str, Any]:
+    """What the answer was made from: versions, seed, model, data, machines, wall time of each step (s)."""
+    prepared, evaluator = verified.measured.prepared, verified.measured.evaluator
+    loaded, graph, samples = prepared.inputs.loaded, prepared.graph, prepared.samples
     labels = "true labels" if samples.y is not None else "none; the model's own predictions"
     return {
         **evaluator.profile.provenance,
         "command": command,
         "versions": _versions(),
-        "seed": seed,
+        "seed": request.search.seed,
         "model": {
             "path": None if loaded.path is None else str(loaded.path),
             "sha256": loaded.sha256,
@@ -183,11 +181,16 @@ def provenance_of(
         },
         "data": {
             "description": samples.description, "samples": len(samples), "labels": labels,
-            "fingerprint": samples.fingerprint,
+            "fingerprint": samples.fingerprint, "sha256": file_hash(request.data.data),
         },
-        "host": {"system": platform.platform(), "threads": torch.get_num_threads()},
-        "stages": {name: round(seconds, 3) for name, seconds in run.stages.items()},
+        "host": host(),
+        "stages": {name: round(seconds, 3) for name, seconds in verified.all_seconds.items()},
     }  # fmt: skip
+
+
+def file_hash(data: Any) -> str | None:
+    """SHA-256 of a data file; None for a folder, a built-in name, or what is in memory."""
+    return sha256(data) if isinstance(data, str | Path) and Path(data).is_file() else None
 
 
 def _versions() -> dict[str, str]:

@@ -1,16 +1,11 @@
-"""The stages before the search, each timed: load, trace, data, cost, leakage."""
+"""The stages before the search: load, trace, prepare, measure; each a function of the request and the stage before."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,72 +18,64 @@ from advisor.data.normalization import check_not_yet_normalised, chosen_normaliz
 from advisor.data.samples import Samples, read
 from advisor.data.synthesis import synthesise
 from advisor.data.tasks import understood
-from advisor.errors import AdvisorError
-from advisor.estimators.noise import NoiseCurve
-from advisor.estimators.study.leakage_study import LeakageStudy, repeated, study
-from advisor.estimators.study.zone import ZoneThresholds
+from advisor.errors import AdvisorError, UnsafeFileError
+from advisor.estimators.study.leakage_study import LeakageStudy, study
 from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel, load_model
+from advisor.loading.pickles import Trust
 from advisor.loading.shapes import example_of, infer_example
-from advisor.plans import Advice, Gallery
+from advisor.planning import reuse
+from advisor.planning.bare_accuracy import said_of_the_model
+from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.stages import Inputs, Measured, Prepared, Step, Traced, step
+from advisor.planning.study_storage import attack_folder
+from advisor.planning.u_shape import tail_cut
+from advisor.plans import Advice
 from advisor.profilers import imported_profile as given_profiles
+from advisor.progress import Progress
+from advisor.recorded import Source, check_hash
+from advisor.request import Request
 from advisor.sweep import panel_size
-from advisor.tracing.tracer import trace
-
-Progress = Callable[[str, float, str], None]
-"""Called with the stage, the fraction of it that is done, and what is being worked on."""
+from advisor.tracing import tracer
 
 SYNTHETIC_SMALL, SYNTHETIC_LARGE, LARGE_SIDE = 256, 64, 64
 
 
-@dataclass
-class Run:
-    """One recommendation under way: what was assumed, what was not verified, how long stages took, where it is."""
+def load(
+    request: Request, progress: Progress | None = None, *, example: Any = None, trust: Trust = False,
+    recorded: Source | None = None, earlier: Advice | None = None,
+) -> Inputs:  # fmt: skip
+    """The data as they are, checked before anything slow, and the model, with an example to trace it with.
 
-    progress: Progress | None
-    pictures: bool = False
-    assumptions: list[str] = field(default_factory=list)
-    unverified: list[str] = field(default_factory=list)
-    stages: dict[str, float] = field(default_factory=dict)
-    stage: str = "load"
-    cost: Profile | None = None
-    gallery: Gallery | None = None
+    Args:
+        request: what is wanted.
+        progress: told of the step.
+        example, trust, earlier: what no file may say, so that the request has none of it: inputs to trace with, leave
+            to run the model's code, advice to take measurements from.
+        recorded: where the model's path was read from a file: the hash that its bytes must have.
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[Callable[[float, str], None]]:
-        """Time a stage; yields its progress function."""
-        self.stage, started = stage, time.perf_counter()
-        self.tell(0.0, "")
-        try:
-            yield self.tell
-            self.tell(1.0, "")
-        finally:
-            self.stages[stage] = self.stages.get(stage, 0.0) + time.perf_counter() - started
-
-    def tell(self, share: float, what: str) -> None:
-        """Report progress of the current stage."""
-        if self.progress:
-            self.progress(self.stage, share, what)
-
-
-def load_inputs(
-    run: Run, model: Any, example_inputs: Any, data: Any, arch: str | None, trust: Any,
-    input_shape: tuple[int, ...] | None, resize: int | None, seed: int, labels: bool = True,
-) -> tuple[LoadedModel, Samples | ImageFolder | None]:  # fmt: skip
-    """The data as they are, checked before anything slow, and the model, with an example to trace it with."""
-    with run.timed("load") as tell:
-        found = None if data is None else read(data, seed=seed, labels=labels)
-        tell(0.5, "model")
-        if isinstance(model, str | Path):
-            loaded = _loaded(model, arch, trust, input_shape, found)
-            _check_stated_shape(loaded, input_shape)
+    Raises:
+        AdvisorError: when model or data cannot be used.
+        InterruptedRunError: on Ctrl-C, as every stage before the search.
+    """
+    model, wanted = request.model, request.data
+    with step("load", progress) as now:
+        found = (
+            None if wanted.data is None else read(wanted.data, seed=request.search.seed, labels=not wanted.no_labels)
+        )
+        now(0.5, "model")
+        if isinstance(model.model, str | Path):
+            loaded = _loaded(model.model, model.arch, trust, model.input_shape, found)
+            _check_stated_shape(loaded, model.input_shape)
         else:
-            loaded = LoadedModel(model, "module", None, "", _example(model, input_shape))
+            loaded = LoadedModel(model.model, "module", None, "", _example(model.model, model.input_shape))
         needed = loaded.example_inputs is None or not isinstance(found, ImageFolder)
-        if found is not None and needed and input_shape is None and example_inputs is None:
-            loaded = _with_example_of(loaded, found, resize)
-        run.assumptions += [*loaded.notes, *(found.notes if found else ())]
-    return loaded, found
+        if found is not None and needed and model.input_shape is None and example is None:
+            loaded = _with_example_of(loaded, found, wanted.resize)
+        if recorded is not None:
+            check_hash(recorded, loaded.sha256)
+    notes = (*loaded.notes, *(found.notes if found else ()))
+    return Inputs(loaded=loaded, data=found, example=example, earlier=earlier, notes=notes, seconds=now.seconds)
 
 
 def _loaded(
@@ -98,6 +85,8 @@ def _loaded(
     shapes = shapes_of(found) if stated is None and isinstance(found, Samples) else []
     try:
         loaded = load_model(model, arch=arch, trust=trust, input_shape=stated)
+    except UnsafeFileError:
+        raise  # in no shape it is safer, and nobody is asked twice
     except AdvisorError as error:
         loaded, refusal = None, error
     if loaded is not None and (loaded.kind != "torchscript" or loaded.input_shape in shapes or not shapes):
@@ -139,110 +128,105 @@ def _check_stated_shape(loaded: LoadedModel, stated: tuple[int, ...] | None) -> 
         )
 
 
-def trace_model(
-    run: Run, loaded: LoadedModel, given: Any, example_inputs: Any, normalize: str,
-    max_tensors: int | None = None, granularity: Any = None,
-) -> PartitionGraph:  # fmt: skip
+def trace(request: Request, inputs: Inputs, progress: Progress | None = None) -> Traced:
     """The graph, normalisation inserted; the example comes from the user, the file, the data or the layers."""
-    with run.timed("trace"):
-        if isinstance(given, PartitionGraph):
-            return trace(given, max_tensors=max_tensors, granularity=granularity)
-        normalization, sentence = chosen_normalization(normalize, loaded.normalization)
-        run.assumptions.append(sentence)
-        example = example_inputs if example_inputs is not None else loaded.example_inputs
-        if example is None and isinstance(loaded.model, nn.Module):
-            example, note = infer_example(loaded.model)
-            run.assumptions.append(note)
-        graph = trace(
-            loaded.model, example, normalization=normalization, max_tensors=max_tensors, granularity=granularity
-        )
-        run.assumptions += graph.notes
-    return graph
+    wanted, loaded = request.model, inputs.loaded
+    cuts: dict[str, Any] = {"max_tensors": wanted.max_tensors, "granularity": wanted.granularity}
+    notes: list[str] = []
+    with step("trace", progress) as now:
+        if isinstance(wanted.model, PartitionGraph):
+            graph = tracer.trace(wanted.model, **cuts)
+        else:
+            normalization, sentence = chosen_normalization(wanted.normalize, loaded.normalization)
+            notes.append(sentence)
+            example = inputs.example if inputs.example is not None else loaded.example_inputs
+            if example is None and isinstance(loaded.model, nn.Module):
+                example, note = infer_example(loaded.model)
+                notes.append(note)
+            graph = tracer.trace(loaded.model, example, normalization=normalization, **cuts)
+            notes += graph.notes
+    return Traced(inputs=inputs, graph=graph, notes=tuple(notes), seconds=now.seconds)
 
 
-def fit_or_make_samples(
-    run: Run, graph: PartitionGraph, found: Samples | ImageFolder | None, resize: int | None, seed: int
-) -> Samples:
-    """The given samples as the model takes them; else synthetic ones."""
-    with run.timed("data") as tell:
+def prepare(request: Request, traced: Traced, progress: Progress | None = None) -> Prepared:
+    """The samples as the model takes them, synthetic ones where none are given; labels as its output is judged."""
+    graph, found, wanted = traced.graph, traced.inputs.data, request.data
+    with step("data", progress) as now:
         if found is not None:
-            samples = fitted(found, graph, resize)
+            samples = fitted(found, graph, wanted.resize)
             if graph.inputs.normalization is not None:
                 check_not_yet_normalised(samples.x)
-            run.assumptions += [note for note in samples.notes if note not in run.assumptions]
-            return samples
-        sides = max(max(spec.shape[-2:], default=1) for spec in graph.inputs.tensors)
-        wanted = SYNTHETIC_SMALL if sides <= LARGE_SIDE else SYNTHETIC_LARGE
-        made = synthesise(graph, panel_size(graph, wanted), seed, lambda done, of: tell(done / of, "synthesis"))
-        run.assumptions.append(f"Leakage and accuracy were measured on {made.description}.")
-    return made
+            notes = list(samples.notes)
+        else:
+            samples = _made(graph, request.search.seed, now)
+            notes = [f"Leakage and accuracy were measured on {samples.description}."]
+        graph, samples = understood(graph, samples, wanted.task, wanted.scores, found is None)
+    return Prepared(traced=traced, graph=graph, samples=samples, notes=(*notes, *samples.notes), seconds=now.seconds)
 
 
-def with_task(
-    run: Run, graph: PartitionGraph, samples: Samples, task: str, scores: str | int | None, made: bool
-) -> tuple[PartitionGraph, Samples]:
-    """The graph that knows what its output means, and the samples with labels to match."""
-    with run.timed("data"):
-        graph, samples = understood(graph, samples, task, scores, made)
-        run.assumptions += [note for note in samples.notes if note not in run.assumptions]
-    return graph, samples
+def _made(graph: PartitionGraph, seed: int, now: Step) -> Samples:
+    sides = max(max(spec.shape[-2:], default=1) for spec in graph.inputs.tensors)
+    wanted = SYNTHETIC_SMALL if sides <= LARGE_SIDE else SYNTHETIC_LARGE
+    return synthesise(graph, panel_size(graph, wanted), seed, lambda done, of: now(done / of, "synthesis"))
 
 
-def still_applies(
-    run: Run, earlier: Advice | None, loaded: LoadedModel, graph: PartitionGraph, samples: Samples, seed: int
-) -> Advice | None:
-    """Earlier advice about the same model file, inputs, data and seed; of another it says what differs: None."""
-    if earlier is None:
-        return None
-    model, data = earlier.provenance.get("model") or {}, earlier.provenance.get("data") or {}
-    checks = {
-        "model": loaded.sha256 is not None and model.get("sha256") == loaded.sha256,
-        "input": [plan.inputs for plan in earlier.baselines[:1]] == [graph.inputs],
-        "data": data.get("fingerprint") == samples.fingerprint,
-        "seed": earlier.provenance.get("seed") == seed,
-        "version": (earlier.provenance.get("versions") or {}).get("partition-advisor") == version("partition-advisor"),
-    }
-    other = [what for what, same in checks.items() if not same]
-    if other:
-        run.assumptions.append(f"Nothing was taken from the earlier advice: it has another {' and '.join(other)}.")
-    return None if other else earlier
+def measure(request: Request, prepared: Prepared, progress: Progress | None = None) -> Measured:
+    """What every cut costs and leaks, taken from earlier advice where that still applies; how good the model itself is.
+
+    Raises:
+        InterruptedRunError: on Ctrl-C; with the cost columns, once they are known.
+    """
+    target, seed = request.target, request.search.seed
+    edge, wire = profilers.device(target.device), profilers.link(target.link)
+    costed = reuse.Target(edge, wire, profilers.device(target.cloud))
+    with step("cost", progress) as pricing:
+        cost, notes = _cost(request, prepared, costed, pricing)
+    before, said = reuse.still_applies(prepared, seed, taken=reuse.COST_TAKEN in notes)
+    with step("leakage", progress, cost) as studying:
+        found, more = _leakage(request, prepared, cost, before, studying)
+        graph, samples = prepared.graph, prepared.samples
+        evaluator = PlanEvaluator(
+            graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed,
+            tail_cut(graph, target.tail), attack_folder(request.search.storage),
+        )  # fmt: skip
+        of_the_model = said_of_the_model(evaluator.undefended)
+    kept = before is not None and request.output.pictures and reuse.LEAKAGE_TAKEN in more
+    return Measured(
+        prepared=prepared, cost=cost, evaluator=evaluator, gallery=before.gallery if kept and before else None,
+        notes=(*notes, *said, *more, *of_the_model), seconds={**pricing.seconds, **studying.seconds},
+    )  # fmt: skip
 
 
-def measure_cost(run: Run, graph: PartitionGraph, edge: Any, wire: Any, server: Any, given: Any) -> Profile:
-    """The cost columns; those of a given profile win."""
-    with run.timed("cost") as tell:
-        measured = Profile.load(given) if isinstance(given, str | Path) else given
+def _cost(request: Request, prepared: Prepared, target: reuse.Target, now: Step) -> tuple[Profile, list[str]]:
+    """The cost columns, and what was assumed; those of a given profile win."""
+    given, graph, notes = request.target.profile, prepared.graph, list[str]()
+    measured = Profile.load(given) if isinstance(given, str | Path) else given
+    cost = reuse.cost(prepared, target) if measured is None else None
+    if cost is not None:
+        notes.append(reuse.COST_TAKEN)
+    else:
         if measured is not None:
             given_profiles.check(measured.provenance, graph)
-        cost = profilers.profile(graph, edge, wire, server, progress=lambda share: tell(share, "cost"))
-        if measured is not None:
-            cost = given_profiles.joined(cost, measured)
-            names = ", ".join(given_profiles.taken(measured))
-            run.assumptions.append(f"Cost columns were taken from the given profile: {names}.")
-        rows = [cost.provenance.get(key, {}) for key in ("device", "link", "cloud")]
-        run.assumptions += [f"{row['key']}: {row['stands_for']}." for row in rows if row.get("stands_for")]
-        run.assumptions += cost.provenance.get("cost", {}).get("notes", [])
-    return cost
+        cost = profilers.profile(graph, target.device, target.link, target.cloud, progress=lambda s: now(s, "cost"))
+    if measured is not None:
+        cost = given_profiles.joined(cost, measured)
+        names = ", ".join(given_profiles.taken(measured))
+        notes.append(f"Cost columns were taken from the given profile: {names}.")
+    rows = [cost.provenance.get(key, {}) for key in ("device", "link", "cloud")]
+    notes += [f"{row['key']}: {row['stands_for']}." for row in rows if row.get("stands_for")]
+    notes += cost.provenance.get("cost", {}).get("notes", [])
+    return cost, notes
 
 
-def measure_leakage(
-    run: Run, graph: PartitionGraph, samples: Samples, thresholds: ZoneThresholds | None, seed: int,
-    earlier: Advice | None = None,
-) -> LeakageStudy:  # fmt: skip
-    """The leakage study, with what it assumed said; taken from earlier advice where that has the same cuts."""
-    with run.timed("leakage") as tell:
-        if earlier is not None and [cut.name for cut in earlier.profile.cuts] == [cut.name for cut in graph.cuts]:
-            curves = {
-                name: NoiseCurve(np.array(curve.sigma), np.array(curve.nmse), curve.bare)
-                for name, curve in earlier.noise.items()
-            }
-            columns = {column.name: column for column in earlier.profile if run.cost and column.name not in run.cost}
-            kept = Profile(graph.cuts, columns)
-            found = repeated(graph, samples.x, samples.labels, kept, curves, thresholds=thresholds, seed=seed)
-            run.gallery = earlier.gallery if run.pictures else None
-            run.assumptions.append("Leakage was taken from the earlier advice: same model, data, seed and cuts.")
-        else:
-            found = study(graph, samples.x, samples.labels, thresholds=thresholds, seed=seed, progress=tell)
-        if found.targets.note != "inputs as given":
-            run.assumptions.append(f"Reconstruction: {found.targets.note}.")
-    return found
+def _leakage(
+    request: Request, prepared: Prepared, cost: Profile, before: Advice | None, now: Step
+) -> tuple[LeakageStudy, list[str]]:
+    """The leakage study, and what was assumed; taken from earlier advice where that has the same cuts."""
+    graph, samples, search = prepared.graph, prepared.samples, request.search
+    found = None if before is None else reuse.leakage(prepared, before, cost, search.thresholds, search.seed)
+    notes = [] if found is None else [reuse.LEAKAGE_TAKEN]
+    if found is None:
+        found = study(graph, samples.x, samples.labels, thresholds=search.thresholds, seed=search.seed, progress=now)
+    if found.targets.note != "inputs as given":
+        notes.append(f"Reconstruction: {found.targets.note}.")
+    return found, notes

@@ -1,9 +1,8 @@
-"""`advisor.recommend`: load, trace, sweep, profile, search, verify, advise."""
+"""`advisor.recommend`: the stages one after the other, and the answer made of what they found."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,40 +14,22 @@ from torch.export import ExportedProgram
 from advisor import profilers
 from advisor.checkpoint import forget
 from advisor.columns import Profile
-from advisor.data.samples import Samples
 from advisor.defenses import defense_names
 from advisor.errors import InterruptedRunError
-from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.estimators.study.zone import ZoneThresholds
-from advisor.files import sha256
 from advisor.graph import Granularity, PartitionGraph
 from advisor.interrupts import held
-from advisor.loading import LoadedModel
 from advisor.planning.advice_builder import assemble, provenance_of
-from advisor.planning.bare_accuracy import said_of_the_model
-from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.pipeline import (
-    Progress,
-    Run,
-    fit_or_make_samples,
-    load_inputs,
-    measure_cost,
-    measure_leakage,
-    still_applies,
-    trace_model,
-    with_task,
-)
-from advisor.planning.search import Search
-from advisor.planning.selection import LeakageLimits
+from advisor.planning.pipeline import load, measure, prepare, trace
+from advisor.planning.search import search
+from advisor.planning.stages import Searched, Verified
 from advisor.planning.study_storage import attack_folder, open_storage
-from advisor.planning.u_shape import tail_cut
-from advisor.planning.verification import verified_plans
+from advisor.planning.verification import verify
 from advisor.plans import Advice, load_advice
 from advisor.preserve import left_as_found
-from advisor.recorded import Source, check_hash
+from advisor.progress import Progress
+from advisor.recorded import Source
 from advisor.request import Request
-from advisor.requirements import Budgets, Requirement
-from advisor.requirements import objective as objective_row
 
 
 def recommend(
@@ -173,99 +154,42 @@ def advise(
     Raises:
         AdvisorError, InterruptedRunError: as `recommend`.
     """
-    started, run = time.perf_counter(), Run(progress, request.output.pictures)
-    budgets, target, search = request.requirements, request.target, request.search
-    read, seed, thresholds = request.model, request.search.seed, request.search.thresholds
-    names = defense_names(search.defenses)
+    started = time.perf_counter()
     before = load_advice(earlier) if isinstance(earlier, str | Path) else earlier
-    plans, interrupted = None, ""
+    check(request)
+    searched: Searched | None = None
+    verified: Verified | None = None
     try:
-        kept = open_storage(search.storage)  # before anything slow
-        with left_as_found(read.model if isinstance(read.model, nn.Module) else None):
-            edge, wire = profilers.device(target.device), profilers.link(target.link)
-            server = profilers.device(target.cloud)
-            loaded, given = load_inputs(
-                run, read.model, example_inputs, request.data.data, read.arch, trust, read.input_shape,
-                request.data.resize, seed, not request.data.no_labels,
-            )  # fmt: skip
-            if recorded is not None:
-                check_hash(recorded, loaded.sha256)
-            graph = trace_model(
-                run, loaded, read.model, example_inputs, read.normalize, read.max_tensors, read.granularity
-            )
-            samples = fit_or_make_samples(run, graph, given, request.data.resize, seed)
-            graph, samples = with_task(run, graph, samples, request.data.task, request.data.scores, made=given is None)
-            run.cost = cost = measure_cost(run, graph, edge, wire, server, target.profile)
-            before = still_applies(run, before, loaded, graph, samples, seed)
-            found = measure_leakage(run, graph, samples, thresholds, seed, before)
-            evaluator = PlanEvaluator(
-                graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed,
-                tail_cut(graph, target.tail), attack_folder(search.storage),
-            )  # fmt: skip
-            run.assumptions += said_of_the_model(evaluator.undefended)
-            limits = leakage_limits(budgets, found, thresholds or ZoneThresholds(), objective_row(search.objective))
-            identity = _identity(loaded, samples, evaluator, budgets, names, target.device, target.link, target.cloud)
-            trials = Search(evaluator, budgets, limits, names, search.count, search.timeout, kept, identity, seed)
-            with run.timed("search") as tell:
-                result = trials.run(tell)
-            interrupted = "search" if result.interrupted else ""
-            plans = list(result.plans)
-            if not interrupted:
-                plans, interrupted = verified_plans(run, evaluator, plans, budgets, limits, search.verify)
-    except KeyboardInterrupt:
-        if plans is None:
-            raise InterruptedRunError(run.stage, run.cost) from None
-        interrupted = interrupted or run.stage
+        with left_as_found(request.model.model if isinstance(request.model.model, nn.Module) else None):
+            inputs = load(request, progress, example=example_inputs, trust=trust, recorded=recorded, earlier=before)
+            prepared = prepare(request, trace(request, inputs, progress), progress)
+            searched = search(request, measure(request, prepared, progress), progress)
+            verified = verify(request, searched, progress)
+    except KeyboardInterrupt:  # between two stages: each handles its own
+        if searched is None:
+            raise InterruptedRunError("preparation") from None
+        verified = verified or Verified(searched=searched, plans=searched.plans, interrupted="verify")
     with held() as waiting:  # the answer is there: Ctrl-C waits until it is kept
-        said = command or request.command(trust is True)
-        provenance = provenance_of(run, loaded, samples, graph, evaluator, seed, said)
-        provenance["data"]["sha256"] = file_hash(request.data.data)
+        provenance = provenance_of(request, verified, command or request.command(trust is True))
         provenance |= {"wall_time_s": time.perf_counter() - started}
-        if interrupted:
-            provenance["interrupted"] = interrupted
-        advice = assemble(run, evaluator, tuple(plans), request, limits, loaded, provenance)
-        if waiting.forget() and not interrupted:
+        if verified.interrupted:
+            provenance["interrupted"] = verified.interrupted
+        advice = assemble(request, verified, provenance)
+        if waiting.forget() and not verified.interrupted:
             advice = dataclasses.replace(advice, provenance={**advice.provenance, "interrupted": "assembly"})
         if keep is not None:
             keep(advice)
         if not advice.provenance.get("interrupted"):
-            forget(attack_folder(search.storage))
+            forget(attack_folder(request.search.storage))
     return advice
 
 
-def file_hash(data: Any) -> str | None:
-    """SHA-256 of a data file; None for a folder, a built-in name, or what is in memory."""
-    return sha256(data) if isinstance(data, str | Path) and Path(data).is_file() else None
+def check(request: Request) -> None:
+    """Refuse, before anything slow, what is in no catalog, and a storage that cannot be used.
 
-
-def leakage_limits(
-    budgets: Budgets, found: LeakageStudy, thresholds: ZoneThresholds, best_in: Requirement
-) -> LeakageLimits:
-    """The user's leakage budget, else the zone's thresholds; SSIM has no say where inputs are no images."""
-    if budgets.has_leakage:
-        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, asked=True, best_in=best_in)
-    baseline = found.baseline_ssim
-    ssim = None if math.isnan(baseline) else thresholds.ssim_limit(baseline)
-    return LeakageLimits(thresholds.min_nmse, ssim, asked=False, best_in=best_in)
-
-
-def _identity(
-    loaded: LoadedModel,
-    samples: Samples,
-    evaluator: PlanEvaluator,
-    budgets: Budgets,
-    names: tuple[str, ...],
-    *setting: str,
-) -> dict[str, Any]:
-    """What a stored search is about; anything else starts a new one."""
-    weights = loaded.sha256 or [float(p.double().sum()) for p in evaluator.graph.module.state_dict().values()]
-    return {
-        "model": weights,
-        "cuts": [cut.name for cut in evaluator.graph.cuts],
-        "data": samples.fingerprint,
-        "budgets": budgets.to_json(),
-        "defenses": names,
-        "setting": setting,
-        "tail": None if evaluator.tail is None else evaluator.tail.name,
-        "seed": evaluator.seed,
-    }
+    Raises:
+        AdvisorError: naming it.
+    """
+    defense_names(request.search.defenses)
+    open_storage(request.search.storage)
+    profilers.device(request.target.device), profilers.link(request.target.link), profilers.device(request.target.cloud)

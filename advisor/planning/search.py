@@ -15,15 +15,21 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from advisor import requirements
 from advisor.cuts import Cut
-from advisor.defenses import DEFENSES, Defense, NoDefense, defense_from_json, defense_to_json
-from advisor.errors import AdvisorError
+from advisor.defenses import DEFENSES, Defense, NoDefense, defense_from_json, defense_names, defense_to_json
+from advisor.errors import AdvisorError, InterruptedRunError
 from advisor.estimate import Estimate
+from advisor.estimators.study.leakage_study import LeakageStudy
+from advisor.estimators.study.zone import ZoneThresholds
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits, with_excess
-from advisor.planning.study_storage import known_trials, quiet, strange_trial, understood
+from advisor.planning.stages import Measured, Searched, Step
+from advisor.planning.study_storage import known_trials, open_storage, quiet, strange_trial, understood
 from advisor.planning.warm_start import WarmStart
 from advisor.plans import Plan
+from advisor.progress import Progress
+from advisor.request import Request
 from advisor.requirements import REQUIREMENTS, Budgets, front
 
 FIRST_SHARE = 0.5
@@ -159,6 +165,58 @@ class Search:
         )  # fmt: skip
         study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(known_trials(study)), n_startup_trials=5)
         return study
+
+
+def search(request: Request, measured: Measured, progress: Progress | None = None) -> Searched:
+    """The stage: every undefended cut, and as many defended plans as were asked for. Ctrl-C keeps what was priced.
+
+    Raises:
+        InterruptedRunError: on Ctrl-C before anything was priced; with the cost columns.
+    """
+    wanted, result = request.search, None
+    limits = leakage_limits(request, measured.evaluator.study)
+    names = defense_names(wanted.defenses)
+    trials = Search(
+        measured.evaluator, request.requirements, limits, names, wanted.count, wanted.timeout,
+        open_storage(wanted.storage), identity(request, measured, names), wanted.seed,
+    )  # fmt: skip
+    now = Step("search", progress)
+    try:
+        with now.timed():
+            result = trials.run(now)
+    except KeyboardInterrupt:
+        if result is None:
+            raise InterruptedRunError("search", measured.cost) from None
+        result = SearchResult(result.plans, interrupted=True)
+    return Searched(
+        measured=measured, plans=result.plans, limits=limits, interrupted="search" if result.interrupted else "",
+        seconds=now.seconds,
+    )  # fmt: skip
+
+
+def leakage_limits(request: Request, found: LeakageStudy) -> LeakageLimits:
+    """The user's leakage budget, else the zone's thresholds; SSIM has no say where inputs are no images."""
+    budgets, best_in = request.requirements, requirements.objective(request.search.objective)
+    if budgets.has_leakage:
+        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, asked=True, best_in=best_in)
+    thresholds, baseline = request.search.thresholds or ZoneThresholds(), found.baseline_ssim
+    ssim = None if math.isnan(baseline) else thresholds.ssim_limit(baseline)
+    return LeakageLimits(thresholds.min_nmse, ssim, asked=False, best_in=best_in)
+
+
+def identity(request: Request, measured: Measured, names: tuple[str, ...]) -> dict[str, Any]:
+    """What a stored search is about; anything else starts a new one."""
+    evaluator, target = measured.evaluator, request.target
+    return {
+        "model": evaluator.graph.digest,
+        "cuts": [cut.name for cut in evaluator.graph.cuts],
+        "data": measured.prepared.samples.fingerprint,
+        "budgets": request.requirements.to_json(),
+        "defenses": names,
+        "setting": (target.device, target.link, target.cloud),
+        "tail": None if evaluator.tail is None else evaluator.tail.name,
+        "seed": evaluator.seed,
+    }
 
 
 def _unique(plans: dict[int, Plan]) -> list[Plan]:

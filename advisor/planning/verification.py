@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from advisor.errors import AdvisorError
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.pictures import evidence_of
-from advisor.planning.pipeline import Run
 from advisor.planning.selection import LeakageLimits, choose, pareto, with_excess
+from advisor.planning.stages import Searched, Step, Verified
 from advisor.plans import Plan
-from advisor.requirements import Budgets
+from advisor.progress import Progress
+from advisor.request import Request
 
 VERIFY_ATTEMPTS = 5
 ALSO_VERIFIED = 2
@@ -19,82 +21,123 @@ MOST_ATTACKS = VERIFY_ATTEMPTS + ALSO_VERIFIED + 1
 """Attacks in all: the last one is on labels."""
 
 
-def verified_plans(
-    run: Run, evaluator: PlanEvaluator, plans: list[Plan], budgets: Budgets, limits: LeakageLimits, budget: str
-) -> tuple[list[Plan], str]:
+@dataclass(frozen=True)
+class _Found:
+    """The plans after some attacks.
+
+    Attributes:
+        plans: all of them; an attacked one in the place of what was predicted.
+        failed: those whose attack failed.
+        unverified: what was not attacked, and why.
+    """
+
+    plans: tuple[Plan, ...]
+    failed: tuple[Plan, ...] = ()
+    unverified: tuple[str, ...] = ()
+
+    def attacked(self, plan: Plan, proven: Plan, why_not: str, *stronger: Plan) -> _Found:
+        """After one more attack."""
+        plans = tuple(proven if known is plan else known for known in self.plans)
+        failed = (*self.failed, proven) if why_not else self.failed
+        return _Found((*plans, *stronger), failed, (*self.unverified, *([why_not] if why_not else [])))
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """What plans are attacked with, and what they must meet."""
+
+    evaluator: PlanEvaluator
+    limits: LeakageLimits
+    request: Request
+
+    @property
+    def budget(self) -> str:
+        """Of the attack: "quick" or "strong"."""
+        return self.request.search.verify
+
+    def judged(self, plan: Plan) -> Plan:
+        """A plan with how far it misses what was asked."""
+        return with_excess(plan, self.request.requirements, self.limits)
+
+
+def verify(request: Request, searched: Searched, progress: Progress | None = None) -> Verified:
     """Attack the plan that would be chosen; where the attack finds more than was predicted, choose again.
 
-    An attack that fails leaves its plan unverified, and is said in `run.unverified`: never taken for privacy.
+    An attack that fails leaves its plan unverified, and is said in `unverified`: never taken for privacy. Ctrl-C keeps
+    the attacks that are done.
     """
-    best, failed = choose(plans, limits), []
-    if budget == "none" or best is None:
-        return plans, ""
-    try:
-        with run.timed("verify") as tell:
-            for attempt in range(VERIFY_ATTEMPTS):
-                if best is None or best.verified or best in failed:
-                    break
-                proven = _attacked(run, evaluator, best, budgets, limits, budget, _part(tell, attempt, best))
-                failed += [] if proven.verified else [proven]
-                plans[plans.index(best)] = proven
-                stronger = proven.defense.strengthen() if limits.shortfall(proven) and proven.verified else None
-                if stronger is not None:
-                    plans.append(with_excess(evaluator.evaluate(proven.cut, stronger), budgets, limits))
-                best = choose(plans, limits)
-            for number, plan in enumerate(_also_shown([p for p in plans if p not in failed], best), VERIFY_ATTEMPTS):
-                part = _part(tell, number, plan)
-                plans[plans.index(plan)] = _attacked(run, evaluator, plan, budgets, limits, budget, part)
-            if best is not None:
-                plans[plans.index(best)] = _labels_attacked(
-                    run, evaluator, best, budget, _part(tell, MOST_ATTACKS - 1, best)
-                )
-    except KeyboardInterrupt:
-        return plans, "verify"
-    return plans, ""
+    judge = _Judge(searched.measured.evaluator, searched.limits, request)
+    found, now, interrupted = _Found(searched.plans), Step("verify", progress), searched.interrupted
+    if not interrupted and judge.budget != "none" and choose(list(found.plans), searched.limits) is not None:
+        try:
+            with now.timed():
+                for later in _attacks(judge, found, now):
+                    found = later  # is kept on Ctrl-C
+        except KeyboardInterrupt:
+            interrupted = "verify"
+    return Verified(
+        searched=searched, plans=found.plans, unverified=found.unverified, interrupted=interrupted, seconds=now.seconds
+    )
 
 
-def _part(tell: Callable[[float, str], None], number: int, plan: Plan) -> Callable[[float], None]:
+def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
+    """What is known after each attack: on the best plan until it holds, on others that are shown, on labels."""
+    best = choose(list(found.plans), judge.limits)
+    for attempt in range(VERIFY_ATTEMPTS):
+        if best is None or best.verified or best in found.failed:
+            break
+        proven, why_not = _attacked(judge, best, _part(now, attempt, best))
+        stronger = proven.defense.strengthen() if judge.limits.shortfall(proven) and proven.verified else None
+        added = [] if stronger is None else [judge.judged(judge.evaluator.evaluate(proven.cut, stronger))]
+        found = found.attacked(best, proven, why_not, *added)
+        yield found
+        best = choose(list(found.plans), judge.limits)
+    for number, plan in enumerate(
+        _also_shown([p for p in found.plans if p not in found.failed], best), VERIFY_ATTEMPTS
+    ):
+        found = found.attacked(plan, *_attacked(judge, plan, _part(now, number, plan)))
+        yield found
+    if best is not None:
+        proven, why_not = _labels_attacked(judge, best, _part(now, MOST_ATTACKS - 1, best))
+        yield found.attacked(best, proven, why_not)
+
+
+def _part(now: Step, number: int, plan: Plan) -> Callable[[float], None]:
     """Progress of one attack of those that may be run."""
-    tell(number / MOST_ATTACKS, str(plan))
-    return lambda share: tell((number + share) / MOST_ATTACKS, str(plan))
+    now(number / MOST_ATTACKS, str(plan))
+    return lambda share: now((number + share) / MOST_ATTACKS, str(plan))
 
 
-def _attacked(
-    run: Run, evaluator: PlanEvaluator, plan: Plan, budgets: Budgets, limits: LeakageLimits, budget: str,
-    progress: Callable[[float], None],
-) -> Plan:  # fmt: skip
+def _attacked(judge: _Judge, plan: Plan, progress: Callable[[float], None]) -> tuple[Plan, str]:
+    """The plan with what an attack on its input reached; or as it is, and why there is none."""
     try:
-        found = evaluator.attack(plan, budget, progress)
+        found = judge.evaluator.attack(plan, judge.budget, progress)
     except AdvisorError as error:
-        run.unverified.append(f"{plan} was not verified: {error.problem}")
-        return dataclasses.replace(plan)
+        return dataclasses.replace(plan), f"{plan} was not verified: {error.problem}"
     names = ("top1", "top5") if found.threat and found.threat.recovers == "ids" else ("nmse", "mse", "ssim", "psnr")
     numbers = {name: found.scores[name] for name in names}
-    shown = (evidence_of(found, plan.cut, plan.defense, run.pictures),)
-    return with_excess(dataclasses.replace(plan, verified=numbers, evidence=shown), budgets, limits)
+    shown = (evidence_of(found, plan.cut, plan.defense, judge.request.output.pictures),)
+    return judge.judged(dataclasses.replace(plan, verified=numbers, evidence=shown)), ""
 
 
-def _labels_attacked(
-    run: Run, evaluator: PlanEvaluator, plan: Plan, budget: str, progress: Callable[[float], None]
-) -> Plan:
+def _labels_attacked(judge: _Judge, plan: Plan, progress: Callable[[float], None]) -> tuple[Plan, str]:
     """The chosen plan with the evidence of an attack on labels, where they exist and the cloud does not compute them.
 
     It is run on what the body makes of what was received, up to the tail: the cloud computes that itself, and labels
     are read more easily there. About the input it says no more than what was received (it is a function of that).
     """
-    if evaluator.labels is None:
-        return plan
+    if judge.evaluator.labels is None:
+        return plan, ""
     if plan.tail is None:
-        run.unverified.append("Labels were not attacked: the cloud computes the model's output (see --tail)")
-        return plan
+        return plan, "Labels were not attacked: the cloud computes the model's output (see --tail)"
     try:
-        found = evaluator.attack(plan, budget, progress, labels=True)
+        found = judge.evaluator.attack(plan, judge.budget, progress, labels=True)
     except AdvisorError as error:
-        run.unverified.append(f"The labels of {plan} were not attacked: {error.problem}")
-        return plan
-    shown = evidence_of(found, plan.cut, plan.defense, run.pictures)
+        return plan, f"The labels of {plan} were not attacked: {error.problem}"
+    shown = evidence_of(found, plan.cut, plan.defense, judge.request.output.pictures)
     note = f"on what the cloud computes of it up to {plan.tail.name}"
-    return dataclasses.replace(plan, evidence=(*plan.evidence, dataclasses.replace(shown, notes=(*shown.notes, note))))
+    evidence = (*plan.evidence, dataclasses.replace(shown, notes=(*shown.notes, note)))
+    return dataclasses.replace(plan, evidence=evidence), ""
 
 
 def _also_shown(plans: list[Plan], best: Plan | None) -> list[Plan]:

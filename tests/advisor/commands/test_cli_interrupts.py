@@ -13,7 +13,7 @@ import advisor
 from advisor.columns import Profile
 from advisor.commands import exits, trust_prompt
 from advisor.commands import recommend as module
-from advisor.commands.progress import StageProgress
+from advisor.commands.stage_progress import StageProgress
 from tests import hostile
 from tests.conftest import Run, tiny_net, tree
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from advisor.commands.progress import STAGES, StageProgress
+from advisor.commands.stage_progress import STAGES, StageProgress
 
 
 class Terminal(io.StringIO):

@@ -9,7 +9,8 @@ from torch import nn
 import advisor
 from advisor.errors import AdvisorError
 from advisor.loading.shapes import example_of, infer_example, infer_input_shape
-from advisor.planning.pipeline import Run, load_inputs
+from advisor.planning.pipeline import load
+from advisor.request import Request
 
 
 def convolutional(channels: int, size: int, stride: int = 1) -> nn.Module:
@@ -66,7 +67,7 @@ def test_a_model_of_ids_is_loaded_with_the_shape_of_its_data(saved: str, stated:
         script = torch.jit.script(model) if saved == "scripted" else torch.jit.trace(model, ids[:2])
         torch.jit.save(script, tmp_path / "m.pt")
     shape, data = ((12,), None) if stated else (None, (ids, None))
-    loaded, _ = load_inputs(Run(None), tmp_path / "m.pt", None, data, None, True, shape, None, 0)
+    loaded = load(Request.of(model=tmp_path / "m.pt", data=data, input_shape=shape), trust=True).loaded
     graph = advisor.trace(loaded.model, loaded.example_inputs)
     assert graph.inputs.tensors[0].dtype == "int64"
     edge, cloud = graph.split("0")

@@ -143,7 +143,7 @@ def test_no_trial_starts_after_the_timeout(digits_net, digits_data):
 
 def test_a_storage_that_cannot_be_opened_is_one_line(digits_net, digits_data):
     small = tuple(part[:80] for part in digits_data)
-    with pytest.raises(AdvisorError, match="cannot be opened"):
+    with pytest.raises(AdvisorError, match="cannot be used"):
         advisor.recommend(digits_net, data=small, trials=2, **options("nodatabase://x"))
 
 
