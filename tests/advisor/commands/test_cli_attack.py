@@ -49,7 +49,7 @@ def test_every_attack_is_listed_with_its_threat_model(cli: Run) -> None:
 
 def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(out: Advice, cli: Run, tiny_data: Path) -> None:
     before = out
-    result = cli("attack", "out/advice.json", "--data", tiny_data, "--repeats", "2", "--json")
+    result = cli("attack", "out/advice.json", "--data", tiny_data, "--repeats", "2", "--pictures", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert before.best_split is not None
@@ -141,7 +141,7 @@ def test_verification_leaves_its_evidence(out: Advice) -> None:
     ]
     assert ours
     assert ours[0].scores["nmse"] == advice.best_split.verified["nmse"]
-    assert len(ours[0].pictures) == 3
+    assert ours[0].pictures == ()
 
 
 def test_labels_auxiliary_data_and_a_folder_to_resume_from(cli: Run, tiny_model: Path, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_labels_auxiliary_data_and_a_folder_to_resume_from(cli: Run, tiny_model:
     result = cli(*given, "--cut", "4", "--aux", "many.npz", "--aux-samples", "50", "--resume", "kept")
     assert result.exit_code == 0, result.output
     assert any("50 of 120" in note for note in json.loads(result.stdout)["notes"])
-    assert list((tmp_path / "kept").glob("*/decoder0.pt"))
+    assert not (tmp_path / "kept").exists()  # it held private activations, and the attack ended well
 
 
 def test_several_cuts_are_attacked_one_after_the_other_in_their_order(

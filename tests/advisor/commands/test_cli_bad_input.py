@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from advisor.testing.made_up_advices import digits
 from tests import hostile
 from tests.conftest import CLASSES, SAMPLES, Run, samples, tiny_net, tree
 
@@ -19,11 +20,8 @@ ARCH = "tests.conftest:tiny_net"
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     """An answer from an earlier run, which a failing command must leave alone."""
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "advice.json").write_text("earlier")
-    (out / "report.html").write_text("earlier")
-    return out
+    digits().save(tmp_path / "out")
+    return tmp_path / "out"
 
 
 def refuses(result: Any, code: int, message: str, folder: Path, before: dict[str, bytes]) -> None:
@@ -48,7 +46,7 @@ def written(path: Path, content: bytes) -> Path:
 
 
 MODELS = {
-    "missing file": (lambda p: p, r"Cannot read .*model: .*Check the path"),
+    "missing file": (lambda p: p, r"There is no file .*model\. Check the path"),
     "not a model": (
         lambda p: written(p, b"hello, this is text\n" * 9),
         r"model is not a model file but text\. Pass a \.pt2",
@@ -74,13 +72,15 @@ def test_weights_that_hold_nan(recommend: Run, tmp_path: Path, kept: Path) -> No
 
 
 def test_a_hostile_pickle_is_refused_and_the_command_that_goes_on_is_printed(
-    recommend: Run, tmp_path: Path, kept: Path
+    recommend: Run, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = tmp_path / "mark"
     path = tmp_path / "bad model.pt"
     torch.save(hostile.Payload(mark), path)
     before = tree(tmp_path)
-    refuses(recommend(model=path), 4, rf"refused: .*advisor recommend '{path}' --trust", tmp_path, before)
+    monkeypatch.setattr("sys.argv", ["/usr/bin/advisor", "recommend", str(path), "--seed", "3"])
+    result = recommend(model=path)
+    refuses(result, 4, rf"refused: .*advisor recommend .*--trust.* '{path}' --seed 3", tmp_path, before)
     assert not mark.exists()
 
 
@@ -210,6 +210,7 @@ def test_an_out_where_a_folder_has_the_name_of_a_result(recommend: Run, tmp_path
 
 def test_an_unwritable_out_is_found_before_the_model_is_even_read(recommend: Run, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
+    (tmp_path / "nowhere.pt").write_text("no model")
     result = recommend("--out", "taken", model="nowhere.pt")
     assert result.exit_code == 2
     assert "Cannot write taken" in result.stderr

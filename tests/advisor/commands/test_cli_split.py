@@ -81,14 +81,14 @@ def model_record(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 def test_an_advice_without_a_plan(answered: Path, cli: Run, tmp_path: Path) -> None:
-    advice = changed(answered, tmp_path / "advice.json", best=None)
+    advice = changed(answered, tmp_path / "advice.json", best=None, best_split=None)
     refuses(cli("split", advice), r"holds no plan to write\. Run `advisor recommend` again", tmp_path, tree(tmp_path))
 
 
 def test_a_model_that_has_gone(answered: Path, cli: Run, tmp_path: Path) -> None:
     advice = changed(answered, tmp_path / "a.json", provenance=model_record(answered, path="nowhere.pt"))
     before = tree(tmp_path)
-    refuses(cli("split", advice), r"no longer at nowhere\.pt\. Pass it with --model", tmp_path, before)
+    refuses(cli("split", advice), r"no longer at nowhere\.pt\. Name it with --model", tmp_path, before)
     assert cli("split", advice, "--model", answered / "model.pt").exit_code == 0
 
 
@@ -152,11 +152,14 @@ def test_interrupted_split_leaves_nothing(
     assert tree(tmp_path) == {}
 
 
-def test_what_builds_the_model_is_known_from_the_advice(cli: Run, tiny_data: Path, tmp_path: Path) -> None:
+def test_what_builds_the_model_is_asked_for_again(cli: Run, tiny_data: Path, tmp_path: Path) -> None:
     torch.save(tiny_net().state_dict(), tmp_path / "w.pt")
     given = ("--data", tiny_data, "--arch", "tests.conftest:tiny_net", "--trials", 2, "--verify", "none")
     assert cli("recommend", "w.pt", *given, "--out", "out").exit_code in (0, 3)
-    result = cli("split", "out", "--out", "halves")
+    refused = cli("split", "out", "--out", "halves")
+    assert refused.exit_code == 2
+    assert "as --arch package.module:factory" in refused.stderr
+    result = cli("split", "out", "--out", "halves", "--arch", "tests.conftest:tiny_net")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "halves" / "plan.json").exists()
 
