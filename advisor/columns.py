@@ -133,8 +133,8 @@ class Column:
     def of_estimates(
         cls, name: str, better: Literal["low", "high"], estimates: Sequence[Estimate], why: Sequence[str] = ()
     ) -> Column:
-        """Build a column from one `Estimate` a cut; unit, source and method are those of the first."""
-        first = estimates[0]
+        """Build a column from one `Estimate` a cut; source and method are of the first bound, else of the first."""
+        first = next((estimate for estimate in estimates if estimate.source == "bounded"), estimates[0])
         return cls.of(
             name,
             first.unit,

@@ -92,10 +92,14 @@ class Estimate:
         return self.value >= float(other) if isinstance(other, Real | Estimate) else NotImplemented
 
     def mapped(self, function: Callable[[float], float], method: str) -> Estimate:
-        """This estimate through a monotone function, in the same unit; the ends of the interval go through it too."""
+        """This estimate through a monotone function, in the same unit; the ends of the interval go through it too.
+
+        What is made of a bound is one.
+        """
         low, high = sorted((function(self.low), function(self.high)))
         stderr = (high - low) / (2 * NORMAL_90)
-        return Estimate(function(self.value), stderr, low, high, self.unit, "estimated", method)
+        source: Source = "bounded" if self.source == "bounded" else "estimated"
+        return Estimate(function(self.value), stderr, low, high, self.unit, source, method)
 
     @classmethod
     def exact(cls, value: float, unit: str = "1", source: Source = "measured", method: str = "") -> Estimate:

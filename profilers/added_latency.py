@@ -109,7 +109,8 @@ class _Timing:
 
 def _sum(time: Estimate, more: Estimate) -> Estimate:
     method = f"{time.method}; plus encoder and decoder, {more.method}" if time.method else more.method
-    return dataclasses.replace(total([time, more]), source="estimated", method=method)
+    whole = total([time, more])
+    return dataclasses.replace(whole, source="bounded" if whole.source == "bounded" else "estimated", method=method)
 
 
 def _less(time: Estimate, part: Estimate) -> Estimate:

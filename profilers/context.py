@@ -12,7 +12,7 @@ from advisor.profilers.boards.measured import Progress
 from advisor.profilers.calibration import kinds
 from advisor.profilers.catalog import LOCAL, Device, is_remote
 from advisor.profilers.counting import MacCount, count
-from advisor.profilers.half_latency import Halves
+from advisor.profilers.half_latency import Halves, bounded
 from advisor.profilers.network import Link
 from advisor.profilers.published.features import Work, edge_work, piece_work
 from advisor.variant import Variant
@@ -75,7 +75,8 @@ class ProfilingContext:
             added = added_latency.at_rate_of(known.whole, whole)
         else:
             added = roofline.added(device, whole)
-        return added_latency.halves(self.graph, known, self.pieces, added)
+        beside = self.counted.bound if self.counted.unsupported != base.counted.unsupported else ""
+        return added_latency.halves(self.graph, known, self.pieces, lambda work: bounded(added(work), beside))
 
     def _own_times(self, device: Device) -> Halves:
         """Measured on this computer or over ssh, estimated for a catalog device."""
@@ -84,5 +85,5 @@ class ProfilingContext:
         if device.name == LOCAL:
             return measured.halves(self.graph, self.progress, limit=self.limit, runtime=device.runtime)
         if device.calibration:
-            return kinds.halves(self.graph, device.calibration, device.name)
+            return kinds.halves(self.graph, device.calibration, device.name, self.counted.bound)
         return roofline.halves(self.pieces, device, self.counted.bound)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from advisor.estimate import Estimate, Source
@@ -32,6 +32,11 @@ class Halves:
     def whole(self) -> Estimate:
         """The whole model."""
         return self.edge[-1]
+
+
+def bounded(time: Estimate, bound: str) -> Estimate:
+    """A time as a lower bound, where `bound` says what makes it one; else as it is."""
+    return replace(time, source="bounded", method=f"{time.method}; {bound}") if bound else time
 
 
 def total(parts: Sequence[Estimate]) -> Estimate:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from advisor.estimate import Estimate
 from advisor.profilers.catalog import Device
-from advisor.profilers.half_latency import Halves
+from advisor.profilers.half_latency import Halves, bounded
 from advisor.profilers.published.features import Work, cloud_work, edge_work
 from advisor.profilers.published.fits import Fit, fit_for
 
@@ -28,8 +27,8 @@ def halves(pieces: Sequence[Work], device: Device, bound: str = "") -> Halves:
     """
     whole = edge_work(pieces)[-1]
     fit = fit_for(device).adapted(whole)
-    edge = tuple(_bounded(seconds(work, fit), bound) for work in edge_work(pieces))
-    cloud = tuple(_bounded(seconds(work, fit), bound) for work in cloud_work(pieces))
+    edge = tuple(bounded(seconds(work, fit), bound) for work in edge_work(pieces))
+    cloud = tuple(bounded(seconds(work, fit), bound) for work in cloud_work(pieces))
     why = "the multiply-adds could not be counted" if math.isnan(edge[-1].value) else ""
     return Halves(edge, cloud, (f"{device.key}: {fit.basis}; {PARTS_NOTE}",), why)
 
@@ -46,10 +45,6 @@ def added(device: Device, whole: Work) -> Callable[[Work], Estimate]:
     """
     fit = fit_for(device).adapted(whole)
     return lambda work: seconds(work, fit)
-
-
-def _bounded(time: Estimate, bound: str) -> Estimate:
-    return replace(time, source="bounded", method=f"{time.method}; {bound}") if bound else time
 
 
 def seconds(work: Work, fit: Fit) -> Estimate:

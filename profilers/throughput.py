@@ -46,6 +46,9 @@ def pipeline(stages: Sequence[Estimate]) -> Estimate:
         return Estimate(math.nan, unit="1/s", source="estimated", method="no stage takes any time")
     fast, slow = 1 / low if low else math.inf, 1 / high if high else math.inf
     spread = (fast - slow) / (2 * NORMAL_90)
+    if any(stage.source == "bounded" for stage in stages):
+        method = f"{METHOD}; an upper bound, as times are lower ones"
+        return Estimate(1 / slowest, spread, slow, fast, "1/s", "bounded", method)
     return Estimate(1 / slowest, spread, slow, fast, "1/s", "estimated", METHOD)
 
 

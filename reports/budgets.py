@@ -23,7 +23,7 @@ class Verdict:
         label: what is limited.
         limit: the budget, such as `at most 50 ms`.
         found: the plan's value with its interval.
-        status: "met"; "close" when met but the 90 % interval crosses the budget; "missed"; or "not measured".
+        status: "met"; "close" when met but the 90 % interval crosses the budget, or only a bound is known; "missed"; or "not measured".
         note: by how much it is missed, or how close it is.
     """
 
@@ -59,6 +59,8 @@ def _verdict(plan: Plan, row: Requirement, limit: float) -> Verdict:
     worst = row.unfavourable(found)
     crosses = row.worse(worst, limit)
     note = f"the 90 % interval reaches {row.show(worst)}" if crosses else ""
+    if found.source == "bounded" and row.minimised:
+        crosses, note = True, "only a lower bound is known"
     return Verdict(row.label, asked, value, "close" if crosses else "met", note)
 
 

@@ -142,12 +142,19 @@ def show_interval(estimate: Estimate, name: str = "") -> str:
     return f"{low} to {high}" if "-" in low + high else f"{low}–{high}"
 
 
+def _side(estimate: Estimate) -> str:
+    """On which side of a bounded cost the truth lies: some of its parts nobody could count."""
+    if estimate.source != "bounded" or not math.isfinite(estimate.value):
+        return ""
+    return {"s": "at least ", "J": "at least ", "1/s": "at most "}.get(estimate.unit, "")
+
+
 def show_estimate(estimate: Estimate | None, name: str = "") -> str:
     """Value and interval: `12.3 ms (11.2–14.0 ms)`; an absent or NaN estimate is "not measured"."""
     if estimate is None:
         return NOT_MEASURED
     interval = show_interval(estimate, name)
-    value = show(estimate.value, estimate.unit, name)
+    value = _side(estimate) + show(estimate.value, estimate.unit, name)
     if interval == UNKNOWN_SPREAD:
         return f"{value} {interval}"
     return f"{value} ({interval})" if interval else value

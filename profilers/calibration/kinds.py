@@ -22,7 +22,7 @@ from advisor.errors import AdvisorError
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.profilers.calibration.operators import KINDS, Operator, operators
 from advisor.profilers.facts import read
-from advisor.profilers.half_latency import Halves
+from advisor.profilers.half_latency import Halves, bounded
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
@@ -107,8 +107,13 @@ def _likeness(one: np.ndarray, other: np.ndarray, length: float) -> np.ndarray:
     return result
 
 
-def halves(graph: PartitionGraph, path: str, name: str) -> Halves:
+def halves(graph: PartitionGraph, path: str, name: str, bound: str = "") -> Halves:
     """Estimated times of both halves at every cut, on the machine that was calibrated.
+
+    Args:
+        graph: the traced model.
+        path, name: of the device file, and of the device in it.
+        bound: what makes the multiply-adds, and with them the times, lower bounds; "" where nothing does.
 
     Raises:
         AdvisorError: when the file holds no calibration.
@@ -118,9 +123,11 @@ def halves(graph: PartitionGraph, path: str, name: str) -> Halves:
         pieces = [_piece(members, kinds) for members in operators(graph)]
     seconds, errors = ([piece[j] for piece in pieces] for j in (0, 1))
     basis = f"calibrated on this machine's operators ({sum(len(k.points) for k in kinds.values())} micro-benchmarks)"
-    edge = [_estimate(t, e, basis) for t, e in zip(accumulate(seconds), accumulate(errors), strict=True)]
+    edge = [
+        bounded(_estimate(t, e, basis), bound) for t, e in zip(accumulate(seconds), accumulate(errors), strict=True)
+    ]
     later = [list(accumulate(reversed(values[1:]), initial=0.0))[::-1] for values in (seconds, errors)]
-    cloud = [_estimate(t, e, basis) for t, e in zip(*later, strict=True)]
+    cloud = [bounded(_estimate(t, e, basis), bound) for t, e in zip(*later, strict=True)]
     return Halves(tuple(edge), tuple(cloud), (f"{name}: {basis}",))
 
 

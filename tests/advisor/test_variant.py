@@ -182,6 +182,22 @@ def test_the_same_layers_cost_the_same_time_in_base_and_variant() -> None:
     assert "encoder and decoder" in cost["edge_latency"].at(after).method
 
 
+@pytest.mark.parametrize("where", ["base", "encoder"])
+def test_times_of_a_variant_are_lower_bounds_where_nobody_counts_a_part(where: str) -> None:
+    class Spectrum(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return torch.fft.rfft(z, n=2 * z.shape[-1] - 1).abs()
+
+    torch.manual_seed(0)
+    middle: nn.Module = Spectrum() if where == "base" else nn.ReLU()
+    graph = advisor.trace(nn.Sequential(nn.Linear(6, 6), middle, nn.Linear(6, 2)).eval(), torch.rand(2, 6))
+    encoder: nn.Module = Spectrum() if where == "encoder" else nn.Linear(6, 6)
+    made = variant_of(graph, "0", fixed(encoder), fixed(nn.Linear(6, 6)), {})
+    for name in ("edge_latency", "latency", "throughput"):
+        assert advisor.profile(graph)[name].source == ("bounded" if where == "base" else "estimated")
+        assert advisor.profile(made)[name].source == "bounded", name
+
+
 def test_halves_of_a_variant_sum_to_its_whole_on_one_machine() -> None:
     from advisor.profilers import device, link
     from advisor.profilers.context import ProfilingContext

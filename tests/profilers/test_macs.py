@@ -241,9 +241,9 @@ def test_what_nobody_counts_makes_lower_bounds_of_all_that_is_made_of_it() -> No
     assert counted.unsupported == {"fft_rfft": 1}
     assert counted.bound == "a lower bound: nobody knows how to count fft_rfft ×1"
     made = profile(graph, device="jetson", link="wifi", cloud="t4")
-    for name in ("macs", "edge_latency", "cloud_latency", "latency", "edge_energy"):
+    for name in ("macs", "edge_latency", "cloud_latency", "latency", "edge_energy", "throughput"):
         assert made[name].source == "bounded", name
-        assert "a lower bound" in made[name].method, name
+        assert ("an upper bound" if name == "throughput" else "a lower bound") in made[name].method, name
     assert made["link_latency"].source == "estimated"
 
 

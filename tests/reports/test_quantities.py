@@ -67,6 +67,9 @@ def test_counts_keep_their_magnitude(value: float) -> None:
         (Estimate.exact(0.3), "0.300"),
         (Estimate(0.3), "0.300 ±?"),
         (Estimate(0.3, math.nan, 0.3, 0.3), "0.300 ±?"),
+        (Estimate(0.0123, 0.001, 0.0112, 0.014, "s", "bounded"), "at least 12.3 ms (11.2–14 ms)"),
+        (Estimate.exact(81.0, "1/s", "bounded"), "at most 81.0 1/s"),
+        (Estimate.exact(0.3, "1", "bounded"), "0.300"),
     ],
 )
 def test_the_interval_follows_the_value(estimate: Estimate, text: str) -> None:

@@ -23,6 +23,11 @@ from advisor.profilers.counting import count
 from advisor.tracing.tracer import trace
 
 
+class Spectrum(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.rfft(x).abs()
+
+
 def truth(operator: Operator) -> float:
     """A made-up machine: a roofline, slower for few channels."""
     calls, arithmetic, traffic, weights, cold, chilled = operator.row()
@@ -207,6 +212,18 @@ def test_a_device_file_joins_the_catalog(
         assert edge.value + cloud.value == pytest.approx(halves.whole.value)
         assert edge.low <= edge.value <= edge.high
     assert profilers.device("mine", path).memory == 4e9
+
+
+def test_times_of_what_nobody_counts_are_lower_bounds_on_a_calibrated_device(
+    kinds: dict[str, calibration.Kind], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(calibration.toml("mine", kinds, {"unit": "cpu", "default": "pytorch-eager:fp32", "memory_gb": 4.0}))
+    model = nn.Sequential(nn.Linear(6, 6), Spectrum(), nn.Linear(4, 2)).eval()
+    found = profilers.profile(trace(model, torch.rand(2, 6)), str(path))
+    for name in ("edge_latency", "latency", "throughput", "edge_energy"):
+        assert found[name].source == "bounded", name
+    assert "nobody knows how to count fft_rfft" in found["edge_latency"].method
 
 
 @pytest.mark.parametrize(
