@@ -37,6 +37,8 @@ def dfil(fisher: Estimate, noise_variance: float) -> Estimate:
     """
 
     def at(value: float) -> float:
+        if math.isnan(value):
+            return value
         if noise_variance > 0:
             return value / noise_variance
         return math.inf if value > 0 else 0.0
@@ -82,7 +84,7 @@ def cramer_rao_bound(fisher: Estimate, noise_variance: float) -> Estimate:
     """
 
     def bound(value: float) -> float:
-        return noise_variance / value if value > 0 else math.inf
+        return math.inf if value <= 0 else noise_variance / value  # NaN stays NaN: it promises nothing
 
     low, high = bound(fisher.high), bound(fisher.low)
     method = "Cramér–Rao, unbiased attackers only"

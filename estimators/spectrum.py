@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from advisor.estimators.statistics.spread import jackknife_corrected
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
 
 _TINY = 1e-300
+NOT_FINITE = "the derivatives hold NaN or infinities"
 
 
 def spectrum_bound(tangents: JacobianGram, noise_variance: float, *, source: Source = "bounded") -> Estimate:
@@ -38,8 +40,10 @@ def spectrum_bound(tangents: JacobianGram, noise_variance: float, *, source: Sou
         In squared input units; jackknife spread over samples, freed of the bias that averaging few Jacobians brings.
         The guarantee is the interval's lower end: see `guaranteed`.
     """
-    if noise_variance <= 0 or tangents.smoothing <= 0:
+    if not (noise_variance > 0 and tangents.smoothing > 0):
         return Estimate.exact(0.0, "x²", source, "no noise, no guarantee")
+    if not (tangents.gram.isfinite().all() and tangents.trace.isfinite().all()):
+        return Estimate(math.nan, unit="x²", source=source, method=NOT_FINITE)
     n = len(tangents.trace)
     value = _bound(tangents.gram.mean(0), tangents.trace.mean(), tangents, noise_variance)
     rest = [
@@ -48,7 +52,7 @@ def spectrum_bound(tangents: JacobianGram, noise_variance: float, *, source: Sou
     k = len(tangents.prior)
     method = f"van Trees along {k} leading directions and the rest together; inputs smoothed by {tangents.smoothing:g}"
     found = jackknife_corrected(value, torch.tensor(rest, dtype=torch.float64), "x²", method, source, floor=0.0)
-    return found if n < 2 else replace(found, low=min(found.value, guaranteed(tangents, noise_variance)))
+    return found if n < 2 else replace(found, low=float(np.minimum(found.value, guaranteed(tangents, noise_variance))))
 
 
 def guaranteed(tangents: JacobianGram, noise_variance: float) -> float:
@@ -156,5 +160,5 @@ def usable(tangents: JacobianGram | None) -> JacobianGram:
     if tangents.problem:
         raise NotMeasurableError(tangents.problem)
     if not (torch.isfinite(tangents.gram).all() and torch.isfinite(tangents.trace).all()):
-        raise NotMeasurableError("the derivatives hold NaN or infinities")
+        raise NotMeasurableError(NOT_FINITE)
     return tangents

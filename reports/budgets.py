@@ -23,7 +23,8 @@ class Verdict:
         label: what is limited.
         limit: the budget, such as `at most 50 ms`.
         found: the plan's value with its interval.
-        status: "met"; "close" when met but the 90 % interval crosses the budget, or only a bound is known; "missed"; or "not measured".
+        status: "met"; "close" when met but the 90 % interval crosses the budget, or only a bound is known; "missed"; or
+            "not measured".
         note: by how much it is missed, or how close it is.
     """
 

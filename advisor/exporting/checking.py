@@ -70,6 +70,8 @@ def check(
             wanted = tuple(meant)
             found = wanted if agrees and chained is alone else tuple(chained)
             same = same and agrees
+        if any(bool(t.isnan().any()) for t in found):
+            raise AdvisorError("The exported parts answer NaN one after the other.", "Nothing was written.")
         difference = max(difference, *(_difference(f, w) for f, w in zip(found, wanted, strict=True)))
         given = random_inputs(graph.inputs.tensors, batch, seed=batch)
         if model is not None and not _identical(tensors_in(model(given)), wanted):

@@ -23,7 +23,7 @@ def jackknife(value: float, without: Tensor, unit: str, method: str, floor: floa
     stderr = float(((without - without.mean()).square().sum() * ((n - 1) / n)).sqrt()) if n > 1 else math.nan
     stderr = stderr if math.isfinite(stderr) else math.nan
     half = NORMAL_90 * stderr
-    low = max(floor, value - half) if math.isfinite(half) else math.nan
+    low = _at_least(floor, value - half) if math.isfinite(half) else math.nan
     return Estimate(value, stderr, low, value + half, unit, "estimated", method)
 
 
@@ -40,9 +40,14 @@ def jackknife_corrected(
     if n < 2:
         return Estimate(value, math.nan, math.nan, math.nan, unit, source, method)
     spread = jackknife(value, without, unit, method)
-    centre = max(floor, n * value - (n - 1) * float(without.mean()))
+    centre = _at_least(floor, n * value - (n - 1) * float(without.mean()))
     half = float(student.ppf(0.95, n - 1)) * spread.stderr
-    return Estimate(centre, spread.stderr, max(floor, centre - half), centre + half, unit, source, method)
+    return Estimate(centre, spread.stderr, _at_least(floor, centre - half), centre + half, unit, source, method)
+
+
+def _at_least(floor: float, value: float) -> float:
+    """The larger of both; NaN stays NaN, which `max` would take for the floor."""
+    return value if math.isnan(value) else max(floor, value)
 
 
 def proportion(hits: Tensor, method: str) -> Estimate:

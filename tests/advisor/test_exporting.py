@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from advisor.defenses import Defense, GaussianNoise, NoDefense, Quantize8
 from advisor.errors import AdvisorError
 from advisor.exporting import checking, program
 from advisor.exporting.manifest import Exported
+from advisor.exporting.parts import Part
 from advisor.files import sha256
 from advisor.graph import PartitionGraph
 from advisor.plans import Plan
@@ -286,6 +289,58 @@ def test_an_export_that_disagrees_leaves_nothing(tmp_path: Path, monkeypatch: py
     ):
         plan_of("functional", "silu").export(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+class Logarithm(nn.Module):
+    """NaN where the layer gives less than `least`."""
+
+    def __init__(self, least: float) -> None:
+        super().__init__()
+        self.scale, self.least = nn.Linear(4, 4), least
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log(self.scale(x).relu() - self.least)
+
+
+def test_a_plan_that_answers_nan_is_not_exported(tmp_path: Path) -> None:
+    graph = advisor.trace(Logarithm(0.5).eval(), torch.rand(3, 4) + 1)
+    plan = Plan((graph.cut("relu"),), NoDefense(), {}, inputs=graph.inputs, graph=graph)
+    with pytest.raises(AdvisorError, match="answers NaN for random numbers"):
+        plan.export(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_an_exported_half_that_answers_nan_is_not_kept(broken: int) -> None:
+    plan, graph = plan_of("functional", "silu"), traced("functional")
+    parts = exporting_parts(plan, graph)
+    runners = [_runner(part, graph, float("nan") if i == broken else 0.0) for i, part in enumerate(parts)]
+    with pytest.raises(AdvisorError, match=f"exported {parts[broken].name} part differs .* by inf"):
+        checking.check(parts, runners, graph, contextlib.nullcontext, exact=False, runtime="test")
+
+
+def test_exported_halves_that_answer_nan_one_after_the_other_are_not_kept() -> None:
+    """Each is right when given the plan's own tensors; the second makes NaN of the last bits of the first."""
+    plan, graph = plan_of("functional", "silu"), traced("functional")
+    first, second = parts = exporting_parts(plan, graph)
+    seen: list[torch.Tensor] = []
+
+    def edge(flat: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        seen.append(_runner(first, graph, 0.0)(flat)[0])
+        return [seen[-1] * (1 + 1e-6)]
+
+    def cloud(flat: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        return _runner(second, graph, 0.0 if torch.equal(flat[0], seen[-1]) else float("nan"))(flat)
+
+    with pytest.raises(AdvisorError, match="answer NaN one after the other"):
+        checking.check(parts, [edge, cloud], graph, contextlib.nullcontext, exact=False, runtime="test")
+
+
+def _runner(part: Part, graph: PartitionGraph, more: float) -> checking.Runner:
+    def run(flat: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        return [t + more for t in checking._meant(part, graph, flat)]
+
+    return run
 
 
 def test_an_edge_that_repeats_its_noise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

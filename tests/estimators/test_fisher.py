@@ -210,3 +210,11 @@ def test_least_squares_reaches_cramer_rao_where_the_map_is_isotropic(isotropic: 
 def test_cramer_rao_at_its_ends() -> None:
     assert cramer_rao_bound(Estimate.exact(0.0), 0.1).value == math.inf
     assert cramer_rao_bound(Estimate.exact(2.0), 0.0).value == 0
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_nan_guarantees_nothing(noise: float) -> None:
+    unknown = Estimate(math.nan)
+    assert math.isnan(dfil(unknown, noise).value)
+    assert math.isnan(cramer_rao_bound(unknown, noise).value)
+    assert not van_trees_bound(unknown, noise, 100.0).value > 0

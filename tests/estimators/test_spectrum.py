@@ -216,3 +216,15 @@ def test_no_attack_beats_a_bound_on_a_network_defended_by_noise(relative: float)
         best = min(float((found - pixels).square().mean()) for found in attacks)
         assert 0 < bound.low <= best, cut.name
     assert bound.value > 0.3 * S**2  # deep down it says something
+
+
+@pytest.mark.parametrize("place", ["gram", "trace"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_derivatives_that_are_no_numbers_guarantee_nothing(place: str, number: float) -> None:
+    tangents = grams_of(torch.eye(4), 2)
+    broken = getattr(tangents, place).clone()
+    broken[0] = number
+    found = spectrum_bound(dataclasses.replace(tangents, **{place: broken}), 0.1)
+    assert np.isnan([found.value, found.low, found.high]).all()
+    assert found.method == "the derivatives hold NaN or infinities"
+    assert spectrum_bound(tangents, float("nan")).high == 0

@@ -41,3 +41,10 @@ def test_a_proportion_has_the_score_interval_of_wilson() -> None:
     found = proportion(hits, "share")
     exact = stats.binomtest(9, 10).proportion_ci(0.9, "wilson")
     assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+
+
+def test_nan_is_not_taken_for_the_floor() -> None:
+    without = torch.tensor([1.0, float("nan"), 2.0])
+    corrected = jackknife_corrected(1.5, without, "1", "", floor=0.0)
+    assert np.isnan([corrected.value, corrected.low, corrected.high]).all()
+    assert np.isnan(jackknife(float("nan"), torch.tensor([1.0, 2.0]), "1", "", floor=0.0).low)
