@@ -21,11 +21,9 @@ from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Source
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, plain_attention
+from advisor.progress import StepProgress
 from advisor.threads import one_thread
 from advisor.value_range import ValueRange
-
-Progress = Callable[[float, str], None]
-"""Called with the fraction done, 0 to 1, and what is being worked on."""
 
 PANEL_BYTES = 512 * 2**20
 """Memory for the largest tensor of the forward pass, all samples together."""
@@ -241,7 +239,7 @@ def sweep(
     energies: dict[int, TangentEnergy] | None = None,
     grams: dict[int, JacobianGram] | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     on_repeat: Callable[[int], None] | None = None,
 ) -> dict[str, Column]:
     """Run the model once over all samples and measure every estimator at every cut.

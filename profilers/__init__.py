@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from advisor.estimate import Estimate
 from advisor.profilers.catalog import LOCAL, Device, device, devices
 from advisor.profilers.network import Link, link, links
 from advisor.profilers.transfer import payload_within, percentile, transfer, transfer_time
+from advisor.progress import ShareProgress
 from advisor.registry import PlugInWarning, Registry
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def profile(
     cloud: str | Device = DEFAULT_CLOUD,
     *,
     extra: str | Path | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: ShareProgress | None = None,
     limit: float | None = None,
     also: Sequence[str] = (),
 ) -> Profile:

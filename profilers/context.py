@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from advisor.profilers import added_latency, roofline
 from advisor.profilers.boards import measured, remote
-from advisor.profilers.boards.measured import Progress
 from advisor.profilers.calibration import kinds
 from advisor.profilers.catalog import LOCAL, Device, is_remote
 from advisor.profilers.counting import MacCount, count
 from advisor.profilers.half_latency import Halves, bounded
 from advisor.profilers.network import Link
 from advisor.profilers.published.features import Work, edge_work, piece_work
+from advisor.progress import ShareProgress
 from advisor.variant import Variant
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ProfilingContext:
     device: Device
     link: Link
     cloud: Device
-    progress: Progress | None = None
+    progress: ShareProgress | None = None
     limit: float | None = None
 
     @cached_property

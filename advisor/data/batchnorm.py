@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Progress = Callable[[int, int], None]
+from advisor.progress import ShareProgress
+
 Statistics = tuple[Tensor, Tensor]
 """Mean and variance per channel."""
 Run = Callable[[Tensor, Callable[[Any, Tensor], None]], object]
@@ -49,7 +50,7 @@ def from_batchnorm_statistics(
     seed: int = 0,
     batch: int = 16,
     bounds: tuple[float, float] | None = (0.0, 1.0),
-    progress: Progress | None = None,
+    progress: ShareProgress | None = None,
 ) -> Fit:
     """Move samples so that the batch statistics before each BatchNorm match what the model saw in training.
 
@@ -64,12 +65,12 @@ def from_batchnorm_statistics(
         seed: of the circular shifts that keep images free of grid artefacts.
         batch: samples that share one set of statistics; bounds the memory.
         bounds: range the samples are clamped to, or None.
-        progress: called as (steps done, steps in all).
+        progress: told the share of the steps that is done.
     """
     parts = list(torch.split(x, _even(len(x), batch)))
     before = after = 0.0
     for i, part in enumerate(parts):
-        report = None if progress is None else lambda done, i=i: progress(i * steps + done, len(parts) * steps)
+        report = None if progress is None else lambda done, i=i: progress((i * steps + done) / (len(parts) * steps))
         generator = torch.Generator().manual_seed(seed + i)
         parts[i], first, last = _match(run, statistics, part, steps, bounds, generator, report)
         before, after = before + first * len(part) / len(x), after + last * len(part) / len(x)

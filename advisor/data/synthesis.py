@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, fx
 
 from advisor.cuts import TensorSpec
-from advisor.data.batchnorm import Progress, Statistics, from_batchnorm_statistics
+from advisor.data.batchnorm import Statistics, from_batchnorm_statistics
 from advisor.data.natural import natural_images
 from advisor.data.samples import Samples, fingerprint
 from advisor.preserve import left_as_found
+from advisor.progress import ShareProgress
 from advisor.value_range import UNIT, ValueRange
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training", "native_bat
 
 
 def synthesise(
-    graph: PartitionGraph, n: int = 64, seed: int = 0, progress: Progress | None = None, steps: int | None = None,
+    graph: PartitionGraph, n: int = 64, seed: int = 0, progress: ShareProgress | None = None, steps: int | None = None,
     values: ValueRange = UNIT,
 ) -> Samples:  # fmt: skip
     """Samples for a model without data; the description says what they are.
@@ -37,7 +38,7 @@ def synthesise(
         graph: the traced model.
         n: number of samples, at least 2.
         seed: same seed, same samples.
-        progress: called as (steps done, steps in all).
+        progress: told the share of the steps that is done.
         steps: of the refinement to BatchNorm statistics; None: as many as a small budget pays for.
         values: between which values the model takes images to lie.
     """
@@ -125,8 +126,8 @@ def batchnorm_statistics(graph: PartitionGraph) -> dict[fx.Node, Statistics]:
 
 
 def _refined(
-    graph: PartitionGraph, x: Tensor, statistics: Mapping[fx.Node, Statistics], seed: int, progress: Progress | None,
-    wanted: int | None, values: ValueRange,
+    graph: PartitionGraph, x: Tensor, statistics: Mapping[fx.Node, Statistics], seed: int,
+    progress: ShareProgress | None, wanted: int | None, values: ValueRange,
 ) -> tuple[Tensor, str]:  # fmt: skip
     image = is_image(graph.inputs.tensors[0])
     budget = BUDGET if image and max(x.shape[2:]) > 64 else SMALL_BUDGET

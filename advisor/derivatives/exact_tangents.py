@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from advisor.derivatives.tangents import MICRO_BYTES, TangentEnergy, batch_energies
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
+from advisor.progress import StepProgress
 
 EXACT_ELEMENTS = 64
 """Inputs of at most this many elements are differentiated in every direction."""
@@ -32,7 +33,7 @@ def unit_directions(inputs: Sequence[Tensor]) -> list[Tensor | None]:
 def exact_energies(
     graph: PartitionGraph,
     inputs: Sequence[Tensor],
-    progress: Callable[[float, str], None] | None = None,
+    progress: StepProgress | None = None,
     chunk: int = 64,
 ) -> dict[int, TangentEnergy]:
     """Tr(JᵀJ) of every sample at every cut, by all d unit vectors of the input: d tangents a sample, and no error.

@@ -15,6 +15,7 @@ from advisor.derivatives.embeddings import looked_up
 from advisor.derivatives.pushforward import Operation, is_step, operator_name, push
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
+from advisor.progress import StepProgress
 
 EMBEDDED = "the inputs are discrete: derivatives with respect to the output of the embeddings, in its units"
 FORWARD_MISSING = "forward mode is not implemented for "
@@ -46,7 +47,7 @@ def tangent_energies(
     inputs: Sequence[Tensor],
     probes: int,
     seed: int,
-    progress: Callable[[float, str], None] | None = None,
+    progress: StepProgress | None = None,
 ) -> dict[int, TangentEnergy]:
     """‖J v‖² at every cut for Rademacher probes v (Hutchinson 1990), a few samples at a time.
 

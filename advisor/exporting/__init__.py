@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +11,7 @@ from advisor.errors import AdvisorError
 from advisor.exporting.folder import earlier, expected_files, put, staged
 from advisor.exporting.manifest import PLAN_FILE, Exported, load_export
 from advisor.plans import Advice, Plan, load_advice
+from advisor.progress import Progress
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +48,7 @@ def export(
     *,
     arch: str | None = None,
     trust: Trust = False,
-    progress: Callable[[str, float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Exported:
     """Write the parts of a plan, `plan.json` and the wire's codec into a folder; each part is checked first.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from advisor.files import sha256
 from advisor.graph import PartitionGraph
 from advisor.plans import Plan
 from advisor.preserve import left_as_found, plain_attention
+from advisor.progress import Progress
 
 EXAMPLE_BATCH = 3
 NOISE = {
@@ -52,7 +53,7 @@ def write_export(
     stage: Path,
     format: Literal["pt2", "onnx"],
     identity: dict[str, Any],
-    tell: Callable[[str, float, str], None],
+    tell: Progress,
 ) -> Exported:
     """Fill `stage` with the parts, the codec and `plan.json`; nothing that was not checked.
 
@@ -88,7 +89,7 @@ def _write_parts(
     flat: Sequence[Tensor],
     stage: Path,
     format: str,
-    tell: Callable[[str, float, str], None],
+    tell: Progress,
 ) -> None:
     for number, part in enumerate(parts):
         tell("export", number / len(parts), part.name)

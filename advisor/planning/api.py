@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from advisor.defenses import Defense
     from advisor.estimate import Estimate
-    from advisor.sweep import Progress
+    from advisor.progress import StepProgress
 
 
 def profile(
@@ -27,7 +27,7 @@ def profile(
     cloud: str = "t4",
     *,
     extra: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     limit: float | None = None,
     also: Sequence[str] = (),
     example_inputs: Any = None,
@@ -67,7 +67,7 @@ def leakage(
     cut: Cut | int | str | None = None,
     defense: Defense | str | None = None,
     *,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Profile:
     """Leakage of every cut, measured in one forward pass over the samples; with a cut, of that payload alone.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +36,7 @@ from advisor.profilers.energy import edge_energy
 from advisor.profilers.half_latency import total
 from advisor.profilers.imported_profile import noun
 from advisor.profilers.memory import swapped
+from advisor.progress import ShareProgress
 
 EVALUATION_SAMPLES = 1000
 EVALUATION_BYTES = 2**28
@@ -236,7 +236,7 @@ class PlanEvaluator:
     # ---- verification --------------------------------------------------------------------------------------------
 
     def attack(
-        self, plan: Plan, budget: str, progress: Callable[[float], None] | None = None, labels: bool = False
+        self, plan: Plan, budget: str, progress: ShareProgress | None = None, labels: bool = False
     ) -> AttackResult:
         """Attack what a plan really sends: the input, by its ids where it is discrete; or its labels after the body.
 

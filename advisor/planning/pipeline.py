@@ -167,7 +167,7 @@ def prepare(request: Request, traced: Traced, progress: Progress | None = None) 
 def _made(graph: PartitionGraph, seed: int, now: Step) -> Samples:
     sides = max(max(spec.shape[-2:], default=1) for spec in graph.inputs.tensors)
     wanted = SYNTHETIC_SMALL if sides <= LARGE_SIDE else SYNTHETIC_LARGE
-    return synthesise(graph, panel_size(graph, wanted), seed, lambda done, of: now(done / of, "synthesis"))
+    return synthesise(graph, panel_size(graph, wanted), seed, lambda share: now(share, "synthesis"))
 
 
 def measure(request: Request, prepared: Prepared, progress: Progress | None = None) -> Measured:

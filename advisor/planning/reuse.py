@@ -97,7 +97,15 @@ def leakage(
         for name, curve in earlier.noise.items()
     }
     kept = Profile(graph.cuts, {column.name: column for column in earlier.profile if column.name not in cost})
-    return repeated(graph, samples.x, samples.labels, kept, curves, thresholds=thresholds, seed=seed)
+    return repeated(
+        graph, samples.x, samples.labels, kept, curves, thresholds=thresholds, seed=seed, baseline=_mean_ssim(earlier)
+    )
+
+
+def _mean_ssim(earlier: Advice) -> float | None:
+    """SSIM of the mean image, where it is recorded: what measures it takes seconds to import."""
+    known = (earlier.provenance.get("zone") or {}).get("mean_image_ssim")
+    return known if isinstance(known, float) and -1 <= known <= 1 else None
 
 
 def _same_graph(earlier: Advice, graph: PartitionGraph) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from advisor.planning.stages import Measured, Searched, Step
 from advisor.planning.study_storage import known_trials, open_storage, quiet, strange_trial, understood
 from advisor.planning.warm_start import WarmStart
 from advisor.plans import Plan
-from advisor.progress import Progress
+from advisor.progress import Progress, StepProgress
 from advisor.request import Request
 from advisor.requirements import REQUIREMENTS, Budgets, front
 
@@ -72,7 +72,7 @@ class Search:
     identity: dict[str, Any]
     seed: int
 
-    def run(self, progress: Callable[[float, str], None] | None = None) -> SearchResult:
+    def run(self, progress: StepProgress | None = None) -> SearchResult:
         """Price every undefended cut, then spend the trials on defended ones."""
         bare: list[Plan] = []
         names = [name for name in self.defenses if name != NoDefense.name]
@@ -89,7 +89,7 @@ class Search:
         return SearchResult((*bare, *found), interrupted)
 
     def _tried_all(
-        self, bare: Sequence[Plan], names: Sequence[str], progress: Callable[[float, str], None] | None
+        self, bare: Sequence[Plan], names: Sequence[str], progress: StepProgress | None
     ) -> tuple[list[Plan], bool]:
         study, started = self._study(), time.monotonic()
         plans = {trial.number: plan for trial in known_trials(study) if (plan := self._restored(trial)) is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from advisor.errors import AdvisorError
@@ -12,7 +12,7 @@ from advisor.planning.pictures import evidence_of
 from advisor.planning.selection import LeakageLimits, choose, pareto, with_excess
 from advisor.planning.stages import Searched, Step, Verified
 from advisor.plans import Plan
-from advisor.progress import Progress
+from advisor.progress import Progress, ShareProgress
 from advisor.request import Request
 
 VERIFY_ATTEMPTS = 5
@@ -102,13 +102,13 @@ def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
         yield found.attacked(best, proven, why_not)
 
 
-def _part(now: Step, number: int, plan: Plan) -> Callable[[float], None]:
+def _part(now: Step, number: int, plan: Plan) -> ShareProgress:
     """Progress of one attack of those that may be run."""
     now(number / MOST_ATTACKS, str(plan))
     return lambda share: now((number + share) / MOST_ATTACKS, str(plan))
 
 
-def _attacked(judge: _Judge, plan: Plan, progress: Callable[[float], None]) -> tuple[Plan, str]:
+def _attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan, str]:
     """The plan with what an attack on its input reached; or as it is, and why there is none."""
     try:
         found = judge.evaluator.attack(plan, judge.budget, progress)
@@ -120,7 +120,7 @@ def _attacked(judge: _Judge, plan: Plan, progress: Callable[[float], None]) -> t
     return judge.judged(dataclasses.replace(plan, verified=numbers, evidence=shown)), ""
 
 
-def _labels_attacked(judge: _Judge, plan: Plan, progress: Callable[[float], None]) -> tuple[Plan, str]:
+def _labels_attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan, str]:
     """The chosen plan with the evidence of an attack on labels, where they exist and the cloud does not compute them.
 
     It is run on what the body makes of what was received, up to the tail: the cloud computes that itself, and labels

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from advisor.checkpoint import Checkpoint
 from advisor.data.synthesis import synthesise
 from advisor.estimators.attacks.support.channel import Channel
+from advisor.progress import ShareProgress
 from advisor.value_range import ValueRange
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class AttackContext:
     effort: Effort
     seed: int
     threat: ThreatModel
-    tick: Callable[[float], None] = lambda share: None
+    tick: ShareProgress = lambda share: None
     folder: Path | None = None
 
     def __len__(self) -> int:
@@ -153,9 +154,7 @@ class AttackContext:
         """Synthetic samples; `steps` of refinement to BatchNorm statistics, None for as many as are cheap."""
 
         def make() -> dict[str, Any]:
-            made = synthesise(
-                self.graph, count, seed, lambda done, of: self.tick(done / of), steps=steps, values=self.values
-            )
+            made = synthesise(self.graph, count, seed, self.tick, steps=steps, values=self.values)
             return {"inputs": list(self.graph.flat(made.x)), "what": made.description}
 
         made = self.kept(f"made-up-{seed}", make)

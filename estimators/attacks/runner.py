@@ -32,6 +32,7 @@ from advisor.estimators.study.leakage_study import pixels_of, values_of
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.preserve import left_as_found
+from advisor.progress import ShareProgress
 from advisor.sweep import NotMeasurableError
 from advisor.threads import one_thread
 from advisor.tracing.given import as_graph
@@ -63,7 +64,7 @@ def attack(
     repeats: int = 1,
     beyond: Cut | int | str | None = None,
     folder: str | Path | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: ShareProgress | None = None,
     walks: ActivationCache | None = None,
 ) -> AttackResult:
     """Attack one cut.
@@ -176,7 +177,7 @@ def attack_cuts(
 
 def _attacked(
     channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int,
-    folder: str | Path | None, tell: Callable[[float], None] | None,
+    folder: str | Path | None, tell: ShareProgress | None,
 ) -> AttackResult:  # fmt: skip
     context = _context(channel, chosen, given, known, effort, seed)
     if tell:

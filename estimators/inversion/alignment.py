@@ -14,12 +14,13 @@ from torch import Tensor
 from advisor.activations import Activations
 from advisor.cuts import Cut
 from advisor.estimate import Estimate
-from advisor.estimators.inversion.training import Budget, Tick, recover, train_all
+from advisor.estimators.inversion.training import Budget, recover, train_all
 from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.measures.decoders.decoders import decoders_for
 from advisor.measures.images import mse, psnr, ssim
+from advisor.progress import ShareProgress
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
 from advisor.threads import one_thread
 
@@ -71,7 +72,7 @@ class Reconstruction:
 
 
 def invert(
-    tensors: tuple[Tensor, ...], targets: Targets, budget: Budget, seed: int, *, tick: Tick | None = None,
+    tensors: tuple[Tensor, ...], targets: Targets, budget: Budget, seed: int, *, tick: ShareProgress | None = None,
     mirrored: tuple[Tensor, ...] | None = None,
 ) -> Inversion:  # fmt: skip
     """Train a decoder on `targets.train`, score it on `targets.test`.
@@ -100,7 +101,7 @@ def invert(
 
 
 def reconstruct(
-    features: Tensor, layout: Layout, targets: Targets, budget: Budget, seed: int, *, tick: Tick | None = None,
+    features: Tensor, layout: Layout, targets: Targets, budget: Budget, seed: int, *, tick: ShareProgress | None = None,
     folder: Path | None = None, twins: Tensor | None = None,
 ) -> Reconstruction:  # fmt: skip
     """Learn to invert, then invert; of `targets.pixels` only those of `targets.train` and `twins` are looked at.

@@ -16,10 +16,9 @@ from advisor.estimators.inversion.fast_products import Fast
 from advisor.estimators.inversion.optimiser import OneCycle, Plateau
 from advisor.measures.decoders.decoders import Decoder
 from advisor.measures.decoders.standard import Features
+from advisor.progress import ShareProgress
 from advisor.sweep import NotMeasurableError
 from advisor.threads import Spread, side_by_side
-
-Tick = Callable[[float], None]
 
 _CHUNK = 64
 """Samples that a network is asked for at once: more fall out of the cache."""
@@ -115,7 +114,7 @@ def recover(blend: list[Trained], index: Tensor) -> Tensor:
 
 def train_all(
     decoders: Sequence[Callable[[], Decoder]], pixels: Tensor, fit: Tensor, check: Tensor, budget: Budget,
-    tick: Tick | None = None, folder: Path | None = None, more: Tensor | None = None,
+    tick: ShareProgress | None = None, folder: Path | None = None, more: Tensor | None = None,
 ) -> list[Trained]:  # fmt: skip
     """Train decoders until one settles the question; each new one enters with the share that serves `check` best.
 
@@ -147,13 +146,13 @@ def train_all(
     return blend
 
 
-def _part(tick: Tick | None, number: int, count: int) -> Tick | None:
+def _part(tick: ShareProgress | None, number: int, count: int) -> ShareProgress | None:
     return None if tick is None else lambda share: tick((number + share) / count)
 
 
 def train(
-    decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: Tick | None = None, file: Path | None = None,
-    more: Tensor | None = None,
+    decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: ShareProgress | None = None,
+    file: Path | None = None, more: Tensor | None = None,
 ) -> Trained:  # fmt: skip
     """Solve the linear part, then train the network on what it leaves, unless that settles the question."""
     decoder.solve(fit, check)
@@ -180,7 +179,7 @@ def _alike(decoder: Decoder, more: Tensor, error: float) -> bool:
 
 def _descend(
     network: nn.Module, features: Features, fit: Tensor, check: Tensor, goals: tuple[Tensor, Tensor], enough: float,
-    budget: Budget, tick: Tick | None, file: Path | None,
+    budget: Budget, tick: ShareProgress | None, file: Path | None,
 ) -> Descent:  # fmt: skip
     """One training; leaves the network in its best state on `check`, the zero start included."""
     most = min(budget.steps, budget.epochs * math.ceil(len(fit) / budget.batch))

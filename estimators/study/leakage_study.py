@@ -27,7 +27,8 @@ from advisor.estimators.study.score import score_columns
 from advisor.estimators.study.zone import Zone, ZoneThresholds, find_zone
 from advisor.graph import PartitionGraph
 from advisor.measures.images import PICTURE_SIDE, is_image_batch, pictures, ssim
-from advisor.sweep import Estimator, NotMeasurableError, Progress, Targets, panel_size, sweep
+from advisor.progress import StepProgress
+from advisor.sweep import Estimator, NotMeasurableError, Targets, panel_size, sweep
 from advisor.value_range import UNIT, ValueRange
 
 PROBES = 4
@@ -82,7 +83,7 @@ def study(
     only: Sequence[str] | None = None,
     thresholds: ZoneThresholds | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> LeakageStudy:
     """Measure every leakage column at every cut.
 
@@ -128,11 +129,14 @@ def study(
 
 def repeated(
     graph: PartitionGraph, x: Any, y: Tensor | None, profile: Profile, curves: dict[str, NoiseCurve], *,
-    thresholds: ZoneThresholds | None = None, seed: int = 0,
+    thresholds: ZoneThresholds | None = None, seed: int = 0, baseline: float | None = None,
 ) -> LeakageStudy:  # fmt: skip
-    """An earlier study of the same model, samples and seed, from its columns and curves; the zone is judged anew."""
+    """An earlier study of the same model, samples and seed, from its columns and curves; the zone is judged anew.
+
+    `baseline` is the SSIM of its mean image, None where it is not known.
+    """
     _, targets, rows = chosen_samples(graph, x, y, seed)
-    baseline = mean_image_ssim(targets)
+    baseline = mean_image_ssim(targets) if baseline is None else baseline
     zone, columns = find_zone(profile, baseline, thresholds)
     kept = Profile(
         graph.cuts, {**profile.columns, **columns}, {"leakage": study_provenance(graph, targets, rows, seed)}
@@ -218,7 +222,7 @@ def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None)
 
 def activation_derivatives(
     graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> tuple[dict[int, TangentEnergy] | None, dict[int, JacobianGram] | None]:  # fmt: skip
     """Squared lengths and inner products of tangents at every cut, as far as the estimators use them."""
     told = progress or (lambda share, what: None)
@@ -226,7 +230,7 @@ def activation_derivatives(
 
 
 def _energies(
-    graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int, progress: Progress
+    graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int, progress: StepProgress
 ) -> dict[int, TangentEnergy] | None:
     wanted = any("tangents" in member.needs for member in members)
     floats = all(t.dtype.is_floating_point for t in inputs)

@@ -23,7 +23,8 @@ from advisor.estimators.study.members import chosen
 from advisor.estimators.study.score import score_columns
 from advisor.payload import Payload
 from advisor.preserve import left_as_found
-from advisor.sweep import CutView, Progress, Sheet, Targets
+from advisor.progress import StepProgress
+from advisor.sweep import CutView, Sheet, Targets
 
 OF_THE_WHOLE_MODEL = ("rc2_drop", "in_gpz", "in_zone")
 MIRRORED_SALT = 1
@@ -31,7 +32,7 @@ MIRRORED_SALT = 1
 
 def payload_leakage(
     payload: Payload, x: Any, y: Tensor | None = None, *, only: Sequence[str] | None = None, seed: int = 0,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Profile:  # fmt: skip
     """Leakage columns of one payload, a profile of that cut alone.
 

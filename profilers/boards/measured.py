@@ -15,12 +15,12 @@ from advisor.profilers.boards import agent, tally
 from advisor.profilers.boards.prepare import entering, one_sample, prepare
 from advisor.profilers.boards.stretches import Stretches
 from advisor.profilers.half_latency import Halves
+from advisor.progress import ShareProgress
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
 
 Clock = Callable[[], float]
-Progress = Callable[[float], None]
 Step = Callable[..., Any]
 
 TIME_LIMIT = 20.0
@@ -29,7 +29,7 @@ HERE = "this computer"
 
 def halves(
     graph: PartitionGraph,
-    progress: Progress | None = None,
+    progress: ShareProgress | None = None,
     clock: Clock = time.perf_counter,
     limit: float | None = None,
     runtime: str = "pytorch-eager",
@@ -56,7 +56,7 @@ def halves(
 
 
 def _in_pytorch(
-    graph: PartitionGraph, progress: Progress | None, clock: Clock, limit: float, runtime: str
+    graph: PartitionGraph, progress: ShareProgress | None, clock: Clock, limit: float, runtime: str
 ) -> dict[str, Any]:
     import torch
 
@@ -92,7 +92,9 @@ def _compiled(case: agent.Case) -> agent.Case:
     return names, compiled, given
 
 
-def _in_onnxruntime(graph: PartitionGraph, progress: Progress | None, clock: Clock, limit: float) -> dict[str, Any]:
+def _in_onnxruntime(
+    graph: PartitionGraph, progress: ShareProgress | None, clock: Clock, limit: float
+) -> dict[str, Any]:
     started = agent.clocks()
     with tempfile.TemporaryDirectory() as scratch:
         job = json.loads(json.dumps(prepare(graph, "onnxruntime", Path(scratch))))
@@ -111,7 +113,7 @@ def result(samples: agent.Samples) -> dict[str, Any]:
     }
 
 
-def _told(progress: Progress | None) -> Callable[[agent.Samples, float], None] | None:
+def _told(progress: ShareProgress | None) -> Callable[[agent.Samples, float], None] | None:
     return None if progress is None else lambda _, share: progress(share)
 
 

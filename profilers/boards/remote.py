@@ -8,7 +8,7 @@ import shlex
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from advisor.profilers.boards import agent, answers, tally
 from advisor.profilers.boards.prepare import prepare
 from advisor.profilers.boards.ssh import DroppedError, Shell, address
 from advisor.profilers.half_latency import Halves
+from advisor.progress import ShareProgress
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
@@ -37,7 +38,7 @@ Facts = Mapping[str, Any]
 
 
 def halves(
-    graph: PartitionGraph, target: str, progress: Callable[[float], None] | None = None, limit: float | None = None
+    graph: PartitionGraph, target: str, progress: ShareProgress | None = None, limit: float | None = None
 ) -> Halves:
     """Measure both halves of every cut on the machine at `ssh://…`.
 
@@ -165,7 +166,7 @@ class Session:
         start = f"cd {self.name} && {{ nohup {self.python} agent.py run . >log 2>&1 </dev/null & }}"
         self._must(start, "start the agent")
 
-    def result(self, progress: Callable[[float], None] | None, limit: float) -> Facts:
+    def result(self, progress: ShareProgress | None, limit: float) -> Facts:
         """Wait for the agent and fetch what it timed, for `limit` seconds of timing and a long time of loading.
 
         Raises:

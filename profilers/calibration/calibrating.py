@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from advisor.errors import AdvisorError
@@ -13,14 +12,13 @@ from advisor.preserve import left_as_found
 from advisor.profilers.boards import agent
 from advisor.profilers.calibration.kinds import fit, toml
 from advisor.profilers.calibration.microbenchmarks import timed
+from advisor.progress import ShareProgress
 
 DURATION = 120.0
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
-def calibrate(
-    name: str = "this-machine", seconds: float = DURATION, progress: Callable[[float], None] | None = None
-) -> str:
+def calibrate(name: str = "this-machine", seconds: float = DURATION, progress: ShareProgress | None = None) -> str:
     """The text of a device file for this machine: eager PyTorch on its CPU, with the current number of threads.
 
     Args:

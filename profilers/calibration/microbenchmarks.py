@@ -14,6 +14,7 @@ from typing import Any
 from advisor.profilers.boards import agent
 from advisor.profilers.calibration.chains import Chain, Step, chain
 from advisor.profilers.calibration.operators import Operator, in_turn
+from advisor.progress import ShareProgress
 
 CHAINS, GROUP, ROUNDS = 280, 4, 5
 """Chains in all; how many take turns, so that each finds the weights of the others in the caches, not its own; timed
@@ -29,7 +30,7 @@ Timed = tuple[Operator, float]
 Call = Callable[..., Any]
 
 
-def timed(seconds: float, seed: int = 0, told: Callable[[float], None] | None = None) -> tuple[list[Timed], float]:
+def timed(seconds: float, seed: int = 0, told: ShareProgress | None = None) -> tuple[list[Timed], float]:
     """Operators with their median seconds, and the seconds of a fixed piece of work at the time.
 
     All are gone through again and again until the time is over, and what was timed in a slow minute counts for less

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from advisor.defenses.payload.base import Need
 from advisor.errors import AdvisorError
+from advisor.progress import ShareProgress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +46,7 @@ class FitTask:
     tail: Cut | None = None
     seed: int = 0
     folder: Path | None = None
-    progress: Callable[[float], None] = lambda share: None
+    progress: ShareProgress = lambda share: None
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
 

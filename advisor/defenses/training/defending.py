@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from advisor.defenses.training.base import FitTask, Fitted, TrainedDefense
 from advisor.errors import AdvisorError, CutError, DataError
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found
+from advisor.progress import ShareProgress
 from advisor.variant import Variant, check_place, variant_of
 
 FEWEST = 16
@@ -32,7 +32,7 @@ def defend(
     tail: Cut | int | str | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: ShareProgress | None = None,
     **recipe: Any,
 ) -> Variant:
     """Fit a defense that learns what to send, and return the defended model: a graph again.

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from advisor.checkpoint import Checkpoint
+from advisor.progress import ShareProgress
 from advisor.sweep import NotMeasurableError
-
-Tick = Callable[[float], None]
 
 LOOKS, LONGEST = 16, 50
 """Looks at the curve in all, at least; and steps between two of them, at most."""
@@ -52,7 +51,7 @@ class Loop:
 
     def __init__(
         self, steps: int, tensors: Sequence[Tensor], optimisers: Sequence[torch.optim.Optimizer] = (),
-        draws: Sequence[torch.Generator] = (), *, file: Path | None = None, tick: Tick | None = None,
+        draws: Sequence[torch.Generator] = (), *, file: Path | None = None, tick: ShareProgress | None = None,
         pace: tuple[int | None, int] | None = None,
     ) -> None:  # fmt: skip
         self.steps, self.tensors, self.optimisers, self.draws = steps, tensors, optimisers, draws

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from advisor.estimators.attacks.support.loop import Loop, Tick
+from advisor.estimators.attacks.support.loop import Loop
 from advisor.preserve import plain_attention
+from advisor.progress import ShareProgress
 from advisor.sweep import NotMeasurableError
 
 OUTSIDE = 10.0
@@ -59,7 +60,7 @@ def prior_of(x: Tensor, mean: Tensor) -> Tensor:
 
 def match(
     edge: nn.Module, wanted: Sequence[Tensor], start: Tensor, weight: Tensor, how: Descent, *, mean: Tensor,
-    box: bool, file: Path | None = None, tick: Tick | None = None,
+    box: bool, file: Path | None = None, tick: ShareProgress | None = None,
 ) -> Tensor:  # fmt: skip
     """Inputs `[n, ...]` of least ‖f(x) − z‖²/‖z‖² + weight · prior, each for itself.
 
@@ -90,7 +91,7 @@ def match(
 
 def descend(
     parameters: list[Tensor], loss: Callable[[], Tensor], how: Descent, *, error: Callable[[], float] | None = None,
-    file: Path | None = None, tick: Tick | None = None, pace: tuple[int | None, int] | None = None,
+    file: Path | None = None, tick: ShareProgress | None = None, pace: tuple[int | None, int] | None = None,
 ) -> Loop:  # fmt: skip
     """Adam on a loss, in place; gradients go to the parameters alone, whatever else the loss depends on.
 
