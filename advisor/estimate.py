@@ -101,6 +101,15 @@ class Estimate:
         source: Source = "bounded" if self.source == "bounded" else "estimated"
         return Estimate(function(self.value), stderr, low, high, self.unit, source, method)
 
+    def within(self, least: float, most: float = math.inf) -> Estimate:
+        """This estimate with its interval cut off where the quantity ends: an error is never below 0.
+
+        Args:
+            least, most: what the quantity can be; the value itself is not touched.
+        """
+        low, high = (end if math.isnan(end) else min(max(end, least), most) for end in (self.low, self.high))
+        return dataclasses.replace(self, low=low, high=high)
+
     @classmethod
     def exact(cls, value: float, unit: str = "1", source: Source = "measured", method: str = "") -> Estimate:
         """A number without spread, such as a count of bytes."""

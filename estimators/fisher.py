@@ -23,7 +23,7 @@ def fisher_information(tangents: TangentEnergy) -> Estimate:
     of the inputs alone, 0 for a linear model.
     """
     per_sample = tangents.energy.mean(0) / tangents.elements
-    return Estimate.of_mean(per_sample.numpy(), "z²/x²")
+    return Estimate.of_mean(per_sample.numpy(), "z²/x²").within(0.0)
 
 
 def dfil(fisher: Estimate, noise_variance: float) -> Estimate:
@@ -51,7 +51,7 @@ def signal_normalised(tangents: TangentEnergy) -> Estimate:
     alive = tangents.signal > 0
     if not bool(alive.any()):
         return Estimate(math.nan, unit="1/x²", method="the activation is zero for every sample")
-    return Estimate.of_mean((tangents.energy.mean(0) / tangents.signal)[alive].numpy(), "1/x²")
+    return Estimate.of_mean((tangents.energy.mean(0) / tangents.signal)[alive].numpy(), "1/x²").within(0.0)
 
 
 def van_trees_bound(fisher: Estimate, noise_variance: float, prior_information: float) -> Estimate:

@@ -85,7 +85,7 @@ def nmse(found: Tensor, targets: Targets, method: str) -> Estimate:
     if not float(ceiling.mean()) > 0:
         raise NotMeasurableError("every scored input equals the mean of the others: there is nothing to reconstruct")
     errors = (found - flat_pixels(targets)[targets.test]).double().square().mean(1)
-    return replace(ratio_of_means(errors, ceiling), method=method)
+    return replace(ratio_of_means(errors, ceiling).within(0.0), method=method)
 
 
 def best_closed_form(linear: Estimate, kernel: Estimate) -> Estimate:

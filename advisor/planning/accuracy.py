@@ -92,12 +92,12 @@ class Accuracy:
 
     def _accuracy(self, outputs: Tensor) -> Estimate:
         if self.kind == "classes":
-            return Estimate.of_mean(self._right(outputs).numpy(), "1", self.method)
+            return Estimate.of_mean(self._right(outputs).numpy(), "1", self.method).within(0.0, 1.0)
         if self.kind == "dense":
             right, valid = self._right(outputs), self._valid
-            return _named(ratio_of_means((right * valid).sum(1), valid.sum(1)), self.method)
+            return _named(ratio_of_means((right * valid).sum(1), valid.sum(1)), self.method).within(0.0, 1.0)
         if self.kind == "regression":
-            lost = ratio_of_means(self._errors(outputs), self._spread)
+            lost = ratio_of_means(self._errors(outputs), self._spread).within(0.0)
             return Estimate(1 - lost.value, lost.stderr, 1 - lost.high, 1 - lost.low, "1", "measured", self.method)
         return statistic(lambda weights: self._curve(outputs, weights), len(outputs), self.method)
 

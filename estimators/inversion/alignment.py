@@ -53,7 +53,7 @@ class Inversion:
     @property
     def nmse(self) -> Estimate:
         """Mean squared error over that of predicting the attacker's mean, with the delta-method error of the ratio."""
-        return ratio_of_means(self.mse, self.ceiling)
+        return ratio_of_means(self.mse, self.ceiling).within(0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +211,7 @@ class QuickAlignment:
         self.reconstructions[view.cut.name] = found.reconstructions[:8]
         similar = Estimate(math.nan, method="the inputs are not images of at least 7×7 pixels")
         return {
-            "ka_mse": Estimate.of_mean(found.mse.numpy(), "x²"),
+            "ka_mse": Estimate.of_mean(found.mse.numpy(), "x²").within(0.0),
             "ka_nmse": found.nmse,
-            "ka_ssim": similar if found.ssim is None else Estimate.of_mean(found.ssim.numpy()),
+            "ka_ssim": similar if found.ssim is None else Estimate.of_mean(found.ssim.numpy()).within(-1.0, 1.0),
         }

@@ -71,3 +71,12 @@ def test_an_estimate_is_written_and_compared_like_a_number() -> None:
     assert len({found, Estimate(0.6431, 0.01, 0.62, 0.66)}) == 1
     with pytest.raises(TypeError):
         _ = found < "much"
+
+
+def test_an_interval_ends_where_the_quantity_does() -> None:
+    skewed = Estimate.of_mean([0.0, 0.0, 0.0, 1.0])
+    assert skewed.low < 0
+    kept = skewed.within(0.0, 0.5)
+    assert (kept.value, kept.stderr, kept.low, kept.high) == (0.25, skewed.stderr, 0.0, 0.5)
+    assert math.isnan(Estimate(0.2).within(0.0).low)
+    assert Estimate(0.3, 0.1, 0.2, 0.4).within(0.0) == Estimate(0.3, 0.1, 0.2, 0.4)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from advisor.defenses import GaussianNoise, Quantize8
 from advisor.errors import AdvisorError, DataError
+from advisor.estimate import NORMAL_90
 from advisor.estimators.attacks.base import Recovered
 from advisor.estimators.attacks.runner import attack
 from advisor.estimators.attacks.support import channel
@@ -226,3 +227,15 @@ def test_lpips_uses_the_network_in_the_cache_and_fetches_nothing(
     near, far = lpips((x + 0.05).clamp(0, 1), x), lpips(torch.rand_like(x), x)
     assert 0 < near.value < far.value
     assert "squeeze" in near.method
+
+
+def test_no_error_s_interval_starts_below_zero() -> None:
+    """One input of sixteen is lost, the others are found to the bit: the normal interval would reach below 0."""
+    x = torch.rand(16, 5, generator=torch.Generator().manual_seed(0))
+    found = x.clone()
+    found[0] += 1
+    result = score_inputs(Recovered(inputs=found, clip=False), x, x.mean(0), False)
+    for error in (result.nmse, result.mse):
+        assert error.value - NORMAL_90 * error.stderr < 0
+        assert error.low == 0
+        assert error.high > error.value

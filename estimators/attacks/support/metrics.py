@@ -105,10 +105,10 @@ def score_inputs(found: Recovered, original: Tensor, mean: Tensor, images: bool)
     if images:
         apart = lpips(values.to_unit(shown), values.to_unit(original))
         if min(original.shape[-2:]) >= 7:
-            similar = Estimate.of_mean(ssim(shown, original).numpy(), "1", "7×7 uniform window")
+            similar = Estimate.of_mean(ssim(shown, original).numpy(), "1", "7×7 uniform window").within(-1.0, 1.0)
     return AttackResult(
-        nmse=ratio_of_means(squared, mse(mean.expand_as(original), original)),
-        mse=Estimate.of_mean(squared.numpy(), "x²", "per element, held-out samples"),
+        nmse=ratio_of_means(squared, mse(mean.expand_as(original), original)).within(0.0),
+        mse=Estimate.of_mean(squared.numpy(), "x²", "per element, held-out samples").within(0.0),
         ssim=similar,
         psnr=Estimate.of_mean(psnr(back, original).numpy(), "dB", f"data range {values.width:g}"),
         reconstructions=back,
@@ -158,7 +158,8 @@ def score_ids(found: Recovered, ids: Tensor) -> AttackResult:
     hits = guesses == ids[..., None]
     method = "ids recovered, mean over positions"
     top1, top5 = (
-        Estimate.of_mean(hits[..., :k].any(-1).double().mean(1).numpy(), "1", f"{method}, {k} guesses") for k in (1, 5)
+        Estimate.of_mean(hits[..., :k].any(-1).double().mean(1).numpy(), "1", f"{method}, {k} guesses").within(0.0, 1.0)
+        for k in (1, 5)
     )
     return _guessed(found, guesses, ids, top1, top5, "this attack recovers ids")
 
