@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from advisor.estimate import Estimate
 from advisor.registry import Registry, instance_of
-from advisor.sweep import ColumnSpec, CutView, Estimator, Need, NotMeasurableError
+
+if TYPE_CHECKING:
+    from advisor.estimate import Estimate
+    from advisor.sweep import ColumnSpec, CutView, Estimator, Need
 
 _BUILT_IN = {
     "fisher": "advisor.estimators.fisher:Fisher",
@@ -46,6 +49,8 @@ class Guarded:
         Raises:
             NotMeasurableError: also where the estimator raised something else.
         """
+        from advisor.sweep import NotMeasurableError  # it needs torch
+
         try:
             return self.estimator.at(view)
         except NotMeasurableError:

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     graph = advisor.trace(net, x[:2])
     column = sweep(graph, (x,), targets_for(graph, (x,), None, seed=0), [KeptNeighbours()])["kept_neighbours"]
     for cut in graph.cuts:
-        print(f"{cut.name:<8} {show_estimate(column.at(cut))}")
+        print(f"{cut.name:<8} {show_estimate(column.at(cut.index))}")
 
 
 if __name__ == "__main__":

@@ -417,7 +417,7 @@ def test_a_plan_without_its_model_or_with_another(tmp_path: Path) -> None:
 
 def test_an_advice_without_a_plan(tmp_path: Path, digits_advice: advisor.Advice) -> None:
     with pytest.raises(AdvisorError, match="holds no plan to write"):
-        advisor.export(dataclasses.replace(digits_advice, best=None), tmp_path)
+        advisor.export(dataclasses.replace(digits_advice, best=None, best_split=None), tmp_path)
 
 
 def test_random_numbers_of_the_user_are_left_alone(tmp_path: Path) -> None:

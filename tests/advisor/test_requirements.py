@@ -51,7 +51,7 @@ def test_one_more_row_is_an_option_is_judged_and_is_reported(made_up: Requiremen
     assert "payload at most 100 KiB" in " ".join(result.stdout.split())
     assert "payload" in (tmp_path / "out" / "report.html").read_text()
     assert advisor.load_advice(tmp_path / "out").budgets.max_payload == 100 * 1024
-    tight = recommend("--max-payload", "1B", "--defenses", "int8")
+    tight = recommend("--max-payload", "1B", "--defenses", "int8", "--require-split")
     assert tight.exit_code == 3, tight.output
     assert "--max-payload by" in " ".join(tight.stdout.split())
     wrong = recommend("--max-payload", "many")
