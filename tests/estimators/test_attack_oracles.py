@@ -84,6 +84,7 @@ def test_averaging_m_transmissions_leaves_a_variance_of_sigma_squared_over_m() -
         assert float(error.square().mean()) == pytest.approx(0.25 / repeats, rel=0.02)
 
 
+@pytest.mark.slow
 def test_more_transmissions_help_every_learner() -> None:
     x = digits(160)[0]
     once, often = (attack(digit_graph(), 1, x, defense=GaussianNoise(1.0), repeats=r).nmse.value for r in (1, 16))
@@ -326,6 +327,7 @@ def test_tokens_behind_a_normalisation_are_those_of_most_likelihood(sigma: float
     assert found.top1.value >= least
 
 
+@pytest.mark.slow
 def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(dci.STEPS, "quick", 40)
     x = digits(40)[0]
@@ -339,6 +341,7 @@ def test_blocks_are_inverted_one_by_one_or_at_once(monkeypatch: pytest.MonkeyPat
     assert "auxiliary samples as given" in own.notes[0]
 
 
+@pytest.mark.slow
 def test_received_features_tell_an_attacker_without_data_what_its_samples_are_unlike(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -349,6 +352,7 @@ def test_received_features_tell_an_attacker_without_data_what_its_samples_are_un
     assert adapted.nmse.value < 0.6 * published.nmse.value
 
 
+@pytest.mark.slow
 def test_the_shadow_asks_the_edge_nothing_and_still_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(shadow.STEPS, "quick", 150)
     x, y = digits(240)

@@ -155,6 +155,7 @@ def test_best_median_and_worst_are_ranked_by_error(graph: PartitionGraph) -> Non
     assert (error < error[median]).sum() == len(error) // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ka", "rmle", "dip", "unbiased", "dci"])
 def test_images_that_are_already_normalised_are_recovered_as_well(graph: PartitionGraph, name: str) -> None:
     x, cut = digits(64)[0], graph.cuts[2]

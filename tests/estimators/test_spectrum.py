@@ -113,6 +113,7 @@ def test_few_samples_still_give_every_direction() -> None:
     assert (prior[2:].abs() < 1e-9).all()  # three samples span two
 
 
+@pytest.mark.slow
 def test_the_whole_spectrum_from_few_samples_stays_below_that_from_many() -> None:
     """On digits, d = 64: the guarantee by 64 Jacobians against the bound by 1,000, and it is no worse than k = 16."""
     x, _ = digits(1100)
@@ -127,6 +128,7 @@ def test_the_whole_spectrum_from_few_samples_stays_below_that_from_many() -> Non
             assert found.low >= 0.95 * spectrum_bound(part[index], sigma**2).low
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 def test_the_guarantee_is_seldom_above_the_exact_bound(whole: bool) -> None:
     """600 digits at a trained network as population, their whole Jacobians; 64 of them in each of 80 draws."""

@@ -31,6 +31,7 @@ def test_other_axes_and_fewer_of_them_only_raise_it() -> None:
     assert fewer[2] == pytest.approx(own, abs=1e-3)  # the last two are alike
 
 
+@pytest.mark.slow
 def test_a_linear_gaussian_model_reaches_the_exact_conditional_entropy() -> None:
     """x ~ N(0, I), z = x + N(0, σ²): H(x|z) = ½ ln(2πe σ²/(1 + σ²)) an element."""
     x = normal(4000, 4).float()

@@ -67,6 +67,7 @@ def test_total_is_fvcores_own(residual: nn.Module, graph: PartitionGraph) -> Non
     assert count(graph).total == own.total()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "shufflenet_v2_x0_5"])
 def test_total_is_fvcores_own_on_real_networks(name: str) -> None:
     from torchvision import models
@@ -85,6 +86,7 @@ def test_attention() -> None:
     assert counted.unsupported == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
 def test_recurrent(kind: type[nn.RNNBase], gates: int) -> None:
     steps = 11

@@ -211,6 +211,7 @@ def test_every_colour_of_the_plots_follows_the_page() -> None:
     assert any("var(--zone)" in style for style in styles)
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bytes() -> None:
     code = (
         "import sys; from advisor.testing.made_up_advices import digits; from advisor.reports import html; "

@@ -90,6 +90,7 @@ class TestMadeUp(DefenseContract):
         return Sign(0.5)
 
 
+@pytest.mark.slow
 def test_a_made_up_defense_is_one_entry_and_its_leakage_is_measured_on_what_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

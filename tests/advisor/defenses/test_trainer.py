@@ -77,6 +77,7 @@ def test_only_what_may_change_changes() -> None:
     assert torch.equal(carried(variant, (x,), 0, variant.cut(CUT).index)[0], carried(graph(), (x,), 0, cut)[0])
 
 
+@pytest.mark.slow
 def test_the_closed_form_adversary_raises_what_its_estimators_are_left_with() -> None:
     plain = fitted("bottleneck", width=4, epochs=5, batch=128)
     ridge = fitted("ridge", width=4, epochs=5, batch=128, weight=4.0)
@@ -204,6 +205,7 @@ def test_every_privacy_term_fits_resumes_and_says_what_it_was_trained_against(me
     assert agreement(whole, whole.payload, "none") > 0.25
 
 
+@pytest.mark.slow
 def test_a_heavier_adversary_leaves_less_to_be_read() -> None:
     left = []
     for weight in (0.0, 8.0):

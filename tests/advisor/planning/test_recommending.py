@@ -85,6 +85,7 @@ def test_the_parts_take_a_model_as_recommend_does(digits_net, digits_data):
     assert advisor.attack(digits_net, "block1.2", x).nmse == advisor.attack(graph, "block1.2", x).nmse
 
 
+@pytest.mark.slow
 def test_a_split_that_is_required_is_the_answer(digits_net, digits_data):
     small = tuple(part[:80] for part in digits_data)
     advice = advisor.recommend(digits_net, data=small, trials=2, verify="none", require_split=True)
@@ -168,6 +169,7 @@ def test_without_data_the_answer_says_what_leakage_was_measured_on(digits_net):
     assert "agreement with the undefended model" in advice.best_split.predicted["accuracy_drop"].method
 
 
+@pytest.mark.slow
 def test_random_weights_are_the_first_thing_said():
     advice = advisor.recommend(
         "torchvision:squeezenet1_1@random", data=(torch.rand(24, 3, 64, 64), None), defenses="none", verify="none"
@@ -206,6 +208,7 @@ def test_an_interrupt_before_there_is_advice_hands_over_what_was_measured(digits
     assert (caught.value.profile is not None) == (stage == "leakage")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["search", "verify"])
 def test_an_interrupt_later_keeps_the_best_so_far(digits_net, digits_data, stage):
     def press(now: str, share: float, what: str) -> None:

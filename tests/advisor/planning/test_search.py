@@ -107,6 +107,7 @@ def options(storage=None, **more):
     return {"verify": "none", "max_accuracy_drop": 0.05, "storage": storage, **more}
 
 
+@pytest.mark.slow
 def test_a_killed_search_resumes_from_its_storage(digits_net, digits_data, tmp_path):
     storage = f"sqlite:///{tmp_path}/search.db"
     small = tuple(part[:80] for part in digits_data)
@@ -154,6 +155,7 @@ def test_a_defended_tensor_keeps_the_dtype_of_a_half_precision_model(digits_data
     assert sent[0].dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 def test_u_shaped_plans_keep_the_output_from_the_cloud(digits_net, digits_data, tmp_path):
     x, y = (part[:200] for part in digits_data)
     advice = advisor.recommend(digits_net, data=(x, y), trials=4, verify="none", tail="head.0")
@@ -179,6 +181,7 @@ def test_u_shaped_plans_keep_the_output_from_the_cloud(digits_net, digits_data, 
     assert len(loaded.split(digits_net)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tail", ["input", "output"])
 def test_a_tail_that_leaves_nothing_to_the_cloud_or_the_edge_is_refused(tail, digits_net, digits_data):
     x, y = (part[:80] for part in digits_data)

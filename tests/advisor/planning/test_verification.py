@@ -64,6 +64,7 @@ def test_discrete_inputs_are_verified_by_their_ids() -> None:
     )
 
 
+@pytest.mark.slow
 def test_verification_shows_how_far_each_attack_is() -> None:
     told: list[float] = []
 
@@ -81,6 +82,7 @@ class Killed(BaseException):
     """As by a signal that cannot be caught."""
 
 
+@pytest.mark.slow
 def test_a_killed_verification_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[Path] = []
     save = Checkpoint.save
@@ -140,6 +142,7 @@ def test_ids_behind_too_much_work_are_said_not_skipped(monkeypatch: pytest.Monke
     assert all("minutes a sample" in line for line in said)
 
 
+@pytest.mark.slow
 def test_an_attack_that_fails_leaves_a_plan_unverified_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(self: PlanEvaluator, *_: object, **__: object) -> None:
         raise AdvisorError("The attack failed: the inversion network diverged.", "This says nothing about privacy.")
@@ -156,6 +159,7 @@ def test_an_attack_that_fails_leaves_a_plan_unverified_and_is_said(monkeypatch: 
     assert "diverged" in console.render(advice)
 
 
+@pytest.mark.slow
 def test_labels_of_a_u_shaped_plan_are_attacked_where_the_cloud_comes_closest_to_them() -> None:
     advice = recommended(tail="3")
     best = advice.best_split
@@ -169,6 +173,7 @@ def test_labels_of_a_u_shaped_plan_are_attacked_where_the_cloud_comes_closest_to
     assert not any("Labels were not attacked" in line for line in advice.unmeasured)
 
 
+@pytest.mark.slow
 def test_where_the_cloud_computes_the_output_that_is_said() -> None:
     advice = recommended()
     assert [e.attack for e in advice.evidence] == ["ka"]

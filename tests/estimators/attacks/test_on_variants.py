@@ -86,6 +86,7 @@ def test_rmle_finds_as_much_to_the_third_digit(kind: str) -> None:
     assert found[1] == pytest.approx(found[0], abs=5e-4)
 
 
+@pytest.mark.slow
 @kinds
 def test_ka_finds_as_much_within_two_standard_errors(kind: str) -> None:
     x, _ = digits(160)

@@ -113,6 +113,7 @@ def test_only_the_columns_asked_for_are_measured(only: list[str]) -> None:
     assert not np.isnan(done.profile[only[0]].values[1:-1]).all()
 
 
+@pytest.mark.slow
 def test_only_gives_the_same_numbers_as_everything() -> None:
     everything = digit_study().profile
     for name in ("in_zone", "rc2_ratio", "fisher"):
@@ -132,6 +133,7 @@ def test_without_labels_the_models_own_predictions_stand_in() -> None:
     assert done.profile.provenance["leakage"]["labels"] == "the model's own predictions"
 
 
+@pytest.mark.slow
 def test_images_that_are_already_normalised_leak_as_much() -> None:
     x, y = digits(240)
     normal, model = (x - 0.5) / 0.25, Denormalising(trained()).eval()
@@ -156,6 +158,7 @@ def test_two_inputs_are_attacked_together() -> None:
     assert math.isnan(done.baseline_ssim)
 
 
+@pytest.mark.slow
 def test_a_model_without_classes_has_no_label_to_leak() -> None:
     x, _ = digits(80)
     profile = studied(fixed(Restorer()), x).profile

@@ -80,6 +80,7 @@ def test_weights_are_sent_once(graph: PartitionGraph, tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.glob("*.pt")) < held + 12_000 * len(graph.cuts)
 
 
+@pytest.mark.slow
 def test_many_halves_are_compiled_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than Dynamo keeps for one function."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
