@@ -5,6 +5,11 @@ from __future__ import annotations
 from advisor.safe_text import one_line
 
 
+def first_line(error: BaseException, most: int = 160) -> str:
+    """The first line of what an error says, at most so many characters; its type where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:most]
+
+
 class AdvisorError(Exception):
     """Bad input, said in one line with the next step (exit code 2).
 

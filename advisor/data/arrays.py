@@ -12,9 +12,9 @@ from typing import IO, Any
 
 from advisor.data.array_names import choose_names
 from advisor.data.image_folder import ACCEPTED
-from advisor.errors import AdvisorError, DataError, UnsafeFileError
+from advisor.errors import AdvisorError, DataError, UnsafeFileError, first_line
 
-DAMAGED = (ValueError, EOFError, OSError, SyntaxError, MemoryError, RecursionError, OverflowError, TypeError,
+DAMAGED = (ValueError, EOFError, OSError, SyntaxError, RecursionError, OverflowError, TypeError,
            zipfile.BadZipFile, NotImplementedError)  # fmt: skip
 
 
@@ -118,8 +118,7 @@ def _array(path: Path, file: IO[bytes], size: int) -> Any:
 
 
 def _damaged(path: Path, error: BaseException) -> DataError:
-    said = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return DataError(f"{path} is damaged: {said}.", "Save it again with numpy.savez.")
+    return DataError(f"{path} is damaged: {first_line(error, 200)}.", "Save it again with numpy.savez.")
 
 
 def _torch_file(path: Path, part: str) -> Raw:

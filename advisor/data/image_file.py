@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from advisor.errors import DataError
+from advisor.errors import DataError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +70,7 @@ def read_image(path: Path, channels: int | None = None) -> Picture:
                 pixels = np.asarray(image if mode is None else image.convert(mode))
         except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError, KeyError, IndexError,
                 TypeError, Image.DecompressionBombError) as error:  # fmt: skip
-            said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            said = first_line(error, 200)
             raise DataError(f"The image {path} cannot be read: {said}.", READABLE) from None
     full = {1: 255, 2: 65535}.get(pixels.dtype.itemsize)
     values = torch.from_numpy(pixels.astype(np.float32)).reshape(*pixels.shape[:2], -1).permute(2, 0, 1)

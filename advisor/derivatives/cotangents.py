@@ -15,6 +15,7 @@ from torch import Tensor, fx
 
 from advisor.derivatives.pushforward import is_step, operator_name
 from advisor.derivatives.tangents import FORWARD_MISSING, TangentEnergy
+from advisor.errors import first_line
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
 
@@ -124,7 +125,7 @@ def _one_batch(
         try:
             graph.run(moved, at_node)
         except (RuntimeError, NotImplementedError) as error:  # an operator that records nothing, for some types
-            problems |= dict.fromkeys(parts, f"nor is reverse mode ({str(error).splitlines()[0][:120]})") | problems
+            problems |= dict.fromkeys(parts, f"nor is reverse mode ({first_line(error, 120)})") | problems
             return
     sources = [x for x in moved if x.requires_grad]
     for index, entries in parts.items():
@@ -135,7 +136,7 @@ def _one_batch(
         try:
             energy = energy_of(_ends(crossing), sources)
         except RuntimeError as error:
-            problems[index] = f"nor is reverse mode ({str(error).splitlines()[0][:120]})"
+            problems[index] = f"nor is reverse mode ({first_line(error, 120)})"
             continue
         entries.append((energy, signal))
 

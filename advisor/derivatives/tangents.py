@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.derivatives.embeddings import looked_up
 from advisor.derivatives.pushforward import Operation, is_step, operator_name, push
+from advisor.errors import first_line
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
 from advisor.progress import StepProgress
@@ -226,8 +227,7 @@ class _Walk:
                 self.tangents[node] = push(self._operation(node), self.tangents, primal, consume)
                 self._own(node, moving, consume)
             except (RuntimeError, NotImplementedError) as error:
-                line = str(error).splitlines()[0][:160]
-                self.problems[node] = f"{FORWARD_MISSING}{operator_name(node)} ({line})"
+                self.problems[node] = f"{FORWARD_MISSING}{operator_name(node)} ({first_line(error)})"
 
     def _matters(self, source: fx.Node, moving: Sequence[fx.Node]) -> bool:
         """A missing derivative spoils what follows; an integer beside a tangent (an index, a mask) only selects."""
