@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
@@ -43,6 +44,13 @@ def side_by_side() -> Iterator[Spread]:
             return
         with ThreadPoolExecutor(cores) as pool:
             yield lambda function, *items: pool.map(_in_mode(function, torch.is_grad_enabled()), *items)
+
+
+def few_ahead(spread: Spread, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """`map` through `spread`, at most `MOST_AT_ONCE` results ahead of the caller: what is not taken is not computed."""
+    rest = iter(items)
+    while group := list(islice(rest, MOST_AT_ONCE)):
+        yield from spread(function, group)
 
 
 def _in_mode(function: Callable[..., Any], enabled: bool) -> Callable[..., Any]:

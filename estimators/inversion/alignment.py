@@ -26,7 +26,7 @@ from advisor.threads import one_thread
 
 QUICK = Budget(
     width=24, depth=1, steps=240, epochs=40, batch=48, rate=0.05, checks=16, patience=6, settled=0.08, fast=True,
-    mirrored=True,
+    parts=2, mirrored=True,
 )  # fmt: skip
 STRONG = Budget(
     width=48, depth=4, steps=6000, epochs=400, batch=64, rate=0.02, checks=120, patience=2, settled=0.01,

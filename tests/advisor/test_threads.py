@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from advisor.threads import MOST_AT_ONCE, one_thread, side_by_side
+from advisor.threads import MOST_AT_ONCE, few_ahead, one_thread, side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +71,17 @@ def test_an_error_in_a_call_is_the_callers_and_torch_is_left_as_found() -> None:
     with pytest.raises(ValueError, match="item 4"), side_by_side() as spread:
         list(spread(fails, [4, 5]))
     assert torch.get_num_threads() == 2
+
+
+def test_few_results_are_computed_ahead_of_the_caller_and_all_come_in_order() -> None:
+    begun: list[int] = []
+
+    def called(item: int) -> int:
+        begun.append(item)
+        return item * item
+
+    with side_by_side() as spread:
+        results = few_ahead(spread, called, range(3 * MOST_AT_ONCE))
+        assert next(results) == 0
+        assert set(begun) <= set(range(MOST_AT_ONCE))
+        assert list(results) == [item * item for item in range(1, 3 * MOST_AT_ONCE)]

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.batches import BATCH
 from advisor.preserve import left_as_found, plain_attention
+from advisor.threads import Spread, few_ahead, side_by_side
 
 if TYPE_CHECKING:
     from advisor.activations import ActivationCache
@@ -69,16 +70,16 @@ class Channel:
         """
         generator = torch.Generator().manual_seed(seed)
         store = Store(len(inputs[0])) if into is None else into
-        with left_as_found(), plain_attention(), torch.no_grad():
-            for clean in self._parts(inputs):
+        with left_as_found(), plain_attention(), torch.no_grad(), side_by_side() as spread:
+            for clean in self._parts(inputs, spread):
                 received = self.carried_on(self.defended(clean, generator))
                 store.add(received if reduce is None else reduce(received), halve=reduce is not None)
         return store.tensors()
 
-    def _parts(self, inputs: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+    def _parts(self, inputs: Sequence[Tensor], spread: Spread) -> Iterator[tuple[Tensor, ...]]:
         kept = None if self.walks is None else self.walks.at(self.payload.cut, inputs)
-        for part in zip(*(torch.split(t, BATCH) for t in (kept or inputs)), strict=True):
-            yield part if kept else self.clean(part)
+        parts = zip(*(torch.split(t, BATCH) for t in (kept or inputs)), strict=True)
+        return parts if kept else few_ahead(spread, self.clean, parts)
 
     @cached_property
     def _body(self) -> nn.Module | None:
