@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from advisor.defenses import Defense as Defense
     from advisor.defenses.training.base import TrainedDefense as TrainedDefense
     from advisor.defenses.training.defending import defend as defend
+    from advisor.defenses.training.fitted_files import load_variant as load_variant
+    from advisor.defenses.training.fitted_files import save_variant as save_variant
     from advisor.errors import AdvisorError as AdvisorError
     from advisor.estimate import Estimate as Estimate
     from advisor.estimators.attacks.runner import attack as attack

@@ -37,7 +37,7 @@ class Payload:
         """The payload at a cut given by itself, its index or name, after a defense given by itself or its text.
 
         Raises:
-            CutError: when there is no such cut, or its activation is of integers, which no defense can change.
+            CutError: when there is no such cut, or the defense does not fit its activation, as none fits integers.
             AdvisorError: when there is no such defense.
         """
         found, chosen = graph.cut(cut), as_defense(defense)
@@ -46,6 +46,8 @@ class Payload:
                 f"The activation at {found.name!r} is {spec.dtype}: {chosen} needs floating-point numbers.",
                 "Cut elsewhere, or use no defense.",
             )
+        if reason := chosen.misfit(found):
+            raise CutError(f"{chosen} does not fit the payload at {found.name!r}: {reason}.", "Use another defense.")
         return cls(graph, found, chosen)
 
     def transmit(self, activations: Sequence[Tensor], generator: torch.Generator | None = None) -> tuple[Tensor, ...]:

@@ -33,8 +33,10 @@ PUBLIC = {
     "leakage": "advisor.planning.api",
     "load_advice": "advisor.plans",
     "load_export": "advisor.exporting",
+    "load_variant": "advisor.defenses.training.fitted_files",
     "profile": "advisor.planning.api",
     "recommend": "advisor.planning.recommending",
+    "save_variant": "advisor.defenses.training.fitted_files",
     "trace": "advisor.tracing.tracer",
 }
 """The public surface: name -> the module that holds it."""

@@ -21,6 +21,7 @@ from advisor.errors import CutError
 from advisor.graph import PartitionGraph
 from advisor.operations.symbols import is_symbolic
 from advisor.tracing.tracer import trace
+from advisor.variant_parts import Change, Part, VariantParts
 
 ENCODER, PAYLOAD, DECODER = "encoder", "payload", "decoder"
 ROLE, SENT = "variant_role", "variant_payload"
@@ -35,11 +36,18 @@ class Variant(PartitionGraph):
         base: the graph that it was made of.
         at: name of the cut of the base after which the encoder runs.
         recipe: how encoder and decoder were made; plain JSON values.
+        parts: all that it holds and its base does not.
     """
 
-    base: PartitionGraph = None  # type: ignore[assignment]  # a dataclass's defaults come last; `variant_of` sets it
+    base: PartitionGraph = None  # type: ignore[assignment]  # a dataclass's defaults come last; `spliced` sets these
     at: str = ""
     recipe: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    parts: VariantParts = None  # type: ignore[assignment]
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Who must change what for it to be deployed: "edge weights", "cloud weights", "app" (encoder and decoder)."""
+        return self.parts.changes
 
     @cached_property
     def payload(self) -> Cut:
@@ -84,9 +92,19 @@ def variant_of(
     example = tuple(_zeros(spec.shape, spec.dtype, base.batch) for spec in found.tensors)
     with torch.no_grad():
         sent = _tuple(encoder(*example))
-    front = trace(encoder.eval(), example)
-    back = trace(decoder.eval(), sent)
-    return _Splice(base, found, front, back, edge_weights or {}, cloud_weights or {}).variant(recipe or {})
+    front, back = Part.of(trace(encoder.eval(), example)), Part.of(trace(decoder.eval(), sent))
+    weights = (differing(base, changed or {}) for changed in (edge_weights, cloud_weights))
+    return spliced(base, found, VariantParts(front, back, *weights), recipe)
+
+
+def spliced(base: PartitionGraph, cut: Cut, parts: VariantParts, recipe: Mapping[str, Any] | None = None) -> Variant:
+    """The base with parts that were made, or loaded, before; see `variant_of`.
+
+    Raises:
+        CutError: as `variant_of`.
+    """
+    check_place(base, cut)
+    return _Splice(base, cut, parts).variant(recipe or {})
 
 
 def check_place(base: PartitionGraph, cut: Cut) -> None:
@@ -104,6 +122,16 @@ def check_place(base: PartitionGraph, cut: Cut) -> None:
         raise CutError(f"The activation at {cut.name!r} is {held}: there is nothing to encode.", "Cut later.")
 
 
+def differing(base: PartitionGraph, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those that are not the base's own, bit for bit."""
+    own = {str(n.target): base.constant(n) for n in base.module.graph.nodes if n.op == "get_attr"}
+    for name, value in weights.items():
+        held = own.get(name)
+        if not isinstance(held, Tensor) or (held.shape, held.dtype) != (value.shape, value.dtype):
+            raise CutError(f"The model has no weight {name!r} of this shape.", "Name weights as its graph does.")
+    return {name: value for name, value in weights.items() if not torch.equal(value, own[name])}
+
+
 def _zeros(shape: Sequence[int], dtype: str, batch: int) -> Tensor:
     return torch.zeros((batch, *shape), dtype=getattr(torch, dtype))
 
@@ -115,12 +143,9 @@ def _tuple(value: Any) -> tuple[Tensor, ...]:
 class _Splice:
     """Copies the base into a new graph: what the edge runs, the encoder, the decoder, then the rest."""
 
-    def __init__(
-        self, base: PartitionGraph, cut: Cut, front: PartitionGraph, back: PartitionGraph,
-        edge_weights: Mapping[str, Tensor], cloud_weights: Mapping[str, Tensor],
-    ) -> None:  # fmt: skip
-        self.base, self.cut, self.front, self.back = base, cut, front, back
-        self.weights = {"edge": edge_weights, "cloud": cloud_weights}
+    def __init__(self, base: PartitionGraph, cut: Cut, parts: VariantParts) -> None:
+        self.base, self.cut, self.parts = base, cut, parts
+        self.weights = {"edge": parts.edge_weights, "cloud": parts.cloud_weights}
         self.graph = fx.Graph()
         self.held: dict[str, Any] = {}
         self.copied: dict[fx.Node, fx.Node] = {}
@@ -135,9 +160,9 @@ class _Splice:
             if node not in later:
                 self._copy(node, self.copied, "edge")
         edge = [self.copied[node] for node in self.activation]
-        sent = self._insert(self.front, edge, ENCODER)
+        sent = self._insert(self.parts.encoder, edge, ENCODER)
         self._name_payload(sent, edge)
-        received = self._insert(self.back, sent, DECODER)
+        received = self._insert(self.parts.decoder, sent, DECODER)
         self._check_fit(received)
         seen = self.copied | dict(zip(self.activation, received, strict=True))
         for node in nodes:
@@ -152,7 +177,7 @@ class _Splice:
             module, base.example_inputs, base.inputs, base.fixed_batch, base.in_spec, base.out_spec, base.notes,
             base.writes,
             max(base.max_tensors, len(sent)), base.granularity, base.task, base, self.cut.name,
-            MappingProxyType(dict(recipe)),
+            MappingProxyType(dict(recipe)), self.parts,
         )  # fmt: skip
 
     def _later(self) -> set[fx.Node]:
@@ -176,16 +201,16 @@ class _Splice:
             self.held[str(made.target)] = self.base.constant(node) if changed is None else nn.Parameter(changed, False)
         self.copied[node] = seen[node] = made
 
-    def _insert(self, part: PartitionGraph, entering: Sequence[fx.Node], role: str) -> list[fx.Node]:
+    def _insert(self, part: Part, entering: Sequence[fx.Node], role: str) -> list[fx.Node]:
         """The operations of encoder or decoder after the given nodes; returns what they return."""
         seen = dict(zip(part.placeholders, entering, strict=True))
-        for node in part.module.graph.nodes:
+        for node in part.graph.nodes:
             if node.op in ("placeholder", "output"):
                 continue
             made = self.graph.node_copy(node, lambda n: seen[n])
             if node.op == "get_attr":
                 made.target = f"variant.{role}.{node.target}"
-                self.held[str(made.target)] = part.constant(node)
+                self.held[str(made.target)] = part.constants[str(node.target)]
             made.meta = self._meta(made, node, role)
             seen[node] = made
         return [seen[r] for r in part.results]

@@ -15,8 +15,14 @@ _BUILT_IN = {
     "none": "advisor.defenses.payload.none:NoDefense",
     "gaussian": "advisor.defenses.payload.gaussian:GaussianNoise",
     "int8": "advisor.defenses.payload.quantize:Quantize8",
+    "reparam": "advisor.defenses.payload.reparam:Reparam",
 }
 """One more is one more file in `payload/` and one more line here."""
+
+TRAINED = (
+    "tuned", "bottleneck", "refil", "infoscissors", "adversarial", "ridge", "tuned-bare",
+)  # fmt: skip
+"""Names of `advisor.defenses.methods`: each must be fitted, and is then a variant."""
 
 SETS: dict[str, tuple[str, ...]] = {"none": ("none",), "free": ("none", "gaussian", "int8")}
 """Named sets for the search; `free` needs no training."""
@@ -91,6 +97,11 @@ def _member(part: str, whole: str) -> Defense:
 def _known(name: str, known: tuple[str, ...]) -> type[Defense]:
     if name in DEFENSES or ":" in name:
         return DEFENSES.find(name)
+    if name in TRAINED:
+        raise AdvisorError(
+            f"The defense {name!r} has to be fitted first.",
+            f"Make a variant with advisor.defend(graph, cut, {name!r}, x), or load one with advisor.load_variant.",
+        )
     raise AdvisorError(f"There is no defense {name!r}.", f"Known: {', '.join(dict.fromkeys(known))}.")
 
 

@@ -38,6 +38,15 @@ class DefenseContract:
         """The defense under test."""
         raise NotImplementedError("give the defense as a fixture")
 
+    def activation(self, z: Tensor) -> tuple[Tensor, ...]:
+        """What the defense takes: one tensor; override it where it takes several."""
+        return (z,)
+
+    def payload(self, member: Defense) -> Payload:
+        """It in a small net; override it where its payload is of another kind."""
+        x, _ = digits(2)
+        return Payload.of(trace(trained(), x), "conv1", member)
+
     @pytest.fixture(params=SHAPES, ids=str)
     def z(self, request: pytest.FixtureRequest) -> Tensor:
         """An activation `[N, ...]`."""
@@ -46,53 +55,58 @@ class DefenseContract:
     def test_the_cloud_gets_the_shape_that_left(self, member: Defense, z: Tensor) -> None:
         """And the dtype that its half takes."""
         for dtype in (torch.float32, torch.float16):
-            (received,) = member.transmit((z.to(dtype),), seeded())
-            assert received.shape == z.shape
-            assert received.dtype == dtype
+            for received in member.transmit(self.activation(z.to(dtype)), seeded()):
+                assert received.shape == z.shape
+                assert received.dtype == dtype
 
     def test_rows_stay_apart(self, member: Defense, z: Tensor) -> None:
         """What is sent of a sample does not depend on which others are in its batch."""
-        together, alone = (member.transmit((rows,), seeded())[0][:1] for rows in (z, z[:1]))
+        together, alone = (member.transmit(self.activation(rows), seeded())[0][:1] for rows in (z, z[:1]))
         assert together.shape == alone.shape
         assert member.random or torch.equal(together, alone)
 
     def test_the_activation_is_not_written_to(self, member: Defense, z: Tensor) -> None:
         """It stays the edge half's own."""
-        before = z.clone()
-        member.transmit((z,), seeded())
-        assert torch.equal(z, before)
+        given = self.activation(z)
+        before = [t.clone() for t in given]
+        member.transmit(given, seeded())
+        assert all(map(torch.equal, given, before))
 
     def test_wire_bytes_are_those_of_what_is_sent(self, member: Defense, z: Tensor) -> None:
         """In every dtype."""
         for dtype in (torch.float32, torch.float16):
-            cut = Cut(1, "here", (TensorSpec(tuple(z.shape[1:]), str(dtype).removeprefix("torch.")),))
-            sent = sum(t.numel() * t.element_size() for t in member.message((z.to(dtype),), seeded()))
+            given, spec = (
+                self.activation(z.to(dtype)),
+                TensorSpec(tuple(z.shape[1:]), str(dtype).removeprefix("torch.")),
+            )
+            cut = Cut(1, "here", (spec,) * len(given))
+            sent = sum(t.numel() * t.element_size() for t in member.message(given, seeded()))
             assert member.wire_bytes(cut) * len(z) == sent
 
     def test_as_many_tensors_are_sent_as_it_has_roles_for(self, member: Defense, z: Tensor) -> None:
         """Exports name them by their roles."""
-        assert len(member.message((z,), seeded())) == len(member.wire_roles)
+        assert len(member.message(self.activation(z), seeded())) == len(member.wire_roles)
 
     def test_same_seed_same_message_and_fresh_otherwise(self, member: Defense) -> None:
         """Randomness comes from the generator, and what is random says so."""
-        z = made_up(5, 3, 4, 4)
-        first, second = (member.message((z,), seeded()) for _ in range(2))
+        given = self.activation(made_up(5, 3, 4, 4))
+        first, second = (member.message(given, seeded()) for _ in range(2))
         assert all(map(torch.equal, first, second))
-        other = member.message((z,), torch.Generator().manual_seed(SEED + 1))
+        other = member.message(given, torch.Generator().manual_seed(SEED + 1))
         assert member.random != all(map(torch.equal, first, other))
 
     def test_a_generator_leaves_torch_s_own_alone(self, member: Defense, z: Tensor) -> None:
         """Same seed, same answer, whatever else draws."""
         before = torch.get_rng_state()
-        member.transmit((z,), seeded())
+        member.transmit(self.activation(z), seeded())
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_masks_and_integers_pass(self, member: Defense) -> None:
         """Nothing lies between their values."""
         mask, ids = torch.tensor([[True, False]]), torch.tensor([[3, 4]])
-        received = member.transmit((made_up(1, 4), mask, ids), seeded())
-        assert received[1] is mask
-        assert received[2] is ids
+        received = member.transmit((*self.activation(made_up(1, 4)), mask, ids), seeded())
+        assert received[-2] is mask
+        assert received[-1] is ids
 
     def test_the_wire_step_is_positive(self, member: Defense, z: Tensor) -> None:
         """It is the least noise that any message carries."""
@@ -125,7 +139,7 @@ class DefenseContract:
     def test_a_split_with_it_runs(self, member: Defense) -> None:
         """Edge and cloud of a small net, the defense between."""
         x, _ = digits(3)
-        edge, cloud = Payload.of(trace(trained(), x[:2]), "conv1", member).halves()
+        edge, cloud = self.payload(member).halves()
         assert cloud(edge(x)).shape == (3, 10)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from advisor.defenses.training.base import Change
 from advisor.defenses.training.bottleneck_method import SCHEDULE, BottleneckMethod
+from advisor.variant_parts import Change
 
 
 class NoiseAware(BottleneckMethod):

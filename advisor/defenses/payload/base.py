@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 from advisor.cuts import Cut
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     Wire: TypeAlias = Tensor | tuple[Tensor, ...]
 
-Stage = Literal["clip", "noise", "mask", "quantise", "pack"]
-STAGES: tuple[Stage, ...] = ("clip", "noise", "mask", "quantise", "pack")
+Stage = Literal["draw", "clip", "noise", "mask", "quantise", "pack"]
+STAGES: tuple[Stage, ...] = ("draw", "clip", "noise", "mask", "quantise", "pack")
 """The one order in which defenses compose."""
+
+T = TypeVar("T")
 
 Need = Literal["samples", "labels", "fisher", "cloud jacobian"]
 
@@ -79,12 +81,14 @@ class Defense(ABC):
 
     def send(self, tensors: Sequence[Tensor], generator: Generator | None = None) -> tuple[Wire, ...]:
         """What leaves the edge of an activation; a mask (bool) is sent as it is: nothing lies between its values."""
-        return tuple(self.apply(z, generator) if z.is_floating_point() else z for z in tensors)
+        drawn = self.draw(tensors, generator)
+        return tuple(self.apply(z, generator) if z.is_floating_point() else z for z in drawn)
 
     def receive(self, wires: Sequence[Any], dtypes: Sequence[torch.dtype]) -> tuple[Tensor, ...]:
         """What the cloud half gets of it, in the dtypes that it takes."""
-        pairs = zip(wires, dtypes, strict=True)
-        return tuple(self.restore(wire).to(dtype) if dtype.is_floating_point else wire for wire, dtype in pairs)
+        pairs = zip(wires, self.sent(dtypes), strict=True)
+        restored = [self.restore(wire).to(dtype) if dtype.is_floating_point else wire for wire, dtype in pairs]
+        return self.completed(restored, dtypes)
 
     def transmit(self, tensors: Sequence[Tensor], generator: Generator | None = None) -> tuple[Tensor, ...]:
         """What the cloud half gets of an activation, each `[N, ...]` in its own dtype: sent, received and restored."""
@@ -94,6 +98,24 @@ class Defense(ABC):
         """Every tensor of the message: a defense may send several for one."""
         sent = self.send(tensors, generator)
         return [part for wire in sent for part in (wire if isinstance(wire, tuple | list) else (wire,))]
+
+    def draw(self, tensors: Sequence[Tensor], generator: Generator | None = None) -> tuple[Tensor, ...]:
+        """The tensors that are sent of an activation, before each is changed: one that holds parameters of a
+        distribution is drawn from. As they are, unless the defense draws.
+        """
+        return tuple(tensors)
+
+    def sent(self, of: Sequence[T]) -> tuple[T, ...]:
+        """Of what belongs to each tensor of an activation (dtypes, specs), that of the tensors that `draw` gives."""
+        return tuple(of)
+
+    def completed(self, received: Sequence[Tensor], dtypes: Sequence[torch.dtype]) -> tuple[Tensor, ...]:
+        """The tensors that the cloud half takes, given those that `draw` gave."""
+        return tuple(received)
+
+    def misfit(self, cut: Cut) -> str:
+        """Why it cannot be used at a cut, in half a sentence; empty where it can."""
+        return ""
 
     def wire_bytes(self, cut: Cut) -> int:
         """Bytes sent for one sample."""

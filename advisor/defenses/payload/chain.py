@@ -1,17 +1,19 @@
-"""Several defenses as one, in the one order in which they compose: clip, noise, mask, quantise, pack."""
+"""Several defenses as one, in the one order in which they compose: draw, clip, noise, mask, quantise, pack."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from advisor.cuts import Cut
-from advisor.defenses.payload.base import STAGES, Defense
+from advisor.defenses.payload.base import STAGES, Defense, T
 from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Generator, Tensor
 
 
@@ -30,6 +32,8 @@ class Chain(Defense):
         ordered = tuple(sorted(self.members, key=lambda member: STAGES.index(member.stage)))
         if len(ordered) < 2 or any(member.identity or member.name == self.name for member in ordered):
             raise AdvisorError("A chain needs at least two defenses.", "Write for example gaussian:sigma=0.5+int8.")
+        if sum(member.stage == "draw" for member in ordered) > 1:
+            raise AdvisorError("Two defenses of a chain draw from the payload.", "Leave one of them out.")
         early = [member.name for member in ordered[:-1] if len(member.wire_roles) > 1]
         if early:
             raise AdvisorError(
@@ -63,6 +67,22 @@ class Chain(Defense):
         """Every attack that a member must face."""
         return tuple(dict.fromkeys(name for member in self.members for name in member.broken_by))
 
+    def draw(self, tensors: Sequence[Tensor], generator: Generator | None = None) -> tuple[Tensor, ...]:
+        """What the first member gives: drawing comes first, and no two members draw."""
+        return self.members[0].draw(tensors, generator)
+
+    def sent(self, of: Sequence[T]) -> tuple[T, ...]:
+        """What the first member gives."""
+        return self.members[0].sent(of)
+
+    def completed(self, received: Sequence[Tensor], dtypes: Sequence[torch.dtype]) -> tuple[Tensor, ...]:
+        """What the first member gives."""
+        return self.members[0].completed(received, dtypes)
+
+    def misfit(self, cut: Cut) -> str:
+        """The first reason of a member."""
+        return next((reason for member in self.members if (reason := member.misfit(cut))), "")
+
     def apply(self, z: Tensor, generator: Generator | None = None) -> Any:
         """Each member's change in turn, `z` of shape `[N, ...]`."""
         for member in self.members[:-1]:
@@ -75,7 +95,7 @@ class Chain(Defense):
 
     def wire_bytes(self, cut: Cut) -> int:
         """Bytes of what the last member sends for one sample."""
-        return self.last.wire_bytes(cut)
+        return self.last.wire_bytes(dataclasses.replace(cut, tensors=self.sent(cut.tensors)))
 
     def wire_step(self, z: Tensor) -> float:
         """Rounding step of what the last member sends."""

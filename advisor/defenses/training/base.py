@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from advisor.defenses.payload.base import Need
 from advisor.errors import AdvisorError
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from advisor.cuts import Cut
     from advisor.graph import PartitionGraph
-
-Change = Literal["app", "cloud weights", "edge weights"]
-"""What somebody must change for a fitted defense to be deployed; "app" stands for the encoder and decoder alone."""
+    from advisor.variant_parts import Change
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 from torch import nn
 
 from advisor.batches import carried
-from advisor.defenses.training.base import Change, FitTask, Fitted, TrainedDefense
+from advisor.defenses.training.base import FitTask, Fitted, TrainedDefense
 from advisor.defenses.training.encoders import bottleneck
 from advisor.defenses.training.terms import PrivacyTerm
 from advisor.defenses.training.trainer import Half, Outcome, Schedule, Trainer
 from advisor.errors import AdvisorError
+from advisor.variant_parts import Change
 
 MEASURED_ON = 512
 """Samples from which the channels' mean and spread are taken."""

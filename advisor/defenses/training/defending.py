@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from advisor.cuts import Cut
+from advisor.data.samples import fingerprint
 from advisor.defenses.methods import METHODS
 from advisor.defenses.training.base import FitTask, Fitted, TrainedDefense
+from advisor.defenses.training.fitted_files import plain
 from advisor.errors import AdvisorError, CutError, DataError
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found
@@ -69,11 +71,18 @@ def defend(
         torch.manual_seed(seed)
         fitted = chosen.fit(task)
     _check_weights(chosen, fitted)
-    told = {"method": chosen.name, **settings, **fitted.recipe, "seed": seed, "base": graph.digest}
+    told = {
+        "method": chosen.name, **settings, **fitted.recipe, "seed": seed, "base": graph.digest,
+        "data": fingerprint(inputs, task.labels),
+    }  # fmt: skip
+    if task.validation is not None:
+        told["validation"] = fingerprint(task.validation, None)
+    if task.tail is not None:
+        told["tail"] = task.tail.name
     if fitted.against:
         told["trained_against"] = list(fitted.against)
     variant = variant_of(
-        graph, found, fitted.encoder, fitted.decoder, told,
+        graph, found, fitted.encoder, fitted.decoder, plain(told),
         edge_weights=fitted.edge_weights, cloud_weights=fitted.cloud_weights,
     )  # fmt: skip
     return dataclasses.replace(variant, notes=(*variant.notes, *fitted.notes))

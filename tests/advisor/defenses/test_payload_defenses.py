@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -25,19 +26,26 @@ from advisor.defenses import (
     defense_to_json,
     parse_defense,
 )
+from advisor.defenses.by_name import TRAINED
+from advisor.defenses.methods import METHODS
 from advisor.defenses.payload.base import Stage
+from advisor.defenses.payload.reparam import Reparam
 from advisor.defenses.payload.rounding import rounding_step
 from advisor.defenses.payload.space import Float
 from advisor.derivatives.tangents import tangent_energies
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, CutError
 from advisor.estimators.study.leakage_study import study
+from advisor.graph import PartitionGraph
+from advisor.payload import Payload
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.search import Search
 from advisor.planning.selection import LeakageLimits
 from advisor.profilers import device, link
 from advisor.requirements import Budgets
 from advisor.testing.defense_contract import DefenseContract
-from advisor.testing.small_models import digits, trained
+from advisor.testing.small_models import digits, fixed, trained
+from advisor.variant import Variant, variant_of
+from tests.advisor.test_variant import FromMean, Statistics
 from tests.models import ZOO, traced
 
 MEMBERS = [NoDefense(), GaussianNoise(0.5, 3.0), Quantize8()]
@@ -56,13 +64,71 @@ def tensors(wire: Any) -> tuple[Tensor, ...]:
 
 
 def test_every_member_is_here() -> None:
-    assert {type(member) for member in MEMBERS} == set(DEFENSES.values())
+    assert {type(member) for member in (*MEMBERS, Reparam())} == set(DEFENSES.values())
 
 
 class TestContract(DefenseContract):
     @pytest.fixture(params=MEMBERS, ids=str)
     def member(self, request: pytest.FixtureRequest) -> Defense:
         return request.param
+
+
+class TestDrawing(DefenseContract):
+    """Of a payload that holds mean and log σ."""
+
+    @pytest.fixture
+    def member(self) -> Defense:
+        return Reparam()
+
+    def activation(self, z: Tensor) -> tuple[Tensor, ...]:
+        return z, z * 0 - 1
+
+    def payload(self, member: Defense) -> Payload:
+        return Payload.of(statistics(), statistics().payload, member)
+
+
+def test_what_is_drawn_has_the_mean_and_spread_that_the_payload_says() -> None:
+    mean, spread = torch.full((4, 50_000), 3.0), torch.full((4, 50_000), math.log(0.5))
+    (sent,) = Reparam().send((mean, spread), torch.Generator().manual_seed(0))
+    assert float(sent.mean()) == pytest.approx(3, abs=0.01)
+    assert float(sent.std()) == pytest.approx(0.5, rel=0.01)
+    received = Reparam().receive((sent,), [torch.float32] * 2)
+    assert torch.equal(received[0], sent)
+    assert not received[1].any()
+
+
+def test_only_what_was_drawn_is_sent_and_halves_say_so() -> None:
+    payload = Payload.of(statistics(), statistics().payload, "reparam+int8")
+    assert payload.defense.wire_bytes(payload.cut) == 2 * 16 + 8
+    edge, cloud = Payload.of(statistics(), statistics().payload, "reparam").halves()
+    x, _ = digits(3)
+    (sent,) = edge(x)
+    assert sent.shape == (3, 2, 4, 4)
+    assert not torch.equal(sent, edge(x)[0])
+    assert cloud((sent,)).shape == (3, 10)
+
+
+def test_a_payload_without_mean_and_spread_is_refused() -> None:
+    with pytest.raises(CutError, match="reparam does not fit the payload at 'conv1': it draws from pairs"):
+        Payload.of(traced_digits(), "conv1", "reparam")
+    with pytest.raises(AdvisorError, match="Two defenses of a chain draw"):
+        parse_defense("reparam+reparam")
+
+
+@functools.cache
+def traced_digits() -> PartitionGraph:
+    return advisor.trace(trained(), digits(2)[0])
+
+
+@functools.cache
+def statistics() -> Variant:
+    return variant_of(traced_digits(), "conv2", fixed(Statistics()), fixed(FromMean()))
+
+
+def test_the_name_of_a_method_says_that_it_has_to_be_fitted() -> None:
+    assert set(TRAINED) == set(METHODS)
+    with pytest.raises(AdvisorError, match=r"'ridge' has to be fitted first. Make a variant with advisor.defend"):
+        parse_defense("ridge")
 
 
 @dataclasses.dataclass(frozen=True)
