@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TREE := build/tree
 WORKERS ?= 2
 
-.PHONY: help demo test test-all format lint types unit slow wheel coverage fix clean
+.PHONY: help demo test test-all format lint types unit slow wheel coverage docs fix clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets.
@@ -14,7 +14,8 @@ help: ## List the targets.
 
 demo: $(VENV)/.installed ## Train a small CNN on digits and advise where to split it.
 	$(BIN)/python examples/01_digits_cnn.py --out $(OUT)/model.pt
-	$(BIN)/advisor recommend $(OUT)/model.pt --device jetson --data digits --max-accuracy-drop 2% --pictures --out $(OUT)
+	$(BIN)/advisor recommend $(OUT)/model.pt --device raspberry-pi-4b --data digits --max-edge-memory 128KiB \
+	  --min-nmse 0.3 --max-accuracy-drop 3% --pictures --out $(OUT)
 
 test: format lint types unit ## Formatting, lint, types, the quick tests.
 
@@ -47,6 +48,9 @@ wheel: $(VENV)/.tested ## Build a wheel and try it in a bare environment.
 coverage: $(VENV)/.tested ## Which lines the quick tests reach.
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --cov --cov-report=term:skip-covered --cov-report=xml
 
+docs: $(VENV)/.documented ## Build the site into build/docs, every warning an error.
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "This needs Python 3.11 or newer; name yours: make PYTHON=python3.12"; exit 1; }
@@ -58,6 +62,10 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.tested: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.documented: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
 
 clean: ## Remove the environment and everything built.

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from advisor.exporting import Exported as Exported
     from advisor.exporting import export as export
     from advisor.exporting import load_export as load_export
+    from advisor.gate import Gate as Gate
     from advisor.graph import PartitionGraph as PartitionGraph
     from advisor.planning.api import accuracy as accuracy
     from advisor.planning.api import leakage as leakage
     from advisor.planning.api import profile as profile
     from advisor.planning.recommending import recommend as recommend
+    from advisor.planning.release_gate import check as check
     from advisor.plans import Advice as Advice
     from advisor.plans import Plan as Plan
     from advisor.plans import load_advice as load_advice

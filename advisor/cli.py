@@ -10,25 +10,29 @@ import typer
 
 from advisor.commands.attack import attack, attacks
 from advisor.commands.calibrate import calibrate
-from advisor.commands.exits import say
+from advisor.commands.check import check
+from advisor.commands.command_examples import epilog
+from advisor.commands.doctor import doctor
+from advisor.commands.exits import USAGE, say
 from advisor.commands.listings import devices, links
 from advisor.commands.measure import leakage, profile
 from advisor.commands.recommend import recommend
 from advisor.commands.report import report
 from advisor.commands.split import split
 from advisor.commands.streams import open_streams
+from advisor.commands.usage_errors import OneLineErrors
 from advisor.quiet import quiet_kernels
 from advisor.registry import PlugInWarning
 
 app = typer.Typer(
     name="advisor",
-    no_args_is_help=True,
-    add_completion=False,
+    cls=OneLineErrors,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (recommend, profile, leakage, attack, attacks, split, report, calibrate, devices, links):
-    app.command()(command)
+for command in (recommend, profile, leakage, attack, attacks, split, report, check, calibrate, devices, links, doctor):
+    app.command(epilog=epilog(command.__name__))(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -41,11 +45,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Where to split a neural network between edge and cloud, and what to do to the tensor before it leaves."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(USAGE)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import tomllib
@@ -73,6 +74,15 @@ def parse_toml(data: bytes, where: object, next_step: str = "") -> dict[str, Any
     except (ValueError, RecursionError) as error:
         raise AdvisorError(f"{where} is no readable TOML: {_reason(error)}.", next_step) from None
     return value
+
+
+def digest_of(payload: Any) -> str:
+    """SHA-256 in hexadecimal of plain JSON values, however they were laid out in a file.
+
+    It is taken of the UTF-8 of JSON with sorted keys, no blanks, and nothing escaped that need not be.
+    """
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def holds(validate: Callable[[Any], object]) -> IsOurs:

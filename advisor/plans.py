@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from advisor.columns import SCHEMA_VERSION, Profile, Provenance, check_version, first_problem
 from advisor.cuts import Cut
 from advisor.defenses import defense_from_json, defense_to_json
-from advisor.documents import holds, read_json
+from advisor.documents import digest_of, holds, read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
 from advisor.files import check_ours, sha256, write_atomically
@@ -310,6 +310,11 @@ class Advice:
             raise AdvisorError(
                 f"This is not an advice file: {problem}.", "Write it with `advisor recommend --out`."
             ) from None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what `save` writes, for `advisor check --digest`: keep it where nobody can edit it."""
+        return digest_of(self.to_json())
 
     @property
     def holds_pictures(self) -> bool:

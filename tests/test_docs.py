@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,11 @@ import torch
 import advisor
 from advisor.columns import Column
 from advisor.commands import exits
+from advisor.commands.command_examples import EXAMPLES
 from tests.conftest import Run, samples, tiny_net
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def rows(page: Path) -> list[list[str]]:
@@ -51,12 +54,24 @@ def test_exit_codes_are_those_of_the_program() -> None:
 
 def test_every_command_is_in_the_readme(cli: Run) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command in ("recommend", "profile", "leakage", "attack", "split", "report", "devices", "links"):
-        assert f"`advisor {command}" in text
+    for command in EXAMPLES:
+        assert f"`advisor {command}" in text, command
     assert "--min-nmse" in cli("recommend", "--help").stdout
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="needs the extra docs")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", ".", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "site" / "docs" / "index.html").exists()
+    reference = (tmp_path / "site" / "docs" / "reference.html").read_text(encoding="utf-8")
+    for name in ("recommend", "check", "attack", "defend", "export"):
+        assert f'id="advisor.{name}"' in reference, name

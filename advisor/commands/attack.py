@@ -75,6 +75,7 @@ def attack(
         Path | None, typer.Option(help="Folder that a killed attack resumes from.", rich_help_panel=given.SEARCH)
     ] = None,
     seed: given.Seed = 0,
+    no_config: given.NoConfig = False,
     pictures: given.Pictures = False,
     as_json: given.Json = False,
 ) -> None:
@@ -91,7 +92,7 @@ def attack(
         advice, source = _advice(model, model_file)
         where, defense = _where(advice, cut, defense)
         protection = _defense(advice, defense)
-        wanted = _wanted(source, advice, Path(model), context)
+        wanted = _wanted(source, advice, Path(model), context, no_config)
         found: dict[Cut, AttackResult | AdvisorError] = {}
         with StageProgress() as progress, answer_only():
             graph, samples = wanted.graph_and_samples(progress, lambda graph: [graph.cut(name) for name in where])
@@ -156,17 +157,21 @@ def _advice(model: str, model_file: str | None) -> tuple[Advice | None, Source]:
     return advice, source
 
 
-def _wanted(source: Source, advice: Advice | None, path: Path, context: typer.Context) -> Wanted:
-    """The model and data as they are named now, what is left open as in the advice."""
+def _wanted(
+    source: Source, advice: Advice | None, path: Path, context: typer.Context, no_config: bool
+) -> Wanted:  # fmt: skip
+    """The model and data as they are named now, what is left open as in the advice, then as in a settings file."""
     from advisor.recorded import harmless
 
     fields = [field.name for field in dataclasses.fields(Wanted)]
     now = {name: value for name, value in earlier_advice.typed(context).items() if name in fields}
     now |= {"input_shape": context.params["input_shape"]} if "input_shape" in now else {}
     recorded: dict[str, Any] = {}
+    if not no_config:
+        recorded |= {name: value for name, value in earlier_advice.settings().items() if name in fields}
     if advice is not None:
         taken = harmless(advice.request)
-        recorded = {name: value for name, value in taken.options.items() if name in fields} | _advised(advice)
+        recorded |= {name: value for name, value in taken.options.items() if name in fields} | _advised(advice)
         if "data" not in now:
             now["data"] = earlier_advice.recorded_data(advice, path if path.is_dir() else path.parent, source)
     return Wanted(**recorded | now | {"model": source.place, "sha256": source.sha256})

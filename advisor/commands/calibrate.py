@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +21,11 @@ def calibrate(
     ),
     name: Annotated[str, typer.Option(help="What to call the device.")] = "this-machine",
     time_limit: Annotated[str, typer.Option(help="How long to measure.")] = "120s",
+    as_json: given.Json = False,
 ) -> None:
     """Learn how fast this machine runs each kind of operator, from micro-benchmarks; writes a device file."""
     with exit_codes():
+        from advisor.documents import parse_toml
         from advisor.errors import AdvisorError
         from advisor.files import replace_ours
         from advisor.profilers.calibration.calibrating import calibrate as measure
@@ -37,4 +41,6 @@ def calibrate(
             text = measure(name, seconds, lambda share: progress("calibrate", share))
         replace_ours(out, text, is_device_file)
         written(out)
+        if as_json:
+            sys.stdout.write(json.dumps({"file": str(out), **parse_toml(text.encode(), out)}, indent=1) + "\n")
         say(f"Wrote {out}. Use it: advisor recommend MODEL --device {out}")

@@ -35,7 +35,8 @@ def say(line: str) -> None:
 
 def fail(line: str) -> None:
     """One line that says what went wrong, on standard error."""
-    typer.echo(typer.style("error: ", fg="red", bold=True) + one_line(line), err=True)
+    label = "error: " if os.environ.get("NO_COLOR") else typer.style("error: ", fg="red", bold=True)
+    typer.echo(label + one_line(line), err=True)
 
 
 def written(*paths: Path) -> None:

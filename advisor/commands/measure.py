@@ -15,6 +15,7 @@ from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say, written
 from advisor.commands.model_inputs import Wanted, result_file
 from advisor.commands.outputs import answer_only, screen
+from advisor.commands.previous_advice import settled
 from advisor.commands.stage_progress import StageProgress
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def profile(
+    context: typer.Context,
     model: given.Model,
     device: given.Device = "jetson",
     link: given.Link = "wifi",
@@ -39,6 +41,7 @@ def profile(
     also: Annotated[
         list[str] | None, typer.Option(help="Your own profiler: package.module:Name.", rich_help_panel=given.WHERE)
     ] = None,
+    no_config: given.NoConfig = False,
     out: given.Out = Path("out"),
     as_json: given.Json = False,
 ) -> None:
@@ -48,6 +51,7 @@ def profile(
         from advisor import profilers
         from advisor.units import duration
 
+        device, link, cloud = settled(context, no_config, "device", "link", "cloud")
         path, limit = result_file(out, "profile.json"), given.optional(duration, time_limit, "--time-limit")
         profilers.device(device, extra), profilers.link(link, extra), profilers.device(cloud, extra)
         with StageProgress() as progress, answer_only():
@@ -62,6 +66,7 @@ def profile(
 
 
 def leakage(
+    context: typer.Context,
     model: given.Model,
     data: given.Data = None,
     task: given.Task = "auto",
@@ -81,6 +86,7 @@ def leakage(
         ),
     ] = None,
     seed: given.Seed = 0,
+    no_config: given.NoConfig = False,
     out: given.Out = Path("out"),
     as_json: given.Json = False,
 ) -> None:
@@ -88,6 +94,7 @@ def leakage(
     with exit_codes():
         import advisor
 
+        task, seed = settled(context, no_config, "task", "seed")
         path = result_file(out, "leakage.json")
         columns = None if only is None else [name.strip() for name in only.split(",")]
         wanted = Wanted(

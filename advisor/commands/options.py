@@ -85,6 +85,10 @@ Extra = Annotated[
     Path | None,
     typer.Option("--extra", help="Your own TOML of devices and links, in the catalog's form.", rich_help_panel=WHERE),
 ]
+NoConfig = Annotated[
+    bool,
+    typer.Option("--no-config", help="Leave advisor.toml and pyproject.toml alone.", rich_help_panel=SEARCH),
+]
 Pictures = Annotated[
     bool,
     typer.Option(

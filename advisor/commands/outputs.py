@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advisor.commands.streams import Quoted
+from advisor.errors import AdvisorError
 from advisor.files import IsOurs, check_ours, unwritable
 
 if TYPE_CHECKING:
@@ -39,6 +40,17 @@ def writable(folder: Path, files: Mapping[str, IsOurs]) -> Path:
             raise unwritable(folder / name, IsADirectoryError(0, "a folder of that name is there"))
         check_ours(folder / name, is_ours)
     return folder
+
+
+def one_of(option: str, text: str, known: Mapping[str, str]) -> str:
+    """What an option's text stands for.
+
+    Raises:
+        AdvisorError: where it is none of the known ones.
+    """
+    if text not in known:
+        raise AdvisorError(f"{option} {text!r} is not known.", f"Use {', '.join(dict.fromkeys(known.values()))}.")
+    return known[text]
 
 
 @contextmanager

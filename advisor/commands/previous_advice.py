@@ -75,7 +75,7 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
         if name == "storage" and name not in now:
             say(f"Note: --storage {value} of the advice is not taken from a file; give it again to resume from it.")
     known = {*(key for keys in FIELDS.values() for key in keys), *REQUIREMENTS}
-    options = {**(_settings() if use_settings else {}), **taken.options}
+    options = {**(settings() if use_settings else {}), **taken.options}
     options |= {name: value for name, value in now.items() if name in known} | {"out": context.params["out"]}
     source = None
     if (chosen := model or moved) is None:
@@ -150,7 +150,8 @@ def _recorded_model(before: Advice | None, earlier: Path | None) -> Source:
     return source.doubted("its command is not that of its request") if contradicts_itself(before) else source
 
 
-def _settings() -> Mapping[str, Any]:
+def settings() -> Mapping[str, Any]:
+    """Defaults that a file in this folder sets; they are said, with its path."""
     from advisor.settings import defaults
 
     found, path = defaults(Path())
@@ -158,6 +159,12 @@ def _settings() -> Mapping[str, Any]:
         shown = (f"{n} = {REQUIREMENTS[n].show(v) if n in REQUIREMENTS else v}" for n, v in found.items())
         say(f"Note: {path} sets {', '.join(shown)}; --no-config leaves it out.")
     return found
+
+
+def settled(context: typer.Context, no_config: bool, *names: str) -> list[Any]:
+    """Options as the command line has them, else as a settings file sets them, else their defaults."""
+    said = {} if no_config else settings()
+    return [said[name] if name in said and not _given(context, name) else context.params[name] for name in names]
 
 
 def _folder(earlier: Path | None) -> Path:

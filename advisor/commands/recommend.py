@@ -90,10 +90,7 @@ def recommend(
         str | None,
         typer.Option("--model", help="Where the model of --from lies now.", rich_help_panel=given.WHAT),
     ] = None,
-    no_config: Annotated[
-        bool,
-        typer.Option("--no-config", help="Leave advisor.toml and pyproject.toml alone.", rich_help_panel=given.SEARCH),
-    ] = False,
+    no_config: given.NoConfig = False,
     seed: given.Seed = 0,
     out: given.Out = Path("out"),
     pictures: given.Pictures = False,
@@ -106,7 +103,7 @@ def recommend(
         found: list[Advice] = []
         try:
             _recommend(wanted, before, trusted, _writable(out), found)
-            say(f"Wrote {out / FILES[0]} and {out / FILES[1]}.")
+            say(f"Wrote {out / FILES[0]} and {out / FILES[1]}. Digest of the advice: {found[0].digest}.")
             if found[0].holds_pictures:
                 say(PICTURES)
         except AdvisorError:  # the answer was found, but could not be saved

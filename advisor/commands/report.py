@@ -11,6 +11,9 @@ import typer
 from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say
 
+SHORT = {"md": "markdown"}
+"""Names that people type."""
+
 
 def report(
     advice: Annotated[str, typer.Argument(help="An advice.json, or its folder.", show_default=False)],
@@ -20,6 +23,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="File to write; else standard output.", rich_help_panel=given.OUTPUT)
     ] = None,
+    as_json: given.Json = False,
 ) -> None:
     """Show a saved ADVICE again: for a pull request, a page, another program."""
     with exit_codes():
@@ -28,15 +32,18 @@ def report(
         from advisor.plans import load_advice
         from advisor.reports import REPORTS
 
+        if as_json:
+            format = "json"
         if out is not None and out.exists():
             raise AdvisorError(f"{out} exists already.", "Choose another name with --out.")
-        shown, member = load_advice(advice), REPORTS.find(format)
+        shown, member = load_advice(advice), REPORTS.find(SHORT.get(format, format))
         try:
             text = member(shown)
         except Exception as error:
             if format in REPORTS.built_in:
                 raise
             raise AdvisorError(f"The report {format} failed ({type(error).__name__}: {error}).", "Mend it.") from error
+        say(f"Digest of the advice: {shown.digest}.")
         if out is None:
             sys.stdout.write(text)
             return

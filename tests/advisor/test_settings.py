@@ -95,3 +95,19 @@ def test_hostile_settings_end_in_one_line(cli: Run, tmp_path: Path, text: str) -
 
 def test_nothing_that_names_code_machines_or_places_has_a_reader() -> None:
     assert set(READERS) == {"objective", "link", "device", "cloud", "effort", "seed", "task", "defenses"}
+
+
+def test_they_count_for_every_command_that_takes_a_model(tiny_model: Path, cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "advisor.toml").write_text('device = "raspberry-pi-5"\nlink = "lte"\nseed = 7\nmax-latency = "1s"\n')
+    said = "Note: advisor.toml sets device = raspberry-pi-5, link = lte, seed = 7, max_latency = 1 s; --no-config"
+    priced = cli("profile", tiny_model, "--link", "5g", "--json")
+    assert said in priced.stderr
+    assert advisor.Profile.load(tmp_path / "out" / "profile.json").provenance["device"]["name"] == "raspberry-pi-5"
+    assert advisor.Profile.load(tmp_path / "out" / "profile.json").provenance["link"]["key"] == "5g"
+    studied = cli("leakage", tiny_model, "--only", "linear_nmse")
+    assert said in studied.stderr
+    assert advisor.Profile.load(tmp_path / "out" / "leakage.json").provenance["leakage"]["seed"] == 7
+    for command in (("profile",), ("leakage", "--only", "linear_nmse"), ("attack", "--cut", "nowhere")):
+        quiet = cli(command[0], tiny_model, *command[1:], "--no-config")
+        assert "advisor.toml" not in quiet.stderr
+    assert said in cli("attack", tiny_model, "--cut", "nowhere").stderr

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 import runpy
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import advisor
+from tests.profilers.boards.test_remote import Server, server
+from tests.profilers.boards.test_remote import pytestmark as needs_ssh
+
+__all__ = ["server"]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -61,6 +71,106 @@ def test_the_score_is_held_against_attacks_and_goes_on_where_it_stopped(
     assert "NMSE 0" not in capsys.readouterr().out  # nothing is attacked twice
 
 
+@pytest.mark.slow
+def test_own_weights_and_images_from_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("05_own_data.py", "--out", tmp_path, "--images", 60, "--epochs", 2, "--trials", 2)
+    advice = advisor.load_advice(tmp_path)
+    assert advice.headline in capsys.readouterr().out
+    assert advice.provenance["model"]["kind"] == "state_dict"
+    assert "own_model" not in [path.name for path in tmp_path.glob("*.pt")]
+    assert advice.provenance["data"]["samples"] == 60
+
+
+@pytest.mark.slow
+@needs_ssh
+def test_a_device_is_measured_over_ssh(
+    server: Server, tiny_model: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(
+        "06_jetson_over_ssh.py", "--model", tiny_model, "--device", server.url(), "--data", tiny_data, "--seconds", 1,
+        "--trials", 1, "--out", tmp_path,
+    )  # fmt: skip
+    assert "The whole model takes" in capsys.readouterr().out
+    advice = advisor.load_advice(tmp_path)
+    assert advice.profile["edge_latency"].source == "measured"
+    assert (tmp_path / "profile.json").exists()
+
+
+@pytest.mark.slow
+def test_a_release_passes_or_fails_the_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("08_release_gate.py", "--out", tmp_path, "--samples", 60, "--epochs", 3, "--trials", 1)
+    text = capsys.readouterr().out
+    assert f"Digest: {advisor.load_advice(tmp_path).digest}" in text
+    assert "the same architecture, other weights" in text
+    assert "attacked again" in text
+    assert text.splitlines()[-1].startswith("--max-latency: the latency is ") or "--max-latency" in text
+
+
+@pytest.mark.slow
+def test_a_text_model_is_attacked_by_its_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("09_text_model.py", "--out", tmp_path, "--steps", 30, "--samples", 60, "--trials", 2)
+    text = capsys.readouterr().out
+    assert float(text.split("Right: ")[1].split(" %")[0]) > 30  # one in four by chance
+    assert "% of ids" in text
+    assert advisor.load_advice(tmp_path).best_split is not None
+
+
+@pytest.mark.slow
+def test_a_recommender_takes_inputs_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("10_recommender.py", "--out", tmp_path, "--steps", 60, "--samples", 120, "--trials", 2)
+    advice = advisor.load_advice(tmp_path)
+    assert advice.headline in capsys.readouterr().out
+    assert "ROC-AUC" in advice.best_split.predicted["accuracy"].method
+    assert [cut for cut in advice.profile.cuts if len(cut.tensors) == 2]
+
+
+# ---- what stands in examples/gate ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repository(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> Path:
+    """A folder as the two files take it for granted: advice/, weights/."""
+    (tmp_path / "weights").mkdir()
+    shutil.copy(tiny_model, tmp_path / "weights" / "model.pt2")
+    shutil.copy(tiny_data, tmp_path / "weights" / "test.npz")
+    given = {"data": tmp_path / "weights" / "test.npz", "trials": 1, "defenses": "none", "verify": "none"}
+    advisor.recommend(tmp_path / "weights" / "model.pt2", **given).save(tmp_path / "advice")
+    return tmp_path
+
+
+def shell(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    known = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **environment}
+    return subprocess.run(["bash", "-ec", script], cwd=folder, env=known, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.slow
+def test_the_workflow_gates_a_pull_request(repository: Path) -> None:
+    (job,) = yaml.safe_load((EXAMPLES / "gate" / "github-actions.yml").read_text())["jobs"].values()
+    steps = {step["name"]: step["run"] for step in job["steps"] if "run" in step}
+    assert job["env"]["ADVICE_DIGEST"] == "${{ vars.ADVICE_DIGEST }}"
+    digest, summary = advisor.load_advice(repository / "advice").digest, repository / "step-summary.md"
+    fine = shell(steps["Check"], repository, ADVICE_DIGEST=digest)
+    assert fine.returncode == 0, fine.stderr
+    assert shell(steps["Summary"], repository, GITHUB_STEP_SUMMARY=str(summary)).returncode == 0
+    assert summary.read_text().startswith("**✅ The advice holds**")
+    edited = repository / "advice" / "advice.json"
+    edited.write_text(edited.read_text().replace("Do not split", "Do split"))
+    refused = shell(steps["Check"], repository, ADVICE_DIGEST=digest)
+    assert refused.returncode == 5
+    assert "The advice is another one" in (repository / "summary.md").read_text()
+    assert shell(steps["Check"], repository, ADVICE_DIGEST="").returncode == 2  # nobody set the variable
+
+
+@pytest.mark.slow
+def test_the_hook_stops_a_commit_that_breaks_the_budget(repository: Path) -> None:
+    (place,) = yaml.safe_load((EXAMPLES / "gate" / "pre-commit-config.yaml").read_text())["repos"]
+    (hook,) = place["hooks"]
+    assert re.search(hook["files"], "weights/model.pt2")
+    assert shell(hook["entry"], repository).returncode == 0
+    assert shell(hook["entry"].replace("50ms", "1us"), repository).returncode == 5
+
+
 def test_every_example_is_tested() -> None:
     tested = Path(__file__).read_text(encoding="utf-8")
     assert all(f'"{path.name}"' in tested for path in EXAMPLES.glob("[0-9]*.py"))
+    assert all(f'"{path.name}"' in tested for path in (EXAMPLES / "gate").iterdir())

@@ -1,0 +1,178 @@
+"""What a release gate measures again of one plan: costs, accuracy, leakage of what is sent, the attack."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from advisor import profilers
+from advisor.columns import Profile
+from advisor.errors import AdvisorError
+from advisor.estimate import Estimate
+from advisor.estimators.study.leakage_study import repeated
+from advisor.estimators.study.payload_leakage import payload_leakage
+from advisor.graph import PartitionGraph
+from advisor.payload import Payload
+from advisor.planning.evaluation import PlanEvaluator, pack
+from advisor.planning.release_subject import Subject
+from advisor.planning.stages import Prepared, Step, step
+from advisor.planning.u_shape import tail_cut
+from advisor.plans import Advice, Plan
+from advisor.profilers import imported_profile as given_profiles
+from advisor.progress import Progress
+from advisor.request import Request
+from advisor.requirements import Requirement
+
+ACCURACY = ("accuracy_drop", "accuracy")
+MEASURED_ELSEWHERE = (
+    "its costs were measured on a device: --digest vouches for them, --device or --profile gives them again"
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found again.
+
+    Attributes:
+        plan: with what was computed and measured; None where nothing was.
+        missing: group of a requirement ("cost", "accuracy", "leakage") -> why there is nothing.
+    """
+
+    plan: Plan | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    def how(self, row: Requirement) -> str:
+        """How the number of a requirement came about."""
+        found = None if self.plan is None else self.plan.found(row)
+        if found is None:
+            return ""
+        if row.leakage and self.plan is not None and found is self.plan.verified.get(row.quantity):
+            return "attacked again"
+        return f"{found.source} again" if found.source == "measured" else "recomputed"
+
+    def why(self, row: Requirement) -> str:
+        """Why the number of a requirement is missing."""
+        return self.missing.get(group(row), "")
+
+
+def group(row: Requirement) -> str:
+    """What a requirement is measured with."""
+    return "leakage" if row.leakage else "accuracy" if row.measurement in ACCURACY else "cost"
+
+
+def same_architecture(advice: Advice, plan: Plan, graph: PartitionGraph) -> str:
+    """What differs between the cuts of the advice and those of a graph; "" where nothing does."""
+    then, now = advice.profile.cuts, graph.cuts
+    for old, new in zip(then, now, strict=False):
+        if (old.name, old.tensors) != (new.name, new.tensors):
+            return f"cut {old.index} is {old.name!r} there and {new.name!r} here, or has another shape"
+    if len(then) != len(now):
+        return f"it has {len(then)} cuts there and {len(now)} here"
+    lost = [cut.name for cut in plan.cuts if cut.name not in {cut.name for cut in now}]
+    return f"its plan cuts at {lost[0]!r}, which is no cut" if lost else ""
+
+
+def measured_again(
+    plan: Plan, opened: Subject, prepared: Prepared | None, *, rows: Sequence[Requirement], samples_needed: bool,
+    progress: Progress | None,
+) -> Found:  # fmt: skip
+    """The plan, priced and measured again as far as that is asked for and possible.
+
+    Args:
+        plan: what is checked.
+        opened: the model.
+        prepared: its samples, or None.
+        rows: the requirements.
+        samples_needed: whether accuracy and leakage are measured again where they are asked for.
+        progress: told of each stage.
+    """
+    missing, wanted = dict[str, str](), {group(row) for row in rows}
+    judge = _evaluator(opened, prepared, progress)
+    found, attacked = dict[str, Estimate](), dict[str, Estimate]()
+    if not opened.priced:
+        missing["cost"] = MEASURED_ELSEWHERE
+    elif prepared is None and judge.link.compression:
+        missing["cost"] = "how far the link compresses depends on the samples. Pass --data"
+    else:
+        found |= judge.costs(judge.graph.cut(plan.cut.name), plan.defense, judge.tail)
+    if samples_needed and prepared is None:
+        missing |= dict.fromkeys(("accuracy", "leakage"), f"{opened.why_no_data} Pass --data")
+    elif samples_needed and prepared is not None:
+        if "accuracy" in wanted:
+            found |= judge.accuracy(judge.graph.cut(plan.cut.name), plan.defense)
+        if "leakage" in wanted:
+            try:
+                leaks, attacked = _leaks(judge, prepared, plan, [r for r in rows if r.leakage], opened, progress)
+                found |= leaks
+            except AdvisorError as error:  # an attack that failed is no privacy
+                missing["leakage"] = f"the attack failed: {error.problem}"
+    return Found(dataclasses.replace(plan, predicted=found, verified=attacked, excess={}), missing)
+
+
+def _leaks(
+    judge: PlanEvaluator, prepared: Prepared, plan: Plan, rows: Sequence[Requirement], opened: Subject,
+    progress: Progress | None,
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:  # fmt: skip
+    """What is predicted of what is sent, and what an attack reached there; of a whole model what is exact.
+
+    Raises:
+        AdvisorError: when the attack failed.
+    """
+    if plan.kind in ("all-edge", "all-cloud"):
+        (whole,) = (baseline for baseline in judge.baselines() if baseline.kind == plan.kind)
+        return {
+            row.measurement: whole.predicted[row.measurement] for row in rows if row.measurement in whole.predicted
+        }, {}
+    payload, budget = Payload.of(judge.graph, plan.cut.name, plan.defense), _budget(opened)
+    names = sorted({row.measurement for row in rows})
+    with step("leakage", progress) as now:
+        columns = payload_leakage(
+            payload, pack(judge.graph, judge.inputs), judge.labels, only=names, seed=judge.seed, progress=now
+        )
+    with step("verify", progress) as attacking:
+        found = judge.attack(dataclasses.replace(plan, cuts=(payload.cut, *plan.cuts[1:])), budget, attacking)
+    return {column.name: column.at(0) for column in columns}, dict(found.scores)
+
+
+def _budget(opened: Subject) -> str:
+    """How hard the attack is to try: as in the advice, where it was run at all."""
+    asked = "quick" if opened.request is None else opened.request.search.verify
+    return "quick" if asked == "none" else asked
+
+
+def _evaluator(opened: Subject, prepared: Prepared | None, progress: Progress | None) -> PlanEvaluator:
+    """What prices plans, without a leakage study: the payload's own is measured instead."""
+    assert opened.request is not None
+    assert opened.traced is not None
+    request, graph = opened.request, opened.traced.graph if prepared is None else prepared.graph
+    x = _zeros(graph) if prepared is None else prepared.samples.x
+    y, labels = (None, None) if prepared is None else (prepared.samples.y, prepared.samples.labels)
+    with step("cost", progress) as now:
+        cost = _priced(request, graph, now) if opened.priced else Profile(graph.cuts, {})
+    nothing = repeated(graph, x, labels, Profile(graph.cuts, {}), {}, seed=request.search.seed, baseline=math.nan)
+    target = request.target
+    return PlanEvaluator(
+        graph, cost, nothing, graph.flat(x), y, profilers.device(target.device), profilers.link(target.link),
+        request.search.seed, tail_cut(graph, target.tail),
+    )  # fmt: skip
+
+
+def _zeros(graph: PartitionGraph) -> tuple[Tensor, ...]:
+    return tuple(torch.zeros((2, *spec.shape), dtype=getattr(torch, spec.dtype)) for spec in graph.inputs.tensors)
+
+
+def _priced(request: Request, graph: PartitionGraph, now: Step) -> Profile:
+    """The cost columns; those of a given profile win."""
+    target, given = request.target, request.target.profile
+    cost = profilers.profile(graph, target.device, target.link, target.cloud, progress=lambda share: now(share, "cost"))
+    if given is None:
+        return cost
+    measured = Profile.load(given) if isinstance(given, str | Path) else given
+    given_profiles.check(measured.provenance, graph)
+    return given_profiles.joined(cost, measured)
