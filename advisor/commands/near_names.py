@@ -9,18 +9,26 @@ from pathlib import Path
 
 from advisor.errors import AdvisorError
 
-PREFIXES = ("torchvision:", "timm:", "hf:")
+NAMED, BUILT = ("torchvision:",), ("timm:", "hf:")
+"""Names of models that this program builds, and of those that others build."""
 NEAREST = 3
 
 
 def check_model_is_there(model: str) -> None:
-    """Refuse a path that does not exist, unless it is a name such as `torchvision:resnet18`.
+    """Refuse a path that does not exist, unless it names a model of torchvision.
+
+    Models of timm and Hugging Face are not known by name.
 
     Raises:
         AdvisorError: with what was probably meant.
     """
-    if model.startswith(PREFIXES) or Path(model).exists():
+    if model.startswith(NAMED) or Path(model).exists():
         return
+    if model.startswith(BUILT):
+        raise AdvisorError(
+            f"{model[:80]}: only torchvision's models are known by name.",
+            "Save it with torch.export.save, or pass it in Python: advisor.recommend(model, example_inputs).",
+        )
     near = [f"torchvision:{name}" for name in difflib.get_close_matches(model.lower(), torchvision_names(), 1, 0.8)]
     near += difflib.get_close_matches(Path(model).name, _neighbours(Path(model)), NEAREST)
     meant = f"Did you mean {' or '.join(near)}?" if near else "Check the path, or name torchvision:resnet18."

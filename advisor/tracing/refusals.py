@@ -32,6 +32,20 @@ _ABSENT = ("cuda", "nvidia", "hip ", "rocm", "mps", "xpu", "privateuse")
 _BY_VALUE = "data-dependent"
 
 
+def refuse_detectors(model: nn.Module) -> None:
+    """Refuse torchvision's detectors at once: tracing them takes minutes before torch says why it cannot.
+
+    Raises:
+        TraceError: for a detector; its backbone is traced like any model.
+    """
+    if type(model).__module__.startswith("torchvision.models.detection.") and hasattr(model, "backbone"):
+        raise TraceError(
+            f"{type(model).__name__} is a detector: how many boxes there are depends on the image.",
+            "Trace its backbone, model.backbone: its feature maps are the cuts, and all that follows runs in the "
+            "cloud (docs/models.md).",
+        )  # fmt: skip
+
+
 def explained(model: nn.Module, error: Exception) -> TraceError:
     """What torch said of a model, with the innermost line that is the user's own, and what to do about it."""
     name, place = type(model).__name__, line_of_error(error)

@@ -24,7 +24,7 @@ from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
 from advisor.tracing.independence import NotBySampleError
 from advisor.tracing.normalise import NotNodewiseError, normalise
 from advisor.tracing.programs import export, frozen_batch, single_sample, unlifted, user_inputs
-from advisor.tracing.refusals import unknown_size
+from advisor.tracing.refusals import refuse_detectors, unknown_size
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -106,6 +106,7 @@ def _of_program(program: ExportedProgram, inputs: Arguments) -> PartitionGraph:
 
 def _of_module(model: nn.Module, inputs: Arguments) -> PartitionGraph:
     """By torch.export, or what else takes the model."""
+    refuse_detectors(model)
 
     def build(program: ExportedProgram, notes: Sequence[str]) -> PartitionGraph:
         if frozen_batch(program) is not None:

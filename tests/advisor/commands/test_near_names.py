@@ -29,6 +29,12 @@ def test_near_names_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ty
     check_model_is_there("torchvision:resnet18")
 
 
+@pytest.mark.parametrize("named", ["timm:resnet18", "hf:bert-base-uncased"])
+def test_models_that_others_build_are_saved_first(named: str) -> None:
+    with pytest.raises(AdvisorError, match=r"only torchvision's models are known by name\. Save it with torch.export"):
+        check_model_is_there(named)
+
+
 def test_the_names_are_torchvisions_own() -> None:
     from torchvision import models
 

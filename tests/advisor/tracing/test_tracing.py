@@ -15,6 +15,7 @@ from torch.export import Dim, export
 
 from advisor.errors import AdvisorError, DataError, TraceError
 from advisor.inputs import InputSpec
+from advisor.tracing.refusals import refuse_detectors
 from advisor.tracing.tracer import trace
 from tests import models
 from tests.models import ZOO, Chain, call, equal, traced, vectors
@@ -308,3 +309,12 @@ def test_without_example_the_layers_tell() -> None:
     graph = trace(nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)).eval())
     assert graph.cut("input").tensors[0].shape == (6,)
     assert equal(graph(vectors(6)(3)), graph(vectors(6)(3)))
+
+
+def test_a_detector_is_refused_at_once_and_its_backbone_is_traced() -> None:
+    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+
+    detector = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None).eval()
+    with pytest.raises(TraceError, match=r"SSD is a detector: .* Trace its backbone, model\.backbone"):
+        trace(detector, torch.zeros(2, 3, 32, 32))
+    refuse_detectors(detector.backbone)
