@@ -33,7 +33,8 @@ class OneLineErrors(TyperGroup):
             code = run()
         except UsageError as error:
             where = "advisor" if error.ctx is None else error.ctx.command_path
-            fail(f"{error.format_message().rstrip('.')}. See {_own(where)} --help.")
+            said = error.format_message().rstrip(".")
+            fail(f"{said}{'' if said.endswith('?') else '.'} See {_own(where)} --help.")
             sys.exit(USAGE)
         except typer.Abort:
             sys.exit(INTERRUPTED)

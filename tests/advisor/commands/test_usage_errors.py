@@ -14,8 +14,11 @@ from tests.conftest import Run
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["recommend", "--no-such"], r"No such option: --no-such. See advisor recommend --help."),
-        (["profile"], "Missing argument 'MODEL'. See advisor profile --help."),
+        (
+            ["recommend", "--no-such"],
+            "No such option: --no-such (Possible options: --no-config, --no-labels). See advisor recommend --help.",
+        ),
+        (["profile"], "Missing argument 'model'. See advisor profile --help."),
         (["recomend"], "No such command 'recomend'. Did you mean 'recommend'? See advisor --help."),
         (["attack", "m.pt", "--repeats", "x"], "See advisor attack --help."),
     ],
