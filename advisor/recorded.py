@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
-from advisor.request import IN_PYTHON, Request
+from advisor.request import IN_PYTHON, SOURCES, Request
 
 if TYPE_CHECKING:
     from advisor.plans import Advice
 
-BUILT_IN_MODEL, BUILT_IN_DATA = "torchvision:", "digits"
+BUILT_IN_MODEL, BUILT_IN_DATA = "torchvision:", ("digits", "synthetic")
 ASKED_AGAIN = {
     "arch": "names code", "defenses": "names code", "device": "names a machine or a file",
     "cloud": "names a machine or a file",
@@ -61,7 +61,7 @@ def harmless(request: Request | None) -> Recorded:
     """Divide a recorded request; of an advice without one nothing is taken."""
     if request is None:
         return Recorded({}, {}, {})
-    options = {name: value for name, value in request.options().items() if name not in ("model", "data")}
+    options = {name: value for name, value in request.options().items() if name not in ("model", *SOURCES)}
     refused = {name: str(options[name]) for name in ASKED_AGAIN if not _is_harmless(name, options[name])}
     dropped = {name: str(options[name]) for name in DROPPED if options[name] not in (None, False)}
     kept = {name: value for name, value in options.items() if name not in refused and name not in DROPPED}
@@ -132,25 +132,36 @@ def recorded_model(advice: Advice, folder: Path) -> Source:
     return Source(_plain_file(str(path), folder, "model", "--model"), str(said.get("sha256") or NO_HASH))
 
 
-def recorded_data(advice: Advice, folder: Path) -> Source | None:
-    """The data file of an advice, "digits", or None where its samples were made.
+def recorded_data(advice: Advice, folder: Path, keyword: str = "data") -> Source | None:
+    """The data file of an advice, a built-in name, or None where there is none.
+
+    Args:
+        advice: what was read.
+        folder: where it lies.
+        keyword: "data", "train_data" or "aux".
 
     Raises:
         AdvisorError: when it was no file, it is gone, or another.
     """
     from advisor.files import sha256
 
-    recorded = None if advice.request is None else advice.request.data.data
+    recorded = None if advice.request is None else getattr(advice.request.data, keyword)
+    option = "--" + keyword.replace("_", "-")
     if recorded is None:
         return None
-    if recorded == BUILT_IN_DATA:
-        return Source(BUILT_IN_DATA, "")
+    if recorded in BUILT_IN_DATA:
+        return Source(str(recorded), "")
     if recorded == IN_PYTHON:
-        raise AdvisorError("The data of this advice were given in Python.", "Name them with --data.")
-    place, expected = _plain_file(str(recorded), folder, "data", "--data"), _section(advice, "data").get("sha256")
+        raise AdvisorError(f"{_NOUNS[keyword]} of this advice were given in Python.", f"Name them with {option}.")
+    place, expected = _plain_file(str(recorded), folder, "data", option), _section(advice, keyword).get("sha256")
     if sha256(place) != expected:
-        raise AdvisorError(f"{place} is not what the advice was made from (another SHA-256).", "Name it with --data.")
+        raise AdvisorError(
+            f"{place} is not what the advice was made from (another SHA-256).", f"Name it with {option}."
+        )
     return Source(place, str(expected))
+
+
+_NOUNS = {"data": "The data", "train_data": "The training data", "aux": "The attacker's samples"}
 
 
 NO_HASH = "none recorded"

@@ -23,6 +23,8 @@ EFFORTS = {"quick": 12, "standard": 40, "thorough": 120}
 """How hard to search -> trials, where these are not given."""
 
 VERIFICATIONS = ("none", "quick", "strong")
+SOURCES = ("data", "train_data", "aux")
+"""Where samples come from: keywords that name what is read."""
 _OBJECTS = ConfigDict(arbitrary_types_allowed=True)
 
 
@@ -89,6 +91,8 @@ class DataPart:
 
     Attributes:
         data: a folder, a file, "digits", the samples themselves, or None to make some.
+        train_data: likewise, for defenses that are trained; None: a part of `data`.
+        aux: likewise, what the attacker learns from; "synthetic": it makes them up; None: a part of `data`.
         resize: pixels to which images are resized.
         task: "auto", or how the output is judged.
         scores: name or number of the output that counts; None chooses.
@@ -96,6 +100,8 @@ class DataPart:
     """
 
     data: Source = None
+    train_data: Source = None
+    aux: Source = None
     resize: Whole | None = None
     task: str = "auto"
     scores: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = None
@@ -232,7 +238,7 @@ class Request:
             AdvisorError: when they are no request.
         """
         found = _checked(lambda: _REQUEST.validate_python(payload))
-        named = {key: found.options()[key] for key in ("model", "data", "profile", "storage", "thresholds", "out")}
+        named = {key: found.options()[key] for key in ("model", *SOURCES, "profile", "storage", "thresholds", "out")}
         wrong = [key for key, value in named.items() if not isinstance(value, str | dict | None)]
         if wrong or not isinstance(named["model"], str):
             raise AdvisorError(f"This is no request: its {wrong[0] if wrong else 'model'} is no name.")

@@ -29,8 +29,6 @@ PANEL_BYTES = 512 * 2**20
 """Memory for the largest tensor of the forward pass, all samples together."""
 
 PANEL_SAMPLES = 1500
-HELD_OUT = 0.25
-
 _WAYS = 3
 
 
@@ -226,8 +224,13 @@ def _methods(said: Sequence[str]) -> str:
 
 def panel_size(graph: PartitionGraph, available: int) -> int:
     """How many samples one forward pass takes at once: bounded by memory and by what the estimators can use."""
+    return max(2, min(available, PANEL_SAMPLES, rows_in_memory(graph)))
+
+
+def rows_in_memory(graph: PartitionGraph) -> int:
+    """How many samples have their largest tensor within `PANEL_BYTES`."""
     largest = max(graph.value_bytes(node) for node in graph.data_nodes) or 1
-    return max(2, min(available, PANEL_SAMPLES, int(PANEL_BYTES / largest)))
+    return int(PANEL_BYTES / largest)
 
 
 def sweep(

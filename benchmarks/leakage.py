@@ -47,12 +47,8 @@ from advisor.estimators.fisher import Fisher
 from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_activations
 from advisor.estimators.linear import LinearInversion
 from advisor.estimators.study.gpz import block_cuts
-from advisor.estimators.study.leakage_study import (
-    probes_for,
-    study,
-    tangent_samples,
-    targets_for,
-)
+from advisor.estimators.study.leakage_study import probes_for, study, tangent_samples
+from advisor.estimators.study.study_samples import targets_for
 from advisor.graph import PartitionGraph
 from advisor.sweep import PANEL_SAMPLES, CutView, Estimator, sweep
 from benchmarks.headline.cases import CASES, resnet20

@@ -51,13 +51,7 @@ def attack(
     task: given.Task = "auto",
     scores: given.Scores = None,
     no_labels: given.NoLabels = False,
-    aux: Annotated[
-        str | None,
-        typer.Option(
-            help="What the attacker learns from: data, or `synthetic`; else most of --data.",
-            rich_help_panel=given.WHAT,
-        ),
-    ] = None,
+    aux: given.Aux = None,
     aux_samples: Few = None,
     labels: Annotated[
         int | None, typer.Option(min=1, help="Labels it has, for attacks on labels.", rich_help_panel=given.WHAT)
@@ -95,8 +89,8 @@ def attack(
         wanted = _wanted(source, advice, Path(model), context, no_config)
         found: dict[Cut, AttackResult | AdvisorError] = {}
         with StageProgress() as progress, answer_only():
-            graph, samples = wanted.graph_and_samples(progress, lambda graph: [graph.cut(name) for name in where])
-            own = _auxiliary(aux, wanted, graph)
+            inputs = wanted.given(progress, lambda graph: [graph.cut(name) for name in where])
+            graph, samples, own = inputs.graph, inputs.samples, inputs.aux
             attacked = advisor.attack_cuts(
                 graph, [_place(graph, name) for name in where], samples.x,
                 own if own is None or isinstance(own, str) else own.x, name=name, defense=protection, budget=budget,
@@ -172,8 +166,10 @@ def _wanted(
     if advice is not None:
         taken = harmless(advice.request)
         recorded |= {name: value for name, value in taken.options.items() if name in fields} | _advised(advice)
-        if "data" not in now:
-            now["data"] = earlier_advice.recorded_data(advice, path if path.is_dir() else path.parent, source)
+        for keyword in ("data", "aux"):
+            if keyword not in now:
+                folder = path if path.is_dir() else path.parent
+                now[keyword] = earlier_advice.recorded_data(advice, folder, source, keyword)
     return Wanted(**recorded | now | {"model": source.place, "sha256": source.sha256})
 
 
@@ -238,14 +234,3 @@ def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples
     if advice.holds_pictures:
         say("Note: both hold pictures of private inputs, and only you may read them.")
     return advice
-
-
-def _auxiliary(aux: str | None, wanted: Wanted, graph: PartitionGraph) -> Samples | str | None:
-    from advisor.data.conversion import fitted
-    from advisor.data.samples import read
-    from advisor.data.tasks import understood
-
-    if aux in (None, "synthetic"):
-        return aux
-    own = fitted(read(aux, seed=wanted.seed, labels=not wanted.no_labels, part="train"), graph, wanted.resize)
-    return understood(graph, own, wanted.task, wanted.scores)[1]

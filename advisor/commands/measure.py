@@ -102,7 +102,8 @@ def leakage(
             scores=scores, no_labels=no_labels,
         )  # fmt: skip
         with StageProgress() as progress, answer_only():
-            graph, samples = wanted.graph_and_samples(progress)
+            measured = wanted.given(progress)
+            graph, samples = measured.graph, measured.samples
             found = advisor.leakage(
                 graph, samples.x, samples.labels, columns, seed,
                 progress=lambda share, what: progress("leakage", share, what),

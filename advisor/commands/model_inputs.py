@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from advisor.commands import options as given
+from advisor.commands import options
 from advisor.commands.exits import say
 from advisor.commands.near_names import check_model_is_there
 from advisor.commands.outputs import writable
@@ -17,8 +17,23 @@ from advisor.commands.trust_prompt import trust
 if TYPE_CHECKING:
     from advisor.data.samples import Samples
     from advisor.graph import PartitionGraph
-    from advisor.planning.stages import Stage, Traced
+    from advisor.planning.stages import Traced
     from advisor.request import Request
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a command measures.
+
+    Attributes:
+        graph: the traced model, which knows its task.
+        samples: as it takes them.
+        aux: what the attacker learns from, likewise; "synthetic": it makes them up; None: a part of the samples.
+    """
+
+    graph: PartitionGraph
+    samples: Samples
+    aux: Samples | str | None = None
 
 
 @dataclass(frozen=True)
@@ -27,7 +42,7 @@ class Wanted:
 
     Attributes:
         model: file or name.
-        arch, input_shape, normalize, data: as the options of those names.
+        arch, input_shape, normalize, data, aux: as the options of those names.
         resize: pixels a side.
         trusted: whether --trust was given.
         seed: of the draw of samples.
@@ -51,6 +66,7 @@ class Wanted:
     task: str = "auto"
     scores: str | None = None
     no_labels: bool = False
+    aux: str | None = None
 
     def __post_init__(self) -> None:
         check_model_is_there(self.model)
@@ -62,13 +78,11 @@ class Wanted:
             AdvisorError: when it cannot be loaded or traced.
         """
         traced = self._traced(self._request(), progress)
-        _print(traced)
+        _print(traced.all_notes)
         return traced.graph
 
-    def graph_and_samples(
-        self, progress: StageProgress, check: Callable[[PartitionGraph], object] = lambda graph: None
-    ) -> tuple[PartitionGraph, Samples]:
-        """The traced model and its samples, synthetic ones where no data was given; what was assumed is printed.
+    def given(self, progress: StageProgress, check: Callable[[PartitionGraph], object] = lambda graph: None) -> Given:
+        """The traced model and its samples, synthetic ones where no data is given; what was assumed is printed.
 
         Args:
             progress: told of each stage.
@@ -77,22 +91,25 @@ class Wanted:
         Raises:
             AdvisorError: when either cannot be used.
         """
-        from advisor.planning.pipeline import prepare
+        from advisor.planning.data_roles import converted
+        from advisor.planning.pipeline import samples_of
 
         request = self._request()
         traced = self._traced(request, progress)
         check(traced.graph)
-        prepared = prepare(request, traced, progress)
-        _print(prepared)
-        return prepared.graph, prepared.samples
+        graph, samples, notes = samples_of(request, traced, progress)
+        _print((*traced.all_notes, *notes))
+        own = traced.inputs.aux
+        return Given(graph, samples, self.aux if own is None else converted(own, graph, request.data, self.seed)[1])
 
     def _request(self) -> Request:
         from advisor.request import Request
 
         return Request.of(
-            model=self.model, arch=self.arch, input_shape=given.sizes(self.input_shape, "--input-shape"),
+            model=self.model, arch=self.arch, input_shape=options.sizes(self.input_shape, "--input-shape"),
             normalize=self.normalize, max_tensors=self.max_tensors, granularity=self.granularity, data=self.data,
-            resize=self.resize, task=self.task, scores=self.scores, no_labels=self.no_labels, seed=self.seed,
+            aux=self.aux, resize=self.resize, task=self.task, scores=self.scores, no_labels=self.no_labels,
+            seed=self.seed,
         )  # fmt: skip
 
     def _traced(self, request: Request, progress: StageProgress) -> Traced:
@@ -116,6 +133,6 @@ def result_file(out: Path, name: str) -> Path:
     return path
 
 
-def _print(stage: Stage) -> None:
-    for note in stage.all_notes:
+def _print(notes: Iterable[str]) -> None:
+    for note in dict.fromkeys(notes):
         say(f"Note: {note}")

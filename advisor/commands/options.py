@@ -44,6 +44,22 @@ Data = Annotated[
     str | None,
     typer.Option("--data", help="A folder of images, an .npz/.npy/.pt with x and y, or digits.", rich_help_panel=WHAT),
 ]
+TrainData = Annotated[
+    str | None,
+    typer.Option(
+        "--train-data",
+        help="What trained defenses learn from: as --data; of a file that holds both, the training part.",
+        rich_help_panel=WHAT,
+    ),
+]
+Aux = Annotated[
+    str | None,
+    typer.Option(
+        "--aux",
+        help="What the attacker learns from: as --train-data, or synthetic; else a part of --data.",
+        rich_help_panel=WHAT,
+    ),
+]
 Task = Annotated[
     str,
     typer.Option("--task", help="auto, classes, multilabel, regression, dense or ranking.", rich_help_panel=WHAT),

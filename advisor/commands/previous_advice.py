@@ -62,7 +62,7 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
         AdvisorError: when MODEL is missing or named twice, or a recorded value is asked for again.
     """
     from advisor.recorded import harmless
-    from advisor.request import FIELDS, Request
+    from advisor.request import FIELDS, SOURCES, Request
 
     now = typed(context)
     model, moved = now.pop("model", None), now.pop("model_file", None)
@@ -83,13 +83,16 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
         chosen = source.place
     else:
         check_model_is_there(chosen)
-    if before is not None and "data" not in now:
-        options["data"] = recorded_data(before, _folder(earlier), source)
+    if before is not None:
+        missing = [keyword for keyword in SOURCES if keyword not in now]
+        options |= {keyword: recorded_data(before, _folder(earlier), source, keyword) for keyword in missing}
     return Asked(Request.of(model=chosen, **options), source), before
 
 
-def recorded_data(advice: Advice, folder: Path, model: Source | None) -> str | None:
+def recorded_data(advice: Advice, folder: Path, model: Source | None, keyword: str = "data") -> str | None:
     """The data of an advice: its file, surely the same bytes, or a built-in name; None where samples were made.
+
+    `keyword` says which: "data", "train_data" or "aux".
 
     Raises:
         UnsafeFileError: when they are not there, and the recorded model would run code: that is said first.
@@ -98,17 +101,17 @@ def recorded_data(advice: Advice, folder: Path, model: Source | None) -> str | N
     from advisor.recorded import recorded_data as find
 
     try:
-        if advice.request is None:
+        if advice.request is None and keyword == "data":
             say(f"Note: {NO_REQUEST}")
             if "synthetic" not in str((advice.provenance.get("data") or {}).get("description", "synthetic")):
                 raise AdvisorError("This advice does not say where its data are.", "Name them with --data.")
-        source = find(advice, folder)
+        source = find(advice, folder, keyword)
     except AdvisorError:
         if model is not None and model.sha256:
             _refuse_code(model)
         raise
     if source is not None and source.sha256:
-        say(f"Note: data from {source.place}, as the advice records.")
+        say(f"Note: {keyword.replace('_', ' ')} from {source.place}, as the advice records.")
     return None if source is None else source.place
 
 

@@ -35,6 +35,8 @@ def recommend(
     link: given.Link = "wifi",
     cloud: given.Cloud = "t4",
     data: given.Data = None,
+    train_data: given.TrainData = None,
+    aux: given.Aux = None,
     task: given.Task = "auto",
     scores: given.Scores = None,
     no_labels: given.NoLabels = False,

@@ -1,7 +1,7 @@
 """Samples: what leakage and accuracy are measured on, from a tuple, a folder, a file or `digits`.
 
-The road: `read` takes what there is as it is; `fitting.fitted` brings it to what the traced model asks for; `task`
-says what its labels mean; `roles` divides it.
+The road: `read` takes what there is as it is; `conversion.fitted` brings it to what the traced model asks for;
+`tasks.understood` says what its labels mean; `roles.drawn` divides it.
 """
 
 from __future__ import annotations
@@ -107,10 +107,10 @@ def read(
         DataError: one line with the next step, for anything that cannot be used.
     """
     if isinstance(data, Samples | ImageFolder):
-        return _limited(data, limit, seed) if isinstance(data, Samples) else data
+        return limited(data, limit, seed) if isinstance(data, Samples) else data
     if isinstance(data, str | Path) and str(data) != "digits" and Path(data).is_dir():
         return list_images(Path(data), limit, seed, labels, part)
-    return _limited(_checked(_raw(data, part), labels), limit, seed)
+    return limited(_checked(_raw(data, part), labels), limit, seed)
 
 
 def _raw(data: Any, part: str) -> Raw:
@@ -151,21 +151,6 @@ def decoded(
     )
 
 
-def split_holdout(n: int, seed: int = 0, fraction: float = 0.25) -> tuple[Tensor, Tensor]:
-    """Positions of a random training part and of the rest, each sorted, at least one each.
-
-    Raises:
-        DataError: below two samples.
-    """
-    import torch
-
-    if n < 2:
-        raise DataError(f"{n} sample(s) cannot be divided into a training and a held-out part.", "Pass more samples.")
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    held = min(max(round(n * fraction), 1), n - 1)
-    return order[held:].sort().values, order[:held].sort().values
-
-
 def fingerprint(x: Any, y: Tensor | None) -> str:
     """Hex SHA-256 over shapes, dtypes and numbers."""
     import torch
@@ -177,7 +162,12 @@ def fingerprint(x: Any, y: Tensor | None) -> str:
     return digest.hexdigest()
 
 
-def _limited(samples: Samples, limit: int, seed: int) -> Samples:
+def limited(samples: Samples, limit: int, seed: int) -> Samples:
+    """At most `limit` of the samples, drawn at random.
+
+    Raises:
+        DataError: on a limit below two.
+    """
     import torch
 
     n = len(samples)

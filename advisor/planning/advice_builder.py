@@ -183,6 +183,9 @@ def provenance_of(request: Request, verified: Verified, command: str) -> dict[st
             "description": samples.description, "samples": len(samples), "labels": labels,
             "fingerprint": samples.fingerprint, "sha256": file_hash(request.data.data),
         },
+        "train_data": {"sha256": file_hash(request.data.train_data)},
+        "aux": {"sha256": file_hash(request.data.aux)},
+        "roles": prepared.roles.to_json(),
         "host": host(),
         "stages": {name: round(seconds, 3) for name, seconds in verified.all_seconds.items()},
     }  # fmt: skip

@@ -15,6 +15,8 @@ from advisor.activations import ActivationCache, Activations
 from advisor.batches import first_scores
 from advisor.columns import Profile
 from advisor.cuts import Cut
+from advisor.data.roles import Roles
+from advisor.data.samples import Samples, limited
 from advisor.defenses import CutFacts, Defense, NoDefense
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
@@ -23,7 +25,7 @@ from advisor.estimators.attacks.runner import AttackResult, attack
 from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, under_noise
 from advisor.estimators.spectrum import spectrum_bound
 from advisor.estimators.study.leakage_study import LeakageStudy
-from advisor.estimators.study.payload_leakage import payload_leakage
+from advisor.estimators.study.payload_leakage import leakage_on
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.planning import u_shape
@@ -37,6 +39,7 @@ from advisor.profilers.half_latency import total
 from advisor.profilers.imported_profile import noun
 from advisor.profilers.memory import swapped
 from advisor.progress import ShareProgress
+from advisor.sweep import rows_in_memory
 
 EVALUATION_SAMPLES = 1000
 EVALUATION_BYTES = 2**28
@@ -57,9 +60,7 @@ class PlanEvaluator:
         graph: the traced model.
         profile: cost and leakage columns.
         study: the leakage study, for what noise does to an attack.
-        inputs: all flat samples `[N, ...]`; accuracy is measured on a random part of them.
-        truth: `[N, ...]` labels as the graph's task has them, or None: accuracy is then held against the undefended
-            model's own output.
+        roles: the samples; accuracy is measured on those for validation, the attacker learns from its own.
         device, link: to price what a defense sends.
         seed: of the defenses' noise.
         tail: where the edge takes over again in every plan (U-shaped), or None.
@@ -69,19 +70,22 @@ class PlanEvaluator:
     graph: PartitionGraph
     profile: Profile
     study: LeakageStudy
-    inputs: tuple[Tensor, ...]
-    truth: Tensor | None
+    roles: Roles
     device: Device
     link: Link
     seed: int
     tail: Cut | None = None
     folder: Path | None = None
 
+    @cached_property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The flat samples `[N, ...]` for validation: accuracy is measured on a random part of them."""
+        return self.graph.flat(self.roles["validation"].x)
+
     @property
-    def labels(self) -> Tensor | None:
-        """`[N]` class of each sample; None where the labels are something else, or absent."""
-        whole = self.truth is not None and self.truth.dim() == 1 and not self.truth.is_floating_point()
-        return self.truth if whole else None
+    def truth(self) -> Tensor | None:
+        """Their labels `[N, ...]` as the graph's task has them; None: the undefended model's own output is the goal."""
+        return self.roles["validation"].y
 
     @property
     def candidates(self) -> tuple[Cut, ...]:
@@ -176,8 +180,7 @@ class PlanEvaluator:
     def measured_leakage(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
         """`score` and `score_ssim` by the cheap estimators, run on what is sent."""
         names = [name for name in ("score", "score_ssim") if name in self.profile]
-        payload, samples = Payload.of(self.graph, cut, defense), pack(self.graph, self.inputs)
-        found = payload_leakage(payload, samples, self.labels, only=names, seed=self.seed)
+        found = leakage_on(Payload.of(self.graph, cut, defense), self.study.samples, only=names, seed=self.seed)
         return {name: _value(found, name, cut) for name in ("score", "score_ssim")}
 
     def under_noise(self, cut: Cut, sigma: float) -> dict[str, Estimate]:
@@ -240,21 +243,17 @@ class PlanEvaluator:
     ) -> AttackResult:
         """Attack what a plan really sends: the input, by its ids where it is discrete; or its labels after the body.
 
-        The attacker learns from the study's training part.
+        The attacker learns from its own samples, and the private ones are attacked: as many as fit in memory.
 
         Raises:
             AdvisorError: where the attack failed, does not apply, or would take too long.
         """
-        targets = self.study.targets
-        samples = tuple(t[self.study.rows] for t in self.inputs)
-        learn, private = (tuple(t[i] for t in samples) for i in (targets.train, targets.test))
-        own, own_labels, truth = pack(self.graph, learn), None, None
-        discrete = not any(t.dtype.is_floating_point for t in self.inputs)
+        learn, attacked = (self._within_memory(self.roles[role]) for role in ("attacker", "private"))
+        private, own, own_labels, truth = self.graph.flat(attacked.x), learn.x, None, None
+        discrete = not any(t.dtype.is_floating_point for t in private)
         chosen = verifying("label" if labels else "ids" if discrete else "input")[0]
         if labels:
-            assert self.labels is not None
-            known = self.labels[self.study.rows]
-            truth, own_labels = known[targets.test], known[targets.train]
+            truth, own_labels = attacked.labels, learn.labels
         elif discrete:
             own = None
             private = tuple(t[: self._id_samples(plan.cut)] for t in private)
@@ -263,6 +262,10 @@ class PlanEvaluator:
             seed=self.seed, y=truth, aux_y=own_labels, beyond=plan.tail if labels else None,
             folder=self.folder, progress=progress, walks=self.walks,
         )  # fmt: skip
+
+    def _within_memory(self, samples: Samples) -> Samples:
+        """As many of the samples as the largest tensor of a forward pass allows."""
+        return limited(samples, max(2, rows_in_memory(self.graph)), self.seed)
 
     def _id_samples(self, cut: Cut) -> int:
         """How many samples' ids are attacked: as many as a minute or so allows."""

@@ -11,13 +11,10 @@ from torch import Tensor, nn
 
 from advisor import profilers
 from advisor.columns import Profile
-from advisor.data.conversion import fitted
 from advisor.data.example import example_from, shapes_of
 from advisor.data.image_folder import ImageFolder
-from advisor.data.normalization import check_not_yet_normalised, chosen_normalization
-from advisor.data.samples import Samples, read
-from advisor.data.synthesis import synthesise
-from advisor.data.tasks import understood
+from advisor.data.normalization import chosen_normalization
+from advisor.data.samples import Samples
 from advisor.errors import AdvisorError, UnsafeFileError
 from advisor.estimators.study.leakage_study import LeakageStudy, study
 from advisor.graph import PartitionGraph
@@ -26,6 +23,7 @@ from advisor.loading.pickles import Trust
 from advisor.loading.shapes import example_of, infer_example
 from advisor.planning import reuse
 from advisor.planning.bare_accuracy import said_of_the_model
+from advisor.planning.data_roles import converted, divided, made, sources
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.stages import Inputs, Measured, Prepared, Step, Traced, step
 from advisor.planning.study_storage import attack_folder
@@ -35,10 +33,7 @@ from advisor.profilers import imported_profile as given_profiles
 from advisor.progress import Progress
 from advisor.recorded import Source, check_hash
 from advisor.request import Request
-from advisor.sweep import panel_size
 from advisor.tracing import tracer
-
-SYNTHETIC_SMALL, SYNTHETIC_LARGE, LARGE_SIDE = 256, 64, 64
 
 
 def load(
@@ -60,9 +55,8 @@ def load(
     """
     model, wanted = request.model, request.data
     with step("load", progress) as now:
-        found = (
-            None if wanted.data is None else read(wanted.data, seed=request.search.seed, labels=not wanted.no_labels)
-        )
+        read = sources(wanted, request.search.seed)
+        found = read["data"]
         now(0.5, "model")
         if isinstance(model.model, str | Path):
             loaded = _loaded(model.model, model.arch, trust, model.input_shape, found)
@@ -75,7 +69,7 @@ def load(
         if recorded is not None:
             check_hash(recorded, loaded.sha256)
     notes = (*loaded.notes, *(found.notes if found else ()))
-    return Inputs(loaded=loaded, data=found, example=example, earlier=earlier, notes=notes, seconds=now.seconds)
+    return Inputs(loaded=loaded, **read, example=example, earlier=earlier, notes=notes, seconds=now.seconds)
 
 
 def _loaded(
@@ -149,25 +143,34 @@ def trace(request: Request, inputs: Inputs, progress: Progress | None = None) ->
 
 
 def prepare(request: Request, traced: Traced, progress: Progress | None = None) -> Prepared:
-    """The samples as the model takes them, synthetic ones where none are given; labels as its output is judged."""
-    graph, found, wanted = traced.graph, traced.inputs.data, request.data
+    """The samples by role, as the model takes them; synthetic ones where none are given.
+
+    Raises:
+        DataError: where they do not fit the model, or are too few to be divided.
+    """
     with step("data", progress) as now:
-        if found is not None:
-            samples = fitted(found, graph, wanted.resize)
-            if graph.inputs.normalization is not None:
-                check_not_yet_normalised(samples.x)
-            notes = list(samples.notes)
-        else:
-            samples = _made(graph, request.search.seed, now)
-            notes = [f"Leakage and accuracy were measured on {samples.description}."]
-        graph, samples = understood(graph, samples, wanted.task, wanted.scores, found is None)
-    return Prepared(traced=traced, graph=graph, samples=samples, notes=(*notes, *samples.notes), seconds=now.seconds)
+        graph, samples, notes = _converted(request, traced, now)
+        roles = divided(request, graph, samples, traced.inputs)
+    return Prepared(
+        traced=traced, graph=graph, samples=samples, roles=roles, notes=(*notes, *roles.notes), seconds=now.seconds
+    )
 
 
-def _made(graph: PartitionGraph, seed: int, now: Step) -> Samples:
-    sides = max(max(spec.shape[-2:], default=1) for spec in graph.inputs.tensors)
-    wanted = SYNTHETIC_SMALL if sides <= LARGE_SIDE else SYNTHETIC_LARGE
-    return synthesise(graph, panel_size(graph, wanted), seed, lambda share: now(share, "synthesis"))
+def samples_of(
+    request: Request, traced: Traced, progress: Progress | None = None
+) -> tuple[PartitionGraph, Samples, tuple[str, ...]]:
+    """The samples of `--data` undivided, the graph that knows its task, and what was assumed."""
+    with step("data", progress) as now:
+        return _converted(request, traced, now)
+
+
+def _converted(request: Request, traced: Traced, now: Step) -> tuple[PartitionGraph, Samples, tuple[str, ...]]:
+    found, wanted, seed = traced.inputs.data, request.data, request.search.seed
+    if found is not None:
+        graph, samples = converted(found, traced.graph, wanted, seed)
+        return graph, samples, samples.notes
+    graph, samples = made(traced.graph, wanted, seed, lambda share: now(share, "synthesis"))
+    return graph, samples, (f"Leakage and accuracy were measured on {samples.description}.", *samples.notes)
 
 
 def measure(request: Request, prepared: Prepared, progress: Progress | None = None) -> Measured:
@@ -184,10 +187,10 @@ def measure(request: Request, prepared: Prepared, progress: Progress | None = No
     before, said = reuse.still_applies(prepared, seed, taken=reuse.COST_TAKEN in notes)
     with step("leakage", progress, cost) as studying:
         found, more = _leakage(request, prepared, cost, before, studying)
-        graph, samples = prepared.graph, prepared.samples
+        graph = prepared.graph
         evaluator = PlanEvaluator(
-            graph, cost.joined(found.profile), found, graph.flat(samples.x), samples.y, edge, wire, seed,
-            tail_cut(graph, target.tail), attack_folder(request.search.storage),
+            graph, cost.joined(found.profile), found, prepared.roles, edge, wire, seed, tail_cut(graph, target.tail),
+            attack_folder(request.search.storage),
         )  # fmt: skip
         of_the_model = said_of_the_model(evaluator.undefended)
     kept = before is not None and request.output.pictures and reuse.LEAKAGE_TAKEN in more
@@ -222,11 +225,15 @@ def _leakage(
     request: Request, prepared: Prepared, cost: Profile, before: Advice | None, now: Step
 ) -> tuple[LeakageStudy, list[str]]:
     """The leakage study, and what was assumed; taken from earlier advice where that has the same cuts."""
-    graph, samples, search = prepared.graph, prepared.samples, request.search
+    graph, roles, search = prepared.graph, prepared.roles, request.search
     found = None if before is None else reuse.leakage(prepared, before, cost, search.thresholds, search.seed)
     notes = [] if found is None else [reuse.LEAKAGE_TAKEN]
     if found is None:
-        found = study(graph, samples.x, samples.labels, thresholds=search.thresholds, seed=search.seed, progress=now)
+        private, own = roles["private"], roles["attacker"]
+        found = study(
+            graph, private.x, private.labels, own.x, own.labels, thresholds=search.thresholds, seed=search.seed,
+            progress=now,
+        )  # fmt: skip
     if found.targets.note != "inputs as given":
         notes.append(f"Reconstruction: {found.targets.note}.")
     return found, notes

@@ -14,6 +14,7 @@ from advisor import profilers
 from advisor.columns import Profile
 from advisor.estimators.noise import NoiseCurve
 from advisor.estimators.study.leakage_study import LeakageStudy, repeated
+from advisor.estimators.study.study_samples import study_samples
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.graph import PartitionGraph
 from advisor.planning.stages import Prepared
@@ -74,7 +75,7 @@ def still_applies(prepared: Prepared, seed: int, taken: bool) -> tuple[Advice | 
     checks = {
         "model": _digest(earlier) == graph.digest,
         "input": [plan.inputs for plan in earlier.baselines[:1]] == [graph.inputs],
-        "data": (earlier.provenance.get("data") or {}).get("fingerprint") == prepared.samples.fingerprint,
+        "data": _fingerprints(earlier) == prepared.roles.fingerprints,
         "seed": earlier.provenance.get("seed") == seed,
         "version": _same_version(earlier, "partition-advisor"),
     }
@@ -89,7 +90,7 @@ def leakage(
     prepared: Prepared, earlier: Advice, cost: Profile, thresholds: ZoneThresholds | None, seed: int
 ) -> LeakageStudy | None:
     """The leakage study of the earlier advice, which still applies; None where it has other cuts."""
-    graph, samples = prepared.graph, prepared.samples
+    graph, roles = prepared.graph, prepared.roles
     if not _same_graph(earlier, graph):
         return None
     curves = {
@@ -97,15 +98,23 @@ def leakage(
         for name, curve in earlier.noise.items()
     }
     kept = Profile(graph.cuts, {column.name: column for column in earlier.profile if column.name not in cost})
-    return repeated(
-        graph, samples.x, samples.labels, kept, curves, thresholds=thresholds, seed=seed, baseline=_mean_ssim(earlier)
-    )
+    private, own = roles["private"], roles["attacker"]
+    samples = study_samples(graph, private.x, private.labels, own.x, own.labels, seed)
+    return repeated(graph, samples, kept, curves, thresholds=thresholds, seed=seed, baseline=_mean_ssim(earlier))
 
 
 def _mean_ssim(earlier: Advice) -> float | None:
     """SSIM of the mean image, where it is recorded: what measures it takes seconds to import."""
     known = (earlier.provenance.get("zone") or {}).get("mean_image_ssim")
     return known if isinstance(known, float) and -1 <= known <= 1 else None
+
+
+def _fingerprints(earlier: Advice) -> dict[str, Any]:
+    """Of each role's samples; none where an earlier version had no roles."""
+    roles = earlier.provenance.get("roles")
+    if not isinstance(roles, dict):
+        return {}
+    return {role: row.get("fingerprint") for role, row in roles.items() if isinstance(row, dict)}
 
 
 def _same_graph(earlier: Advice, graph: PartitionGraph) -> bool:

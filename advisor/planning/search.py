@@ -210,7 +210,7 @@ def identity(request: Request, measured: Measured, names: tuple[str, ...]) -> di
     return {
         "model": evaluator.graph.digest,
         "cuts": [cut.name for cut in evaluator.graph.cuts],
-        "data": measured.prepared.samples.fingerprint,
+        "data": measured.prepared.roles.fingerprints,
         "budgets": request.requirements.to_json(),
         "defenses": names,
         "setting": (target.device, target.link, target.cloud),

@@ -13,6 +13,7 @@ from typing import Any
 
 from advisor.columns import Profile
 from advisor.data.image_folder import ImageFolder
+from advisor.data.roles import Roles
 from advisor.data.samples import Samples
 from advisor.errors import InterruptedRunError
 from advisor.graph import PartitionGraph
@@ -58,12 +59,15 @@ class Inputs(Stage):
     Attributes:
         loaded: the model and what its file says.
         data: the samples as their source has them; None where they are to be made.
+        train_data, aux: likewise those to train a defense on, and the attacker's; None where `data` is divided.
         example: inputs to trace with, as the caller gave them; None where file, data or layers tell.
         earlier: advice whose measurements are taken where they still apply, or None.
     """
 
     loaded: LoadedModel
     data: Samples | ImageFolder | None
+    train_data: Samples | ImageFolder | None = None
+    aux: Samples | ImageFolder | None = None
     example: Any = None
     earlier: Advice | None = None
 
@@ -83,11 +87,19 @@ class Traced(Stage):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared(Stage):
-    """Samples as the model takes them, and the graph that knows what its output means."""
+    """Samples as the model takes them, by role, and the graph that knows what its output means.
+
+    Attributes:
+        traced: the stage before.
+        graph: with its task.
+        samples: of `--data`, or synthetic ones.
+        roles: who has which of them; `training` only where a defense is trained or `--train-data` is given.
+    """
 
     traced: Traced
     graph: PartitionGraph
     samples: Samples
+    roles: Roles
 
     @property
     def inputs(self) -> Inputs:

@@ -126,7 +126,7 @@ def _labels_attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tupl
     It is run on what the body makes of what was received, up to the tail: the cloud computes that itself, and labels
     are read more easily there. About the input it says no more than what was received (it is a function of that).
     """
-    if judge.evaluator.labels is None:
+    if judge.evaluator.roles["private"].labels is None:
         return plan, ""
     if plan.tail is None:
         return plan, "Labels were not attacked: the cloud computes the model's output (see --tail)"

@@ -18,13 +18,8 @@ from advisor.estimators import ESTIMATORS
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.inversion.alignment import Mirrored, QuickAlignment, mirrored_activations
 from advisor.estimators.noise import NoiseCurves
-from advisor.estimators.study.leakage_study import (
-    DIRECTIONS,
-    SPECTRUM_SAMPLES,
-    probes_for,
-    tangent_samples,
-    targets_for,
-)
+from advisor.estimators.study.leakage_study import DIRECTIONS, SPECTRUM_SAMPLES, probes_for, tangent_samples
+from advisor.estimators.study.study_samples import targets_for
 from advisor.graph import PartitionGraph
 from advisor.sweep import CutView, Estimator, NotMeasurableError, Targets, panel_size
 from benchmarks.headline.cases import Case, Data

@@ -15,7 +15,7 @@ from advisor.cuts import Cut
 from advisor.estimators.inversion.alignment import FEWEST_CHECKS, VALIDATION, Inversion, score, surely_better
 from advisor.estimators.inversion.training import Budget, recover, train_all
 from advisor.estimators.study.gpz import block_cuts
-from advisor.estimators.study.leakage_study import mean_image_ssim, targets_for
+from advisor.estimators.study.study_samples import mean_image_ssim, targets_for
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import arrange
 from advisor.measures.decoders.decoders import Decoder, decoders_for

@@ -28,7 +28,7 @@ from advisor.estimators.attacks.support.metrics import (
     score_labels,
 )
 from advisor.estimators.inversion.alignment import BUDGETS
-from advisor.estimators.study.leakage_study import pixels_of, values_of
+from advisor.estimators.study.study_samples import pixels_of, values_of
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.preserve import left_as_found
@@ -76,8 +76,9 @@ def attack(
         graph: the traced model; or a model, as `advisor.trace` takes it.
         cut: a cut, its index or its name.
         x: private samples, `[N, ...]` or a tuple or dict of such.
-        aux: samples the attacker learns from; "synthetic": it makes them up; None: it learns from a random three
-            quarters of `x` and attacks the rest, unless it needs none.
+        aux: samples the attacker learns from; "synthetic": it makes them up; None: it learns from three quarters of
+            `x`, drawn by the hash of each sample so that equal ones stay together, and attacks the rest, unless it
+            needs none.
         name: which attack, of `ATTACKS`; or one of your own, itself or as `package.module:Name`.
         defense: what happens to the activation before it is sent: a defense, or its text.
         budget: "quick" or "strong".

@@ -7,29 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
-from advisor.batches import first_scores
 from advisor.columns import Column, Profile
-from advisor.data.samples import split_holdout
 from advisor.derivatives.cotangents import with_exact_ends, with_reverse_mode
 from advisor.derivatives.embeddings import looked_up
 from advisor.derivatives.exact_tangents import EXACT_ELEMENTS, exact_energies
 from advisor.derivatives.jacobian_grams import JacobianGram, jacobian_grams
 from advisor.derivatives.tangents import TangentEnergy, tangent_energies
-from advisor.errors import DataError
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_activations
 from advisor.estimators.noise import NoiseCurve, NoiseCurves
 from advisor.estimators.study.members import chosen
 from advisor.estimators.study.score import score_columns
+from advisor.estimators.study.study_samples import StudySamples, elements_of, mean_image_ssim, study_samples
 from advisor.estimators.study.zone import Zone, ZoneThresholds, find_zone
 from advisor.graph import PartitionGraph
-from advisor.measures.images import PICTURE_SIDE, is_image_batch, pictures, ssim
 from advisor.progress import StepProgress
-from advisor.sweep import Estimator, NotMeasurableError, Targets, panel_size, sweep
-from advisor.value_range import UNIT, ValueRange
+from advisor.sweep import Estimator, Targets, sweep
 
 PROBES = 4
 MOST_PROBES = 24
@@ -57,28 +52,33 @@ class LeakageStudy:
     Attributes:
         profile: the leakage columns.
         zone: both zones.
-        targets: what the attacker wanted.
+        samples: what it was made on: the attacker's and the private ones.
         curves: NMSE under noise, by name of the cut.
         reconstructions: first held-out reconstructions of the quick attack, by name of the cut.
         baseline_ssim: SSIM of the mean image with the held-out ones; NaN where inputs are no images.
-        rows: which of the given samples were used, in the order of `targets`.
         grams: tangents along the inputs' leading directions, by name of the cut: what bounds under noise are made of.
     """
 
     profile: Profile
     zone: Zone
-    targets: Targets
+    samples: StudySamples
     curves: dict[str, NoiseCurve]
     reconstructions: dict[str, Tensor]
     baseline_ssim: float
-    rows: Tensor
     grams: dict[str, JacobianGram] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> Targets:
+        """What the attacker wanted."""
+        return self.samples.targets
 
 
 def study(
     graph: PartitionGraph,
     x: Any,
     y: Tensor | None = None,
+    aux: Any = None,
+    aux_y: Tensor | None = None,
     *,
     only: Sequence[str] | None = None,
     thresholds: ZoneThresholds | None = None,
@@ -89,8 +89,10 @@ def study(
 
     Args:
         graph: the traced model.
-        x: a tensor `[N, ...]`, or a tuple or dict of them; images in [0, 1], or in any other range.
+        x: private samples: a tensor `[N, ...]`, or a tuple or dict of them; images in [0, 1], or in any other range.
         y: `[N]` labels, or None for the model's own predictions.
+        aux: samples that the attacker learns from, likewise; None: three quarters of `x`, by the hash of each.
+        aux_y: labels of `aux`.
         only: names of columns to measure, or `package.module:Name` of an estimator; None measures all.
         thresholds: what counts as private enough for the zone.
         seed: same seed, same answer.
@@ -99,8 +101,8 @@ def study(
     Raises:
         DataError: when the samples do not fit the model or are too few.
     """
-
-    inputs, targets, rows = chosen_samples(graph, x, y, seed)
+    samples = study_samples(graph, x, y, aux, aux_y, seed)
+    inputs, targets = samples.inputs, samples.targets
     quick = QuickAlignment(mirrored=mirrored_activations(graph, inputs, targets))
     members, only = chosen(only, (curves := NoiseCurves(), quick))
     baseline = mean_image_ssim(targets)
@@ -120,104 +122,24 @@ def study(
         progress=lambda share, what: report(0.1 + 0.9 * share, what), on_repeat=repeat,
     )  # fmt: skip
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds)
-    profile = Profile(
-        graph.cuts, selected(profile.columns, only), {"leakage": study_provenance(graph, targets, rows, seed)}
-    )
+    profile = Profile(graph.cuts, selected(profile.columns, only), {"leakage": study_provenance(graph, targets, seed)})
     named = {graph.cuts[index].name: gram for index, gram in (grams or {}).items()}
-    return LeakageStudy(profile, zone, targets, curves.curves, quick.reconstructions, baseline, rows, named)
+    return LeakageStudy(profile, zone, samples, curves.curves, quick.reconstructions, baseline, named)
 
 
 def repeated(
-    graph: PartitionGraph, x: Any, y: Tensor | None, profile: Profile, curves: dict[str, NoiseCurve], *,
+    graph: PartitionGraph, samples: StudySamples, profile: Profile, curves: dict[str, NoiseCurve], *,
     thresholds: ZoneThresholds | None = None, seed: int = 0, baseline: float | None = None,
 ) -> LeakageStudy:  # fmt: skip
     """An earlier study of the same model, samples and seed, from its columns and curves; the zone is judged anew.
 
     `baseline` is the SSIM of its mean image, None where it is not known.
     """
-    _, targets, rows = chosen_samples(graph, x, y, seed)
+    targets = samples.targets
     baseline = mean_image_ssim(targets) if baseline is None else baseline
     zone, columns = find_zone(profile, baseline, thresholds)
-    kept = Profile(
-        graph.cuts, {**profile.columns, **columns}, {"leakage": study_provenance(graph, targets, rows, seed)}
-    )
-    return LeakageStudy(kept, zone, targets, curves, {}, baseline, rows)
-
-
-def chosen_samples(
-    graph: PartitionGraph, x: Any, y: Tensor | None, seed: int
-) -> tuple[tuple[Tensor, ...], Targets, Tensor]:
-    """The samples of the forward pass as flat inputs, what an attacker wants of them, and their rows in `x`.
-
-    Raises:
-        DataError: when they do not fit the model, their labels do not fit them, or they are too few.
-    """
-    inputs = graph.flat(x)
-    if y is not None and len(y) != len(inputs[0]):
-        raise DataError(f"There are {len(inputs[0])} samples and {len(y)} labels.", "Pass one label a sample.")
-    rows = _panel(graph, inputs, seed)
-    inputs = tuple(t[rows] for t in inputs)
-    return inputs, targets_for(graph, inputs, None if y is None else torch.as_tensor(y)[rows], seed), rows
-
-
-def targets_for(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None, seed: int) -> Targets:
-    """What an attacker wants of these inputs, and who learns from which sample."""
-    pixels, images, note = pixels_of(inputs)
-    labels, classes = _labels(graph, inputs, y)
-    train, test = split_holdout(len(pixels), seed)
-    return Targets(pixels, images, labels, y is not None, train, test, classes, note)
-
-
-def pixels_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool, str]:
-    """What a reconstruction is held against: `[n, ...]` images at most 64 pixels a side, else `[n, d]`; images?; why.
-
-    Discrete inputs have nothing to hold against: zeros `[n, 1]`.
-    """
-    if len(inputs) == 1 and is_image_batch(inputs[0]):
-        pixels = pictures(inputs[0])
-        reduced = f"images reconstructed at {tuple(pixels.shape[-2:])} pixels (at most {PICTURE_SIDE} a side)"
-        return pixels, True, "inputs as given" if pixels.shape == inputs[0].shape else reduced
-    if floats := [t.flatten(1).float() for t in inputs if t.dtype.is_floating_point]:
-        return torch.cat(floats, 1), False, "inputs as given"
-    return torch.zeros(len(inputs[0]), 1), False, "the inputs are discrete: there are no pixels to reconstruct"
-
-
-def values_of(inputs: tuple[Tensor, ...]) -> ValueRange:
-    """Between which values images lie; [0, 1] for any other inputs."""
-    images = len(inputs) == 1 and is_image_batch(inputs[0])
-    return ValueRange.of(inputs[0]) if images else UNIT
-
-
-def mean_image_ssim(targets: Targets) -> float:
-    """SSIM of the attacker's mean image with the held-out ones; NaN where inputs are no images."""
-    if not targets.images:
-        return math.nan
-    original = targets.pixels[targets.test]
-    mean = targets.pixels[targets.train].mean(0).expand_as(original)
-    try:
-        return float(ssim(mean.contiguous(), original).mean())
-    except NotMeasurableError:
-        return math.nan
-
-
-def _panel(graph: PartitionGraph, inputs: tuple[Tensor, ...], seed: int) -> Tensor:
-    available = len(inputs[0])
-    if available < 2:
-        raise DataError(f"Leakage needs at least 2 samples, got {available}.", "Pass more data.")
-    size = panel_size(graph, available)
-    order = torch.randperm(available, generator=torch.Generator().manual_seed(seed))
-    return order[:size].sort().values
-
-
-def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None) -> tuple[Tensor, int]:
-    """True labels, else the model's predictions; one class where it is no classifier."""
-    output = first_scores(graph, inputs)
-    classes = int(output.shape[1]) if output is not None and output.dim() == 2 else 1
-    if y is not None:
-        return y.long(), max(classes, int(y.max()) + 1)
-    if output is None or output.dim() != 2 or classes < 2 or not graph.scores_classes:
-        return torch.zeros(len(inputs[0]), dtype=torch.long), 1
-    return output.argmax(1), classes
+    kept = Profile(graph.cuts, {**profile.columns, **columns}, {"leakage": study_provenance(graph, targets, seed)})
+    return LeakageStudy(kept, zone, samples, curves, {}, baseline)
 
 
 def activation_derivatives(
@@ -241,7 +163,7 @@ def _energies(
         elements = sum(math.prod(spec.shape) for n in starts if (spec := graph.spec(n)) is not None)
         few = [t[: tangent_samples(elements)] for t in inputs]
         return tangent_energies(graph, few, probes_for(elements, len(few[0])), seed, progress)
-    elements = _elements(inputs)
+    elements = elements_of(inputs)
     few = [t[: tangent_samples(elements)] for t in inputs]
     if elements <= EXACT_ELEMENTS:
         return with_reverse_mode(graph, few, exact_energies(graph, few, progress), PROBES, seed)
@@ -265,17 +187,12 @@ def _grams(
     wanted = any("jacobian gram" in member.needs for member in members)
     if not wanted or not all(t.dtype.is_floating_point for t in inputs):
         return None
-    elements = _elements(inputs)
+    elements = elements_of(inputs)
     if elements <= EXACT_ELEMENTS:
         return jacobian_grams(graph, inputs, min(TANGENT_SAMPLES, len(inputs[0])), None, PRIOR_SMOOTHING, seed)
     count = min(SPECTRUM_SAMPLES, max(FEWEST_SPECTRUM_SAMPLES, TANGENT_ELEMENTS // elements))
     few = [t[: max(count, 4 * DIRECTIONS)] for t in inputs]
     return jacobian_grams(graph, few, count, DIRECTIONS, PRIOR_SMOOTHING, seed)
-
-
-def _elements(inputs: Sequence[Tensor]) -> int:
-    """Of one sample, all inputs together."""
-    return sum(t[0].numel() for t in inputs)
 
 
 def _judged(
@@ -293,12 +210,12 @@ def selected(columns: dict[str, Column], only: Sequence[str] | None) -> dict[str
     return columns if only is None else {name: column for name, column in columns.items() if name in set(only)}
 
 
-def study_provenance(graph: PartitionGraph, targets: Targets, rows: Tensor, seed: int) -> dict[str, Any]:
+def study_provenance(graph: PartitionGraph, targets: Targets, seed: int) -> dict[str, Any]:
     """What the study was made from."""
-    elements = max(1, _elements(graph.example_inputs))
-    derived = min(len(rows), tangent_samples(elements))
+    elements = max(1, elements_of(graph.example_inputs))
+    derived = min(len(targets.labels), tangent_samples(elements))
     return {
-        "samples": len(rows),
+        "samples": len(targets.labels),
         "learnt_from": len(targets.train),
         "scored_on": len(targets.test),
         "labels": "true labels" if targets.labels_are_true else "the model's own predictions",

@@ -15,12 +15,12 @@ from advisor.estimators.inversion.alignment import QuickAlignment
 from advisor.estimators.noise import NoiseCurves
 from advisor.estimators.study.leakage_study import (
     activation_derivatives,
-    chosen_samples,
     selected,
     study_provenance,
 )
 from advisor.estimators.study.members import chosen
 from advisor.estimators.study.score import score_columns
+from advisor.estimators.study.study_samples import StudySamples, study_samples
 from advisor.payload import Payload
 from advisor.preserve import left_as_found
 from advisor.progress import StepProgress
@@ -31,8 +31,8 @@ MIRRORED_SALT = 1
 
 
 def payload_leakage(
-    payload: Payload, x: Any, y: Tensor | None = None, *, only: Sequence[str] | None = None, seed: int = 0,
-    progress: StepProgress | None = None,
+    payload: Payload, x: Any, y: Tensor | None = None, aux: Any = None, aux_y: Tensor | None = None, *,
+    only: Sequence[str] | None = None, seed: int = 0, progress: StepProgress | None = None,
 ) -> Profile:  # fmt: skip
     """Leakage columns of one payload, a profile of that cut alone.
 
@@ -42,8 +42,10 @@ def payload_leakage(
 
     Args:
         payload: the cut of a graph or variant, and the defense.
-        x: a tensor `[N, ...]`, or a tuple or dict of them.
+        x: private samples: a tensor `[N, ...]`, or a tuple or dict of them.
         y: `[N]` labels; None takes the model's own predictions.
+        aux: samples that the attacker learns from; None: three quarters of `x`, by the hash of each.
+        aux_y: labels of `aux`.
         only: names of columns to measure; None measures all. The zone's are of a whole model and not among them.
         seed: same seed, same answer.
         progress: called with the fraction done and the estimator.
@@ -52,11 +54,24 @@ def payload_leakage(
         DataError: when the samples do not fit the model.
         AdvisorError: on an unknown column.
     """
+    samples = study_samples(payload.graph, x, y, aux, aux_y, seed)
+    return leakage_on(payload, samples, only=only, seed=seed, progress=progress)
+
+
+def leakage_on(
+    payload: Payload, samples: StudySamples, *, only: Sequence[str] | None = None, seed: int = 0,
+    progress: StepProgress | None = None,
+) -> Profile:  # fmt: skip
+    """`payload_leakage` on the samples of a study: the same attacker learns, the same samples are attacked.
+
+    Raises:
+        AdvisorError: on an unknown column, or one that is of a whole model.
+    """
     whole = [name for name in only or () if name in OF_THE_WHOLE_MODEL]
     if whole:
         raise AdvisorError(f"Column {whole[0]!r} is of a whole model, not of one payload.", "Leave the cut out.")
     graph, cut = payload.graph, payload.cut
-    inputs, targets, rows = chosen_samples(graph, x, y, seed)
+    inputs, targets = samples.inputs, samples.targets
     quick = QuickAlignment(mirrored=lambda _: _mirrored(payload, inputs, targets, seed))
     members, only = chosen(only, (NoiseCurves(), quick))
     energies, grams = activation_derivatives(graph, inputs, members, seed)
@@ -74,7 +89,7 @@ def payload_leakage(
                 progress(done / len(members), type(member).__name__)
     profile = Profile((cut,), sheet.columns())
     profile = profile.joined(Profile(profile.cuts, score_columns(profile, len(targets.train))))
-    told = study_provenance(graph, targets, rows, seed) | {"payload": str(payload)}
+    told = study_provenance(graph, targets, seed) | {"payload": str(payload)}
     return Profile(profile.cuts, selected(profile.columns, only), {"leakage": told})
 
 

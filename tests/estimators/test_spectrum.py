@@ -15,7 +15,7 @@ from advisor.estimators.fisher import van_trees_bound
 from advisor.estimators.inversion.alignment import QUICK, invert
 from advisor.estimators.linear import kernel_weights, linear_weights, reconstructions
 from advisor.estimators.spectrum import Spectrum, fisher_information_nats, guaranteed, spectrum_bound
-from advisor.estimators.study.leakage_study import targets_for
+from advisor.estimators.study.study_samples import targets_for
 from advisor.sweep import CutView, NotMeasurableError
 from advisor.testing.made_up_views import normal, view_of
 from advisor.tracing.tracer import trace

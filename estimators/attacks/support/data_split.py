@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from advisor.batches import first_scores
-from advisor.data.samples import split_holdout
+from advisor.data.roles import sides
 from advisor.data.synthesis import synthesise
 from advisor.errors import DataError
 from advisor.estimators.attacks.base import Attack, Auxiliary, Effort
 from advisor.estimators.inversion.alignment import BUDGETS
-from advisor.estimators.study.leakage_study import pixels_of, values_of
+from advisor.estimators.study.study_samples import pixels_of, values_of
 from advisor.graph import PartitionGraph
 
 SYNTHETIC = {"quick": 512, "strong": 4000}
@@ -37,7 +37,7 @@ def split_data(
     graph: PartitionGraph, chosen: Attack, x: Any, aux: Any, y: Tensor | None, aux_y: Tensor | None, effort: Effort,
     seed: int,
 ) -> DataSplit:  # fmt: skip
-    """Private and auxiliary samples; the latter are given, made up, or three quarters of the former.
+    """Private and auxiliary samples; the latter are given, made up, or three quarters of the former, by their hash.
 
     Raises:
         DataError: when samples do not fit the model, or labels the samples.
@@ -56,7 +56,7 @@ def split_data(
         learning, what = graph.flat(aux), "auxiliary samples as given"
         learning_y = _labels(graph, learning, aux_y, chosen)
     elif needs:
-        learnt, rows = split_holdout(len(everything[0]), seed)
+        learnt, rows = sides(everything, seed)
         learning, what = tuple(t[learnt] for t in everything), "auxiliary samples of the same distribution"
         learning_y = None if truth is None else truth[learnt]
     most = BUDGETS[effort].held_out or len(rows)
@@ -80,24 +80,24 @@ def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None,
     return scores.argmax(1)
 
 
-def classes_of(graph: PartitionGraph, sides: DataSplit) -> int:
+def classes_of(graph: PartitionGraph, given: DataSplit) -> int:
     """How many classes there are, by the model's output and the labels; 1 where it is no classifier."""
-    given = [t for t in (sides.labels, sides.auxiliary_labels) if t is not None and len(t)]
+    known = [t for t in (given.labels, given.auxiliary_labels) if t is not None and len(t)]
     shape = graph.cuts[-1].tensors[0].shape if graph.cuts[-1].tensors else ()
-    return max([1, *(int(t.max()) + 1 for t in given), *(int(s) for s in (shape if len(shape) == 1 else ()))])
+    return max([1, *(int(t.max()) + 1 for t in known), *(int(s) for s in (shape if len(shape) == 1 else ()))])
 
 
-def auxiliary_of(sides: DataSplit, effort: Effort, seed: int, aux_samples: int | None, labels: int) -> Auxiliary | None:
+def auxiliary_of(given: DataSplit, effort: Effort, seed: int, aux_samples: int | None, labels: int) -> Auxiliary | None:
     """The attacker's own samples in random order, so that the first few are as good as any."""
-    if sides.auxiliary is None:
+    if given.auxiliary is None:
         return None
-    n, most = len(sides.auxiliary[0]), min(m for m in (aux_samples, BUDGETS[effort].auxiliary, 10**9) if m)
+    n, most = len(given.auxiliary[0]), min(m for m in (aux_samples, BUDGETS[effort].auxiliary, 10**9) if m)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:most]
-    inputs = tuple(t[order] for t in sides.auxiliary)
+    inputs = tuple(t[order] for t in given.auxiliary)
     few = None
-    if sides.auxiliary_labels is not None:
-        few = few_labels(sides.auxiliary_labels[order], labels, seed)
-    return Auxiliary(inputs, pixels_of(inputs)[0], few, f"{sides.what}, {len(order):,} of {n:,}")
+    if given.auxiliary_labels is not None:
+        few = few_labels(given.auxiliary_labels[order], labels, seed)
+    return Auxiliary(inputs, pixels_of(inputs)[0], few, f"{given.what}, {len(order):,} of {n:,}")
 
 
 def few_labels(labels: Tensor, count: int, seed: int) -> Tensor:

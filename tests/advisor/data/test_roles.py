@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advisor.data.roles import ORDER, SHARES, SHARES_TRAINED, Role, Roles, drawn, hashes, joined, named
+from advisor.data.roles import ORDER, SHARES, SHARES_TRAINED, Role, Roles, drawn, hashes, joined, named, shares, sides
 from advisor.data.samples import Samples
 from advisor.errors import DataError
 
@@ -30,18 +30,13 @@ def of_values(roles: Roles) -> dict[float, Role]:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    values=st.lists(st.integers(-40, 40), min_size=120, max_size=200),
+    values=st.lists(st.integers(-40, 40), min_size=120, max_size=200).filter(lambda v: len(set(v)) >= 8),
     seed=st.integers(-(2**63), 2**63),
     trained=st.booleans(),
 )
 def test_no_sample_plays_two_roles_duplicates_included(values: list[int], seed: int, trained: bool) -> None:
     found = samples(torch.tensor(values, dtype=torch.float32)[:, None])
-    try:
-        roles = drawn(found, seed, SHARES_TRAINED if trained else SHARES)
-    except DataError as error:
-        if "each role needs 2" not in str(error):
-            raise
-        return
+    roles = drawn(found, seed, SHARES_TRAINED if trained else SHARES)
     assert disjoint(roles)
     assert sum(len(part) for part in roles.samples.values()) == len(values)  # nothing is lost
     by_value = of_values(roles)
@@ -67,11 +62,11 @@ def test_of_several_sources_an_earlier_role_keeps_what_both_hold(pools: list[lis
         earlier |= set(pool)
 
 
-@pytest.mark.parametrize("shares", [SHARES, SHARES_TRAINED])
-def test_shares_are_as_wanted(shares: dict[Role, float]) -> None:
-    assert sum(shares.values()) == pytest.approx(1)
-    roles = drawn(samples(torch.arange(4000.0)[:, None]), 3, shares)
-    for role, share in shares.items():
+@pytest.mark.parametrize("wanted", [SHARES, SHARES_TRAINED])
+def test_shares_are_as_wanted(wanted: dict[Role, float]) -> None:
+    assert sum(wanted.values()) == pytest.approx(1)
+    roles = drawn(samples(torch.arange(4000.0)[:, None]), 3, wanted)
+    for role, share in wanted.items():
         spread = (share * (1 - share) / 4000) ** 0.5
         assert len(roles[role]) / 4000 == pytest.approx(share, abs=4 * spread)
 
@@ -84,6 +79,42 @@ def test_a_sample_keeps_its_role_whatever_the_others_and_their_order() -> None:
     assert shuffled == whole
     assert part == {v: role for v, role in whole.items() if v < 150}
     assert of_values(drawn(samples(values), seed=1)) != whole
+
+
+@pytest.mark.parametrize("wanted", [SHARES, SHARES_TRAINED])
+@pytest.mark.parametrize("count", [8, 9, 11, 16])
+def test_few_samples_are_divided_by_rank_so_that_each_role_has_two(count: int, wanted: dict[Role, float]) -> None:
+    values = torch.arange(float(count))[:, None]
+    for seed in range(20):
+        roles = drawn(samples(values), seed, wanted)
+        assert disjoint(roles)
+        assert min(len(part) for part in roles.samples.values()) >= 2
+        assert of_values(drawn(samples(values.flip(0)), seed, wanted)) == of_values(roles)
+
+
+def test_the_sides_of_one_attack_are_the_private_samples_of_a_recommendation() -> None:
+    values = torch.rand(300, 4, generator=torch.Generator().manual_seed(0)).repeat(2, 1)
+    learn, private = sides((values,), 5)
+    assert sorted([*learn.tolist(), *private.tolist()]) == list(range(600))
+    assert torch.equal(values[private], drawn(samples(values), 5)["private"].x)
+    assert [i + 300 for i in private.tolist() if i < 300] == [i for i in private.tolist() if i >= 300]  # duplicates
+    assert not torch.equal(sides((values,), 6)[1], private)
+    assert [len(side) for side in sides((values[:2],))] == [1, 1]
+    with pytest.raises(DataError, match=r"All 9 samples are equal; attacker and private need 2"):
+        sides((torch.zeros(9, 3),))
+    with pytest.raises(DataError, match=r"only 1 different sample\(s\); attacker and private need 2"):
+        sides((torch.zeros(1, 3),))
+
+
+def test_with_samples_of_its_own_the_attackers_share_is_the_test_part() -> None:
+    values = samples(torch.arange(400.0)[:, None])
+    alone, apart = drawn(values), drawn(values, 0, shares(False, ["attacker"]))
+    assert set(apart.samples) == {"validation", "private", "test"}
+    for role, same in (("validation", "validation"), ("private", "private"), ("test", "attacker")):
+        assert torch.equal(apart[role].x, alone[same].x)  # type: ignore[index]
+    assert shares(True) == SHARES_TRAINED
+    assert shares(True, ["training"]) == shares(False) == SHARES
+    assert set(shares(True, ["attacker"])) == {"training", "validation", "test", "private"}
 
 
 def test_labels_go_with_their_samples_and_play_no_part() -> None:
@@ -120,8 +151,10 @@ def test_sources_of_their_own_replace_roles() -> None:
 
 
 def test_too_few_samples_are_said() -> None:
-    with pytest.raises(DataError, match=r"Of 1 different samples 0 would be validation; each role needs 2"):
+    with pytest.raises(DataError, match=r"All 50 samples are equal; validation, attacker and private need 6"):
         drawn(samples(torch.zeros(50, 1)))
+    with pytest.raises(DataError, match=r"only 7 different sample\(s\); training, .* and private need 8, 2 each"):
+        drawn(samples(torch.arange(7.0)[:, None]), 0, SHARES_TRAINED)
     same = samples(torch.arange(5.0)[:, None])
     with pytest.raises(DataError, match="All but 0 of the private samples play an earlier role too"):
         named({"attacker": same, "private": same})

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from advisor.data.resizing import resized
-from advisor.data.samples import Samples, fingerprint, load_samples, split_holdout
+from advisor.data.samples import Samples, fingerprint, load_samples
 from advisor.errors import DataError
 from tests.hostile import Payload
 
@@ -116,27 +116,9 @@ def test_a_limit_draws_at_random_and_repeats() -> None:
     assert "200 of 1,000 samples, drawn at random" in first.description
 
 
-@pytest.mark.parametrize("n", [2, 3, 10, 101])
-def test_holdout_divides_without_overlap(n: int) -> None:
-    rest, held = split_holdout(n, seed=3)
-    assert sorted([*rest.tolist(), *held.tolist()]) == list(range(n))
-    assert len(held) == min(max(round(n / 4), 1), n - 1)
-    again = split_holdout(n, seed=3)
-    assert torch.equal(again[0], rest)
-    assert torch.equal(again[1], held)
-    if n > 50:
-        assert not torch.equal(split_holdout(n, seed=4)[1], held)
-
-
-def test_one_sample_cannot_be_divided() -> None:
-    with pytest.raises(DataError, match=r"1 sample\(s\) cannot be divided"):
-        split_holdout(1, 0)
-
-
 def test_loading_leaves_the_global_generator() -> None:
     state = torch.get_rng_state()
     load_samples((X, Y), limit=5)
-    split_holdout(20, 0)
     assert torch.equal(torch.get_rng_state(), state)
 
 

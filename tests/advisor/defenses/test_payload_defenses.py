@@ -45,6 +45,7 @@ from advisor.requirements import Budgets
 from advisor.testing.defense_contract import DefenseContract
 from advisor.testing.small_models import digits, fixed, trained
 from advisor.variant import Variant, variant_of
+from tests.advisor.samples_by_role import by_role
 from tests.advisor.test_variant import FromMean, Statistics
 from tests.models import ZOO, traced
 
@@ -165,7 +166,7 @@ def test_a_made_up_defense_is_one_entry_and_its_leakage_is_measured_on_what_is_s
     (x, y), graph = digits(150), advisor.trace(trained(), digits(2)[0])
     found = study(graph, x, y, only=["score", "score_ssim"])
     profile = advisor.profile(graph).joined(found.profile)
-    evaluator = PlanEvaluator(graph, profile, found, (x,), y, device("jetson"), link("wifi"), 0)
+    evaluator = PlanEvaluator(graph, profile, found, by_role(x, y), device("jetson"), link("wifi"), 0)
     search = Search(
         evaluator, Budgets(), LeakageLimits(None, None, asked=False), ("none", "sign"), 2, None, None, {}, 0
     )

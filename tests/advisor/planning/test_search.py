@@ -19,6 +19,7 @@ from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits, reasons
 from advisor.profilers import device, link
 from tests.advisor.conftest import DigitsNet
+from tests.advisor.samples_by_role import by_role
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def evaluator(digits_net, digits_data):
     graph = advisor.trace(digits_net, x[:2])
     found = study(graph, x, y)
     cost = advisor.profile(graph)
-    return PlanEvaluator(graph, cost.joined(found.profile), found, graph.flat(x), y, device("jetson"), link("wifi"), 0)
+    return PlanEvaluator(graph, cost.joined(found.profile), found, by_role(x, y), device("jetson"), link("wifi"), 0)
 
 
 def test_an_undefended_split_costs_no_accuracy_and_leaks_the_score(evaluator):
@@ -36,8 +37,8 @@ def test_an_undefended_split_costs_no_accuracy_and_leaks_the_score(evaluator):
     assert plan.predicted["score"] == evaluator.profile["score"].at(plan.cut)
 
 
-def test_accuracy_under_a_defense_equals_running_the_halves_by_hand(evaluator, digits_data):
-    x, y = digits_data
+def test_accuracy_under_a_defense_equals_running_the_halves_by_hand(evaluator):
+    x, y = evaluator.roles["validation"].x, evaluator.roles["validation"].y
     plan = evaluator.evaluate(evaluator.graph.cut("block1.2"), Quantize8())
     edge, cloud = plan.split()
     with torch.no_grad():

@@ -17,6 +17,7 @@ from advisor.planning.warm_start import SETTLED, WarmStart
 from advisor.plans import Budgets
 from advisor.profilers import device, link
 from tests.advisor.plans import a_plan
+from tests.advisor.samples_by_role import by_role
 
 UNREACHABLE = LeakageLimits(0.999, None, asked=False)
 
@@ -27,7 +28,7 @@ def evaluator(digits_net, digits_data):
     graph = advisor.trace(digits_net, x[:2])
     found = study(graph, x, y, only=["score", "score_ssim", "fisher"])
     cost = advisor.profile(graph)
-    return PlanEvaluator(graph, cost.joined(found.profile), found, graph.flat(x), y, device("jetson"), link("wifi"), 0)
+    return PlanEvaluator(graph, cost.joined(found.profile), found, by_role(x, y), device("jetson"), link("wifi"), 0)
 
 
 def suggestions(evaluator, drop=0.02, limits=UNREACHABLE):

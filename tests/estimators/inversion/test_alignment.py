@@ -23,7 +23,7 @@ from advisor.estimators.inversion.alignment import (
 )
 from advisor.estimators.inversion.training import train_all
 from advisor.estimators.linear import LinearInversion
-from advisor.estimators.study.leakage_study import targets_for
+from advisor.estimators.study.study_samples import targets_for
 from advisor.measures.images import mse, psnr, ssim
 from advisor.sweep import CutView, NotMeasurableError
 from advisor.testing.made_up_views import normal, view_of

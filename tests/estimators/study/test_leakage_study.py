@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advisor.data.roles import sides
 from advisor.errors import AdvisorError, DataError
-from advisor.estimators.study.leakage_study import LeakageStudy, mean_image_ssim, study, targets_for
+from advisor.estimators.study.leakage_study import LeakageStudy, study
 from advisor.estimators.study.score import ATTACKS
+from advisor.estimators.study.study_samples import mean_image_ssim, targets_for
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Denormalising, DigitNet, Restorer, Tokens, TwoInputs, digits, fixed, trained
 
@@ -73,13 +75,18 @@ def test_mean_squared_error_over_the_mean_predictors_is_the_nmse() -> None:
 def test_what_the_report_needs_is_handed_over() -> None:
     done = digit_study()
     x, _ = digits(500)
-    assert torch.equal(done.targets.pixels, x[done.rows])
+    assert torch.equal(done.targets.pixels, done.samples.inputs[0])
+    assert torch.equal(done.targets.pixels, x)
+    learn, private = sides((x,), 0)
+    assert torch.equal(done.targets.train, learn)
+    assert torch.equal(done.targets.test, private)
     assert done.reconstructions["output"].shape == (8, 1, 8, 8)
     assert {"input", "output"} <= set(done.curves)
     assert done.baseline_ssim == pytest.approx(mean_image_ssim(done.targets))
     assert 0 < done.baseline_ssim < 0.9
     facts = done.profile.provenance["leakage"]
-    assert (facts["samples"], facts["learnt_from"], facts["scored_on"]) == (500, 375, 125)
+    assert (facts["samples"], facts["learnt_from"], facts["scored_on"]) == (500, len(learn), len(private))
+    assert len(learn) == pytest.approx(375, abs=4 * (500 * 0.75 * 0.25) ** 0.5)
     assert facts["labels"] == "true labels"
 
 
@@ -129,7 +136,7 @@ def test_an_unknown_column_is_refused_with_the_known_ones() -> None:
 def test_without_labels_the_models_own_predictions_stand_in() -> None:
     x, _ = digits(60)
     done = studied(trained(), x, only=["rc2"])
-    assert torch.equal(done.targets.labels, trained()(x[done.rows]).argmax(1))
+    assert torch.equal(done.targets.labels, trained()(x).argmax(1))
     assert done.profile.provenance["leakage"]["labels"] == "the model's own predictions"
 
 
@@ -151,7 +158,7 @@ def test_two_inputs_are_attacked_together() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(200, 6, generator=generator), torch.randn(200, 2, generator=generator)
     done = studied(fixed(TwoInputs()), (a, b))
-    assert torch.equal(done.targets.pixels, torch.cat([a, b], 1)[done.rows])
+    assert torch.equal(done.targets.pixels, torch.cat([a, b], 1))
     assert done.profile["ka_nmse"].values[0] < 0.01
     assert done.profile["ka_nmse"].values[-1] > 0.4
     assert "not images" in done.profile["ka_ssim"].why[0]

@@ -1,0 +1,147 @@
+"""What a study is made on: what the attacker learns from, what is attacked, and what is wanted of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from advisor.batches import first_scores
+from advisor.data.roles import sides
+from advisor.errors import DataError
+from advisor.graph import PartitionGraph
+from advisor.measures.images import PICTURE_SIDE, is_image_batch, pictures, ssim
+from advisor.sweep import NotMeasurableError, Targets, panel_size
+from advisor.value_range import UNIT, ValueRange
+
+
+@dataclass(frozen=True, eq=False)
+class StudySamples:
+    """Samples of one forward pass.
+
+    Attributes:
+        inputs: flat tensors `[n, ...]`, those of the attacker and the private ones.
+        targets: what is wanted of them, and who has which.
+    """
+
+    inputs: tuple[Tensor, ...]
+    targets: Targets
+
+
+def study_samples(
+    graph: PartitionGraph, x: Any, y: Tensor | None = None, aux: Any = None, aux_y: Tensor | None = None, seed: int = 0
+) -> StudySamples:
+    """As many of the samples as one forward pass takes, in the proportion of both sides.
+
+    Args:
+        graph: the traced model.
+        x: private samples: a tensor `[N, ...]`, or a tuple or dict of them.
+        y: `[N]` labels; None takes the model's own predictions for both sides.
+        aux: samples that the attacker learns from; None: three quarters of `x`, by the hash of each.
+        aux_y: labels of these, likewise.
+        seed: of the choice, and of the division.
+
+    Raises:
+        DataError: when they do not fit the model, their labels do not fit them, or they are too few.
+    """
+    inputs, labels = _labelled(graph, x, y)
+    if len(inputs[0]) < 2 and aux is None:
+        raise DataError(f"Leakage needs at least 2 samples, got {len(inputs[0])}.", "Pass more data.")
+    if aux is None:
+        learn, private = sides(inputs, seed)
+    else:
+        own, own_labels = _labelled(graph, aux, aux_y)
+        both = labels is not None and own_labels is not None
+        labels = torch.cat([own_labels, labels]) if both else None  # type: ignore[list-item]
+        inputs = tuple(torch.cat(pair) for pair in zip(own, inputs, strict=True))
+        learn, private = torch.arange(len(own[0])), torch.arange(len(own[0]), len(inputs[0]))
+    draw = torch.Generator().manual_seed(seed)
+    rows = _panel(graph, learn, private, draw)
+    rows = rows.sort().values if aux is None else rows[torch.randperm(len(rows), generator=draw)]
+    mine = torch.isin(rows, learn)
+    chosen = tuple(t[rows] for t in inputs)
+    return StudySamples(chosen, _targets(graph, chosen, None if labels is None else labels[rows], mine))
+
+
+def targets_for(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None, seed: int) -> Targets:
+    """What an attacker wants of these flat inputs, who learns from three quarters of them, by the hash of each."""
+    learn, _ = sides(inputs, seed)
+    return _targets(graph, inputs, y, torch.isin(torch.arange(len(inputs[0])), learn))
+
+
+def _targets(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None, mine: Tensor) -> Targets:
+    pixels, images, note = pixels_of(inputs)
+    labels, classes = _labels(graph, inputs, y)
+    train, test = mine.nonzero()[:, 0], (~mine).nonzero()[:, 0]
+    return Targets(pixels, images, labels, y is not None, train, test, classes, note)
+
+
+def pixels_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool, str]:
+    """What a reconstruction is held against: `[n, ...]` images at most 64 pixels a side, else `[n, d]`; images?; why.
+
+    Discrete inputs have nothing to hold against: zeros `[n, 1]`.
+    """
+    if len(inputs) == 1 and is_image_batch(inputs[0]):
+        pixels = pictures(inputs[0])
+        reduced = f"images reconstructed at {tuple(pixels.shape[-2:])} pixels (at most {PICTURE_SIDE} a side)"
+        return pixels, True, "inputs as given" if pixels.shape == inputs[0].shape else reduced
+    if floats := [t.flatten(1).float() for t in inputs if t.dtype.is_floating_point]:
+        return torch.cat(floats, 1), False, "inputs as given"
+    return torch.zeros(len(inputs[0]), 1), False, "the inputs are discrete: there are no pixels to reconstruct"
+
+
+def values_of(inputs: tuple[Tensor, ...]) -> ValueRange:
+    """Between which values images lie; [0, 1] for any other inputs."""
+    images = len(inputs) == 1 and is_image_batch(inputs[0])
+    return ValueRange.of(inputs[0]) if images else UNIT
+
+
+def mean_image_ssim(targets: Targets) -> float:
+    """SSIM of the attacker's mean image with the held-out ones; NaN where inputs are no images."""
+    if not targets.images:
+        return math.nan
+    original = targets.pixels[targets.test]
+    mean = targets.pixels[targets.train].mean(0).expand_as(original)
+    try:
+        return float(ssim(mean.contiguous(), original).mean())
+    except NotMeasurableError:
+        return math.nan
+
+
+def elements_of(inputs: Sequence[Tensor]) -> int:
+    """Of one sample, all inputs together."""
+    return sum(t[0].numel() for t in inputs)
+
+
+def _labelled(graph: PartitionGraph, x: Any, y: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    inputs = graph.flat(x)
+    if y is not None and len(y) != len(inputs[0]):
+        raise DataError(f"There are {len(inputs[0])} samples and {len(y)} labels.", "Pass one label a sample.")
+    return inputs, None if y is None else torch.as_tensor(y)
+
+
+def _panel(graph: PartitionGraph, learn: Tensor, private: Tensor, draw: torch.Generator) -> Tensor:
+    """Positions of as many samples as one pass takes, at least one of each side."""
+    count = len(learn) + len(private)
+    size = panel_size(graph, count)
+    mine = min(max(round(size * len(learn) / count), 1), size - 1)
+    return torch.cat([_some(learn, mine, draw), _some(private, size - mine, draw)])
+
+
+def _some(rows: Tensor, count: int, draw: torch.Generator) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=draw)[:count]]
+
+
+def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None) -> tuple[Tensor, int]:
+    """True labels, else the model's predictions; one class where it is no classifier."""
+    output = first_scores(graph, inputs)
+    classes = int(output.shape[1]) if output is not None and output.dim() == 2 else 1
+    if y is not None:
+        return y.long(), max(classes, int(y.max()) + 1)
+    if output is None or output.dim() != 2 or classes < 2 or not graph.scores_classes:
+        return torch.zeros(len(inputs[0]), dtype=torch.long), 1
+    return output.argmax(1), classes
