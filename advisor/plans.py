@@ -19,6 +19,7 @@ from advisor.documents import digest_of, holds, read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
 from advisor.files import check_ours, sha256, write_atomically
+from advisor.fitted import FittedDefense
 from advisor.inputs import InputSpec
 from advisor.interrupts import held
 from advisor.request import Request
@@ -105,7 +106,9 @@ class Plan:
         verified: quantity -> Estimate, from the attack that was run on this plan: nmse, mse, ssim, psnr; empty if none
             was.
         excess: budgets this plan misses, and by how much (in the budget's unit; NaN where it could not be measured).
-        kind: "split", or the baselines "all-edge" and "all-cloud".
+        kind: "split", or the baselines "all-edge", "all-cloud" and "local-head".
+        fitted: what was fitted, where the halves hold a trained defense; `graph` is then the variant, and `cut` its
+            payload.
         inputs: recorded shapes of the model's inputs, so that it can be traced and split again after `load_advice`.
     """
 
@@ -114,10 +117,12 @@ class Plan:
     predicted: dict[str, Estimate]
     verified: dict[str, Estimate] = dataclasses.field(default_factory=dict)
     excess: dict[str, Number] = dataclasses.field(default_factory=dict)
-    kind: Literal["split", "all-edge", "all-cloud"] = "split"
+    kind: Literal["split", "all-edge", "all-cloud", "local-head"] = "split"
     inputs: InputSpec | None = None
+    fitted: FittedDefense | None = None
     graph: Any = Field(default=None, exclude=True, repr=False)
     evidence: Any = Field(default=(), exclude=True, repr=False)
+    folder: Any = Field(default=None, exclude=True, repr=False)
 
     @property
     def cut(self) -> Cut:
@@ -186,14 +191,37 @@ class Plan:
     def _graph_of(self, model: nn.Module | str | Path | None) -> PartitionGraph:
         if model is None and self.graph is None:
             raise AdvisorError("This plan was loaded without its model.", "Pass it: plan.split(model)")
+        if model is None or (self.fitted is not None and self.graph is not None):
+            graph: PartitionGraph = self.graph
+            return graph
         inner = [len(cut.tensors) for cut in self.cuts if cut.name not in ("input", "output")]
-        graph: PartitionGraph = (
-            self.graph if model is None else reach("trace")(model, self.inputs, max_tensors=max(inner, default=1))
-        )
-        return graph
+        base: PartitionGraph = reach("trace")(model, self.inputs, max_tensors=max(inner, default=1))
+        if self.fitted is None:
+            return base
+        variant: PartitionGraph = self.fitted.spliced_again(base, self.folder, self.cut)
+        return variant
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Names of the model's own cuts: where the edge stops, and takes over again."""
+        at = self.cut.name if self.fitted is None else self.fitted.at
+        return (at, *(cut.name for cut in self.cuts[1:]))
+
+    @property
+    def protection(self) -> str:
+        """Everything that hides the input, in a few words: what was fitted, and what happens to the payload."""
+        if self.fitted is None:
+            return str(self.defense)
+        shapes = ", ".join("×".join(map(str, t.shape)) for t in self.cut.tensors)
+        return f"{self.fitted.method} to {shapes}" + ("" if self.defense.identity else f" + {self.defense}")
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells a plan from others of the same search."""
+        return self.cut.name, self.fitted.digest if self.fitted else "", str(self.defense)
 
     def __str__(self) -> str:
-        return f"{' … '.join(cut.name for cut in self.cuts)} + {self.defense}"
+        return f"{' … '.join(self.places)} + {self.protection}"
 
 
 @dataclass(frozen=True)
@@ -323,8 +351,14 @@ class Advice:
         shown = gallery.originals or gallery.reconstructions or any(item.pictures for item in self.evidence)
         return bool(shown)
 
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Every plan that is shown, each once."""
+        found = [self.best, self.best_split, *self.pareto, *self.nearest, *self.baselines]
+        return tuple({id(plan): plan for plan in found if plan is not None}.values())
+
     def save(self, folder: str | Path) -> None:
-        """Write `advice.json`, then `report.html`, into a folder, each atomically; Ctrl-C waits until both are there.
+        """Write fitted weights, `advice.json` and `report.html` into a folder, each atomically; Ctrl-C waits for all.
 
         Raises:
             AdvisorError: when they cannot be written, or other files of these names are there.
@@ -341,6 +375,9 @@ class Advice:
         check_ours(file, is_advice)
         check_ours(page, is_report)
         with held():
+            for plan in self.plans:
+                if plan.fitted is not None:
+                    plan.fitted.keep(plan.graph, plan.folder, file.parent)
             write_atomically(file, reports["json"](self), private=self.holds_pictures)
             write_atomically(page, reports["html"](self), private=self.holds_pictures)
 
@@ -352,7 +389,10 @@ def load_advice(path: str | Path) -> Advice:
         AdvisorError: when the file is missing, truncated, of a newer version or no advice.
     """
     path = Path(path)
-    return Advice.from_json(read_json(path / "advice.json" if path.is_dir() else path))
+    advice = Advice.from_json(read_json(path / "advice.json" if path.is_dir() else path))
+    for plan in advice.plans:  # where the weights of what was fitted lie
+        object.__setattr__(plan, "folder", path if path.is_dir() else path.parent)
+    return advice
 
 
 def check_model_file(advice: Advice, path: str | Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAd
 from pydantic.dataclasses import dataclass
 
 from advisor.errors import AdvisorError
+from advisor.recipe_text import read_recipe
 from advisor.requirements import REQUIREMENTS, Budgets, objective
 from advisor.safe_text import shell_words, without_secrets
 from advisor.task import check_kind
@@ -137,7 +138,9 @@ class SearchPart:
     Attributes:
         objective: quantity that is to be best among the plans that meet every requirement.
         require_split: leave all-edge and all-cloud out.
-        defenses: a set, or names separated by commas.
+        defenses: a set, or names separated by commas; of payload defenses and of methods that are fitted.
+        recipe: settings of what is fitted, `width=8,stride=2,sigma=0.2..1`.
+        cuts: patterns of names, `layer2*,layer3*`: no other cut is looked at.
         effort: "quick", "standard" or "thorough": how many trials, where `trials` is None.
         trials: defended plans to price.
         timeout: seconds for the search.
@@ -150,6 +153,8 @@ class SearchPart:
     objective: str = "latency"
     require_split: bool = False
     defenses: str = "free"
+    recipe: str | None = None
+    cuts: str | None = None
     effort: str = "standard"
     trials: Whole | None = None
     timeout: Annotated[float | None, BeforeValidator(lambda v: None if v is None else duration(v))] = None
@@ -160,6 +165,7 @@ class SearchPart:
 
     def __post_init__(self) -> None:
         objective(self.objective)
+        read_recipe(self.recipe)
         _one_of("effort", self.effort, EFFORTS)
         _one_of("verification", self.verify, VERIFICATIONS)
         _at_least("seed", self.seed, 0)

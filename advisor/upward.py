@@ -49,6 +49,8 @@ REACHED = {
     "is_report": "advisor.reports.html",  # Advice.save: whether a file that it would replace is ours
     "Payload": "advisor.payload",  # Plan.split
     "export": "advisor.exporting",  # Plan.export
+    "load_variant": "advisor.defenses.training.fitted_files",  # Plan.split, of what was fitted
+    "save_variant": "advisor.defenses.training.fitted_files",  # Advice.save, likewise
     "trace": "advisor.tracing.tracer",  # Plan.split, of a model that is given
 }
 """What nouns reach for: name -> the module that holds it."""

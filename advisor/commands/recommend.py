@@ -49,8 +49,16 @@ def recommend(
     granularity: given.Granularity = None,
     tail: given.Tail = None,
     defenses: Annotated[
-        str, typer.Option(help="none, free, or names: gaussian,int8.", rich_help_panel=given.SEARCH)
+        str,
+        typer.Option(help="none, free, trained, all, or names of `advisor defenses`.", rich_help_panel=given.SEARCH),
     ] = "free",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Settings of what is fitted: width=8,stride=2,sigma=0.2..1.", rich_help_panel=given.SEARCH),
+    ] = None,
+    cuts: Annotated[
+        str | None, typer.Option(help="Look at these cuts alone: 'layer2*,layer3*'.", rich_help_panel=given.SEARCH)
+    ] = None,
     effort: Annotated[
         str, typer.Option(help="How many plans to try: quick, standard or thorough.", rich_help_panel=given.SEARCH)
     ] = "standard",

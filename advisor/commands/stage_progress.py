@@ -22,6 +22,7 @@ STAGES = {
     "calibrate": "Timing operators",
     "leakage": "Measuring leakage",
     "search": "Searching for plans",
+    "fit": "Fitting defenses",
     "verify": "Attacking the best plans",
     "attack": "Attacking",
 }

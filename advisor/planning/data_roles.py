@@ -17,9 +17,9 @@ from advisor.data.roles import Role, Roles, drawn, joined, shares
 from advisor.data.samples import LIMIT, Samples, limited, read
 from advisor.data.synthesis import is_image, synthesise
 from advisor.data.tasks import understood
-from advisor.defenses.methods import METHODS
 from advisor.graph import PartitionGraph
 from advisor.planning.stages import Inputs
+from advisor.planning.wanted_defenses import wanted_defenses
 from advisor.request import DataPart, Request
 from advisor.sweep import panel_size
 from advisor.value_range import UNIT, ValueRange
@@ -40,8 +40,7 @@ def trains(defenses: str) -> bool:
     Args:
         defenses: sets or names, separated by commas, as in `--defenses`.
     """
-    names = [name.strip() for name in defenses.split(",")]
-    return any(name in ("trained", "all") or name in METHODS for name in names)
+    return bool(wanted_defenses(defenses).methods)
 
 
 def sources(wanted: DataPart, seed: int) -> dict[str, Samples | ImageFolder | None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from advisor.cuts import Cut
 from advisor.data.roles import Roles
 from advisor.data.samples import Samples, limited
 from advisor.defenses import CutFacts, Defense, NoDefense
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, CutError
 from advisor.estimate import Estimate
 from advisor.estimators.attacks import verifying
 from advisor.estimators.attacks.runner import AttackResult, attack
@@ -65,6 +67,7 @@ class PlanEvaluator:
         seed: of the defenses' noise.
         tail: where the edge takes over again in every plan (U-shaped), or None.
         folder: where attacks keep what a killed run goes on from, or None.
+        only: patterns of cuts' names: the edge may stop at no other; empty for any.
     """
 
     graph: PartitionGraph
@@ -76,6 +79,7 @@ class PlanEvaluator:
     seed: int
     tail: Cut | None = None
     folder: Path | None = None
+    only: tuple[str, ...] = ()
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -90,7 +94,8 @@ class PlanEvaluator:
     @property
     def candidates(self) -> tuple[Cut, ...]:
         """Where the edge may stop: cuts between the input and the tail, or the output."""
-        return self.graph.cuts[1 : len(self.graph.cuts) - 1 if self.tail is None else self.tail.index]
+        inner = self.graph.cuts[1 : len(self.graph.cuts) - 1 if self.tail is None else self.tail.index]
+        return tuple(cut for cut in inner if not self.only or any(fnmatchcase(cut.name, p) for p in self.only))
 
     def evaluate(self, cut: Cut, defense: Defense) -> Plan:
         """A split plan with everything predicted."""
@@ -177,9 +182,14 @@ class PlanEvaluator:
         level = defense.noise_equivalent(self.activations.at(cut))
         return self.measured_leakage(cut, defense) if level is None else self.under_noise(cut, level)
 
+    @property
+    def scores(self) -> list[str]:
+        """Which predictions of the strong attack were made at all."""
+        return [name for name in ("score", "score_ssim") if name in self.profile]
+
     def measured_leakage(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
         """`score` and `score_ssim` by the cheap estimators, run on what is sent."""
-        names = [name for name in ("score", "score_ssim") if name in self.profile]
+        names = self.scores
         found = leakage_on(Payload.of(self.graph, cut, defense), self.study.samples, only=names, seed=self.seed)
         return {name: _value(found, name, cut) for name in ("score", "score_ssim")}
 
@@ -282,6 +292,24 @@ class PlanEvaluator:
     def walks(self) -> ActivationCache:
         """What the attacks' samples send, shared by the attacks."""
         return ActivationCache(self.graph)
+
+
+def patterns(text: str | None) -> tuple[str, ...]:
+    """`layer2*,layer3*` as patterns of names."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def check_patterns(graph: PartitionGraph, text: str | None) -> None:
+    """Refuse patterns that no inner cut's name has.
+
+    Raises:
+        CutError: naming the first.
+    """
+    names = [cut.name for cut in graph.cuts[1:-1]]
+    for pattern in patterns(text):
+        if not any(fnmatchcase(name, pattern) for name in names):
+            close = difflib.get_close_matches(pattern, names, 3) or names[:3]
+            raise CutError(f"No cut is named {pattern!r}.", f"There are for example {', '.join(close)}.")
 
 
 def pack(graph: PartitionGraph, flat: tuple[Tensor, ...]) -> Any:

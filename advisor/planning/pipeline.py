@@ -24,7 +24,7 @@ from advisor.loading.shapes import example_of, infer_example
 from advisor.planning import reuse
 from advisor.planning.bare_accuracy import said_of_the_model
 from advisor.planning.data_roles import converted, divided, made, sources
-from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.evaluation import PlanEvaluator, check_patterns, patterns
 from advisor.planning.stages import Inputs, Measured, Prepared, Step, Traced, step
 from advisor.planning.study_storage import attack_folder
 from advisor.planning.u_shape import tail_cut
@@ -139,6 +139,7 @@ def trace(request: Request, inputs: Inputs, progress: Progress | None = None) ->
                 notes.append(note)
             graph = tracer.trace(loaded.model, example, normalization=normalization, **cuts)
             notes += graph.notes
+        check_patterns(graph, request.search.cuts)
     return Traced(inputs=inputs, graph=graph, notes=tuple(notes), seconds=now.seconds)
 
 
@@ -190,7 +191,7 @@ def measure(request: Request, prepared: Prepared, progress: Progress | None = No
         graph = prepared.graph
         evaluator = PlanEvaluator(
             graph, cost.joined(found.profile), found, prepared.roles, edge, wire, seed, tail_cut(graph, target.tail),
-            attack_folder(request.search.storage),
+            attack_folder(request.search.storage), patterns(request.search.cuts),
         )  # fmt: skip
         of_the_model = said_of_the_model(evaluator.undefended)
     kept = before is not None and request.output.pictures and reuse.LEAKAGE_TAKEN in more

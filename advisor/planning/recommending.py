@@ -14,17 +14,19 @@ from torch.export import ExportedProgram
 from advisor import profilers
 from advisor.checkpoint import forget
 from advisor.columns import Profile
-from advisor.defenses import defense_names
-from advisor.errors import InterruptedRunError
+from advisor.errors import DataError, InterruptedRunError
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.graph import Granularity, PartitionGraph
 from advisor.interrupts import held
 from advisor.planning.advice_builder import assemble, provenance_of
+from advisor.planning.defense_fits import fit_folder
+from advisor.planning.fit_recipes import check_recipe
 from advisor.planning.pipeline import load, measure, prepare, trace
 from advisor.planning.search import search
 from advisor.planning.stages import Searched, Verified
 from advisor.planning.study_storage import attack_folder, open_storage
 from advisor.planning.verification import verify
+from advisor.planning.wanted_defenses import wanted_defenses
 from advisor.plans import Advice, load_advice
 from advisor.preserve import left_as_found
 from advisor.progress import Progress
@@ -49,6 +51,8 @@ def recommend(
     max_edge_memory: float | str | None = None,
     requirements: Mapping[str, float | str] | Iterable[tuple[str, float | str]] = (),
     defenses: str = "free",
+    recipe: str | None = None,
+    cuts: str | None = None,
     effort: str = "standard",
     trials: int | None = None,
     timeout: float | str | None = None,
@@ -95,7 +99,10 @@ def recommend(
         min_nmse: lowest normalised error it must be left with, 0 to 1.
         max_edge_memory: bytes. Each of these also as text: "50ms", "2%", "1GiB".
         requirements: the same by name, `{"max_latency": 0.05}`; rows that were added to the table have no keyword.
-        defenses: a set ("free", "none") or names separated by commas.
+        defenses: a set ("none", "free", "trained", "all") or names separated by commas, of payload defenses and of
+            methods that are fitted (`advisor defenses` lists both).
+        recipe: settings of what is fitted, `"width=8,stride=2,sigma=0.2..1"`.
+        cuts: patterns of the cuts to look at, `"layer2*,layer3*"`; None for all.
         effort: "quick", "standard" or "thorough": 12, 40 or 120 trials, unless `trials` says how many.
         trials: defended plans to price; undefended ones are all priced.
         timeout: seconds for the search.
@@ -133,7 +140,8 @@ def recommend(
         granularity=granularity, data=data, train_data=train_data, aux=aux, resize=resize, task=task, scores=scores,
         no_labels=no_labels, device=device, link=link, cloud=cloud, profile=profile, tail=tail,
         requirements=requirements, max_latency=max_latency, max_accuracy_drop=max_accuracy_drop,
-        max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, effort=effort,
+        max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, recipe=recipe,
+        cuts=cuts, effort=effort,
         trials=trials, timeout=timeout, storage=storage, verify=verify, seed=seed, thresholds=thresholds,
         objective=objective, require_split=require_split, pictures=pictures,
     )  # fmt: skip
@@ -189,6 +197,7 @@ def advise(
             keep(advice)
         if not advice.provenance.get("interrupted"):
             forget(attack_folder(request.search.storage))
+            forget(fit_folder(request))
     return advice
 
 
@@ -198,6 +207,9 @@ def check(request: Request) -> None:
     Raises:
         AdvisorError: naming it.
     """
-    defense_names(request.search.defenses)
+    methods = wanted_defenses(request.search.defenses).methods
+    check_recipe(methods, request.search.recipe)
+    if methods and request.data.data is None:
+        raise DataError("A defense is fitted to samples, and none are given.", "Pass data, with --data or data=.")
     open_storage(request.search.storage)
     profilers.device(request.target.device), profilers.link(request.target.link), profilers.device(request.target.cloud)

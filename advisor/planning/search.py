@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -17,15 +18,17 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from advisor import requirements
 from advisor.cuts import Cut
-from advisor.defenses import DEFENSES, Defense, NoDefense, defense_from_json, defense_names, defense_to_json
+from advisor.defenses import DEFENSES, Defense, NoDefense, defense_from_json, defense_to_json
 from advisor.errors import AdvisorError, InterruptedRunError
 from advisor.estimate import Estimate
 from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.estimators.study.zone import ZoneThresholds
+from advisor.planning.defense_fits import FitResult, Fits, fit_folder, roles_of
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits, with_excess
 from advisor.planning.stages import Measured, Searched, Step
 from advisor.planning.study_storage import known_trials, open_storage, quiet, strange_trial, understood
+from advisor.planning.wanted_defenses import wanted_defenses
 from advisor.planning.warm_start import WarmStart
 from advisor.plans import Plan
 from advisor.progress import Progress, StepProgress
@@ -173,9 +176,10 @@ def search(request: Request, measured: Measured, progress: Progress | None = Non
     Raises:
         InterruptedRunError: on Ctrl-C before anything was priced; with the cost columns.
     """
-    wanted, result = request.search, None
+    wanted, result, started = request.search, None, time.monotonic()
     limits = leakage_limits(request, measured.evaluator.study)
-    names = defense_names(wanted.defenses)
+    asked = wanted_defenses(wanted.defenses)
+    names = asked.payload
     trials = Search(
         measured.evaluator, request.requirements, limits, names, wanted.count, wanted.timeout,
         open_storage(wanted.storage), identity(request, measured, names), wanted.seed,
@@ -188,9 +192,33 @@ def search(request: Request, measured: Measured, progress: Progress | None = Non
         if result is None:
             raise InterruptedRunError("search", measured.cost) from None
         result = SearchResult(result.plans, interrupted=True)
-    return Searched(
+    searched = Searched(
         measured=measured, plans=result.plans, limits=limits, interrupted="search" if result.interrupted else "",
         seconds=now.seconds,
+    )  # fmt: skip
+    if not asked.methods or result.interrupted:
+        return searched
+    left = None if wanted.timeout is None else max(0.0, wanted.timeout - (time.monotonic() - started))
+    return fit(request, searched, asked.methods, left, progress)
+
+
+def fit(
+    request: Request, searched: Searched, methods: tuple[str, ...], seconds: float | None, progress: Progress | None
+) -> Searched:
+    """The same with plans of fitted defenses. Ctrl-C keeps those that were priced."""
+    measured, now = searched.measured, Step("fit", progress)
+    training, validation = roles_of(measured.prepared)
+    fits = Fits(
+        measured.evaluator, request, searched.limits, methods, training, validation, fit_folder(request), seconds
+    )
+    try:
+        with now.timed():
+            result = fits.run(now)
+    except KeyboardInterrupt:  # before the first
+        result = FitResult(tuple(fits.plans), tuple(fits.notes), interrupted=True)
+    return dataclasses.replace(
+        searched, plans=(*searched.plans, *result.plans), notes=(*searched.notes, *result.notes),
+        interrupted="fit" if result.interrupted else "", seconds={**searched.seconds, **now.seconds},
     )  # fmt: skip
 
 

@@ -119,6 +119,19 @@ def nearest(plans: Sequence[Plan], budgets: Budgets, count: int = 3) -> tuple[Pl
     return tuple(sorted(missing, key=lambda p: (*_distance(p, budgets), *rank(p, FASTEST)))[:count])
 
 
+def nearest_first(plans: Sequence[Plan], budgets: Budgets, limits: LeakageLimits) -> list[Plan]:
+    """Plans in the order in which they would be chosen: what meets everything by rank, then what misses least."""
+
+    def order(plan: Plan) -> tuple[float, ...]:
+        short = limits.shortfall(plan)
+        unknown, missed = _distance(plan, budgets)
+        unknown += sum(math.isnan(over) for over in short.values() if not limits.asked)
+        missed += sum(over for over in short.values() if not math.isnan(over)) if not limits.asked else 0.0
+        return (bool(plan.excess or short), unknown, missed, *rank(plan, limits.best_in))
+
+    return sorted(plans, key=order)
+
+
 def pareto(plans: Sequence[Plan], count: int = 12) -> tuple[Plan, ...]:
     """Plans that no other beats in all that the front weighs (latency, leakage, accuracy), fastest first."""
     points = [tuple(_cost(plan, row) for row in front()) for plan in plans]
@@ -127,7 +140,7 @@ def pareto(plans: Sequence[Plan], count: int = 12) -> tuple[Plan, ...]:
         for plan, point in zip(plans, points, strict=True)
         if not any(all(o <= m for o, m in zip(other, point, strict=True)) and other != point for other in points)
     ]
-    unique = {(p.cut.name, str(p.defense)): p for p in kept}
+    unique = {p.key: p for p in kept}
     ordered = sorted(unique.values(), key=lambda p: _value(p, "latency"))
     if len(ordered) <= count:
         return tuple(ordered)

@@ -11,6 +11,7 @@ from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.pictures import evidence_of
 from advisor.planning.selection import LeakageLimits, choose, pareto, with_excess
 from advisor.planning.stages import Searched, Step, Verified
+from advisor.planning.variant_pricing import for_plan
 from advisor.plans import Plan
 from advisor.progress import Progress, ShareProgress
 from advisor.request import Request
@@ -88,7 +89,9 @@ def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
             break
         proven, why_not = _attacked(judge, best, _part(now, attempt, best))
         stronger = proven.defense.strengthen() if judge.limits.shortfall(proven) and proven.verified else None
-        added = [] if stronger is None else [judge.judged(judge.evaluator.evaluate(proven.cut, stronger))]
+        added = (
+            [] if stronger is None else [judge.judged(for_plan(judge.evaluator, proven).evaluate(proven.cut, stronger))]
+        )
         found = found.attacked(best, proven, why_not, *added)
         yield found
         best = choose(list(found.plans), judge.limits)
@@ -111,13 +114,18 @@ def _part(now: Step, number: int, plan: Plan) -> ShareProgress:
 def _attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan, str]:
     """The plan with what an attack on its input reached; or as it is, and why there is none."""
     try:
-        found = judge.evaluator.attack(plan, judge.budget, progress)
+        found = for_plan(judge.evaluator, plan).attack(plan, _effort(judge, plan), progress)
     except AdvisorError as error:
         return dataclasses.replace(plan), f"{plan} was not verified: {error.problem}"
     names = ("top1", "top5") if found.threat and found.threat.recovers == "ids" else ("nmse", "mse", "ssim", "psnr")
     numbers = {name: found.scores[name] for name in names}
     shown = (evidence_of(found, plan.cut, plan.defense, judge.request.output.pictures),)
     return judge.judged(dataclasses.replace(plan, verified=numbers, evidence=shown)), ""
+
+
+def _effort(judge: _Judge, plan: Plan) -> str:
+    """A fit that was trained against an estimator faces the strong attack: the quick one priced it already."""
+    return "strong" if plan.fitted is not None and plan.fitted.trained_against else judge.budget
 
 
 def _labels_attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan, str]:
@@ -131,7 +139,7 @@ def _labels_attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tupl
     if plan.tail is None:
         return plan, "Labels were not attacked: the cloud computes the model's output (see --tail)"
     try:
-        found = judge.evaluator.attack(plan, judge.budget, progress, labels=True)
+        found = for_plan(judge.evaluator, plan).attack(plan, judge.budget, progress, labels=True)
     except AdvisorError as error:
         return plan, f"The labels of {plan} were not attacked: {error.problem}"
     shown = evidence_of(found, plan.cut, plan.defense, judge.request.output.pictures)

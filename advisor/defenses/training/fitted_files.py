@@ -29,13 +29,11 @@ from advisor.defenses.training.operations_as_data import PartRows, part_of, rows
 from advisor.documents import parse_json
 from advisor.errors import AdvisorError, first_line
 from advisor.files import read_bytes, write_atomically
+from advisor.fitted import ENDING, FOLDER, LARGEST
 from advisor.graph import PartitionGraph
 from advisor.variant import Variant, differing, spliced
 from advisor.variant_parts import VariantParts
 
-FOLDER, ENDING = "defenses", ".safetensors"
-LARGEST = 8 * 2**30
-"""Bytes of a file; a variant with both halves tuned holds a model's weights."""
 LARGEST_HEADER = 16 * 2**20
 LARGEST_VALUE = 2**31
 """Elements of anything that encoder or decoder compute from the base's example batch."""

@@ -28,6 +28,9 @@ CACHE_BYTES = 2**30
 PATIENCE = 3
 """Epochs without a better validation loss after which a fit ends."""
 
+SHORTEST = 10
+"""Steps of the shortest cycle: torch divides by the steps of its rise, less one."""
+
 Half = Literal["edge", "cloud"]
 
 
@@ -114,7 +117,7 @@ class Trainer:
         optimiser = torch.optim.AdamW(groups, weight_decay=1e-4)
         steps = self.schedule.epochs * math.ceil(len(fit.rows) / self.schedule.batch)
         rates = [float(group["lr"]) for group in groups]
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=steps, pct_start=0.2)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=max(steps, SHORTEST), pct_start=0.2)
         keeper = Checkpoint(
             None if self.task.folder is None else self.task.folder / "fit.pt", (steps, len(fit.rows), self.task.seed)
         )

@@ -1,0 +1,291 @@
+"""Fits of a recommendation: a short one at each of the few cuts that the budgets allow, the best of them to the end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from advisor.cuts import Cut
+from advisor.data.samples import Samples
+from advisor.defenses import NoDefense
+from advisor.defenses.methods import METHODS
+from advisor.defenses.training.defending import FEWEST, defend
+from advisor.errors import AdvisorError, DataError
+from advisor.planning import fit_schedule as schedule
+from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.fit_recipes import fit_digest, fitted_of, noise_range, payload_bytes, recipe_at
+from advisor.planning.fit_schedule import Allowance, Pair
+from advisor.planning.selection import LeakageLimits, nearest_first, with_excess
+from advisor.planning.stages import Prepared
+from advisor.planning.study_storage import attack_folder
+from advisor.planning.variant_pricing import VariantEvaluator, of_fit
+from advisor.plans import Plan
+from advisor.profilers import transfer_time
+from advisor.progress import StepProgress
+from advisor.request import Request
+from advisor.units import show_duration
+
+SLACK = 0.05
+"""A short fit is judged at the noise at which its accuracy drop is so much above the budget: it is not over."""
+
+BISECTIONS = 5
+FIT_SHARE = 0.7
+"""Of the progress of one fit; the rest are the attacks that price it."""
+
+PRICED_AT = ("max_accuracy_drop", "min_nmse", "max_ssim")
+"""What a fit changes: a cut that misses another budget is not fitted at."""
+
+
+class OutOfTimeError(Exception):
+    """The time for fits is over in the middle of one."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Plans of every fit, what was said of them, and whether the user stopped them."""
+
+    plans: tuple[Plan, ...]
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False
+
+
+@dataclass(eq=False)
+class Fits:
+    """The fits of one recommendation.
+
+    Attributes:
+        evaluator: prices plans of the model itself.
+        request: what is wanted.
+        limits: what a plan may leak.
+        methods: names of the methods to try.
+        training, validation: samples to fit to, and to stop by.
+        folder: where a killed run keeps what it goes on from, or None.
+        seconds: after which no fit goes on; None: only the effort bounds them.
+    """
+
+    evaluator: PlanEvaluator
+    request: Request
+    limits: LeakageLimits
+    methods: tuple[str, ...]
+    training: Samples
+    validation: Samples | None = None
+    folder: Path | None = None
+    seconds: float | None = None
+    plans: list[Plan] = field(default_factory=list, init=False)
+    notes: list[str] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self._started = time.monotonic()
+
+    def run(self, progress: StepProgress) -> FitResult:
+        """Fit, price, choose, fit to the end. Ctrl-C and the end of the time keep what was priced."""
+        pairs = self.pairs()
+        if not pairs:
+            return FitResult((), ("No cut has floating-point numbers to encode: nothing was fitted.",))
+        allowance = self._allowance(len(pairs))
+        self.notes.append(said_before(pairs, allowance))
+        progress(0.0, self.notes[-1])
+        try:
+            self._fit(pairs, allowance, progress)
+        except OutOfTimeError:
+            self.notes.append("The time for fits was over before all of them were: see --timeout and --effort.")
+        except KeyboardInterrupt:
+            return FitResult(tuple(self.plans), tuple(self.notes), interrupted=True)
+        return FitResult(tuple(self.plans), tuple(self.notes))
+
+    # ---- what to fit ---------------------------------------------------------------------------------------------
+
+    def pairs(self) -> list[Pair]:
+        """Every method at each of the few cuts whose costs the budgets allow, by depth."""
+        found = []
+        for name in self.methods:
+            method = METHODS.find(name)
+            priced = [(self._missed(cut, recipe), cut, recipe) for cut, recipe in self._places(name)]
+            least = min((missed for missed, _, _ in priced), default=0.0)
+            allowed = {cut.index: (cut, recipe) for missed, cut, recipe in priced if missed <= least}
+            chosen = schedule.spread_over_depth([cut for cut, _ in allowed.values()], schedule.MOST_CUTS)
+            found += [Pair(cut, name, allowed[cut.index][1]) for cut in chosen]
+            if "labels" in method.needs and self.training.labels is None:
+                raise DataError(f"The defense {name!r} learns from labels, and the data have none.", "Pass labels.")
+        return sorted(found, key=lambda pair: pair.cut.index)
+
+    def _places(self, name: str) -> list[tuple[Cut, dict[str, Any]]]:
+        cuts = [cut for cut in self.evaluator.candidates if any(t.is_floating for t in cut.tensors)]
+        if not self.evaluator.only and any(cut.block for cut in cuts):  # where blocks end, and the last of all
+            cuts = [cut for cut in cuts if cut.block or cut is cuts[-1]]
+        return [(cut, recipe_at(name, cut, self.request.search.recipe)) for cut in cuts]
+
+    def _missed(self, cut: Cut, recipe: dict[str, Any]) -> float:
+        """How far the cost budgets are missed at a cut, relative to each; before anything is fitted."""
+        predicted = self.evaluator.costs(cut, NoDefense(), self.evaluator.tail)
+        answer = (self.evaluator.tail or self.evaluator.graph.cuts[-1]).bytes
+        link = transfer_time(self.evaluator.link, payload_bytes(cut, recipe), answer, self.evaluator.device.copy_rate)
+        saved = link.value - predicted["link_latency"].value
+        predicted["latency"] = predicted["latency"].mapped(lambda v: max(0.0, v + saved), "before a fit")
+        over = self.request.requirements.excess(predicted)
+        limits = self.request.requirements.limits
+        return sum(
+            math.inf if math.isnan(missed) else missed / max(limits[name], 1e-12)
+            for name, missed in over.items() if name not in PRICED_AT
+        )  # fmt: skip
+
+    def _allowance(self, pairs: int) -> Allowance:
+        effort = self.request.search.effort
+        seconds = schedule.SECONDS[effort] if self.seconds is None else min(self.seconds, schedule.SECONDS[effort])
+        step = schedule.STEP_FORWARDS * schedule.forward_seconds(self.evaluator.graph, self._inputs)
+        finalists = min(pairs, schedule.FINALISTS[effort])
+        return Allowance(seconds, schedule.rounded_up(step), pairs, finalists, schedule.LEVELS[effort])
+
+    # ---- fits ----------------------------------------------------------------------------------------------------
+
+    def _fit(self, pairs: Sequence[Pair], allowance: Allowance, progress: StepProgress) -> None:
+        """Each short fit, then the best to their ends."""
+        parts = len(pairs) + 3 * allowance.finalists if len(pairs) > 1 else 1
+        best = list(pairs)
+        if len(pairs) > 1:
+            short: list[tuple[Plan, Pair]] = []
+            for number, pair in enumerate(pairs):
+                plan = self._short(pair, allowance, _part(progress, number, 1, parts))
+                if plan is not None:
+                    short.append((plan, pair))
+                    self.plans.append(plan)
+            order = nearest_first([plan for plan, _ in short], self.request.requirements, self.limits)
+            best = [next(pair for known, pair in short if known is plan) for plan in order[: allowance.finalists]]
+        for number, pair in enumerate(best):
+            told = progress if len(pairs) == 1 else _part(progress, len(pairs) + 3 * number, 3, parts)
+            self.plans += self._finished(pair, allowance, told)
+
+    def _short(self, pair: Pair, allowance: Allowance, progress: StepProgress) -> Plan | None:
+        """The plan of a short fit at the noise that accuracy stands, or a little more; None where it failed."""
+        batch = self._batch(pair)
+        steps = allowance.short_steps(self._trained(pair), batch)
+        count = min(len(self.training), steps * batch)
+        priced = self._fitted(pair, max(1, round(steps * batch / count)), count, progress, short=True)
+        if priced is None:
+            return None
+        low, high = noise_range(priced.fitted)
+        allowed = self.request.requirements.max_accuracy_drop
+        level = (low + high) / 2 if allowed is None else priced.most_noise(allowed + SLACK, low, high, 3)
+        return self._priced(priced, [level], progress)[0]
+
+    def _finished(self, pair: Pair, allowance: Allowance, progress: StepProgress) -> list[Plan]:
+        """A fit to its end, priced along its curve."""
+        batch, count = self._batch(pair), len(self.training)
+        steps, wanted = allowance.steps(self._trained(pair), batch), int(self._recipe(pair).get("epochs", 1))
+        epochs = max(1, min(wanted, steps * batch // count))
+        fewer = min(count, max(FEWEST, steps * batch // epochs))
+        priced = self._fitted(pair, epochs, fewer, progress, short=False)
+        if priced is None:
+            return []
+        if epochs < wanted or fewer < count:
+            self.notes.append(
+                f"{pair} was fitted for {epochs} of {wanted} epochs over {fewer:,} of {count:,} samples, as the time "
+                "allowed; `advisor defend` fits it longer."
+            )
+        return self._priced(priced, self._levels(priced, allowance.levels), progress)
+
+    def _levels(self, priced: VariantEvaluator, count: int) -> list[float]:
+        """Levels of noise to price: over the range of the fit, and the most that the accuracy budget stands."""
+        low, high = noise_range(priced.fitted)
+        levels = schedule.levels_between(low, high, count) if high > 0 else [0.0]
+        allowed = self.request.requirements.max_accuracy_drop
+        if allowed is not None and high > 0:
+            levels.append(priced.most_noise(allowed, 0.0, high, BISECTIONS))
+        return sorted(set(levels))
+
+    def _fitted(
+        self, pair: Pair, epochs: int, count: int, progress: StepProgress, short: bool
+    ) -> VariantEvaluator | None:
+        """One fit; None, and a note, where it fails."""
+        method, started = METHODS.find(pair.method), time.monotonic()
+        recipe = {**pair.recipe, **({"epochs": epochs} if "epochs" in method.settings else {})}
+        part, seed = self.training.take(torch.arange(count)), self.request.search.seed
+        identity = fit_digest(self.evaluator.graph, pair, recipe, part, seed)
+
+        def tell(share: float) -> None:
+            progress(FIT_SHARE * share, f"{'short ' if short else ''}fit: {pair}")
+            if self.seconds is not None and time.monotonic() - self._started > self.seconds:
+                raise OutOfTimeError
+
+        try:
+            variant = defend(
+                self.evaluator.graph, pair.cut, method, part.x, part.labels if "labels" in method.needs else None,
+                None if self.validation is None else self.validation.x, self._tail, seed,
+                None if self.folder is None else self.folder / identity[:16], tell, **recipe,
+            )  # fmt: skip
+        except AdvisorError as error:
+            self.notes.append(f"{pair} was not fitted: {error.problem}")
+            return None
+        return of_fit(self.evaluator, variant, fitted_of(variant, time.monotonic() - started, short))
+
+    def _priced(self, priced: VariantEvaluator, levels: Sequence[float], progress: StepProgress) -> list[Plan]:
+        def tell(share: float) -> None:
+            progress(FIT_SHARE + (1 - FIT_SHARE) * share, f"attacking {priced.fitted.method} at {priced.fitted.at}")
+
+        tell(0.0)
+        return [with_excess(plan, self.request.requirements, self.limits) for plan in priced.plans(levels, tell)]
+
+    def _recipe(self, pair: Pair) -> dict[str, Any]:
+        return METHODS.find(pair.method).complete(pair.recipe)
+
+    def _batch(self, pair: Pair) -> int:
+        return int(self._recipe(pair).get("batch", 128))
+
+    @property
+    def _tail(self) -> str | None:
+        return None if self.evaluator.tail is None else self.evaluator.tail.name
+
+    def _trained(self, pair: Pair) -> float:
+        """Share of the model's multiply-adds that a step runs: the cloud half alone where the edge is fixed."""
+        macs = self.evaluator.profile["macs"]
+        whole, edge = float(macs.values[-1]), float(macs.at(pair.cut).value)
+        tuned = self._recipe(pair).get("tuned", "all")
+        return 1.0 if tuned == "all" or not whole > 0 else 1 - edge / whole
+
+    @property
+    def _inputs(self) -> tuple[Tensor, ...]:
+        return self.evaluator.graph.flat(self.training.x)
+
+
+def roles_of(prepared: Prepared) -> tuple[Samples, Samples | None]:
+    """Training and validation samples of a run.
+
+    Raises:
+        DataError: when there are too few to fit anything.
+    """
+    training = prepared.roles["training"]
+    if len(training) < FEWEST:
+        raise DataError(f"{len(training)} training samples are too few to fit a defense.", "Pass --train-data.")
+    return training, prepared.roles["validation"]
+
+
+def fit_folder(request: Request) -> Path | None:
+    """Where killed fits go on from: in the run's own folder, else beside the attacks of a stored study."""
+    out = request.output.out
+    if isinstance(out, str | Path):
+        return Path(out) / "fits"
+    return attack_folder(request.search.storage)
+
+
+def said_before(pairs: Sequence[Pair], allowance: Allowance) -> str:
+    """What will be fitted, and how long that takes at most."""
+    most = show_duration(allowance.seconds)
+    if len(pairs) == 1:
+        return f"{pairs[0]} is fitted: at most about {most}, with the attacks that price it."
+    cuts = len({pair.cut.index for pair in pairs})
+    return (
+        f"{len(pairs)} short fits at {cuts} cuts, then the best {allowance.finalists} to the end: "
+        f"at most about {most}, with the attacks that price them."
+    )
+
+
+def _part(progress: StepProgress, done: int, weight: int, parts: int) -> StepProgress:
+    """Progress of a part of all."""
+    return lambda share, what: progress((done + weight * share) / parts, what)
