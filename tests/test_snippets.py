@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -94,15 +95,15 @@ def net() -> nn.Module:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Documents show the usual efforts; here a few trials and steps tell that the lines work."""
     monkeypatch.setattr(request, "EFFORTS", {"quick": 1, "standard": 2, "thorough": 3})
-    for name, budget in alignment.BUDGETS.items():
-        monkeypatch.setitem(alignment.BUDGETS, name, replace(budget, steps=10, epochs=2, checks=2))
+    few = {name: replace(budget, steps=10, epochs=2, checks=2) for name, budget in alignment.BUDGETS.items()}
+    for name, budget in few.items():
+        monkeypatch.setitem(alignment.BUDGETS, name, budget)
+    monkeypatch.setattr(alignment.QuickAlignment.__init__, "__defaults__", (few["quick"], None))
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the documents take for granted: a model, data, and an advice about them."""
-    import numpy as np
-
+    """What the documents take for granted: a model, data, and an advice about them in `out`."""
     folder = tmp_path_factory.mktemp("prepared")
     arrays = samples(24)
     batch = {0: torch.export.Dim.DYNAMIC}
@@ -112,6 +113,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, (image, label) in enumerate(zip(arrays["x"], arrays["y"], strict=True)):
         (folder / "images" / str(label)).mkdir(parents=True, exist_ok=True)
         Image.fromarray((image[0] * 255).astype(np.uint8)).save(folder / "images" / str(label) / f"{number}.png")
+    with contextlib.chdir(folder):
+        advisor.recommend(
+            "model.pt2", data="test.npz", trials=1, defenses="none", verify="none", require_split=True
+        ).save("out")
     return folder
 
 
@@ -143,6 +148,15 @@ def namespace() -> dict[str, Any]:
     return known
 
 
+@pytest.mark.parametrize("page", HAVE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_of_a_page_are_of_this_program(page: Path) -> None:
+    for block in blocks(page):
+        for words in commands(block.body) if block.language == "sh" else []:
+            if words[0] == "advisor":
+                parse(words[1:])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("page", HAVE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_snippets_of_a_page_run(page: Path, workshop: Path, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workshop)

@@ -230,7 +230,7 @@ def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples
     advice = dataclasses.replace(advice, evidence=(*advice.evidence, evidence_of(found, cut, defense, pictures)))
     advice.save_as(file, page)
     written(file, page)
-    say(f"The evidence is in {file} and {page}.")
+    say(f"The evidence is in {file} and {page}. Digest of the advice: {advice.digest}.")
     if advice.holds_pictures:
         say("Note: both hold pictures of private inputs, and only you may read them.")
     return advice

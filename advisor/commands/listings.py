@@ -29,9 +29,11 @@ def devices(extra: given.Extra = None, full: Full = False, as_json: given.Json =
 
         names, rows = _names("devices", extra), catalog(extra)
         if as_json:
-            _print_json(names, rows)
+            _print_json(names, rows, [{"times": _times(row)[0], "why": _times(row)[1]} for row in rows])
         else:
-            _print_table(("name", "kind", "runtime", "memory", "loads", "stands for"), _device, names, rows, full)
+            _print_table(
+                ("name", "kind", "runtime", "memory", "loads", "times", "stands for"), _device, names, rows, full
+            )
 
 
 def links(extra: given.Extra = None, full: Full = False, as_json: given.Json = False) -> None:
@@ -58,7 +60,23 @@ def _device(row: Device) -> tuple[str, ...]:
     from advisor.units import digits
 
     memory = "unknown" if math.isnan(row.memory) else f"{digits(row.memory / 1e9)} GB"
-    return row.kind, f"{row.runtime} {row.precision}", memory, ", ".join(row.loads), row.stands_for
+    times, why = _times(row)
+    told = row.stands_for if times else f"{row.stands_for}. {why}"
+    return row.kind, f"{row.runtime} {row.precision}", memory, ", ".join(row.loads), times or "none", told
+
+
+def _times(row: Device) -> tuple[str, str]:
+    """What its times are estimated from, "own" or "kin", and how; "" where nothing tells them, and why."""
+    from advisor.errors import AdvisorError
+    from advisor.profilers.published.fits import fit_for
+
+    if row.calibration:
+        return "own", f"calibrated: {row.calibration}"
+    try:
+        basis = fit_for(row).basis
+    except AdvisorError as error:
+        return "", str(error)
+    return ("kin" if "borrowed" in basis else "own"), basis
 
 
 def _link(row: Link) -> tuple[str, ...]:
@@ -90,10 +108,12 @@ def _print_table(
     screen().print(table)
 
 
-def _print_json(names: Sequence[str], rows: Sequence[Device | Link]) -> None:
+def _print_json(
+    names: Sequence[str], rows: Sequence[Device | Link], more: Sequence[dict[str, str]] | None = None
+) -> None:  # fmt: skip
     """One object a row, `name` being what to type; an unknown or unlimited figure is null."""
     known = []
-    for name, row in zip(names, rows, strict=True):
-        plain = {"row": row.name, **dataclasses.asdict(row), "name": name, "means": str(row)}
+    for name, row, added in zip(names, rows, more or [{}] * len(rows), strict=True):
+        plain = {"row": row.name, **dataclasses.asdict(row), "name": name, "means": str(row), **added}
         known.append({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()})
     sys.stdout.write(json.dumps(known, indent=1) + "\n")

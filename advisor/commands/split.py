@@ -73,7 +73,7 @@ def _picked(answer: Advice, cut: str | None, number: int | None) -> Advice:
             say(f"Note: the advice is {answer.verdict}; this is its best split.")
         return answer
     plans = [*answer.pareto] or [*answer.nearest]
-    listed = "; ".join(f"{i} {plan}" for i, plan in enumerate(plans, 1))
+    listed = "; ".join(f"{i}: {plan}" for i, plan in enumerate(plans, 1))
     if number is not None:
         found = [plan for plan in plans[number - 1 : number] if cut is None or cut in _names(plan)]
     else:

@@ -201,6 +201,19 @@ def test_every_listed_name_is_one_that_the_options_take(noun: str, cli: Run) -> 
     assert "".join(rows[0]["source"].split())[:12] in full
 
 
+def test_a_device_whose_times_nothing_tells_is_marked_with_what_to_do(cli: Run) -> None:
+    rows = {row["name"]: row for row in json.loads(cli("devices", "--json").stdout)}
+    assert (rows["jetson-orin-nano-super"]["times"], rows["t4"]["times"]) == ("own", "kin")
+    unknown = [name for name, row in rows.items() if not row["times"]]
+    assert "raspberry-pi-zero-2w" in unknown
+    for name in unknown:
+        with pytest.raises(advisor.AdvisorError, match="Measure on the device itself"):
+            profilers.profile(advisor.trace(tiny_net(), torch.zeros(2, 1, 8, 8)), name)
+        assert "Measure on the device itself" in rows[name]["why"]
+    text = " ".join(cli("devices").stdout.split())
+    assert "none raspberry-pi-zero-2w, " in text
+
+
 def test_a_user_own_catalog_joins_the_list(cli: Run, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text('[links.office]\nup_mbps = 90\nrtt_ms = 3\nsource = "measured"\n')
     result = cli("links", "--extra", "own.toml")

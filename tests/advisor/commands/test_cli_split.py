@@ -173,7 +173,7 @@ def test_another_plan_of_the_front_is_picked_by_number_or_cut(answered: Path, cl
     result = cli("split", answered / "out", "--cut", last.cut.name, "--out", "by-cut", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["cuts"] == [last.cut.name]
-    for option, said in ((("--plan", 99), "no plan number 99. It has: 1 "), (("--cut", "nope"), "no plan at 'nope'")):
+    for option, said in ((("--plan", 99), "no plan number 99. It has: 1: "), (("--cut", "nope"), "no plan at 'nope'")):
         refused = cli("split", answered / "out", *option, "--out", "none")
         assert refused.exit_code == 2
         assert said in refused.stderr
