@@ -114,6 +114,6 @@ def _print_json(
     """One object a row, `name` being what to type; an unknown or unlimited figure is null."""
     known = []
     for name, row, added in zip(names, rows, more or [{}] * len(rows), strict=True):
-        plain = {"row": row.name, **dataclasses.asdict(row), "name": name, "means": str(row), **added}
+        plain: dict[str, Any] = {"row": row.name, **dataclasses.asdict(row), "name": name, "means": str(row), **added}
         known.append({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()})
     sys.stdout.write(json.dumps(known, indent=1) + "\n")
