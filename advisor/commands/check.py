@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FORMATS = {"console": "console", "markdown": "markdown", "md": "markdown", "json": "json"}
 OF_RECOMMEND = (
     "device", "link", "cloud", "profile", "task", "scores", "no_labels", "arch", "input_shape", "normalize", "resize",
-    "verify",
+    "verify", "train_data", "aux",
 )  # fmt: skip
 
 
@@ -39,6 +39,8 @@ def check(
         typer.Option(help="The model to be released; else the recorded one.", rich_help_panel=given.WHAT),
     ] = None,
     data: given.Data = None,
+    train_data: given.TrainData = None,
+    aux: given.Aux = None,
     digest: Annotated[
         str | None,
         typer.Option(help="SHA-256 of the advice, kept elsewhere: what it records counts.", rich_help_panel=given.WHAT),

@@ -126,7 +126,7 @@ class _Gated:
         told = "the same" if weights else "the same architecture, other weights"
         checks = [Checked("model", "model", "the architecture of the advice", told, "compared by its digest")]
         prepared = opened.prepared(progress)
-        samples = prepared is None or _fingerprint(self.advice) == prepared.samples.fingerprint
+        samples = prepared is None or _fingerprints(self.advice) == prepared.roles.fingerprints
         if prepared is not None:
             checks.append(
                 Checked("data", "data", "that the model takes them", "the same" if samples else "others", "compared")
@@ -214,9 +214,11 @@ def _is_accuracy(row: Requirement) -> bool:
     return row.measurement in ACCURACY
 
 
-def _fingerprint(advice: Advice) -> str | None:
-    said = advice.provenance.get("data")
-    return said.get("fingerprint") if isinstance(said, dict) else None
+def _fingerprints(advice: Advice) -> dict[str, Any]:
+    """Of each role's samples."""
+    said = advice.provenance.get("roles")
+    rows = said.items() if isinstance(said, dict) else ()
+    return {role: row.get("fingerprint") for role, row in rows if isinstance(row, dict)}
 
 
 def _opened(advice: Advice | str | Path) -> tuple[Advice, str, Path]:

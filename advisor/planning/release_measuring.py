@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from advisor import profilers
 from advisor.columns import Profile
+from advisor.data.roles import Roles
+from advisor.data.samples import Samples
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.estimators.study.leakage_study import repeated
-from advisor.estimators.study.payload_leakage import payload_leakage
+from advisor.estimators.study.payload_leakage import leakage_on
+from advisor.estimators.study.study_samples import study_samples
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.planning.evaluation import PlanEvaluator, pack
@@ -132,9 +134,7 @@ def _leaks(
     payload, budget = Payload.of(judge.graph, plan.cut.name, plan.defense), _budget(opened)
     names = sorted({row.measurement for row in rows})
     with step("leakage", progress) as now:
-        columns = payload_leakage(
-            payload, pack(judge.graph, judge.inputs), judge.labels, only=names, seed=judge.seed, progress=now
-        )
+        columns = leakage_on(payload, judge.study.samples, only=names, seed=judge.seed, progress=now)
     with step("verify", progress) as attacking:
         found = judge.attack(dataclasses.replace(plan, cuts=(payload.cut, *plan.cuts[1:])), budget, attacking)
     return {column.name: column.at(0) for column in columns}, dict(found.scores)
@@ -151,20 +151,24 @@ def _evaluator(opened: Subject, prepared: Prepared | None, progress: Progress | 
     assert opened.request is not None
     assert opened.traced is not None
     request, graph = opened.request, opened.traced.graph if prepared is None else prepared.graph
-    x = _zeros(graph) if prepared is None else prepared.samples.x
-    y, labels = (None, None) if prepared is None else (prepared.samples.y, prepared.samples.labels)
+    roles = _no_roles(graph) if prepared is None else prepared.roles
     with step("cost", progress) as now:
         cost = _priced(request, graph, now) if opened.priced else Profile(graph.cuts, {})
-    nothing = repeated(graph, x, labels, Profile(graph.cuts, {}), {}, seed=request.search.seed, baseline=math.nan)
+    private, own, seed = roles["private"], roles["attacker"], request.search.seed
+    samples = study_samples(graph, private.x, private.labels, own.x, own.labels, seed)
+    nothing = repeated(graph, samples, Profile(graph.cuts, {}), {}, seed=seed, baseline=math.nan)
     target = request.target
     return PlanEvaluator(
-        graph, cost, nothing, graph.flat(x), y, profilers.device(target.device), profilers.link(target.link),
-        request.search.seed, tail_cut(graph, target.tail),
+        graph, cost, nothing, roles, profilers.device(target.device), profilers.link(target.link), seed,
+        tail_cut(graph, target.tail),
     )  # fmt: skip
 
 
-def _zeros(graph: PartitionGraph) -> tuple[Tensor, ...]:
-    return tuple(torch.zeros((2, *spec.shape), dtype=getattr(torch, spec.dtype)) for spec in graph.inputs.tensors)
+def _no_roles(graph: PartitionGraph) -> Roles:
+    """Zeros in each role: costs do not depend on them."""
+    zeros = tuple(torch.zeros((2, *spec.shape), dtype=getattr(torch, spec.dtype)) for spec in graph.inputs.tensors)
+    nobody = Samples(pack(graph, zeros), None, "zeros", "")
+    return Roles({"validation": nobody, "attacker": nobody, "private": nobody})
 
 
 def _priced(request: Request, graph: PartitionGraph, now: Step) -> Profile:

@@ -19,11 +19,11 @@ from advisor.planning.stages import Inputs, Prepared, Traced
 from advisor.plans import Advice
 from advisor.progress import Progress
 from advisor.recorded import Source, contradicts_itself, harmless, is_catalog_device, recorded_data, recorded_model
-from advisor.request import Request
+from advisor.request import SOURCES, Request
 from advisor.requirements import REQUIREMENTS
 
-LEFT_OUT = ("defenses", "thresholds", "profile")
-"""Of a recorded request: the plan holds its defense, and a recorded profile is a file."""
+LEFT_OUT = ("thresholds", "profile")
+"""Of a recorded request: what is chosen by, as a plan is chosen already; a recorded profile is a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def subject(
     """
     notes: list[str] = []
     chosen, source, why_no_model = _model(advice, folder, model, notes)
-    given, why_no_data = _data(advice, folder, data, notes) if samples else (None, "no samples are wanted")
+    given, why_no_data = _samples(advice, folder, {"data": data, **options}, notes, samples)
     taken = harmless(advice.request)
     priced = _priced(advice, taken.refused, options)
     recorded = {name: value for name, value in taken.options.items() if name not in (*LEFT_OUT, *REQUIREMENTS)}
@@ -83,7 +83,7 @@ def subject(
             f"The model of this advice is built by --arch {taken.refused['arch']}, which names code: that is not "
             "taken from a file.", "Give --arch again, this one or another.",
         )  # fmt: skip
-    request = Request.of(model=chosen, data=given, **{**recorded, **options})
+    request = Request.of(model=chosen, **{**recorded, **options, **given})
     inputs = load(request, progress, trust=trust, recorded=source)
     notes += inputs.notes
     traced = trace(request, _with_example(inputs, advice), progress)
@@ -107,21 +107,29 @@ def _model(advice: Advice, folder: Path, model: Any, notes: list[str]) -> tuple[
     return source.place, source, ""
 
 
-def _data(advice: Advice, folder: Path, data: Any, notes: list[str]) -> tuple[Any, str]:
-    """The samples, and why there are none; None and no reason where they are made up, as they were."""
-    if data is not None:
-        return data, ""
-    own = None if advice.request is None else advice.request.data.data
-    if own is not None and not isinstance(own, str | Path):
-        return own, ""
-    try:
-        source = recorded_data(advice, folder)
-    except AdvisorError as error:
-        return None, error.problem
-    if source is None:
-        return None, ""
-    notes.append(f"Data from {source.place}, as the advice records.")
-    return source.place, ""
+def _samples(
+    advice: Advice, folder: Path, given: Mapping[str, Any], notes: list[str], wanted: bool
+) -> tuple[dict[str, Any], str]:
+    """The samples by keyword, and why there are none; {} and no reason where they are made up, as they were."""
+    if not wanted:
+        return dict.fromkeys(SOURCES), "No samples were opened."
+    found: dict[str, Any] = {}
+    for keyword in SOURCES:
+        found[keyword] = given.get(keyword)
+        own = None if advice.request is None else getattr(advice.request.data, keyword)
+        if found[keyword] is not None or own is None:
+            continue
+        if not isinstance(own, str | Path):
+            found[keyword] = own  # still in memory
+            continue
+        try:
+            source = recorded_data(advice, folder, keyword)
+        except AdvisorError as error:
+            return dict.fromkeys(SOURCES), error.problem
+        if source is not None:
+            notes.append(f"{keyword.replace('_', ' ').capitalize()} from {source.place}, as the advice records.")
+            found[keyword] = source.place
+    return found, ""
 
 
 def _priced(advice: Advice, refused: Mapping[str, str], options: Mapping[str, Any]) -> bool:
