@@ -54,8 +54,10 @@ class Found:
         found = None if self.plan is None else self.plan.found(row)
         if found is None:
             return ""
-        if row.leakage and self.plan is not None and found is self.plan.verified.get(row.quantity):
-            return "attacked again"
+        reached = None if self.plan is None or not row.leakage else self.plan.verified.get(row.quantity)
+        if reached is not None and not math.isnan(reached.value):
+            less = f"predicted again; the attack that was run again reached {row.show(reached.value)}"
+            return "attacked again" if found is reached else less
         return f"{found.source} again" if found.source == "measured" else "recomputed"
 
     def why(self, row: Requirement) -> str:
