@@ -26,6 +26,7 @@ from torch import Tensor, nn
 import advisor
 from advisor import request
 from advisor.commands.command_examples import EXAMPLES
+from advisor.data import samples as data
 from advisor.estimators.inversion import alignment
 from tests.conftest import CLASSES, SIDE, Run, samples
 
@@ -84,8 +85,8 @@ def net() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(
         OrderedDict(
-            layer1=nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()),
-            layer2=nn.Sequential(nn.Conv2d(4, 4, 3, stride=2), nn.ReLU()),
+            layer1=nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 4, 3, padding=1), relu=nn.ReLU())),
+            layer2=nn.Sequential(OrderedDict(conv=nn.Conv2d(4, 4, 3, stride=2), relu=nn.ReLU())),
             head=nn.Sequential(nn.Flatten(), nn.Linear(36, CLASSES)),
         )
     ).eval()
@@ -99,6 +100,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, budget in few.items():
         monkeypatch.setitem(alignment.BUDGETS, name, budget)
     monkeypatch.setattr(alignment.QuickAlignment.__init__, "__defaults__", (few["quick"], None))
+    digits = data.read_digits()
+    monkeypatch.setattr(data, "read_digits", lambda: replace(digits, x=digits.x[:60], y=digits.y[:60]))
 
 
 @pytest.fixture(scope="module")
