@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from pydantic.dataclasses import dataclass
 
+from advisor import wire
 from advisor.errors import CutError
 
 ITEM_BYTES = {
@@ -79,8 +80,13 @@ class Cut:
 
     @property
     def bytes(self) -> int:
-        """Bytes that cross for one sample."""
+        """Bytes of the activation of one sample."""
         return sum(tensor.bytes for tensor in self.tensors)
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes of the message that carries it, one sample and no defense: header and table count."""
+        return self.bytes + wire.overhead(1 + len(tensor.shape) for tensor in self.tensors)
 
     @property
     def elements(self) -> int:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,16 +67,22 @@ class WireError(ValueError):
     """Bytes that are no message, or not the message that was expected; one line."""
 
 
-def pack(tensors: Sequence[Any], dtypes: Sequence[str] | None = None) -> bytes:
+def overhead(ranks: Iterable[int]) -> int:
+    """Bytes of a message that are no elements: its header, and the table of tensors of these ranks."""
+    return HEADER.size + sum(ENTRY.size + 8 * rank for rank in ranks)
+
+
+def pack(tensors: Any, dtypes: Sequence[str] | None = None) -> bytes:
     """One message that holds these tensors.
 
     Args:
-        tensors: numpy arrays or torch tensors of any shape, 1 to 255 of them.
+        tensors: a numpy array or torch tensor, or 1 to 255 of them, of any shape: what a half returns, as it is.
         dtypes: a name of `DTYPES` for each tensor, where an array's own type does not tell (bfloat16 bits as uint16).
 
     Raises:
         WireError: on a dtype that has no code, a rank above 32, or no tensor at all.
     """
+    tensors = _leaves(tensors)
     if not 1 <= len(tensors) <= MAX_TENSORS:
         raise WireError(f"A message holds 1 to {MAX_TENSORS} tensors, not {len(tensors)}.")
     given = [None] * len(tensors) if dtypes is None else list(dtypes)
@@ -145,6 +151,13 @@ def unpack_torch(
         else:
             made.append(torch.from_numpy(array))
     return tuple(made)
+
+
+def _leaves(tensors: Any) -> list[Any]:
+    """The tensors in order: of a bare one, or of lists and tuples, as a defense makes several of one."""
+    if not isinstance(tensors, list | tuple):
+        return [tensors]
+    return [leaf for inner in tensors for leaf in _leaves(inner)]
 
 
 def _as_array(tensor: Any, dtype: str | None) -> tuple[Array, str]:

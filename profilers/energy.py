@@ -22,8 +22,8 @@ def columns(context: ProfilingContext) -> tuple[Column]:
     cuts, times = context.graph.cuts, context.on_device
     values, reasons = [], []
     for cut, edge in zip(cuts, times.edge, strict=True):
-        sent = 0.0 if cut is cuts[-1] else float(cut.bytes)
-        values.append(edge_energy(context.device, context.link, edge, sent, float(cuts[-1].bytes)))
+        sent = 0.0 if cut is cuts[-1] else float(cut.message_bytes)
+        values.append(edge_energy(context.device, context.link, edge, sent, float(cuts[-1].message_bytes)))
         unknown = _unknown(context.device, context.link, edge, sent)
         reasons.append("; ".join([*unknown, times.why]).strip("; ") if math.isnan(values[-1].value) else "")
     column = Column.of_estimates("edge_energy", "low", values, reasons)

@@ -50,9 +50,9 @@ def _energy(profile: Profile) -> Column:
     """Of the device that was measured, over the link that is asked for."""
     device, link = noun(Device, profile.provenance["device"]), noun(Link, profile.provenance["link"])
     cuts = profile.cuts
-    sent = [0.0 if cut is cuts[-1] else float(cut.bytes) for cut in cuts]
+    sent = [0.0 if cut is cuts[-1] else float(cut.message_bytes) for cut in cuts]
     edge = [profile["edge_latency"].at(cut) for cut in cuts]
-    found = [edge_energy(device, link, t, b, float(cuts[-1].bytes)) for t, b in zip(edge, sent, strict=True)]
+    found = [edge_energy(device, link, t, b, float(cuts[-1].message_bytes)) for t, b in zip(edge, sent, strict=True)]
     reasons = [e.method if math.isnan(e.value) else "" for e in found]
     known = next((e.method for e in found if not math.isnan(e.value)), profile["edge_energy"].method)
     return replace(Column.of_estimates("edge_energy", "low", found, reasons), method=known)

@@ -26,10 +26,10 @@ def columns(context: ProfilingContext) -> tuple[Column, ...]:
 
 
 def link_times(context: ProfilingContext) -> list[Estimate]:
-    """The activation goes up and the output comes down; with everything on the edge nothing is sent."""
+    """The activation goes up and the output comes down, whole messages; with all on the edge nothing is sent."""
     cuts = context.graph.cuts
-    answer = cuts[-1].bytes
-    sent = [float(cut.bytes) for cut in cuts[:-1]]
+    answer = cuts[-1].message_bytes
+    sent = [float(cut.message_bytes) for cut in cuts[:-1]]
     return [
         transfer_time(context.link, count, answer if count else 0.0, context.device.copy_rate) for count in (*sent, 0.0)
     ]

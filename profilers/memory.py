@@ -51,10 +51,10 @@ def params(graph: PartitionGraph) -> Column:
 
 
 def crossing_bytes(graph: PartitionGraph) -> Column:
-    """Bytes that cross for one sample, in the dtype that crosses."""
+    """Bytes of the activation of one sample, in the dtype that crosses."""
     values = [cut.bytes for cut in graph.cuts]
     return Column.of(
-        "bytes", "B", "low", values, "measured", method="as sent without a defense, uncompressed, one sample"
+        "bytes", "B", "low", values, "measured", method="of the activation of one sample, without a defense or a header"
     )
 
 

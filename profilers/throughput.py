@@ -21,8 +21,8 @@ def columns(context: ProfilingContext) -> tuple[Column]:
     edge, cloud, cuts = context.on_device, context.on_cloud, context.graph.cuts
     values, why = [], []
     for cut, on_edge, in_cloud in zip(cuts, edge.edge, cloud.cloud, strict=True):
-        sent = 0.0 if cut is cuts[-1] else float(cut.bytes)
-        wire = on_wire(context.link, sent, float(cuts[-1].bytes), context.device.copy_rate)
+        sent = 0.0 if cut is cuts[-1] else float(cut.message_bytes)
+        wire = on_wire(context.link, sent, float(cuts[-1].message_bytes), context.device.copy_rate)
         values.append(pipeline((on_edge, wire, in_cloud)))
         unknown = math.isnan(values[-1].value)
         why.append((edge.why or cloud.why or "a stage has no known time") if unknown else "")

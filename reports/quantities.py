@@ -33,7 +33,7 @@ class Quantity:
 QUANTITIES: Mapping[str, Quantity] = {
     "macs": Quantity("MACs", "multiply-accumulates on the edge for one input", "count"),
     "params": Quantity("parameters", "parameters held by the edge half", "count"),
-    "bytes": Quantity("sent", "bytes that cross for one input, before any defense"),
+    "bytes": Quantity("sent", "bytes for one input: of a cut the activation's, of a plan the whole message's"),
     "edge_memory": Quantity("edge memory", "peak memory of the edge half: weights and live activations"),
     "edge_swap": Quantity("edge swap", "what of the edge memory the device does not have; 0 fits"),
     "edge_latency": Quantity("edge", "time of the edge half"),

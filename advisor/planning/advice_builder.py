@@ -69,7 +69,7 @@ def payload_that_fits(evaluator: PlanEvaluator, budgets: Budgets) -> list[str]:
     """Where no plan keeps the latency budget: what would have to cross instead, at the cut that leaves most room."""
     if budgets.max_latency is None:
         return []
-    costs, cuts, answer = evaluator.profile, evaluator.graph.cuts[1:-1], float(evaluator.graph.cuts[-1].bytes)
+    costs, cuts, answer = evaluator.profile, evaluator.graph.cuts[1:-1], float(evaluator.graph.cuts[-1].message_bytes)
     computed = [(costs["edge_latency"].at(cut).value + costs["cloud_latency"].at(cut).value, cut) for cut in cuts]
     computed = [(seconds, cut) for seconds, cut in computed if not math.isnan(seconds)]
     if not computed:
@@ -78,11 +78,11 @@ def payload_that_fits(evaluator: PlanEvaluator, budgets: Budgets) -> list[str]:
         (payload_within(evaluator.link, budgets.max_latency - seconds, answer, evaluator.device.copy_rate), cut)
         for seconds, cut in computed
     ]
-    most, cut = max(rooms, key=lambda pair: pair[0] / max(1, pair[1].bytes))
+    most, cut = max(rooms, key=lambda pair: pair[0] / pair[1].message_bytes)
     if most >= 1:
         return [
             f"Within {show_duration(budgets.max_latency)} over {evaluator.link} {show_size(most)} could cross at "
-            f"{cut.name}, where {show_size(cut.bytes)} do without a defense."
+            f"{cut.name}, where {show_size(cut.message_bytes)} do without a defense."
         ]
     least = min(seconds for seconds, _ in computed) + evaluator.link.rtt
     return [

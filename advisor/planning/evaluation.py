@@ -143,12 +143,12 @@ class PlanEvaluator:
     def costs(self, cut: Cut, defense: Defense, tail: Cut | None = None) -> dict[str, Estimate]:
         """Latencies (s), bytes, edge memory, swap (B) and energy (J) of one sample, but for what a defense computes."""
         found = {name: self.profile[name].at(cut) for name in _COSTS}
-        sent, answer = defense.wire_bytes(cut), (tail or self.graph.cuts[-1]).bytes
+        sent, answer = defense.message_bytes(cut), (tail or self.graph.cuts[-1]).message_bytes
+        found["bytes"] = Estimate.exact(sent, "B", "measured", f"as sent by {defense.name}, header included")
         if tail is not None:
             found |= u_shape.costs(self.profile, cut, tail)
             found["edge_swap"] = swapped(found["edge_memory"].value, self.edge.memory, self.edge.key)
-        if sent != cut.bytes or tail is not None:
-            found["bytes"] = Estimate.exact(sent, "B", "measured", f"as sent by {defense.name}")
+        if sent != cut.message_bytes or tail is not None:
             found["link_latency"] = transfer_time(self.link, sent, answer, self.device.copy_rate)
         if self.link.compression and cut is not self.graph.cuts[-1]:
             found["bytes"], packing = as_sent(self.activations.at(cut), defense, self.link.compression)

@@ -94,7 +94,7 @@ def plan_of(profile: Profile, cut: int, defense: Defense, budgets: Budgets, veri
     names = ("edge_latency", "link_latency", "cloud_latency", "latency", "edge_memory", "score", "score_ssim")
     predicted = {name: profile[name].at(cut) for name in names}
     here = profile.cuts[cut]
-    predicted["bytes"] = Estimate.exact(defense.wire_bytes(here), "B")
+    predicted["bytes"] = Estimate.exact(defense.message_bytes(here), "B")
     hidden = min(1.0, predicted["score"].value + (0.2 if defense.name == "gaussian" else 0.0))
     predicted["score"] = Estimate(
         hidden, 0.04, max(0, hidden - 0.09), min(1, hidden + 0.07), "1", "estimated", "leakage score"

@@ -73,6 +73,19 @@ def test_torch_tensors_travel_in_every_dtype(dtype: torch.dtype) -> None:
     assert torch.equal(found.to(torch.complex128), sent.to(torch.complex128))
 
 
+def test_what_a_half_returns_is_packed_as_it_is() -> None:
+    """A bare tensor is one tensor, not one a row; several made of one by a defense come in their order."""
+    x, mask = torch.arange(6.0).reshape(2, 3), torch.tensor([True, False])
+    assert wire.pack(x) == wire.pack([x]) == wire.pack(x.numpy())
+    assert wire.describe(wire.pack(((x, mask), x))) == (("float32", (2, 3)), ("bool", (2,)), ("float32", (2, 3)))
+
+
+@given(st.lists(ARRAYS, min_size=1, max_size=4))
+@settings(max_examples=20, deadline=None)
+def test_overhead_is_all_but_the_elements(given: list[np.ndarray]) -> None:
+    assert wire.overhead(a.ndim for a in given) + sum(a.nbytes for a in given) == len(wire.pack(given))
+
+
 def test_the_layout_is_the_documented_one() -> None:
     message = wire.pack([np.array([[1.5, -2.0]], ">f4")])
     head = b"PAWT" + bytes([1, 1, 0, 0]) + (8).to_bytes(8, "little")

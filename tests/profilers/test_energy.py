@@ -21,7 +21,7 @@ def test_compute_plus_radio_in_closed_form(graph: PartitionGraph) -> None:
     where = context(graph, "jetson-nano", "wifi-jointdnn")
     (column,) = energy.columns(where)
     edge = where.on_device.edge[1].value
-    sent, answer = 8 * graph.cuts[1].bytes, 8 * graph.cuts[-1].bytes
+    sent, answer = 8 * graph.cuts[1].message_bytes, 8 * graph.cuts[-1].message_bytes
     tx, rx = (283.17 * 18.88 + 132.86) * 1e-3, (137.01 * 54.97 + 132.86) * 1e-3
     assert column.values[1] == pytest.approx(10 * edge + tx * sent / 18.88e6 + rx * answer / 54.97e6)
     assert column.low[1] < column.values[1] < column.high[1]

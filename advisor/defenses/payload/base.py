@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 from advisor.cuts import Cut
+from advisor.wire import overhead
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -118,8 +119,13 @@ class Defense(ABC):
         return ""
 
     def wire_bytes(self, cut: Cut) -> int:
-        """Bytes sent for one sample."""
+        """Bytes of the tensors that are sent for one sample."""
         return cut.bytes
+
+    def message_bytes(self, cut: Cut) -> int:
+        """Bytes of the message that carries them, header included; each is of its activation's rank."""
+        ranks = [1 + len(t.shape) for t in cut.tensors for _ in (self.wire_roles if t.is_floating else ("values",))]
+        return self.wire_bytes(cut) + overhead(ranks)
 
     def wire_step(self, z: Tensor) -> float:
         """Rounding step of what is sent, in units of `z`; its square over 12 is the wire's own noise variance."""

@@ -54,7 +54,7 @@ def test_so_small_a_network_stays_on_the_edge_and_the_answer_says_so(digits_advi
     edge, cloud = digits_advice.baselines
     assert (edge.kind, cloud.kind) == ("all-edge", "all-cloud")
     assert edge.predicted["bytes"].value == 0
-    assert cloud.predicted["bytes"].value == 64 * 4
+    assert cloud.predicted["bytes"].value == 16 + (4 + 4 * 8) + 64 * 4  # header, table, one image
     assert (digits_advice.verdict, digits_advice.best, digits_advice.feasible) == ("all-edge", edge, True)
     assert digits_advice.best_split.kind == "split"
     assert digits_advice.headline.startswith("Do not split: run everything on the edge")

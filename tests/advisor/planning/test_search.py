@@ -48,7 +48,7 @@ def test_accuracy_under_a_defense_equals_running_the_halves_by_hand(evaluator):
 
 def test_int8_sends_a_byte_an_element_and_its_range(evaluator):
     plan = evaluator.evaluate(evaluator.graph.cut("block2.2"), Quantize8())
-    assert plan.predicted["bytes"].value == 24 * 4 * 4 + 8
+    assert plan.predicted["bytes"].value == 16 + 3 * (4 + 4 * 8) + 24 * 4 * 4 + 8  # header, table, codes, range
     bare = evaluator.evaluate(plan.cut, NoDefense())
     assert plan.predicted["link_latency"].value < bare.predicted["link_latency"].value
 
@@ -61,7 +61,7 @@ def test_energy_of_a_plan_is_that_of_what_it_sends(evaluator):
     for found in (bare, small):
         up, down = (
             found["bytes"].value * 8 / evaluator.link.up,
-            evaluator.graph.cuts[-1].bytes * 8 / evaluator.link.down,
+            evaluator.graph.cuts[-1].message_bytes * 8 / evaluator.link.down,
         )
         radio = evaluator.link.tx_power * up + evaluator.link.rx_power * down
         assert found["edge_energy"].value == pytest.approx(board.active_power * found["edge_latency"].value + radio)
@@ -170,8 +170,8 @@ def test_u_shaped_plans_keep_the_output_from_the_cloud(digits_net, digits_data, 
     assert best.predicted["cloud_latency"].value == pytest.approx(cloud[head] - cloud[tail])
     parts = ("edge_latency", "link_latency", "cloud_latency")
     assert best.predicted["latency"].value == pytest.approx(sum(best.predicted[name].value for name in parts))
-    wire, down = profilers.link("wifi"), best.tail.bytes
-    sent = best.defense.wire_bytes(best.cut)
+    wire, down = profilers.link("wifi"), best.tail.message_bytes
+    sent = best.defense.message_bytes(best.cut)
     copy_rate = profilers.device("jetson").copy_rate
     assert best.predicted["link_latency"].value == profilers.transfer_time(wire, sent, down, copy_rate).value
     modules = best.split()
