@@ -5,6 +5,7 @@ Names are loaded when they are first used, so that `import advisor` stays fast.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from advisor.upward import PUBLIC, reach
@@ -47,10 +48,12 @@ __all__ = sorted(PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "runtime":  # a package of its own, for what was exported
+        return import_module("advisor.runtime")
     if name not in PUBLIC:
         raise AttributeError(f"module 'advisor' has no attribute {name!r}")
     return reach(name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *PUBLIC])
+    return sorted([*globals(), *PUBLIC, "runtime"])

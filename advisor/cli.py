@@ -21,7 +21,7 @@ from advisor.commands.report import report
 from advisor.commands.split import split
 from advisor.commands.streams import open_streams
 from advisor.commands.usage_errors import OneLineErrors
-from advisor.quiet import quiet_kernels
+from advisor.quiet import quiet_kernels, usable_cache
 from advisor.registry import PlugInWarning
 
 app = typer.Typer(
@@ -61,6 +61,7 @@ def main() -> None:
     open_streams()
     if not sys.warnoptions:
         quiet_kernels()
+        usable_cache()
         warnings.simplefilter("ignore")  # of libraries; the user of a command can act on none of them
         warnings.simplefilter("default", PlugInWarning)
         warnings.showwarning = lambda message, *place, **rest: say(f"Note: {message}")

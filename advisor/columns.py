@@ -283,17 +283,17 @@ class Profile:
         return cls.from_json(read_json(path))
 
 
-def check_version(payload: Any, noun: str) -> None:
-    """Refuse a file written by a newer major version."""
+def check_version(payload: Any, noun: str, newest: str = SCHEMA_VERSION) -> None:
+    """Refuse a file written by a newer major version than `newest`."""
     named = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
     if not isinstance(payload, dict):
         raise AdvisorError(f"This is not {named}: its top level is no JSON object.")
     version = str(payload.get("schema_version", SCHEMA_VERSION))
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})*", version):
         raise AdvisorError(f"This is not {named}: its schema_version is {version!r}.")
-    if int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0]):
+    if int(version.split(".")[0]) > int(newest.split(".")[0]):
         raise AdvisorError(
-            f"This {noun} has schema version {version}, newer than this advisor's {SCHEMA_VERSION}.",
+            f"This {noun} has schema version {version}, newer than this advisor's {newest}.",
             "Upgrade: pip install --upgrade partition-advisor",
         )
 

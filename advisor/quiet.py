@@ -41,6 +41,20 @@ def quiet_kernels() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
+def usable_cache() -> None:
+    """Where torch could not make the folder that its compiler is told to use: none is told, so that torch can load.
+
+    It makes that folder when `torch.export` is imported, though nothing is compiled here.
+    """
+    place = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if not place:
+        return
+    try:
+        os.makedirs(place, exist_ok=True)
+    except OSError:
+        del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+
+
 class _WithoutTorch:
     """A stream less what torch prints: a refused model's whole graph, for one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -192,8 +193,8 @@ def check_hash(source: Source, found: str) -> None:
 
 
 def _plain_file(path: str, folder: Path, noun: str, option: str) -> str:
-    beside = folder / path
-    place = path if Path(path).exists() or not beside.exists() else str(beside)
+    beside = str(folder / path)
+    place = path if os.path.exists(path) or not os.path.exists(beside) else beside  # False where a name is too long
     try:
         mode = Path(place).stat().st_mode
     except (OSError, ValueError):

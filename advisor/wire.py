@@ -28,6 +28,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+try:
+    from advisor.errors import AdvisorError as _Family
+except ImportError:  # this file stands alone
+
+    class _Family(Exception):  # type: ignore[no-redef]
+        """What every error here is."""
+
+
 MAGIC, VERSION, MAX_RANK, MAX_TENSORS = b"PAWT", 1, 32, 255
 HEADER, ENTRY = struct.Struct("<4sBBHQ"), struct.Struct("<BBH")
 
@@ -63,7 +71,7 @@ Array = npt.NDArray[Any]
 Spec = tuple[str, tuple[int, ...]]
 
 
-class WireError(ValueError):
+class WireError(_Family, ValueError):
     """Bytes that are no message, or not the message that was expected; one line."""
 
 

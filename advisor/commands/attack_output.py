@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from advisor.commands.outputs import screen
 from advisor.errors import AdvisorError
+from advisor.safe_text import visible
 
 if TYPE_CHECKING:
     from advisor.cuts import Cut
@@ -56,17 +57,16 @@ def _row(found: AttackResult, cut: Cut, defense: Defense, described: str) -> dic
 def _show(found: AttackResult, cut: Cut, defense: Defense, described: str) -> None:
     from advisor.reports.quantities import quantity, show_estimate
 
-    console, count = screen(), len(found.originals)
-    console.print(f"{found.name} on {count} inputs, the activation at {cut.name}, defense: {defense}.", markup=False)
-    console.print(f"Threat model: {found.threat}.", markup=False)
-    for name, estimate in found.scores.items():
+    count = len(found.originals)
+    lines = [f"{found.name} on {count} inputs, the activation at {cut.name}, defense: {defense}."]
+    lines.append(f"Threat model: {found.threat}.")
+    known = {name: estimate for name, estimate in found.scores.items() if math.isfinite(estimate.value)}
+    for name, estimate in known.items():
         words = quantity(name)
-        if math.isfinite(estimate.value):
-            line = f"  {words.label:<13} {show_estimate(estimate, name)}"
-            console.print(f"{line}  {words.meaning or estimate.method}", markup=False)
-    for name, estimate in found.scores.items():
-        if not math.isfinite(estimate.value):
-            console.print(f"  {quantity(name).label:<13} not measured: {estimate.method}", markup=False)
-    for note in found.notes:
-        console.print(f"Note: {note}.", markup=False)
-    console.print(f"On {described}.", markup=False)
+        lines.append(f"  {words.label:<13} {show_estimate(estimate, name)}  {words.meaning or estimate.method}")
+    missing = [(name, estimate) for name, estimate in found.scores.items() if name not in known]
+    lines += [f"  {quantity(name).label:<13} not measured: {estimate.method}" for name, estimate in missing]
+    lines += [f"Note: {note}." for note in found.notes]
+    console = screen()
+    for line in [*lines, f"On {described}."]:
+        console.print(visible(line), markup=False)  # names are a stranger's

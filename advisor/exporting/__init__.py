@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from advisor.errors import AdvisorError
 from advisor.exporting.folder import earlier, expected_files, put, staged
@@ -48,12 +48,15 @@ def export(
     *,
     arch: str | None = None,
     trust: Trust = False,
+    data: Any = None,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write the parts of a plan, `plan.json` and the wire's codec into a folder; each part is checked first.
+    """Write the parts of a plan, `plan.json`, `edge.py` and the wire's codec into a folder; each part is checked first.
 
     `cloud(edge(x))` of the loaded parts is what the plan's own halves compute: bit for bit as "pt2", within the
-    tolerance that `plan.json` states as "onnx". An earlier export in the folder is replaced; other files stay.
+    tolerance that `plan.json` states as "onnx". Where the defense draws, the edge takes its noise as one more input,
+    which `edge.py` and `advisor.runtime.Edge` draw; that two calls differ as promised is tested. What the written edge
+    sends is attacked once more, where there are samples. An earlier export in the folder is replaced; other files stay.
 
     Args:
         answer: an advice (its best split is written), a plan, or the path of `advice.json`.
@@ -62,6 +65,8 @@ def export(
         model: the model, or its file; needed where the advice was loaded and its model is not where it was.
         arch: for a state dict, `package.module:factory`.
         trust: run code from the model file; or a question to the user.
+        data: samples to attack what was written with, as `advisor.recommend` takes them; None takes the file that an
+            advice records, where its bytes are still the same.
         progress: called with stage, share and what is being worked on.
 
     Raises:
@@ -76,12 +81,13 @@ def export(
     tell, folder = progress or (lambda stage, share, what: None), Path(folder)
     with staged(folder) as stage:
         earlier(folder, expected_files(plan, format))
-        from advisor.exporting.source import recorded_model, traced_like
+        from advisor.exporting.source import recorded_model, samples_of, traced_like
         from advisor.exporting.writing import write_export
 
         tell("load", 0.0, "model")
         loaded, identity = recorded_model(advice, plan, model, arch, trust)
         graph = traced_like(plan, loaded)
-        exported = write_export(dataclasses.replace(plan, graph=graph), graph, stage, format, identity, tell)
+        samples = samples_of(advice, graph, data)
+        exported = write_export(dataclasses.replace(plan, graph=graph), graph, stage, format, identity, tell, samples)
         put(stage, folder, tuple(exported.files), earlier(folder, [*exported.files, PLAN_FILE]))
     return exported

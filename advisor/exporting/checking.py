@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from advisor.errors import AdvisorError
 from advisor.exporting.manifest import Check
-from advisor.exporting.parts import Part, random_inputs, tensors_in
+from advisor.exporting.parts import Part, random_inputs, tensors_in, with_noise
 from advisor.exporting.program import call_arguments
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ def check(
     parts: Sequence[Part],
     runners: Sequence[Runner],
     graph: PartitionGraph,
-    steady: Callable[[], AbstractContextManager[None]],
     exact: bool,
     runtime: str,
     model: Callable[[Sequence[Tensor]], Any] | None = None,
@@ -42,7 +40,6 @@ def check(
     Args:
         parts, runners: what was meant, and what was written, in order.
         graph: of the model.
-        steady: makes noise the same for both, for one call of a part.
         exact: demand equal bits.
         runtime: said in the result.
         model: the model itself, where the plan's halves must compute the same bits; None where a defense lies between.
@@ -54,21 +51,26 @@ def check(
     same, difference, equal = True, 0.0, []
     for batch in batches:
         wanted = found = random_inputs(graph.inputs.tensors, batch, seed=batch)
+        same_so_far = True
         for part, runner in zip(parts, runners, strict=True):
-            with steady():
-                meant = _meant(part, graph, wanted)
+            wanted, found = with_noise(part, wanted, batch), with_noise(part, found, batch)
+            meant = _meant(part, graph, wanted)
             if any(bool(t.isnan().any()) for t in meant):
                 raise AdvisorError(
                     f"The plan's {part.name} part answers NaN for random numbers in [0, 1): NaN passes no check.",
                     "Look for what gives NaN there: a logarithm, a root, a division by zero; nothing was written.",
                 )
-            with steady():
-                alone = runner(wanted)
-            with steady():
-                chained = alone if found is wanted else runner(found)
+            alone = runner(wanted)
+            chained = alone if same_so_far else runner(found)
+            if batch == batches[0] and not _identical(runner(wanted), alone):
+                raise AdvisorError(
+                    f"The exported {part.name} part answers equal inputs differently: it still draws by itself.",
+                    "Let the defense draw with torch.randn_like, torch.rand_like or torch.bernoulli.",
+                )
             agrees = _agree(part, alone, meant, exact)
+            same_so_far = same_so_far and agrees
             wanted = tuple(meant)
-            found = wanted if agrees and chained is alone else tuple(chained)
+            found = wanted if same_so_far else tuple(chained)
             same = same and agrees
         if any(bool(t.isnan().any()) for t in found):
             raise AdvisorError("The exported parts answer NaN one after the other.", "Nothing was written.")
@@ -83,20 +85,6 @@ def check(
         raise AdvisorError(f"The export changes the highest score of {changed}.", "Use --format pt2.")
     tolerance = 0.0 if exact else max(_limit(t.dtype) for part in parts for t in part.outputs)
     return Check(runtime, batches, same, tolerance, difference, top1)
-
-
-def is_fresh(part: Part, runner: Runner, graph: PartitionGraph) -> bool:
-    """Whether a part adds noise, and fresh noise at each call.
-
-    Raises:
-        AdvisorError: when the plan's half adds noise and the export repeats itself.
-    """
-    flat = random_inputs(graph.inputs.tensors, graph.fixed_batch or BATCHES[0])
-    if _identical(_meant(part, graph, flat), _meant(part, graph, flat)):
-        return False
-    if _identical(runner(flat), runner(flat)):
-        raise AdvisorError("The exported edge repeats its noise: it would hide nothing.", "Please report this.")
-    return True
 
 
 def _meant(part: Part, graph: PartitionGraph, flat: Sequence[Tensor]) -> list[Tensor]:

@@ -17,25 +17,28 @@ from typing import TYPE_CHECKING
 from advisor import wire
 from advisor.documents import read_json
 from advisor.errors import AdvisorError
-from advisor.exporting.manifest import CODEC_FILE, PLAN_FILE, Exported
+from advisor.exporting.manifest import CODEC_FILE, EDGE_FILE, PLAN_FILE, Exported
 from advisor.files import LOCKS, lock, sha256, umask, unwritable
 from advisor.interrupts import held
+from advisor.runtime import edge
 
 if TYPE_CHECKING:
     from advisor.plans import Plan
 
 PART_NAMES = {2: ("edge", "cloud"), 3: ("edge-head", "cloud", "edge-tail")}
 STAGE, ASIDE = ".split-new-", ".split-earlier"
+BESIDE = {CODEC_FILE: Path(str(wire.__file__)), EDGE_FILE: Path(str(edge.__file__))}
+"""Files of ours that are copied into each export."""
 _OURS = {
     f"{name}{end}" for names in PART_NAMES.values() for name in names for end in (".pt2", ".onnx", ".onnx.data")
-} | {CODEC_FILE, PLAN_FILE}
+} | {*BESIDE, PLAN_FILE}
 """Names that an export gives to files: a plan.json that lists another one was not written by us."""
 
 
 def expected_files(plan: Plan, format: str) -> tuple[str, ...]:
     """Names of the files that an export of this plan writes."""
     parts = PART_NAMES[len(plan.cuts) + 1]
-    return (*(f"{name}.{format}" for name in parts), CODEC_FILE, PLAN_FILE)
+    return (*(f"{name}.{format}" for name in parts), *BESIDE, PLAN_FILE)
 
 
 @contextmanager
@@ -157,11 +160,11 @@ def _listed(folder: Path) -> dict[str, str]:
 
 
 def _is_listed(folder: Path, name: str, listed: dict[str, str]) -> bool:
-    """Whether the file is the one that is spoken of, and, where it is the codec, really ours."""
+    """Whether the file is the one that is spoken of, and, where it is code, really ours."""
     path = folder / name
     if not path.is_file() or path.is_symlink() or sha256(path) != listed[name]:
         return False
-    return name != CODEC_FILE or path.read_bytes()[:100] == Path(str(wire.__file__)).read_bytes()[:100]
+    return name not in BESIDE or path.read_bytes()[:70] == BESIDE[name].read_bytes()[:70]
 
 
 def _whole(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from advisor.columns import SCHEMA_VERSION, Provenance, check_version, first_problem
+from advisor.columns import Provenance, check_version, first_problem
 from advisor.defenses import defense_from_json, defense_to_json
 from advisor.documents import read_json
 from advisor.errors import AdvisorError
@@ -18,7 +18,10 @@ from advisor.estimate import Estimate, Number
 from advisor.files import sha256
 
 Place = Literal["edge", "cloud"]
-PLAN_FILE, CODEC_FILE = "plan.json", "wire.py"
+PLAN_FILE, CODEC_FILE, EDGE_FILE = "plan.json", "wire.py", "edge.py"
+PLAN_SCHEMA = "2.0"
+"""Of `plan.json`: 2 has the edge's noise as an input; the halves of 1 drew it themselves."""
+
 WRITE = "Write it with `advisor split`."
 AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
 
@@ -29,7 +32,7 @@ class NamedTensor:
 
     Attributes:
         name: its name; in an ONNX file, that of the input or output.
-        role: "input", "output", or what it is of an activation: "values", or "codes", "low" and "step".
+        role: "input", "output", "noise", or what it is of an activation: "values", or "codes", "low" and "step".
         dtype: of its elements.
         shape: without the batch.
         batched: whether dimension 0 is the batch; false for an output that is no row a sample.
@@ -40,6 +43,62 @@ class NamedTensor:
     dtype: str
     shape: tuple[int, ...]
     batched: bool = True
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the first part takes beside the model's inputs: independent draws, new ones for each call.
+
+    Attributes:
+        name: of the input; a keyword of a torch.export program.
+        distribution: "standard normal" or "standard uniform".
+        dtype: of its elements.
+        shape: without the batch.
+    """
+
+    name: str
+    distribution: Literal["standard normal", "standard uniform"]
+    dtype: Literal["float32", "float64"]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """Whether two calls of the written edge differ as they should, drawn by the `edge.py` beside it.
+
+    Attributes:
+        elements: how many differences were taken, of that many pairs of calls on equal inputs.
+        variance: of the noise, in squared units of the activation: half the mean squared difference.
+        promised: what it was held against.
+        level: two-sided significance at which it would have been refused.
+        source: where the promise comes from.
+    """
+
+    elements: int
+    variance: float
+    promised: float
+    level: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What an attack on the written edge's own messages left.
+
+    Attributes:
+        skipped: why there was none, or "".
+        attack, budget: what was run; "" where none was.
+        samples: private samples that it was scored on.
+        scores: nmse, mse, ssim, psnr.
+        notes: what should be said beside the numbers.
+    """
+
+    skipped: str = ""
+    attack: str = ""
+    budget: str = ""
+    samples: int = 0
+    scores: dict[str, Estimate] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +120,8 @@ class Crossing:
         sender, receiver: names of parts.
         cut: where the model is cut.
         tensors: in the order in which they are packed.
-        sample_bytes: payload of one sample, without the message's header.
+        sample_bytes: elements of one sample, without the message's header.
+        message_bytes: the whole message of one sample; None in schema 1, which did not tell.
     """
 
     sender: str
@@ -69,6 +129,7 @@ class Crossing:
     cut: str
     tensors: tuple[NamedTensor, ...]
     sample_bytes: int
+    message_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +180,9 @@ class Exported:
         check: what the comparison with the model found.
         notes: what a user of the files must know.
         versions: of what made them.
+        noise: what the first part draws from, or None.
+        freshness: whether its noise is as promised; None where there is none.
+        attacked: what was found by an attack on what the written edge sends; None in schema 1.
     """
 
     format: Literal["pt2", "onnx"]
@@ -136,7 +200,10 @@ class Exported:
     check: Check
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
-    schema_version: str = SCHEMA_VERSION
+    noise: Noise | None = None
+    freshness: Freshness | None = None
+    attacked: Attacked | None = None
+    schema_version: str = PLAN_SCHEMA
     kind: Literal["exported plan"] = "exported plan"
 
     def to_json(self) -> dict[str, Any]:
@@ -155,7 +222,7 @@ class Exported:
         Raises:
             AdvisorError: when they are no plan file, or of a newer major version.
         """
-        check_version(payload, "plan file")
+        check_version(payload, "plan file", PLAN_SCHEMA)
         try:
             if payload.get("kind") != "exported plan":
                 raise KeyError("kind")
@@ -180,7 +247,7 @@ def load_export(folder: str | Path) -> Exported:
     folder = Path(folder)
     found = Exported.from_json(read_json(folder / PLAN_FILE))
     for name in (*found.files, *(part.file for part in found.parts), *_codecs(found)):
-        if name not in found.files or not _is_beside(folder, name):
+        if name not in found.files or not is_beside(folder, name):
             raise AdvisorError(f"{folder / PLAN_FILE} names {name[:80]!r}, which is no file beside it.", WRITE)
     for name, entry in found.files.items():
         if sha256(folder / name) != entry.sha256:
@@ -193,7 +260,7 @@ def _codecs(found: Exported) -> list[str]:
     return [] if codec is None else [str(codec)]
 
 
-def _is_beside(folder: Path, name: str) -> bool:
+def is_beside(folder: Path, name: str) -> bool:
     """Whether a name is of a plain file in the folder: no path, no link to elsewhere."""
     plain = name.isprintable() and not set(name) & set("/\\:") and name not in ("", ".", "..")
     return plain and (folder / name).is_file() and not (folder / name).is_symlink()

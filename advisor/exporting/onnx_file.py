@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from advisor.errors import AdvisorError
 from advisor.exporting.parts import Part
@@ -86,20 +84,13 @@ class Session:
         AdvisorError: when the runtime refuses the file or cannot run it.
     """
 
-    def __init__(self, path: Path, part: Part, constant_noise: bool = False) -> None:
-        import onnx
+    def __init__(self, path: Path, part: Part) -> None:
         import onnxruntime
 
         self.part = part
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        model: Any = str(path)
-        if constant_noise:
-            found = onnx.load(path, load_external_data=False)
-            if _with_ones_for_noise(found):
-                model = str(path.with_name(f".still-{path.name}"))
-                onnx.save(found, model)
-        self._session = self._run(onnxruntime.InferenceSession, model, options, providers=["CPUExecutionProvider"])
+        self._session = self._run(onnxruntime.InferenceSession, str(path), options, providers=["CPUExecutionProvider"])
         self._taken = {i.name for i in self._session.get_inputs()}
 
     def __call__(self, flat: Sequence[Tensor]) -> list[Tensor]:
@@ -117,46 +108,3 @@ class Session:
                 f"ONNX Runtime cannot run the {self.part.name} part: {line}.",
                 "Use --format pt2, or convert the model to float32 first.",
             ) from error
-
-
-def _with_ones_for_noise(model: Any) -> bool:
-    """Replace each source of noise by ones, in place, so that its scale can be compared exactly; whether there was any.
-
-    Raises:
-        AdvisorError: when a seed is frozen into the file.
-    """
-    from onnx import TensorProto, helper
-
-    nodes, noisy = list(model.graph.node), False
-    del model.graph.node[:]
-    one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
-    for node in nodes:
-        if node.op_type != "RandomNormalLike":
-            model.graph.node.append(node)
-            continue
-        if any(attribute.name == "seed" for attribute in node.attribute):
-            raise AdvisorError("The noise of this export has a frozen seed.", "Use --format pt2.")
-        like, out = node.input[0], node.output[0]
-        model.graph.node.extend(
-            [
-                helper.make_node("Shape", [like], [f"{out}_shape"]),
-                helper.make_node("ConstantOfShape", [f"{out}_shape"], [f"{out}_ones"], value=one),
-                helper.make_node("CastLike", [f"{out}_ones", like], [out]),
-            ]
-        )
-        noisy = True
-    return noisy
-
-
-class _Ones(TorchFunctionMode):
-    """`torch.randn_like` gives ones."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return (torch.ones_like if func is torch.randn_like else func)(*args, **(kwargs or {}))
-
-
-@contextmanager
-def ones_for_noise() -> Iterator[None]:
-    """Python's side of the comparison with `Session(..., constant_noise=True)`."""
-    with _Ones():
-        yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,9 @@ from torch.utils import _pytree as pytree
 from advisor.cuts import TensorSpec
 from advisor.errors import AdvisorError
 from advisor.exporting.folder import PART_NAMES
-from advisor.exporting.manifest import NamedTensor, Place
+from advisor.exporting.manifest import NamedTensor, Noise, Place
+from advisor.exporting.noise_input import Noised, draws_of, noise_of
+from advisor.runtime.edge import NORMAL
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
@@ -30,8 +32,11 @@ class Part:
     Attributes:
         name, place: "edge" and where it runs.
         module: takes the user's inputs, or else one argument: what the part before returned.
-        half: the plan's own module, which it must agree with.
-        inputs, outputs: flat tensors, in order.
+        half: the plan's own module.
+        inputs, outputs: flat tensors, in order; noise is the last input.
+        noise: what the half draws, which `module` takes as an input; None where it draws nothing.
+        from_user: whether it takes the user's inputs, and whether these are flat tensors.
+        sent: how what it returns is nested.
     """
 
     name: str
@@ -40,6 +45,9 @@ class Part:
     half: nn.Module
     inputs: tuple[NamedTensor, ...]
     outputs: tuple[NamedTensor, ...]
+    noise: Noise | None
+    from_user: Literal["nested", "flat", ""]
+    sent: pytree.TreeSpec
 
 
 class FromUser(nn.Module):
@@ -95,16 +103,34 @@ def parts_of(plan: Plan, graph: PartitionGraph, example: Sequence[Tensor], flat:
     for number, (name, half) in enumerate(zip(PART_NAMES[len(halves)], halves, strict=True)):
         last = number == len(halves) - 1
         module: nn.Module
+        noise, shape = None, graph.inputs.structure
         if number == 0:
-            module = FromUser(half, graph.in_spec if graph.inputs.structure is None else None)
+            module = FromUser(half, graph.in_spec if shape is None else None)
             result = half(*value[0], **value[1])
+            module, noise = _with_noise_input(module, half, value, entering, len(example[0]))
+            entering = (*entering, *([] if noise is None else [_noise_tensor(noise)]))
         else:
             module = FromWire(half, pytree.tree_structure(value), last, flat)
             result = half(value)
         leaving = _outputs(result, len(example[0])) if last else _crossing(result, number, plan)
-        parts.append(Part(name, "cloud" if name == "cloud" else "edge", module.eval(), half, entering, leaving))
+        place: Place = "cloud" if name == "cloud" else "edge"
+        called: Literal["nested", "flat", ""] = "" if number else "flat" if shape is None else "nested"
+        spec = pytree.tree_structure(result)
+        parts.append(Part(name, place, module.eval(), half, entering, leaving, noise, called, spec))
         value, entering = result, leaving
     return tuple(parts)
+
+
+def _with_noise_input(
+    module: FromUser, half: nn.Module, value: Any, taken: Sequence[NamedTensor], batch: int
+) -> tuple[nn.Module, Noise | None]:
+    draws = draws_of(lambda: half(*value[0], **value[1]), batch)
+    noise = noise_of(draws, [*(t.name for t in taken), *value[1]])
+    return (module, None) if noise is None else (Noised(module, draws, noise.name), noise)
+
+
+def _noise_tensor(noise: Noise) -> NamedTensor:
+    return NamedTensor(noise.name, "noise", noise.dtype, noise.shape)
 
 
 def tensors_in(value: Any) -> list[Tensor]:
@@ -174,6 +200,15 @@ def _crossing(value: Any, number: int, plan: Plan) -> tuple[NamedTensor, ...]:
 def _named_tensor(name: str, role: str, tensor: Tensor, batched: bool = True) -> NamedTensor:
     shape = tuple(tensor.shape[1:] if batched else tensor.shape)
     return NamedTensor(name, role, str(tensor.dtype).removeprefix("torch."), shape, batched)
+
+
+def with_noise(part: Part, flat: Sequence[Tensor], seed: int) -> tuple[Tensor, ...]:
+    """Flat inputs of a part, and noise `[batch, ...]` where it takes some, drawn by torch from a seed."""
+    if part.noise is None:
+        return tuple(flat)
+    draw = torch.randn if part.noise.distribution == NORMAL else torch.rand
+    generator, dtype = torch.Generator().manual_seed(seed), getattr(torch, part.noise.dtype)
+    return (*flat, draw((len(flat[0]), *part.noise.shape), generator=generator, dtype=dtype))
 
 
 def random_inputs(specs: Sequence[TensorSpec], batch: int, seed: int = 0) -> tuple[Tensor, ...]:

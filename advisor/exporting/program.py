@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram, ShapesCollection
 from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError
-from advisor.exporting.parts import FromUser, Part
+from advisor.exporting.parts import Part
 from advisor.quiet import quiet
 
 if TYPE_CHECKING:
@@ -25,12 +25,15 @@ TRACE_NOTES = ("stack_trace", "source_fn_stack", "torch_fn", "from_node", "custo
 
 def call_arguments(part: Part, graph: PartitionGraph, flat: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """How a part is called with these flat tensors."""
-    if not isinstance(part.module, FromUser):
+    if not part.from_user:
         return (flat[0] if len(flat) == 1 else tuple(flat),), {}
-    if part.module.structure is not None:
-        return tuple(flat), {}
+    noise: dict[str, Any] = {}
+    if part.noise is not None:
+        *flat, noise[part.noise.name] = flat
+    if part.from_user == "flat":
+        return tuple(flat), noise
     args, kwargs = pytree.tree_unflatten(list(flat), graph.in_spec)
-    return tuple(args), dict(kwargs)
+    return tuple(args), kwargs | noise
 
 
 def exported(part: Part, graph: PartitionGraph, flat: Sequence[Tensor], batch: int | None) -> ExportedProgram:

@@ -1,4 +1,4 @@
-"""The model an advice is about: found where it was, and surely the same."""
+"""The model and the data an advice is about: found where they were, and surely the same."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor import recorded
+from advisor.data.conversion import fitted
+from advisor.data.samples import Samples, read
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.loading import load_model
@@ -68,6 +70,26 @@ def traced_like(plan: Plan, model: Any) -> PartitionGraph:
                 "Pass the model of this advice with --model.",
             )
     return graph
+
+
+def samples_of(advice: Advice | Plan, graph: PartitionGraph, given: Any) -> Samples | str:
+    """Samples as the graph takes them: as given, else from the file that an advice records; or why there are none.
+
+    Raises:
+        AdvisorError: when given ones do not fit the model.
+    """
+    if given is not None:
+        return fitted(read(given), graph)
+    if not isinstance(advice, Advice):
+        return "no samples were given"
+    held = None if advice.request is None else advice.request.data.data
+    if held is not None and not isinstance(held, str | Path):  # given in Python, in this process
+        return fitted(read(held), graph)
+    try:
+        source = recorded.recorded_data(advice, Path())
+        return "the advice was made without data" if source is None else fitted(read(source.place), graph)
+    except AdvisorError as error:
+        return error.problem
 
 
 def _told(tensors: Any) -> str:

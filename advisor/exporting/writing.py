@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from advisor import wire
 from advisor.cuts import ITEM_BYTES
 from advisor.exporting import program
-from advisor.exporting.checking import Runner, check, is_fresh
+from advisor.exporting.attacked_again import attack_again
+from advisor.exporting.checking import Runner, check
+from advisor.exporting.folder import BESIDE
+from advisor.exporting.freshness import check_freshness
 from advisor.exporting.manifest import (
     CODEC_FILE,
     PLAN_FILE,
@@ -27,22 +30,21 @@ from advisor.exporting.manifest import (
     NamedTensor,
     PartEntry,
 )
-from advisor.exporting.parts import Part, parts_of, random_inputs, tensors_in
+from advisor.exporting.parts import Part, parts_of, random_inputs, tensors_in, with_noise
 from advisor.files import sha256
 from advisor.graph import PartitionGraph
 from advisor.plans import Plan
 from advisor.preserve import left_as_found, plain_attention
 from advisor.progress import Progress
 
+if TYPE_CHECKING:
+    from advisor.data.samples import Samples
+
 EXAMPLE_BATCH = 3
-NOISE = {
-    "pt2": "The noise comes from torch's default generator, which each process seeds from the operating system: leave "
-    "it unseeded on the edge. 32 bits of that seed count: whoever can guess part of what was sent can search for it.",
-    "onnx": "The noise comes from ONNX Runtime, which seeds it from the clock, once for all sessions of a process: "
-    "before you open an edge session call onnxruntime.set_seed(secrets.randbits(31)), which seeds it from the "
-    "operating system and keeps two sessions apart. These 31 bits are all its state: whoever can guess part of what "
-    "was sent can search for it. pt2 is the safer format for a noisy plan.",
-}
+NOISY = (
+    "The edge takes one more input, {name}: {distribution} of shape [N{shape}], new for each call, from a "
+    "generator made for secrets. edge.py draws it from the operating system's. What got lost is sent again as it was."
+)
 FROZEN = "The model's owner froze its batch size: the parts take exactly {} samples."
 CONSTANTS = "The model also returns constants, which an ONNX file does not hold."
 
@@ -54,8 +56,9 @@ def write_export(
     format: Literal["pt2", "onnx"],
     identity: dict[str, Any],
     tell: Progress,
+    samples: Samples | str = "no samples were given",
 ) -> Exported:
-    """Fill `stage` with the parts, the codec and `plan.json`; nothing that was not checked.
+    """Fill `stage` with the parts, the edge's and the wire's code and `plan.json`; nothing that was not checked.
 
     Args:
         plan: what to write; it knows its graph.
@@ -64,23 +67,38 @@ def write_export(
         format: "pt2" or "onnx".
         identity: of the model.
         tell: progress.
+        samples: to attack what was written with; or why there are none.
 
     Raises:
-        AdvisorError: when a part cannot be exported or disagrees with the plan's own.
+        AdvisorError: when a part cannot be exported or disagrees with the plan's own, or its noise is not as promised.
     """
     with left_as_found(), torch.no_grad(), plain_attention():
         example = random_inputs(graph.inputs.tensors, graph.fixed_batch or EXAMPLE_BATCH)
         parts = parts_of(plan, graph, example, flat=format == "onnx")
         _write_parts(parts, graph, example, stage, format, tell)
         tell("check", 0.0, format)
-        found, noisy = _checked(parts, plan, graph, stage, format)
-    shutil.copyfile(str(wire.__file__), stage / CODEC_FILE)
-    notes = [NOISE[format]] if noisy else []
-    notes += [FROZEN.format(graph.fixed_batch)] if graph.fixed_batch else []
-    notes += [CONSTANTS] if format == "onnx" and len(graph.results) > len(parts[-1].outputs) else []
-    exported = _manifest(plan, graph, parts, stage, format, identity, found, tuple(notes))
+        runners, runtime = _runners(parts, graph, stage, format)
+        model = graph.run if plan.defense.identity else None
+        found = check(parts, runners, graph, format == "pt2", runtime, model)
+        fresh = check_freshness(plan, parts[0], runners[0], graph)
+    attacked = attack_again(plan, graph, parts[0], runners[0], samples, lambda share: tell("attack", share, "edge"))
+    for name, source in BESIDE.items():
+        shutil.copyfile(source, stage / name)
+    exported = _manifest(plan, graph, parts, stage, format, identity, found)
+    exported = dataclasses.replace(exported, freshness=fresh, attacked=attacked, notes=_notes(exported, graph))
     (stage / PLAN_FILE).write_text(exported.text(), encoding="utf-8")
     return exported
+
+
+def _notes(exported: Exported, graph: PartitionGraph) -> tuple[str, ...]:
+    """What a user of the files must know."""
+    noise, notes = exported.noise, []
+    if noise is not None:
+        shape = "".join(f", {size}" for size in noise.shape)
+        notes.append(NOISY.format(name=noise.name, distribution=noise.distribution, shape=shape))
+    notes += [FROZEN.format(graph.fixed_batch)] if graph.fixed_batch else []
+    lost = exported.format == "onnx" and len(graph.results) > len(exported.parts[-1].outputs)
+    return (*notes, *([CONSTANTS] if lost else []))
 
 
 def _write_parts(
@@ -93,6 +111,7 @@ def _write_parts(
 ) -> None:
     for number, part in enumerate(parts):
         tell("export", number / len(parts), part.name)
+        flat = with_noise(part, flat, seed=0)
         made = program.exported(part, graph, flat, graph.fixed_batch)
         path = stage / f"{part.name}.{format}"
         if format == "onnx":
@@ -105,23 +124,18 @@ def _write_parts(
         flat = tensors_in(part.module(*args, **kwargs))
 
 
-def _checked(parts: Sequence[Part], plan: Plan, graph: PartitionGraph, stage: Path, format: str) -> tuple[Check, bool]:
-    """What the comparison found, and whether the parts add noise."""
-    model = graph.run if plan.defense.name == "none" else None
+def _runners(parts: Sequence[Part], graph: PartitionGraph, stage: Path, format: str) -> tuple[list[Runner], str]:
+    """The parts as they were written, and what runs them."""
     paths = [stage / f"{part.name}.{format}" for part in parts]
     if format == "pt2":
-        runners = [_program_runner(path, part, graph) for path, part in zip(paths, parts, strict=True)]
-        found = check(parts, runners, graph, _same_seed, True, f"torch {torch.__version__}", model)
-        return found, model is None and is_fresh(parts[0], runners[0], graph)
+        made = [_program_runner(path, part, graph) for path, part in zip(paths, parts, strict=True)]
+        return made, f"torch {torch.__version__}"
     import onnxruntime
 
-    from advisor.exporting.onnx_file import Session, ones_for_noise
+    from advisor.exporting.onnx_file import Session
 
-    steady = [Session(path, part, constant_noise=True) for path, part in zip(paths, parts, strict=True)]
-    found = check(
-        parts, steady, graph, ones_for_noise, False, f"onnxruntime {onnxruntime.__version__}, CPU", model
-    )  # fmt: skip
-    return found, model is None and is_fresh(parts[0], Session(paths[0], parts[0]), graph)
+    sessions: list[Runner] = [Session(path, part) for path, part in zip(paths, parts, strict=True)]
+    return sessions, f"onnxruntime {onnxruntime.__version__}, CPU"
 
 
 def _program_runner(path: Path, part: Part, graph: PartitionGraph) -> Runner:
@@ -134,20 +148,12 @@ def _program_runner(path: Path, part: Part, graph: PartitionGraph) -> Runner:
     return run
 
 
-@contextmanager
-def _same_seed() -> Iterator[None]:
-    """The caller restores the generator."""
-    torch.manual_seed(0)
-    yield
-    torch.seed()
-
-
 def _manifest(
     plan: Plan, graph: PartitionGraph, parts: Sequence[Part], stage: Path, format: Literal["pt2", "onnx"],
-    identity: dict[str, Any], found: Check, notes: tuple[str, ...],
+    identity: dict[str, Any], found: Check,
 ) -> Exported:  # fmt: skip
     crossings = [
-        Crossing(sender.name, receiver.name, cut.name, sender.outputs, _sample_bytes(sender.outputs))
+        Crossing(sender.name, receiver.name, cut.name, sender.outputs, *_sizes(sender.outputs))
         for sender, receiver, cut in zip(parts, parts[1:], plan.cuts, strict=False)
     ]
     files = sorted(path for path in stage.iterdir() if not path.name.startswith("."))
@@ -165,7 +171,7 @@ def _manifest(
         predicted=plan.predicted,
         verified=plan.verified,
         check=found,
-        notes=notes,
+        noise=parts[0].noise,
         versions={"python": platform.python_version(), "torch": torch.__version__},
     )
 
@@ -179,5 +185,7 @@ def _wire(plan: Plan) -> dict[str, Any]:
     return told | {"layout": list(roles), "restore": None}
 
 
-def _sample_bytes(tensors: Sequence[NamedTensor]) -> int:
-    return sum(math.prod(t.shape) * ITEM_BYTES[t.dtype] for t in tensors)
+def _sizes(tensors: Sequence[NamedTensor]) -> tuple[int, int]:
+    """Bytes of one sample's elements, and of its whole message."""
+    elements = sum(math.prod(t.shape) * ITEM_BYTES[t.dtype] for t in tensors)
+    return elements, elements + wire.overhead(1 + len(t.shape) for t in tensors)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import secrets
 import shutil
 import subprocess
 import sys
@@ -24,6 +22,8 @@ from advisor import exporting, wire
 from advisor.defenses import Defense, GaussianNoise, NoDefense, Quantize8
 from advisor.errors import AdvisorError
 from advisor.exporting import checking, program
+from advisor.exporting.freshness import check_freshness
+from advisor.exporting.freshness import drawn as drawn_noise
 from advisor.exporting.manifest import Exported
 from advisor.exporting.parts import Part
 from advisor.files import sha256
@@ -75,7 +75,7 @@ def test_loaded_halves_are_the_plan_s_own_at_any_batch(defense: Defense, tmp_pat
     for batch in (1, 2, 7):
         x = ZOO["chain"].inputs(batch)
         torch.manual_seed(3)
-        sent = edge(x)
+        sent = edge(x, **drawn(made, batch))
         torch.manual_seed(3)
         meant = own_edge(x)
         assert all(map(torch.equal, pytree.tree_leaves(sent), pytree.tree_leaves(meant)))
@@ -84,15 +84,23 @@ def test_loaded_halves_are_the_plan_s_own_at_any_batch(defense: Defense, tmp_pat
             assert torch.equal(cloud(edge(x)), ZOO["chain"].model()(x))
 
 
-def test_noise_is_in_the_edge_alone_and_fresh_at_each_call(tmp_path: Path) -> None:
-    plan_of("chain", "act", GaussianNoise(0.3)).export(tmp_path)
+def drawn(made: Exported, batch: int) -> dict[str, Tensor]:
+    """Noise for an edge half by torch's generator, in the order in which the plan's own half draws."""
+    return {} if made.noise is None else {made.noise.name: torch.randn(batch, *made.noise.shape)}
+
+
+def test_noise_is_an_input_of_the_edge_alone_and_the_files_draw_nothing(tmp_path: Path) -> None:
+    made = plan_of("chain", "act", GaussianNoise(0.3)).export(tmp_path)
     edge, cloud = loaded(tmp_path, "edge"), loaded(tmp_path, "cloud")
-    x = ZOO["chain"].inputs(400)
-    bare = traced("chain").split("act")[0]
-    noise = edge(x) - bare(x)
-    assert float(noise.detach().std()) == pytest.approx(0.3, rel=0.02)
-    assert not torch.equal(edge(x), edge(x))
+    x = ZOO["chain"].inputs(4)
+    bare, noise = traced("chain").split("act")[0], torch.randn(4, *made.noise.shape)
+    assert torch.equal(edge(x, noise=noise), edge(x, noise=noise))
+    assert torch.allclose(edge(x, noise=noise) - bare(x), 0.3 * noise, atol=1e-6)
     assert torch.equal(cloud(bare(x)), cloud(bare(x)))
+    with pytest.raises(Exception, match=r"noise|input"):
+        edge(x)
+    programs = [torch.export.load(tmp_path / f"{name}.pt2") for name in ("edge", "cloud")]
+    assert not [node for made in programs for node in made.graph.nodes if "rand" in str(node.target)]
 
 
 def in_fresh_process(code: str, folder: Path) -> Any:
@@ -104,13 +112,12 @@ def in_fresh_process(code: str, folder: Path) -> Any:
 
 
 PT2 = """
-import torch, wire
+import torch, wire, edge
 found = {}
 for folder in ("int8", "gaussian"):
     plan = json.load(open(f"{folder}/plan.json"))
-    edge, cloud = (torch.export.load(f"{folder}/{part['file']}").module() for part in plan["parts"])
-    sent = edge(torch.linspace(0, 1, 108).reshape(1, 3, 6, 6))
-    message = wire.pack(list(sent) if isinstance(sent, tuple) else [sent])
+    cloud = torch.export.load(f"{folder}/cloud.pt2").module()
+    message = edge.Edge(folder).send(torch.linspace(0, 1, 108).reshape(1, 3, 6, 6))
     tensors = wire.unpack_torch(message, plan["crossings"][0]["tensors"])
     answer = cloud(tensors if len(tensors) > 1 else tensors[0])
     found[folder] = [answer.tolist(), len(message)]
@@ -122,14 +129,15 @@ def test_halves_run_with_torch_alone_and_noise_differs_between_fresh_processes(t
     plan = plan_of("chain", "act", Quantize8())
     made = plan.export(tmp_path / "int8")
     plan_of("chain", "act", GaussianNoise(0.3)).export(tmp_path / "gaussian")
-    shutil.copy(tmp_path / "int8" / "wire.py", tmp_path)
+    for name in ("wire.py", "edge.py"):
+        shutil.copy(tmp_path / "int8" / name, tmp_path)
     first, second = (in_fresh_process(PT2, tmp_path) for _ in range(2))
     edge, cloud = plan.split()
     x = torch.linspace(0, 1, 108).reshape(1, 3, 6, 6)
     answer, size = first["int8"]
     assert torch.allclose(torch.tensor(answer), cloud(edge(x)), atol=1e-6)
     assert made.crossings[0].sample_bytes == plan.defense.wire_bytes(plan.cut)
-    assert size == 16 + 3 * (4 + 4 * 8) + made.crossings[0].sample_bytes
+    assert size == 16 + 3 * (4 + 4 * 8) + made.crossings[0].sample_bytes == made.crossings[0].message_bytes
     assert first["int8"] == second["int8"]
     assert first["gaussian"][0] != second["gaussian"][0]
 
@@ -234,7 +242,7 @@ def test_plan_json_says_what_is_there_and_is_read_again(tmp_path: Path, digits_a
     }
     assert (
         set(payload["files"])
-        == {"edge.pt2", "cloud.pt2", "wire.py"}
+        == {"edge.pt2", "cloud.pt2", "wire.py", "edge.py"}
         == {p.name for p in tmp_path.iterdir()} - {"plan.json"}
     )
     assert all(sha256(tmp_path / name) == entry["sha256"] for name, entry in payload["files"].items())
@@ -255,7 +263,7 @@ def test_a_file_that_was_changed_since_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": "9.0"}, r"schema version 9\.0, newer"),
+        ({"schema_version": "9.0"}, r"schema version 9\.0, newer than this advisor's 2\.0"),
         ({"kind": "advice"}, "not a plan file: no kind"),
         ({"parts": 7}, "not a plan file: parts"),
         ({"files": {"../x": {"sha256": "", "bytes": 1}}}, r"names '\.\./x', which is no file beside it"),
@@ -316,7 +324,7 @@ def test_an_exported_half_that_answers_nan_is_not_kept(broken: int) -> None:
     parts = exporting_parts(plan, graph)
     runners = [_runner(part, graph, float("nan") if i == broken else 0.0) for i, part in enumerate(parts)]
     with pytest.raises(AdvisorError, match=f"exported {parts[broken].name} part differs .* by inf"):
-        checking.check(parts, runners, graph, contextlib.nullcontext, exact=False, runtime="test")
+        checking.check(parts, runners, graph, exact=False, runtime="test")
 
 
 def test_exported_halves_that_answer_nan_one_after_the_other_are_not_kept() -> None:
@@ -333,7 +341,7 @@ def test_exported_halves_that_answer_nan_one_after_the_other_are_not_kept() -> N
         return _runner(second, graph, 0.0 if torch.equal(flat[0], seen[-1]) else float("nan"))(flat)
 
     with pytest.raises(AdvisorError, match="answer NaN one after the other"):
-        checking.check(parts, [edge, cloud], graph, contextlib.nullcontext, exact=False, runtime="test")
+        checking.check(parts, [edge, cloud], graph, exact=False, runtime="test")
 
 
 def _runner(part: Part, graph: PartitionGraph, more: float) -> checking.Runner:
@@ -347,10 +355,18 @@ def test_an_edge_that_repeats_its_noise_is_not_kept(tmp_path: Path, monkeypatch:
     plan = plan_of("functional", "silu", GaussianNoise(0.1))
     graph = traced("functional")
     part = exporting_parts(plan, graph)[0]
-    frozen = torch.zeros(checking.BATCHES[0], 4)
-    with pytest.raises(AdvisorError, match="repeats its noise"):
-        checking.is_fresh(part, lambda flat: [frozen], graph)
-    assert checking.is_fresh(part, lambda flat: [torch.rand(2, 4)], graph)
+    right = _runner(part, graph, 0.0)
+    assert check_freshness(plan, part, right, graph).promised == pytest.approx(0.01)
+    repeated = part.noise and drawn_noise(part.noise, 2000)
+    wrong: dict[str, checking.Runner] = {
+        "repeats": lambda flat: right((*flat[:-1], repeated[: len(flat[0])])),
+        "too weak": lambda flat: right((*flat[:-1], flat[-1] * 0.95)),
+        "too strong": lambda flat: right((*flat[:-1], flat[-1] * 1.05)),
+        "alike": lambda flat: right((*flat[:-1], (flat[-1] + repeated[: len(flat[0])]) / 2**0.5)),
+    }
+    for runner in wrong.values():
+        with pytest.raises(AdvisorError, match=r"differ by noise of variance .*, while 0\.01 is promised"):
+            check_freshness(plan, part, runner, graph)
 
 
 def exporting_parts(plan: Plan, graph: PartitionGraph) -> Any:
@@ -431,14 +447,14 @@ def test_random_numbers_of_the_user_are_left_alone(tmp_path: Path) -> None:
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'partition-advisor[onnx]'")
 ONNX = """
-import numpy as np, onnxruntime as ort, wire
+import numpy as np, onnxruntime as ort, wire, edge
 plan = json.load(open("plan.json"))
-edge, cloud = (ort.InferenceSession(part["file"]) for part in plan["parts"])
+sender, cloud = edge.Edge("."), ort.InferenceSession("cloud.onnx")
 crossing = plan["crossings"][0]["tensors"]
 answers = []
 for batch in (1, 4):
     x = np.linspace(0, 1, 6 * batch, dtype="float32").reshape(batch, 6)
-    message = wire.pack(edge.run(None, {edge.get_inputs()[0].name: x}))
+    message = sender.send(x)
     received = wire.unpack(message, crossing)
     feeds = {spec["name"]: array for spec, array in zip(crossing, received)}
     answers.append([message.hex(), cloud.run(None, feeds)[0].tolist()])
@@ -467,36 +483,19 @@ def test_onnx_halves_run_with_onnx_runtime_alone(onnx_folders: dict[str, tuple[P
     assert made.check.runtime.startswith("onnxruntime")
 
 
-def test_onnx_noise_is_fresh_in_each_process_and_has_its_scale(
-    onnx_folders: dict[str, tuple[Path, Exported]],
-) -> None:
+def test_onnx_noise_is_an_input_and_fresh_in_each_process(onnx_folders: dict[str, tuple[Path, Exported]]) -> None:
     folder, made = onnx_folders["gaussian"]
     first, second = (in_fresh_process(ONNX, folder) for _ in range(2))
     assert first[1][0] != second[1][0]
     import onnx
 
-    nodes = [n for n in onnx.load(folder / "edge.onnx").graph.node if n.op_type == "RandomNormalLike"]
-    assert len(nodes) == 1
-    assert "seed" not in {a.name for a in nodes[0].attribute}
+    graph = onnx.load(folder / "edge.onnx").graph
+    assert [i.name for i in graph.input] == [t.name for t in made.parts[0].inputs]
+    assert graph.input[-1].name == "noise"
+    assert not [n.op_type for n in graph.node if "Random" in n.op_type]
     session = onnxruntime.InferenceSession(str(folder / "edge.onnx"))
-    x = torch.rand(600, 6)
-    feed = {session.get_inputs()[0].name: x.numpy()}
-    bare = traced("functional").split("silu")[0](x)
-    runs = [torch.from_numpy(np.array(session.run(None, feed)[0])) - bare for _ in range(2)]
-    assert float(runs[0].detach().std()) == pytest.approx(0.3, rel=0.05)
-    assert abs(float((runs[0] * runs[1]).detach().mean())) < 0.01
-    assert any("onnxruntime.set_seed(secrets.randbits(31))" in note for note in made.notes)
-
-
-def test_onnx_sessions_of_one_process_differ_once_they_are_seeded_as_the_note_says(
-    onnx_folders: dict[str, tuple[Path, Exported]],
-) -> None:
-    path, sent = onnx_folders["gaussian"][0] / "edge.onnx", []
-    for _ in range(2):
-        onnxruntime.set_seed(secrets.randbits(31))
-        session = onnxruntime.InferenceSession(str(path))
-        sent.append(session.run(None, {session.get_inputs()[0].name: np.zeros((4, 6), np.float32)})[0])
-    assert not np.isclose(sent[0], sent[1]).any()
+    with pytest.raises(ValueError, match=r"Required inputs \(\['noise'\]\) are missing"):
+        session.run(None, {graph.input[0].name: np.zeros((4, 6), np.float32)})
 
 
 def test_onnx_files_name_no_path_of_this_computer(onnx_folders: dict[str, tuple[Path, Exported]]) -> None:

@@ -54,7 +54,9 @@ def test_split_writes_halves_that_do_what_the_plan_says(answered: Path, cli: Run
     own_edge, own_cloud = plan.split(tiny_net())
     x = torch.rand(5, 1, 8, 8)
     torch.manual_seed(0)
-    found = cloud(edge(x))
+    noise = payload["noise"]
+    drawn = {} if noise is None else {noise["name"]: torch.randn(5, *noise["shape"])}
+    found = cloud(edge(x, **drawn))
     torch.manual_seed(0)
     assert torch.equal(found, own_cloud(own_edge(x)))
 
@@ -62,11 +64,12 @@ def test_split_writes_halves_that_do_what_the_plan_says(answered: Path, cli: Run
 def test_split_says_what_it_wrote(answered: Path, cli: Run, tmp_path: Path) -> None:
     result = cli("split", answered / "out")
     assert result.exit_code == 0, result.output
-    assert set(tree(tmp_path)) == {f"split/{name}" for name in ("edge.pt2", "cloud.pt2", "wire.py", "plan.json")}
+    names = ("edge.pt2", "cloud.pt2", "wire.py", "edge.py", "plan.json")
+    assert set(tree(tmp_path)) == {f"split/{name}" for name in names}
     assert re.search(r"Cut at .*, defense: ", result.stdout)
     assert "edge to cloud: " in result.stdout
     assert "equal bit for bit" in result.stdout
-    assert "Wrote cloud.pt2, edge.pt2, wire.py and plan.json into split." in result.stderr
+    assert "Wrote cloud.pt2, edge.pt2, edge.py, wire.py and plan.json into split." in result.stderr
 
 
 def changed(folder: Path, to: Path, **changes: Any) -> Path:

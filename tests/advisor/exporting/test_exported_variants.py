@@ -1,0 +1,129 @@
+"""Variants as files: encoder and decoder inside the halves, attacked once more as they were written."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import advisor
+from advisor.defenses import Defense, parse_defense
+from advisor.plans import Plan
+from advisor.variant import Variant
+from tests.estimators.nets import digits, trained
+
+DEFENSES = ["none", "gaussian:sigma=0.4", "gaussian:sigma=0.4+int8"]
+
+
+@functools.cache
+def fitted() -> Variant:
+    """A bottleneck of four channels, hardly trained."""
+    graph = advisor.trace(trained(), digits(2)[0])
+    return advisor.defend(graph, "conv2", "bottleneck", digits(64)[0], width=4, epochs=1)
+
+
+def plan_of(variant: Variant, defense: Defense) -> Plan:
+    return Plan((variant.payload,), defense, {}, inputs=variant.inputs, graph=variant)
+
+
+@pytest.mark.parametrize("format", ["pt2", "onnx"])
+@pytest.mark.parametrize("text", DEFENSES)
+def test_encoder_and_decoder_are_inside_the_halves(text: str, format: Literal["pt2", "onnx"], tmp_path: Path) -> None:
+    variant, defense = fitted(), parse_defense(text)
+    made = advisor.export(plan_of(variant, defense), tmp_path, format)
+    assert made.cuts == (variant.payload.name,)
+    assert made.crossings[0].tensors[0].shape == variant.payload.tensors[0].shape
+    edge, cloud = advisor.runtime.Edge(tmp_path), advisor.runtime.Cloud(tmp_path)
+    for batch in (1, 5):
+        x = digits(batch)[0]
+        message = edge.send(x.numpy() if format == "onnx" else x)
+        assert batch > 1 or len(message) == made.crossings[0].message_bytes == defense.message_bytes(variant.payload)
+        answer = torch.as_tensor(cloud.receive(message))
+        assert answer.shape == (batch, 10)
+        if not defense.random:
+            assert torch.allclose(answer, variant(x), atol=1e-4)
+
+
+def test_the_written_edge_is_attacked_once_more(tmp_path: Path) -> None:
+    """By the same attack as the plan, with another draw of the noise: alike within its spread."""
+    variant, defense = fitted(), parse_defense("gaussian:sigma=0.4")
+    x = digits(160)[0]
+    made = advisor.export(plan_of(variant, defense), tmp_path, data=(x, None))
+    assert made.attacked is not None
+    assert (made.attacked.skipped, made.attacked.attack, made.attacked.budget) == ("", "ka", "quick")
+    assert made.attacked.samples == 40
+    found, meant = made.attacked.scores["nmse"], advisor.attack(variant, variant.payload, x, defense=defense).nmse
+    assert abs(found.value - meant.value) < 3 * (found.stderr + meant.stderr) + 0.05
+    assert advisor.load_export(tmp_path).attacked == made.attacked
+
+
+def test_without_samples_it_is_said_that_nothing_was_attacked(tmp_path: Path) -> None:
+    made = advisor.export(plan_of(fitted(), parse_defense("none")), tmp_path)
+    assert made.attacked is not None
+    assert made.attacked.skipped == "no samples were given"
+    assert made.attacked.scores == {}
+
+
+class Halved(nn.Module):
+    """Two tensors of 16 channels: what a method that draws returns as parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.log = nn.Conv2d(16, 3, 1), nn.Conv2d(16, 3, 1)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.mean(z), self.log(z)
+
+
+class Decoded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Conv2d(3, 16, 1)
+
+    def forward(self, mean: Tensor, log: Tensor) -> Tensor:
+        return self.up(mean) + 0 * log.sum(1, keepdim=True)
+
+
+class Sampled(Defense):
+    """Draws from the mean and log deviation that cross the cut; only the result is sent."""
+
+    name = "sampled"
+    random = True
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        return {}
+
+    def apply(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return z
+
+    def send(self, tensors, generator=None):  # type: ignore[no-untyped-def]
+        mean, log = tensors
+        return (mean + log.exp() * torch.randn_like(mean),)
+
+    def receive(self, wires, dtypes):  # type: ignore[no-untyped-def]
+        (drawn,) = wires
+        return drawn, torch.zeros_like(drawn)
+
+
+def test_of_a_payload_of_parameters_only_the_draw_is_sent(tmp_path: Path) -> None:
+    from advisor.variant import variant_of
+
+    torch.manual_seed(0)
+    variant = variant_of(advisor.trace(trained(), digits(2)[0]), "conv2", Halved().eval(), Decoded().eval())
+    assert len(variant.payload.tensors) == 2
+    plan = plan_of(variant, Sampled())
+    edge, cloud = plan.split()
+    assert cloud(edge(digits(3)[0])).shape == (3, 10)
+    assert cloud(edge(digits(3)[0])[0]).shape == (3, 10)
+    made = advisor.export(plan, tmp_path)
+    assert [t.shape for t in made.crossings[0].tensors] == [variant.payload.tensors[0].shape]
+    assert made.noise is not None
+    assert made.freshness is not None
+    module, x = torch.export.load(tmp_path / "edge.pt2").module(), digits(4)[0]
+    still, moved = (module(x, noise=torch.full((4, *made.noise.shape), v)) for v in (0.0, 1.0))
+    assert float((moved - still).min()) > 0
