@@ -15,6 +15,8 @@ import torch
 
 from advisor.errors import AdvisorError
 from advisor.files import read_bytes, write_atomically
+from advisor.loading.content import Content
+from advisor.loading.tensor_files import read_plain
 
 LARGEST = 16 * 2**30
 """Bytes: decoders and their optimisers, and the activations that they learn from."""
@@ -53,7 +55,7 @@ class Checkpoint:
             return None
         data = read_bytes(self.file, LARGEST)
         try:
-            kept = torch.load(io.BytesIO(data), weights_only=True)
+            kept = read_plain(Content(self.file, data))
             if kept["shape"] != list(self.shape):
                 raise ValueError("other steps or samples")
             torch.set_rng_state(kept["random"])

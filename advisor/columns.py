@@ -247,8 +247,7 @@ class Profile:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        payload: dict[str, Any] = _PROFILE.dump_python(self, mode="json")
-        return payload
+        return plain(_PROFILE, self)
 
     @classmethod
     def from_json(cls, payload: Any) -> Profile:
@@ -281,6 +280,22 @@ class Profile:
             AdvisorError: when the file is missing, truncated or no profile.
         """
         return cls.from_json(read_json(path))
+
+
+def plain(adapter: TypeAdapter[Any], value: Any) -> dict[str, Any]:
+    """A noun as plain JSON values; half a surrogate pair, as file names may hold, becomes an escape that is seen."""
+    found: dict[str, Any] = _encodable(adapter.dump_python(value, mode="json"))
+    return found
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_encodable(inner) for inner in value]
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value
 
 
 def check_version(payload: Any, noun: str, newest: str = SCHEMA_VERSION) -> None:

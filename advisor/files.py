@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ LOCKS = "fcntl" in globals()
 """Not on Windows: what a killed run left there stays."""
 
 PARTIAL = ".partial"
+PATIENCE = 60.0
+"""Seconds to wait while another process writes two files."""
 LARGEST = 256 * 2**20
 """Bytes of a document (JSON, TOML, CSV): an advice with many pictures has a tenth of that."""
 
@@ -174,6 +177,31 @@ def lock(handle: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def turn(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
+    """A folder's files for this process alone while they are read, changed and written; others wait for their turn.
+
+    Args:
+        folder: must exist.
+        patience: seconds to wait for it.
+
+    Raises:
+        AdvisorError: when another process keeps it for longer.
+    """
+    if not LOCKS:
+        yield
+        return
+    handle, end = os.open(folder, os.O_RDONLY), time.monotonic() + patience
+    try:
+        while not lock(handle):
+            if time.monotonic() > end:
+                raise AdvisorError(f"Another command is writing into {folder}.", "Wait for it, then run this again.")
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _make_folder(folder: Path, mode: int) -> None:

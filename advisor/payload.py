@@ -100,7 +100,15 @@ class DefendedCloud(nn.Module):
         self.dtypes = tuple(dtypes)
 
     def forward(self, *message: Any) -> Any:
-        """The message to the model's outputs."""
-        if len(self.dtypes) > 1 and len(message) == 1:
-            message = tuple(message[0])
-        return self.cloud(*self.defense.receive(message, self.dtypes))
+        """The message to the model's outputs: as the edge returned it, or its tensors one by one, as they arrive."""
+        arrived, wires = iter(_leaves(message)), []
+        for dtype in self.defense.sent(self.dtypes):
+            roles = self.defense.wire_roles if dtype.is_floating_point else ("values",)
+            parts = tuple(next(arrived) for _ in roles)
+            wires.append(parts if len(parts) > 1 else parts[0])
+        return self.cloud(*self.defense.receive(wires, self.dtypes))
+
+
+def _leaves(message: Any) -> list[Tensor]:
+    """The tensors of nested tuples, in order."""
+    return [message] if isinstance(message, Tensor) else [leaf for part in message for leaf in _leaves(part)]

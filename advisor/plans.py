@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from advisor.columns import SCHEMA_VERSION, Profile, Provenance, check_version, first_problem
+from advisor.columns import SCHEMA_VERSION, Profile, Provenance, check_version, first_problem, plain
 from advisor.cuts import Cut
 from advisor.defenses import defense_from_json, defense_to_json
 from advisor.documents import digest_of, holds, read_json
@@ -320,8 +320,7 @@ class Advice:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        payload: dict[str, Any] = _ADVICE.dump_python(self, mode="json")
-        return payload
+        return plain(_ADVICE, self)
 
     @classmethod
     def from_json(cls, payload: Any) -> Advice:
@@ -374,12 +373,13 @@ class Advice:
         reports, is_report = reach("REPORTS"), reach("is_report")
         check_ours(file, is_advice)
         check_ours(page, is_report)
+        private = {"private": True} if self.holds_pictures else {}
         with held():
             for plan in self.plans:
                 if plan.fitted is not None:
                     plan.fitted.keep(plan.graph, plan.folder, file.parent)
-            write_atomically(file, reports["json"](self), private=self.holds_pictures)
-            write_atomically(page, reports["html"](self), private=self.holds_pictures)
+            write_atomically(file, reports["json"](self), **private)
+            write_atomically(page, reports["html"](self), **private)
 
 
 def load_advice(path: str | Path) -> Advice:

@@ -32,7 +32,7 @@ try:
     from advisor.errors import AdvisorError as _Family
 except ImportError:  # this file stands alone
 
-    class _Family(Exception):  # type: ignore[no-redef]
+    class _Family(Exception):  # type: ignore[no-redef]  # noqa: N818
         """What every error here is."""
 
 

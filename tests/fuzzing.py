@@ -2,7 +2,9 @@
 
 In the tests each target runs a few inputs; by hand as many as you like:
 
-    python -m tests.fuzzing tests.advisor.test_fuzz_documents 1000 --seed 1
+    python -m tests.fuzzing tests.advisor.test_fuzz_documents 1000 --seed 1 --out fuzzed
+
+A row a target is kept in `fuzzed/rows.csv` as it ends; a run that was stopped goes on after the last.
 
 Each input is loaded in a forked process with a time limit, so that a crash or a hang of one does not end the run.
 """
@@ -184,13 +186,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("fuzzed"), help="folder for what is found")
     given = parser.parse_args()
-    worst = 0
+    worst, rows = 0, given.out / "rows.csv"
+    done = rows.read_text(encoding="utf-8").splitlines() if rows.exists() else []
     for target in importlib.import_module(given.module).targets(given.out):
-        if given.only in target.name:
+        row = f"{given.module},{target.name},{given.count},{given.seed}"
+        if given.only in target.name and not any(line.startswith(f"{row},") for line in done):
             folder = given.out / target.name
             folder.mkdir(parents=True, exist_ok=True)
             found = findings(target, given.count, folder, given.seed)
             print(f"{target.name}: {given.count} inputs, {sum(found.values())} findings", flush=True)
+            with rows.open("a", encoding="utf-8") as file:
+                file.write(f"{row},{sum(found.values())}\n")
             for what, times in found.most_common():
                 print(f"  {times} × {what}", flush=True)
             worst = max(worst, len(found))

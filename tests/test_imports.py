@@ -27,6 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "sweep",
             "defenses",
             "payload",
+            "checkpoint",
             "variant",
         )
     ),

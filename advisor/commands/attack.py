@@ -218,17 +218,20 @@ def _defense(advice: Advice | None, defense: str | None) -> Defense:
 
 def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples: Samples, pictures: bool) -> Advice:
     """The advice of that file, as it is now, with the evidence in it, and its report; both lie where it was read."""
+    from advisor.files import turn
     from advisor.planning.pictures import evidence_of
     from advisor.plans import load_advice
 
-    advice = load_advice(path)
+    file = path / "advice.json" if path.is_dir() else path
+    page = file.with_name("report.html") if file.name == "advice.json" else file.with_suffix(".html")
+    shown = evidence_of(found, cut, defense, pictures)
+    with turn(file.parent):  # another attack may be adding its evidence
+        advice = load_advice(file)
+        advice = dataclasses.replace(advice, evidence=(*advice.evidence, shown))
+        advice.save_as(file, page)
     said = advice.provenance.get("data")
     if isinstance(said, dict) and said.get("fingerprint") not in (None, samples.fingerprint):
         say("Note: these are not the samples that the advice was made from.")
-    file = path / "advice.json" if path.is_dir() else path
-    page = file.with_name("report.html") if file.name == "advice.json" else file.with_suffix(".html")
-    advice = dataclasses.replace(advice, evidence=(*advice.evidence, evidence_of(found, cut, defense, pictures)))
-    advice.save_as(file, page)
     written(file, page)
     say(f"The evidence is in {file} and {page}. Digest of the advice: {advice.digest}.")
     if advice.holds_pictures:

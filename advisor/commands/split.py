@@ -36,9 +36,16 @@ def split(
     ] = None,
     arch: given.Arch = None,
     trusted: given.Trust = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Samples to attack what was written with; else the file that the advice records.",
+            rich_help_panel=given.WHAT,
+        ),
+    ] = None,
     as_json: given.Json = False,
 ) -> None:
-    """Write the edge and cloud halves of the chosen plan, plan.json and the wire's codec, each checked."""
+    """Write the edge and cloud halves of the chosen plan, plan.json and the code beside them, each checked."""
     with exit_codes():
         import advisor
         from advisor.exporting import check_format
@@ -47,7 +54,7 @@ def split(
         answer = _picked(advisor.load_advice(advice), cut, plan)
         with StageProgress() as progress, answer_only():
             made = advisor.export(
-                answer, out, format, model, arch=arch, trust=trust(trusted, progress), progress=progress  # type: ignore[arg-type]
+                answer, out, format, model, arch=arch, trust=trust(trusted, progress), data=data, progress=progress  # type: ignore[arg-type]
             )  # fmt: skip
         if not answer.feasible:
             say("Note: no plan meets the budgets of this advice; this is the nearest.")
@@ -100,9 +107,18 @@ def _show(made: Exported) -> None:
         console.print(f"  {part.file:<16} {digits(entry.bytes / 1e6)} MB, runs on the {part.place}", markup=False)
     for crossing in made.crossings:
         sent = ", ".join(f"{t.dtype} {'×'.join(map(str, t.shape)) or '1'}" for t in crossing.tensors)
-        console.print(
-            f"  {crossing.sender} to {crossing.receiver}: {sent}; {crossing.sample_bytes} bytes a sample", markup=False
-        )
+        size = crossing.message_bytes or crossing.sample_bytes
+        console.print(f"  {crossing.sender} to {crossing.receiver}: {sent}; {size} bytes a sample", markup=False)
     agreed = "bit for bit" if found.exact else f"within {found.max_abs_difference:.2g}"
     same = "" if found.top1_equal != found.top1_equal else ", same highest score"
     console.print(f"Checked against the model by {found.runtime}: equal {agreed}{same}.", markup=False)
+    if fresh := made.freshness:
+        variance = f"{digits(fresh.variance)}, {digits(fresh.promised)} is promised"
+        console.print(f"Two calls of the edge differ by noise of variance {variance}.", markup=False)
+    if (attacked := made.attacked) and not attacked.skipped:
+        from advisor.reports.quantities import show_estimate
+
+        left = show_estimate(attacked.scores["nmse"], "nmse")
+        console.print(f"The written edge under {attacked.attack}, {attacked.budget}: NMSE {left}.", markup=False)
+    elif attacked:
+        console.print(f"The written edge was not attacked: {clean(attacked.skipped)}.", markup=False)

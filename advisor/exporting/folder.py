@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from advisor import wire
 from advisor.documents import read_json
 from advisor.errors import AdvisorError
-from advisor.exporting.manifest import CODEC_FILE, EDGE_FILE, PLAN_FILE, Exported
+from advisor.exporting.manifest import ASIDE, CODEC_FILE, EDGE_FILE, PLAN_FILE, Exported
 from advisor.files import LOCKS, lock, sha256, umask, unwritable
 from advisor.interrupts import held
 from advisor.runtime import edge
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from advisor.plans import Plan
 
 PART_NAMES = {2: ("edge", "cloud"), 3: ("edge-head", "cloud", "edge-tail")}
-STAGE, ASIDE = ".split-new-", ".split-earlier"
+STAGE = ".split-new-"
 BESIDE = {CODEC_FILE: Path(str(wire.__file__)), EDGE_FILE: Path(str(edge.__file__))}
 """Files of ours that are copied into each export."""
 _OURS = {

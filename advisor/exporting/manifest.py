@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from advisor.columns import Provenance, check_version, first_problem
+from advisor.columns import Provenance, check_version, first_problem, plain
 from advisor.defenses import defense_from_json, defense_to_json
 from advisor.documents import read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
 from advisor.files import sha256
+from advisor.loading.content import read_content
+from advisor.loading.onnx_checks import check_onnx
 
 Place = Literal["edge", "cloud"]
 PLAN_FILE, CODEC_FILE, EDGE_FILE = "plan.json", "wire.py", "edge.py"
+ASIDE = ".split-earlier"
+"""Where an earlier export waits until a new one is complete."""
+
 PLAN_SCHEMA = "2.0"
 """Of `plan.json`: 2 has the edge's noise as an input; the halves of 1 drew it themselves."""
 
@@ -208,8 +214,7 @@ class Exported:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        payload: dict[str, Any] = _EXPORTED.dump_python(self, mode="json")
-        return payload
+        return plain(_EXPORTED, self)
 
     def text(self) -> str:
         """The content of `plan.json`."""
@@ -242,9 +247,22 @@ def load_export(folder: str | Path) -> Exported:
     Nothing of the folder is run or imported. Matching hashes say that the files belong together, not who wrote them.
 
     Raises:
-        AdvisorError: it is missing or damaged, names what is no file in the folder itself, or a file was changed since.
+        AdvisorError: it is missing or damaged, names what is no file in the folder itself, a file was changed since, or
+            an ONNX half uses an operator that is not of the standard, or weights from elsewhere.
     """
     folder = Path(folder)
+    try:
+        return _loaded(folder)
+    except AdvisorError as error:
+        if not (folder / ASIDE).is_dir():
+            raise
+        waits = f"A split was killed here: the next one into {folder} brings the export in {ASIDE} back, or finishes."
+        raise AdvisorError(error.problem, waits) from None
+
+
+def _loaded(folder: Path) -> Exported:
+    if (folder / PLAN_FILE).is_symlink():
+        raise AdvisorError(f"{folder / PLAN_FILE} is a link to elsewhere.", WRITE)
     found = Exported.from_json(read_json(folder / PLAN_FILE))
     for name in (*found.files, *(part.file for part in found.parts), *_codecs(found)):
         if name not in found.files or not is_beside(folder, name):
@@ -252,7 +270,20 @@ def load_export(folder: str | Path) -> Exported:
     for name, entry in found.files.items():
         if sha256(folder / name) != entry.sha256:
             raise AdvisorError(f"{folder / name} is not the file of its plan.json.", WRITE)
+    for part in found.parts if found.format == "onnx" else ():
+        check_weights(part.file, check_onnx(read_content(folder / part.file)), folder)
     return found
+
+
+def check_weights(file: str, beside: Sequence[str], folder: Path) -> None:
+    """Refuse an ONNX half that takes weights from another file than its own.
+
+    Raises:
+        AdvisorError: naming it.
+    """
+    for name in beside:
+        if name != f"{file}.data":
+            raise AdvisorError(f"{folder / file} takes weights from {name[:80]!r}, not from its own file.", WRITE)
 
 
 def _codecs(found: Exported) -> list[str]:

@@ -219,6 +219,9 @@ def _cost(request: Request, prepared: Prepared, target: reuse.Target, now: Step)
     rows = [cost.provenance.get(key, {}) for key in ("device", "link", "cloud")]
     notes += [f"{row['key']}: {row['stands_for']}." for row in rows if row.get("stands_for")]
     notes += cost.provenance.get("cost", {}).get("notes", [])
+    types = sorted({spec.dtype for cut in graph.cuts[1:-1] for spec in cut.tensors})
+    if types:
+        notes.append(f"What crosses is counted in {' and '.join(types)}, as the traced model has it, header included.")
     return cost, notes
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from advisor.documents import read_json
 from advisor.errors import AdvisorError
-from advisor.exporting.manifest import PLAN_FILE, WRITE, Exported, is_beside
+from advisor.exporting.manifest import PLAN_FILE, WRITE, Exported, check_weights, is_beside
 from advisor.files import read_bytes
 from advisor.loading.archives import inspect_archive
 from advisor.loading.content import Content, short
@@ -30,6 +30,8 @@ class CheckedFolder(OwnFolder):
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.place = Path(folder)
+        if (self.place / PLAN_FILE).is_symlink():
+            raise AdvisorError(f"{self.place / PLAN_FILE} is a link to elsewhere.", WRITE)
         self.told = Exported.from_json(read_json(self.place / PLAN_FILE))
         self.plan: dict[str, Any] = self.told.to_json()
         chain = [(c.sender, c.receiver) for c in self.told.crossings]
@@ -50,9 +52,8 @@ class CheckedFolder(OwnFolder):
         content = self._read(part["file"])
         if self.told.format == "pt2":
             return program(load_program(inspect_archive(content), False).module())
-        more = [name for name in check_onnx(content) if name]
-        if any(name != f"{part['file']}.data" for name in more):
-            raise AdvisorError(f"{content.path} names {more[0]!r}, which is not its file of weights.", WRITE)
+        more = check_onnx(content)
+        check_weights(part["file"], more, self.place)
         return session(self.plan, part, _session(content, [self._read(name) for name in more]))
 
     def _read(self, name: str) -> Content:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.files import check_ours, lock, read_bytes, sha256, write_atomically
+from advisor.files import check_ours, lock, read_bytes, sha256, turn, write_atomically
 
 
 def test_text_and_bytes_are_written(tmp_path: Path) -> None:
@@ -117,3 +118,29 @@ def test_no_more_is_read_than_allowed(tmp_path: Path) -> None:
     assert read_bytes(tmp_path / "a", 100) == b"x" * 100
     with pytest.raises(AdvisorError, match="is larger than"):
         read_bytes(tmp_path / "a", 99)
+
+
+def test_two_that_change_one_file_wait_for_each_other(tmp_path: Path) -> None:
+    """Each adds a line to what it read; without a turn the later one would undo the other."""
+    file, children = tmp_path / "log", []
+    file.write_text("")
+    for number in range(4):
+        child = os.fork()
+        if not child:
+            with turn(tmp_path):
+                held = file.read_text()
+                time.sleep(0.1)
+                write_atomically(file, f"{held}{number}\n")
+            os._exit(0)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
+    assert sorted(file.read_text().split()) == ["0", "1", "2", "3"]
+
+
+def test_a_turn_that_does_not_come(tmp_path: Path) -> None:
+    with (
+        turn(tmp_path),
+        pytest.raises(AdvisorError, match=r"Another command is writing into .*Wait for it"),
+        turn(tmp_path, patience=0.1),
+    ):
+        pass

@@ -207,3 +207,13 @@ def test_another_model_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.pt").write_bytes(b"other weights")
     with pytest.raises(AdvisorError, match=r"m\.pt is not the model of this advice .*Pass the right one with --model"):
         check_model_file(right, tmp_path / "m.pt")
+
+
+def test_half_a_surrogate_pair_in_any_text_is_written_as_an_escape(tmp_path: Path) -> None:
+    """File names and names of modules may hold one; JSON in UTF-8 cannot."""
+    odd = {"headline": "cut at \udcff", "zone": ("a\ud800",), "unmeasured": ("x", "\udfff")}
+    advice(**odd).save(tmp_path)
+    found = load_advice(tmp_path)
+    assert (found.headline, found.zone) == ("cut at \\udcff", ("a\\ud800",))
+    written, plainly = advice(**odd).to_json(), advice().to_json()
+    assert {k: v for k, v in written.items() if k not in odd} == {k: v for k, v in plainly.items() if k not in odd}

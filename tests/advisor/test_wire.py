@@ -16,8 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+import advisor
 from advisor import wire
 from advisor.cuts import ITEM_BYTES
+from advisor.payload import Payload
+from tests.models import ZOO
 
 PLAIN = [name for name in wire.DTYPES if name not in wire._BITS]
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
@@ -175,3 +178,16 @@ def test_the_file_works_alone_with_numpy_and_without_torch(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "same"
+
+
+@pytest.mark.parametrize("text", ["none", "gaussian:sigma=0.1", "int8"])
+@pytest.mark.parametrize(("name", "cut", "most"), [("chain", "act", 1), ("residual", None, 2)])
+def test_a_half_takes_what_arrived_as_it_arrived(text: str, name: str, cut: str | None, most: int) -> None:
+    """`cloud(*unpack(pack(edge(x))))`, one tensor or several, one of each or several made of one."""
+    x, net = ZOO[name].inputs(3), ZOO[name].model()
+    graph = advisor.trace(net, ZOO[name].inputs(2), max_tensors=most)
+    place = graph.cut(cut) if cut else next(c for c in graph.cuts[1:-1] if len(c.tensors) > 1)
+    edge, cloud = Payload.of(graph, place, text).halves()
+    arrived = wire.unpack_torch(wire.pack(edge(x)))
+    assert len(arrived) == len(place.tensors) * (3 if text == "int8" else 1)
+    assert torch.allclose(cloud(*arrived), net(x), atol=0.5)

@@ -170,6 +170,17 @@ def test_the_hook_stops_a_commit_that_breaks_the_budget(repository: Path) -> Non
     assert shell(hook["entry"].replace("50ms", "1us"), repository).returncode == 5
 
 
+def test_a_defense_is_trained_written_run_and_attacked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("07_deploy_a_defense.py", "--out", tmp_path / "halves", "--samples", 240, "--epochs", 2)
+    text = capsys.readouterr().out
+    assert {"edge.pt2", "cloud.pt2", "edge.py", "wire.py"} <= {path.name for path in (tmp_path / "halves").iterdir()}
+    variance, promised = (float(word.strip(",")) for word in text.split("variance ")[1].split()[:2])
+    assert variance == pytest.approx(promised, rel=0.1)
+    defended, bare = (float(word.strip(",\n")) for word in (text.split("NMSE ")[1].split()[0], text.split()[-1]))
+    assert defended > bare
+    assert " % undefended" in text
+
+
 def test_every_example_is_tested() -> None:
     tested = Path(__file__).read_text(encoding="utf-8")
     assert all(f'"{path.name}"' in tested for path in EXAMPLES.glob("[0-9]*.py"))

@@ -124,7 +124,11 @@ class Defense(ABC):
 
     def message_bytes(self, cut: Cut) -> int:
         """Bytes of the message that carries them, header included; each is of its activation's rank."""
-        ranks = [1 + len(t.shape) for t in cut.tensors for _ in (self.wire_roles if t.is_floating else ("values",))]
+        ranks = [
+            1 + len(t.shape)
+            for t in self.sent(cut.tensors)
+            for _ in (self.wire_roles if t.is_floating else ("values",))
+        ]
         return self.wire_bytes(cut) + overhead(ranks)
 
     def wire_step(self, z: Tensor) -> float:

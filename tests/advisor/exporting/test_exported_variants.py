@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import advisor
+from advisor import wire
 from advisor.defenses import Defense, parse_defense
 from advisor.plans import Plan
-from advisor.variant import Variant
+from advisor.variant import Variant, variant_of
 from tests.estimators.nets import digits, trained
 
 DEFENSES = ["none", "gaussian:sigma=0.4", "gaussian:sigma=0.4+int8"]
@@ -68,8 +69,8 @@ def test_without_samples_it_is_said_that_nothing_was_attacked(tmp_path: Path) ->
     assert made.attacked.scores == {}
 
 
-class Halved(nn.Module):
-    """Two tensors of 16 channels: what a method that draws returns as parameters."""
+class Parameters(nn.Module):
+    """Mean and log deviation of three channels: what a method that draws returns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,6 +81,8 @@ class Halved(nn.Module):
 
 
 class Decoded(nn.Module):
+    """Reads the mean alone."""
+
     def __init__(self) -> None:
         super().__init__()
         self.up = nn.Conv2d(3, 16, 1)
@@ -88,42 +91,21 @@ class Decoded(nn.Module):
         return self.up(mean) + 0 * log.sum(1, keepdim=True)
 
 
-class Sampled(Defense):
-    """Draws from the mean and log deviation that cross the cut; only the result is sent."""
-
-    name = "sampled"
-    random = True
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        return {}
-
-    def apply(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return z
-
-    def send(self, tensors, generator=None):  # type: ignore[no-untyped-def]
-        mean, log = tensors
-        return (mean + log.exp() * torch.randn_like(mean),)
-
-    def receive(self, wires, dtypes):  # type: ignore[no-untyped-def]
-        (drawn,) = wires
-        return drawn, torch.zeros_like(drawn)
-
-
-def test_of_a_payload_of_parameters_only_the_draw_is_sent(tmp_path: Path) -> None:
-    from advisor.variant import variant_of
-
+@pytest.mark.parametrize("text", ["reparam", "reparam+int8"])
+def test_of_a_payload_of_parameters_only_the_draw_is_sent(text: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    variant = variant_of(advisor.trace(trained(), digits(2)[0]), "conv2", Halved().eval(), Decoded().eval())
-    assert len(variant.payload.tensors) == 2
-    plan = plan_of(variant, Sampled())
+    base = advisor.trace(trained(), digits(2)[0])
+    variant, defense = variant_of(base, "conv2", Parameters().eval(), Decoded().eval()), parse_defense(text)
+    plan = plan_of(variant, defense)
     edge, cloud = plan.split()
+    message = wire.pack(edge(digits(1)[0]))
+    assert cloud(*wire.unpack_torch(message)).shape == (1, 10)
     assert cloud(edge(digits(3)[0])).shape == (3, 10)
-    assert cloud(edge(digits(3)[0])[0]).shape == (3, 10)
     made = advisor.export(plan, tmp_path)
-    assert [t.shape for t in made.crossings[0].tensors] == [variant.payload.tensors[0].shape]
+    assert made.crossings[0].tensors[0].shape == variant.payload.tensors[0].shape
+    assert len(made.crossings[0].tensors) == len(defense.wire_roles)
+    assert len(message) == made.crossings[0].message_bytes == defense.message_bytes(variant.payload)
     assert made.noise is not None
     assert made.freshness is not None
-    module, x = torch.export.load(tmp_path / "edge.pt2").module(), digits(4)[0]
-    still, moved = (module(x, noise=torch.full((4, *made.noise.shape), v)) for v in (0.0, 1.0))
-    assert float((moved - still).min()) > 0
+    answer = advisor.runtime.Cloud(tmp_path).receive(advisor.runtime.Edge(tmp_path).send(digits(4)[0]))
+    assert answer.shape == (4, 10)
