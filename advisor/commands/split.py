@@ -119,6 +119,9 @@ def _show(made: Exported) -> None:
         from advisor.reports.quantities import show_estimate
 
         left = show_estimate(attacked.scores["nmse"], "nmse")
-        console.print(f"The written edge under {attacked.attack}, {attacked.budget}: NMSE {left}.", markup=False)
+        where = clean(attacked.notes[-1])
+        console.print(
+            f"The written edge under {attacked.attack}, {attacked.budget}, {where}: NMSE {left}.", markup=False
+        )
     elif attacked:
         console.print(f"The written edge was not attacked: {clean(attacked.skipped)}.", markup=False)

@@ -79,4 +79,5 @@ def attack_again(
     except AdvisorError as error:
         return Attacked(f"the attack failed, which says nothing about privacy: {error.problem}")
     scores = {name: found.scores[name] for name in ("nmse", "mse", "ssim", "psnr")}
-    return Attacked("", found.name, found.budget, len(found.reconstructions), scores, found.notes)
+    notes = (*found.notes, f"on {samples.description}")
+    return Attacked("", found.name, found.budget, len(found.reconstructions), scores, notes)

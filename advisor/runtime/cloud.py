@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from advisor import wire
-from advisor.errors import AdvisorError, first_line
 from advisor.runtime.edge import received
 from advisor.runtime.opened import CheckedFolder
 
@@ -40,12 +39,7 @@ class Cloud:
         Raises:
             AdvisorError: when the bytes are no message, or not one of this plan.
         """
-        try:
-            found = received(self._half, message, self._tensors, self.most)
-        except AdvisorError:
-            raise
-        except Exception as error:  # of the runtime, on numbers that no edge half sends
-            raise AdvisorError(f"The cloud half cannot answer this message: {first_line(error)}.") from error
+        found = received(self._half, message, self._tensors, self.most)
         if self._answers:
             return wire.pack(found)
         return found[0] if isinstance(found, list) and len(found) == 1 else found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from advisor.documents import read_json
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, first_line
 from advisor.exporting.manifest import PLAN_FILE, WRITE, Exported, check_weights, is_beside
 from advisor.files import read_bytes
 from advisor.loading.archives import inspect_archive
@@ -51,10 +51,11 @@ class CheckedFolder(OwnFolder):
         """
         content = self._read(part["file"])
         if self.told.format == "pt2":
-            return program(load_program(inspect_archive(content), False).module())
+            return _guarded(program(load_program(inspect_archive(content), False).module()), part["name"])
         more = check_onnx(content)
         check_weights(part["file"], more, self.place)
-        return session(self.plan, part, _session(content, [self._read(name) for name in more]))
+        made = session(self.plan, part, _session(content, [self._read(name) for name in more]))
+        return _guarded(made, part["name"])
 
     def _read(self, name: str) -> Content:
         entry = self.told.files.get(name)
@@ -75,6 +76,18 @@ class CheckedEdge(Edge):
 
     def _opened(self, folder: str | os.PathLike[str]) -> OwnFolder:
         return CheckedFolder(folder)
+
+
+def _guarded(half: Half, name: str) -> Half:
+    """The half, whose runtime's own errors become one line: on numbers or arguments that its file does not take."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return half(*args, **kwargs)
+        except Exception as error:
+            raise AdvisorError(f"The {name} half cannot run on this: {first_line(error)}.", WRITE) from error
+
+    return run
 
 
 def _session(content: Content, weights: list[Content]) -> Any:

@@ -83,7 +83,7 @@ class DefenseContract:
             cut = Cut(1, "here", (spec,) * len(given))
             sent = sum(t.numel() * t.element_size() for t in member.message(given, seeded()))
             assert member.wire_bytes(cut) * len(z) == sent
-            assert member.message_bytes(cut) == len(wire.pack(member.message((z[:1].to(dtype),), seeded())))
+            assert member.message_bytes(cut) == len(wire.pack(member.message([t[:1] for t in given], seeded())))
 
     def test_as_many_tensors_are_sent_as_it_has_roles_for(self, member: Defense, z: Tensor) -> None:
         """Exports name them by their roles."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 import advisor
 from advisor.data.samples import load_samples
+from advisor.graph import PartitionGraph
 from advisor.planning.study_storage import known_trials, open_storage, understood
 from advisor.profilers import links
 from advisor.settings import OWN, defaults
@@ -60,7 +62,7 @@ def targets(folder: Path) -> tuple[Target, ...]:
         *(Target(kind, _image(kind), _in_folder, f".{kind}") for kind in IMAGES),
         Target("links", LINKS, lambda path: links(str(path)), ".toml"),
         Target("settings", SETTINGS, _settings, ".toml"),
-        Target("variant", fitted.read_bytes(), lambda path: advisor.load_variant(path, base), ".safetensors"),
+        Target("variant", fitted.read_bytes(), lambda path: _fitted(path, base), ".safetensors"),
         Target("storage", _study(folder / "honest.db"), _trials, ".db"),
     )
 
@@ -78,6 +80,17 @@ def _in_folder(path: Path) -> None:
     (place / "sound.png").write_bytes(_image("png"))
     (place / f"odd{path.suffix}").write_bytes(path.read_bytes())
     load_samples(place)
+
+
+def _fitted(path: Path, base: PartitionGraph) -> None:
+    """Under the name that its bytes ask for."""
+    data = path.read_bytes()
+    named = path.with_name(f"{hashlib.sha256(data).hexdigest()}{path.suffix}")
+    named.write_bytes(data)
+    try:
+        advisor.load_variant(named, base)
+    finally:
+        named.unlink()
 
 
 def _settings(path: Path) -> None:

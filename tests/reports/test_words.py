@@ -10,7 +10,7 @@ from advisor.testing.made_up_advices import digits, no_split, plan_with
 
 def test_three_lines_say_where_cost_and_leakage() -> None:
     where, cost, hidden = words.plan_lines(digits())
-    assert where.startswith("Run the model up to classifier.0 on jetson, send 264 B")
+    assert where.startswith("Run the model up to classifier.0 on jetson, send 388 B")
     assert "defended by int8" in where
     assert cost.startswith(
         "Latency 23.6 ms (20.9–26.4 ms) = 17.6 ms edge + 5.2 ms link + 889 µs cloud; edge memory 2.65 MiB"
