@@ -104,13 +104,13 @@ def noise_of(draws: Sequence[Draw], taken: Sequence[str]) -> Noise | None:
     """
     if not draws:
         return None
-    distribution = UNIFORM if all(draw.distribution == UNIFORM for draw in draws) else NORMAL
+    uniform = all(draw.distribution == UNIFORM for draw in draws)
     shape = draws[0].shape if len(draws) == 1 else (sum(math.prod(draw.shape) for draw in draws),)
-    dtype = "float64" if any(draw.dtype == torch.float64 for draw in draws) else "float32"
+    precise = any(draw.dtype == torch.float64 for draw in draws)
     name = "noise"
     while name in taken:
         name += "_"
-    return Noise(name, distribution, dtype, shape)
+    return Noise(name, UNIFORM if uniform else NORMAL, "float64" if precise else "float32", shape)
 
 
 def _parts(draws: Sequence[Draw], noise: Tensor) -> list[Tensor]:

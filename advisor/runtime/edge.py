@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,7 +24,8 @@ try:
 except ImportError:  # this file stands alone
     import wire  # type: ignore[import-not-found,no-redef]
 
-NORMAL, UNIFORM = "standard normal", "standard uniform"
+NORMAL: Literal["standard normal"] = "standard normal"
+UNIFORM: Literal["standard uniform"] = "standard uniform"
 Half = Callable[..., Any]
 """An exported half: called as the model, or with what the half before it sent."""
 

@@ -41,7 +41,7 @@ class CheckedFolder(OwnFolder):
 
     def part(self, name: str) -> dict[str, Any]:
         """The row of a half."""
-        return next(part for part in self.plan["parts"] if part["name"] == name)  # type: ignore[no-any-return]
+        return next(part for part in self.plan["parts"] if part["name"] == name)
 
     def half(self, part: dict[str, Any]) -> Half:
         """A half in its runtime.
