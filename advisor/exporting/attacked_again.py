@@ -59,7 +59,7 @@ def attack_again(
         plan: what was written.
         graph: of the model.
         part, runner: the part that sends, and how it is run.
-        samples: a quarter of them is attacked, from the others the attacker learns; or why there are none.
+        samples: some of them are attacked, from the others the attacker learns; or why there are none.
         progress: called with the fraction done.
 
     Returns:

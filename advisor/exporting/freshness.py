@@ -57,6 +57,8 @@ def check_freshness(plan: Plan, part: Part, runner: Runner, graph: PartitionGrap
         own.add(*(received(plan, part, _own(part, graph, flat)) for _ in range(2)))
         level = plan.defense.noise_equivalent(pair[0]) or 0.0
     sigma = plan.defense.noise
+    if written.value == own.value == 0:
+        return Freshness(written.count, 0.0, 0.0, LEVEL, "noise that was set to nothing")
     if plain := sigma > 0 and level == sigma:
         promised, error, source = sigma**2, written.error(False), plan.defense.spec
     else:

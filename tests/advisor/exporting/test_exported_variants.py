@@ -56,7 +56,7 @@ def test_the_written_edge_is_attacked_once_more(tmp_path: Path) -> None:
     made = advisor.export(plan_of(variant, defense), tmp_path, data=(x, None))
     assert made.attacked is not None
     assert (made.attacked.skipped, made.attacked.attack, made.attacked.budget) == ("", "ka", "quick")
-    assert made.attacked.samples == 40
+    assert 30 <= made.attacked.samples <= 70
     found, meant = made.attacked.scores["nmse"], advisor.attack(variant, variant.payload, x, defense=defense).nmse
     assert abs(found.value - meant.value) < 3 * (found.stderr + meant.stderr) + 0.05
     assert advisor.load_export(tmp_path).attacked == made.attacked

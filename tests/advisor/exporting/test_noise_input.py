@@ -153,3 +153,10 @@ def test_what_is_written_for_plain_noise_is_what_the_half_draws_by_itself(tmp_pa
     torch.manual_seed(5)
     found = edge_of(tmp_path)(x, noise=torch.randn(4, *made.noise.shape))
     assert all(map(torch.equal, found, (codes, low, step)))
+
+
+def test_noise_of_nothing_is_written_as_such(tmp_path: Path) -> None:
+    made = plan_of("functional", "silu", GaussianNoise(0.0)).export(tmp_path)
+    assert made.noise is not None
+    assert made.freshness is not None
+    assert (made.freshness.variance, made.freshness.source) == (0, "noise that was set to nothing")
