@@ -168,6 +168,8 @@ def remote_computer(key: str) -> Device:
 
 def _setting(name: str, row: Table, rest: list[str]) -> tuple[str, str]:
     usual = row.get("default", ":").split(":")
+    if len(usual) != 2:
+        raise AdvisorError(f"Device {name!r}: default = {row['default']!r}.", "Write it as runtime:precision.")
     runtime = rest[0] if rest else usual[0]
     published = [
         s["precision"] for s in shipped("latencies.toml")["series"] if (s["device"], s["runtime"]) == (name, runtime)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.profilers.network import Link
@@ -62,16 +64,18 @@ def percentile(link: Link, count: float, share: float, answer: float = 0.0, copy
     """Seconds within which this share of the exchanges of a traced link are over; NaN without a trace."""
     if not link.trace:
         return math.nan
-    times = sorted(_as_measured(link, row, count, answer, copy_rate) for row in link.trace)
-    place = share * (len(times) - 1)
-    low = math.floor(place)
-    return times[low] + (place - low) * (times[min(low + 1, len(times) - 1)] - times[low])
+    return _percentiles(link, count, (share,), answer, copy_rate)[0]
 
 
-def _as_measured(link: Link, row: tuple[float, float, float], count: float, answer: float, copy_rate: float) -> float:
-    up, down, rtt = row
-    at = dataclasses.replace(link, up=up, down=down, rtt=rtt, trace=())
-    return transfer(at, count, answer, copy_rate).total
+def _percentiles(link: Link, count: float, shares: Sequence[float], answer: float, copy_rate: float) -> list[float]:
+    """Of all measurements at once: a trace may have millions."""
+    up, down, rtt = np.array(link.trace).T
+    if count == 0:
+        return [0.0] * len(shares)
+    on_air = 8 * count / up / (link.duty_cycle if count > link.max_payload else 1.0)
+    times = serialisation(count + answer, copy_rate) + on_air + rtt + 8 * answer / down
+    found: list[float] = np.quantile(times, shares).tolist()
+    return found
 
 
 def payload_within(link: Link, seconds: float, answer: float = 0.0, copy_rate: float = COPY_RATE) -> float:
@@ -99,7 +103,7 @@ def transfer_time(link: Link, count: float, answer: float = 0.0, copy_rate: floa
     if count == 0:
         return Estimate.exact(0.0, "s", "estimated", "nothing is sent")
     if link.trace:
-        middle, low, high = (percentile(link, count, share, answer, copy_rate) for share in (0.5, 0.05, 0.95))
+        middle, low, high = _percentiles(link, count, (0.5, 0.05, 0.95), answer, copy_rate)
         method = f"{METHOD}; median and 5th to 95th percentile of {link.stands_for}"
         return Estimate(middle, (high - low) / (2 * NORMAL_90), low, high, "s", "estimated", method)
     seconds = transfer(link, count, answer, copy_rate).total

@@ -27,7 +27,7 @@ from advisor.planning.defense_fits import FitResult, Fits, fit_folder, roles_of
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits, with_excess
 from advisor.planning.stages import Measured, Searched, Step
-from advisor.planning.study_storage import known_trials, open_storage, quiet, strange_trial, understood
+from advisor.planning.study_storage import known_trials, open_storage, quiet, strange_trial, try_once, understood
 from advisor.planning.wanted_defenses import wanted_defenses
 from advisor.planning.warm_start import WarmStart
 from advisor.plans import Plan
@@ -115,7 +115,7 @@ class Search:
                     asked = suggestions.next([*bare, *plans.values()])
                 if asked is not None:
                     study.enqueue_trial(asked)
-                study.optimize(objective, n_trials=1)
+                try_once(study, objective)
         except KeyboardInterrupt:
             return _unique(plans), True
         return _unique(plans), False

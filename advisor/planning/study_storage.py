@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, Trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.errors import AdvisorError
@@ -66,6 +66,15 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(level)
+
+
+def try_once(study: Study, objective: Callable[[Trial], Sequence[float]]) -> None:
+    """One trial; one that another run on the same storage took and finished meanwhile is left to that."""
+    try:
+        study.optimize(objective, n_trials=1)
+    except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
+        if isinstance(error, ValueError) and "Cannot tell" not in str(error):
+            raise
 
 
 def known_trials(study: Study) -> list[FrozenTrial]:

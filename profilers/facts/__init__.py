@@ -37,6 +37,9 @@ LIMITS: Mapping[str, tuple[float, float]] = {
 }
 """Figure -> lowest and highest plausible value, in the unit of its name."""
 
+SECTIONS = ("devices", "links", "calibrations")
+COMPARE = "Compare it with devices.toml of this package."
+
 Table = Mapping[str, Any]
 
 
@@ -47,12 +50,21 @@ def shipped(name: str) -> Table:
 
 
 def read(path: str | Path) -> Table:
-    """Parse a TOML file.
+    """Parse a TOML file of devices, links or calibrations.
 
     Raises:
-        AdvisorError: when it is missing or no TOML.
+        AdvisorError: when it is missing, no TOML, or its rows are no tables of texts and figures.
     """
-    return read_toml(path, "Compare it with devices.toml of this package.")
+    found = read_toml(path, COMPARE)
+    for section in SECTIONS:
+        rows = found.get(section, {})
+        if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+            raise AdvisorError(f"{path}: [{section}] holds something else than rows.", COMPARE)
+        for name, row in rows.items() if section != "calibrations" else ():
+            for key, value in row.items():
+                if key not in LIMITS and not isinstance(value, dict if key == "modes" else str):
+                    raise AdvisorError(f"{path}: {key} = {value!r:.60} of {name!r:.60} makes no sense.", COMPARE)
+    return found
 
 
 def figure(row: Table, key: str, where: str, scale: float = 1.0) -> float:

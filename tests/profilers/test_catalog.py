@@ -115,3 +115,22 @@ def test_every_published_runtime_is_known() -> None:
     for series in shipped("latencies.toml")["series"]:
         assert runtime_family(series["runtime"])
         assert series["source"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("devices = 5", r"\[devices\] holds something else than rows"),
+        ("[devices]\nx = 5", r"\[devices\] holds something else than rows"),
+        ("calibrations = 'x'\n[devices.a]\nkind = 'edge'", r"\[calibrations\] holds something else than rows"),
+        ("[devices.a]\ndefault = 'x'", r"Device 'a': default = 'x'\. Write it as runtime:precision"),
+        ("[devices.a]\ndefault = ['x']", r"default = \['x'\] of 'a' makes no sense"),
+        ("[devices.a]\ndefault = 'pytorch-eager:fp32'\nmodes = 'x'", r"modes = 'x' of 'a' makes no sense"),
+    ],
+)
+def test_a_file_of_a_stranger_is_refused_in_one_line(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "d.toml").write_text(text)
+    with pytest.raises(AdvisorError, match=said):
+        device(str(tmp_path / "d.toml"))
+    with pytest.raises(AdvisorError, match=said):
+        devices(tmp_path / "d.toml")
