@@ -105,6 +105,8 @@ class Plan:
             accuracy, accuracy_drop, score (NMSE left to a strong attack), score_ssim.
         verified: quantity -> Estimate, from the attack that was run on this plan: nmse, mse, ssim, psnr; empty if none
             was.
+        tested: accuracy and accuracy_drop on the test part, which no choice looks at; empty where there is none, or the
+            plan was not chosen.
         excess: budgets this plan misses, and by how much (in the budget's unit; NaN where it could not be measured).
         kind: "split", or the baselines "all-edge", "all-cloud" and "local-head".
         fitted: what was fitted, where the halves hold a trained defense; `graph` is then the variant, and `cut` its
@@ -117,6 +119,7 @@ class Plan:
     predicted: dict[str, Estimate]
     verified: dict[str, Estimate] = dataclasses.field(default_factory=dict)
     excess: dict[str, Number] = dataclasses.field(default_factory=dict)
+    tested: dict[str, Estimate] = dataclasses.field(default_factory=dict, kw_only=True)
     kind: Literal["split", "all-edge", "all-cloud", "local-head"] = "split"
     inputs: InputSpec | None = None
     fitted: FittedDefense | None = None

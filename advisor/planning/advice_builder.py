@@ -14,6 +14,7 @@ from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.files import sha256
 from advisor.loading import LoadedModel
 from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.final_accuracy import with_final_accuracy
 from advisor.planning.pictures import gallery
 from advisor.planning.reuse import host
 from advisor.planning.selection import Choice, LeakageLimits, pareto, reasons, verdict, with_excess
@@ -39,14 +40,16 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
     budgets, measured, limits, plans = request.requirements, verified.measured, verified.searched.limits, verified.plans
     evaluator, found = measured.evaluator, measured.evaluator.study
     edge, cloud = (with_excess(plan, budgets, limits) for plan in evaluator.baselines())
-    feasible = [plan for plan in plans if plan.feasible]
     chosen = verdict(plans, (edge, cloud), limits, budgets, request.search.require_split)
+    chosen, every, final = with_final_accuracy(chosen, (*plans, edge, cloud), evaluator)
+    plans, (edge, cloud) = every[:-2], every[-2:]
+    feasible = [plan for plan in plans if plan.feasible]
     met, pictures = chosen.verdict != "none", request.output.pictures
     return Advice(
         headline=_headline(chosen, limits, measured.prepared.inputs.loaded, provenance),
         best=chosen.best,
         feasible=met,
-        reasons=(*reasons(chosen.best, plans, limits), *([] if met else payload_that_fits(evaluator, budgets))),
+        reasons=(*reasons(chosen.best, plans, limits), *([] if met else payload_that_fits(evaluator, budgets)), *final),
         zone=found.zone.cuts,
         pareto=pareto(feasible or plans),
         nearest=chosen.nearest,

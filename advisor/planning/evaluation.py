@@ -124,14 +124,19 @@ class PlanEvaluator:
             ends.append(Plan((cut,), NoDefense(), predicted, kind=kind, inputs=self.graph.inputs, graph=self.graph))  # type: ignore[arg-type]
         return ends[0], ends[1]
 
+    @property
+    def most_judged(self) -> int:
+        """How many samples one measurement of accuracy takes at most."""
+        most = min(EVALUATION_SAMPLES, max(16, EVALUATION_BYTES // max(1, self.graph.cuts[-1].bytes)))
+        if self.truth is None:
+            most = min(most, max(16, int(EVALUATION_MACS / max(1.0, self.profile["macs"].values[-1]))))
+        return most
+
     @cached_property
     def rows(self) -> Tensor:
         """Which samples accuracy is measured on."""
         order = torch.randperm(len(self.inputs[0]), generator=torch.Generator().manual_seed(self.seed))
-        most = min(EVALUATION_SAMPLES, max(16, EVALUATION_BYTES // max(1, self.graph.cuts[-1].bytes)))
-        if self.truth is None:
-            most = min(most, max(16, int(EVALUATION_MACS / max(1.0, self.profile["macs"].values[-1]))))
-        return order[:most].sort().values
+        return order[: self.most_judged].sort().values
 
     @cached_property
     def evaluation(self) -> tuple[Tensor, ...]:

@@ -16,6 +16,7 @@ from advisor.estimate import Estimate
 from advisor.gate import Checked, Gate
 from advisor.planning.release_measuring import ACCURACY, Found, measured_again, same_architecture
 from advisor.planning.release_subject import Subject, subject
+from advisor.planning.reuse import fingerprints
 from advisor.plans import Advice, Plan
 from advisor.progress import Progress
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement
@@ -126,7 +127,7 @@ class _Gated:
         told = "the same" if weights else "the same architecture, other weights"
         checks = [Checked("model", "model", "the architecture of the advice", told, "compared by its digest")]
         prepared = opened.prepared(progress)
-        samples = prepared is None or _fingerprints(self.advice) == prepared.roles.fingerprints
+        samples = prepared is None or fingerprints(self.advice) == prepared.roles.fingerprints
         if prepared is not None:
             checks.append(
                 Checked("data", "data", "that the model takes them", "the same" if samples else "others", "compared")
@@ -212,13 +213,6 @@ def _worse(row: Requirement, now: Estimate, then: Estimate) -> bool:
 
 def _is_accuracy(row: Requirement) -> bool:
     return row.measurement in ACCURACY
-
-
-def _fingerprints(advice: Advice) -> dict[str, Any]:
-    """Of each role's samples."""
-    said = advice.provenance.get("roles")
-    rows = said.items() if isinstance(said, dict) else ()
-    return {role: row.get("fingerprint") for role, row in rows if isinstance(row, dict)}
 
 
 def _opened(advice: Advice | str | Path) -> tuple[Advice, str, Path]:

@@ -83,6 +83,7 @@ def subject(
             f"The model of this advice is built by --arch {taken.refused['arch']}, which names code: that is not "
             "taken from a file.", "Give --arch again, this one or another.",
         )  # fmt: skip
+    recorded |= {"defenses": "trained"} if _set_apart(advice) else {}
     request = Request.of(model=chosen, **{**recorded, **options, **given})
     inputs = load(request, progress, trust=trust, recorded=source)
     notes += inputs.notes
@@ -130,6 +131,12 @@ def _samples(
             notes.append(f"{keyword.replace('_', ' ').capitalize()} from {source.place}, as the advice records.")
             found[keyword] = source.place
     return found, ""
+
+
+def _set_apart(advice: Advice) -> bool:
+    """Whether samples were set apart to train on: then nothing is measured on them now."""
+    roles = advice.provenance.get("roles")
+    return isinstance(roles, Mapping) and "training" in roles
 
 
 def _priced(advice: Advice, refused: Mapping[str, str], options: Mapping[str, Any]) -> bool:

@@ -75,7 +75,7 @@ def still_applies(prepared: Prepared, seed: int, taken: bool) -> tuple[Advice | 
     checks = {
         "model": _digest(earlier) == graph.digest,
         "input": [plan.inputs for plan in earlier.baselines[:1]] == [graph.inputs],
-        "data": _fingerprints(earlier) == prepared.roles.fingerprints,
+        "data": fingerprints(earlier) == prepared.roles.fingerprints,
         "seed": earlier.provenance.get("seed") == seed,
         "version": _same_version(earlier, "partition-advisor"),
     }
@@ -109,7 +109,7 @@ def _mean_ssim(earlier: Advice) -> float | None:
     return known if isinstance(known, float) and -1 <= known <= 1 else None
 
 
-def _fingerprints(earlier: Advice) -> dict[str, Any]:
+def fingerprints(earlier: Advice) -> dict[str, Any]:
     """Of each role's samples; none where an earlier version had no roles."""
     roles = earlier.provenance.get("roles")
     if not isinstance(roles, dict):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from advisor.data.samples import load_samples
+from advisor.data.samples import read
 from advisor.errors import first_line
 
 
@@ -32,4 +32,4 @@ def test_a_lack_of_memory_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(np.lib.format, "read_array", full)
     with pytest.raises(MemoryError):
-        load_samples(tmp_path / "x.npz")
+        read(tmp_path / "x.npz")
