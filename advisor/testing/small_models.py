@@ -59,6 +59,7 @@ def trained() -> DigitNet:
                 optimiser.zero_grad()
                 F.cross_entropy(model(x[batch]), y[batch]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
+        optimiser.zero_grad()
     return model.eval().requires_grad_(False)
 
 
