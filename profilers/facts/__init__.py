@@ -38,6 +38,8 @@ LIMITS: Mapping[str, tuple[float, float]] = {
 """Figure -> lowest and highest plausible value, in the unit of its name."""
 
 SECTIONS = ("devices", "links", "calibrations")
+TEXTS = ("kind", "unit", "default", "stands_for", "compute_basis", "family", "energy_model", "confidence", "source",
+         "note")  # fmt: skip
 COMPARE = "Compare it with devices.toml of this package."
 
 Table = Mapping[str, Any]
@@ -62,7 +64,7 @@ def read(path: str | Path) -> Table:
             raise AdvisorError(f"{path}: [{section}] holds something else than rows.", COMPARE)
         for name, row in rows.items() if section != "calibrations" else ():
             for key, value in row.items():
-                if key not in LIMITS and not isinstance(value, dict if key == "modes" else str):
+                if not isinstance(value, dict if key == "modes" else str if key in TEXTS else object):
                     raise AdvisorError(f"{path}: {key} = {value!r:.60} of {name!r:.60} makes no sense.", COMPARE)
     return found
 

@@ -69,7 +69,7 @@ def test_split_says_what_it_wrote(answered: Path, cli: Run, tmp_path: Path) -> N
     assert re.search(r"Cut at .*, defense: ", result.stdout)
     assert "edge to cloud: " in result.stdout
     assert "equal bit for bit" in result.stdout
-    assert "The written edge under ka (quick), on " in result.stdout  # by the data that the advice records
+    assert "The written edge under ka, quick, on " in result.stdout  # by the data that the advice records
     assert "Wrote cloud.pt2, edge.pt2, edge.py, wire.py and plan.json into split." in result.stderr
 
 
