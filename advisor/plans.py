@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from advisor.attack_versions import FIRST, outdated
 from advisor.columns import SCHEMA_VERSION, Profile, Provenance, check_version, first_problem, plain
 from advisor.cuts import Cut
 from advisor.defenses import defense_from_json, defense_to_json
@@ -80,6 +81,9 @@ class Evidence:
         repeats: transmissions of each input that it averaged.
         notes: what should be said beside the numbers.
         pictures: its best, median and worst reconstruction.
+        version: of the attack.
+        floor: the error that the same attacker is left with who has only the model's output; None: it was not asked.
+        members: of an attack that is the worst of several, what each of them found.
     """
 
     attack: str
@@ -92,6 +96,14 @@ class Evidence:
     repeats: int = 1
     notes: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    version: int = FIRST
+    floor: Estimate | None = None
+    members: dict[str, Estimate] = dataclasses.field(default_factory=dict)
+
+    @property
+    def outdated(self) -> str:
+        """Why it says less than the attack of that name would by now, in words; "" where it says as much."""
+        return outdated(self.attack, self.version)
 
 
 @dataclass(frozen=True, eq=False, config=ConfigDict(arbitrary_types_allowed=True))

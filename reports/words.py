@@ -64,6 +64,7 @@ def attacks(advice: Advice) -> tuple[tuple[Evidence, str, tuple[tuple[str, str],
         times = "" if item.repeats == 1 else f", {item.repeats} transmissions of each averaged"
         place = shorten(item.cut, NAME_LENGTH)
         title = f"{item.attack} ({item.budget}) at {place}, defense {item.defense}: {item.samples:,} inputs{times}"
+        title += f" ({item.outdated})" if item.outdated else ""
         rows = tuple(
             (quantity(name).label, show_estimate(estimate, name))
             for name, estimate in item.scores.items()

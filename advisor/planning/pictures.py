@@ -49,6 +49,7 @@ def evidence_of(found: AttackResult, cut: Cut, defense: Defense, pictures: bool 
     return Evidence(
         attack=found.name, threat=str(found.threat or ""), budget=found.budget, cut=cut.name, defense=str(defense),
         scores=found.scores, samples=len(found.originals), repeats=found.repeats, notes=found.notes, pictures=shown,
+        version=found.version,
     )  # fmt: skip
 
 

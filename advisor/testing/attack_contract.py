@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from advisor.attack_versions import FIRST
 from advisor.defenses import Defense, GaussianNoise
 from advisor.errors import AdvisorError
 from advisor.estimators.attacks import Attack, AttackContext, Recovered
@@ -55,6 +56,7 @@ class Wrapped:
     def __init__(self, member: Attack, bare: bool = False) -> None:
         self.member, self.bare, self.held = member, bare, list[AttackContext]()
         self.name, self.about, self.threat, self.verifies = member.name, member.about, member.threat, member.verifies
+        self.version = getattr(member, "version", FIRST)
 
     def run(self, context: AttackContext) -> Recovered:
         """Run it, with every grant taken away where `bare`."""
@@ -106,6 +108,7 @@ class AttackContract:
         found = self.run(member)
         assert found.name == member.name
         assert found.threat == member.threat
+        assert found.version == getattr(member, "version", FIRST) >= FIRST
         assert len(found.reconstructions) == len(found.originals) == len(found.rows)
         measured = [e for e in found.scores.values() if math.isfinite(e.value)]
         assert measured

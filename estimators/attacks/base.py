@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from advisor.checkpoint import Checkpoint
 from advisor.data.synthesis import synthesise
-from advisor.estimators.attacks.support.channel import Channel
+from advisor.estimators.attacks.support.channel import Channel, Reduce, Store
+from advisor.estimators.attacks.support.draws import Draws
 from advisor.progress import ShareProgress
 from advisor.value_range import ValueRange
 
@@ -185,9 +186,21 @@ class AttackContext:
 
     def query(self, inputs: Sequence[Tensor], salt: int = 1) -> tuple[Tensor, ...]:
         """What would be received of these inputs: asked of the edge, or computed by who knows its weights."""
-        free = "query the edge" in self.threat.may or "edge weights" in self.threat.knows
-        self._allowed(free, "queries")
+        self._may_query()
         return self.channel.send(inputs, self.seed + salt)
+
+    def queries(self, inputs: Sequence[Tensor], reduce: Reduce, into: Store | None = None, salt: int = 1) -> Draws:
+        """As many queries of these inputs as are wanted, reduced; the first one is also added to `into`.
+
+        Nothing is drawn twice. What is not random is received once: `Draws.at` then has no use.
+        """
+        self._may_query()
+        kept = Store(len(inputs[0])) if self.channel.random else None
+        self.channel.send(inputs, self.seed + salt, reduce, into, kept)
+        return Draws(self.channel, () if kept is None else kept.tensors(), reduce, self.seed + salt)
+
+    def _may_query(self) -> None:
+        self._allowed("query the edge" in self.threat.may or "edge weights" in self.threat.knows, "queries")
 
     def edge(self, start: int = 0) -> nn.Module:
         """The edge half from cut `start` on: flat tensors in and out, differentiable, in eval mode."""
@@ -210,7 +223,10 @@ class AttackContext:
 
 
 class Attack(Protocol):
-    """One attack: says what it needs and recovers what it can."""
+    """One attack: says what it needs and recovers what it can.
+
+    One that attacks harder than it once did has a `version` above 1, an attribute that others may leave out.
+    """
 
     @property
     def name(self) -> str:

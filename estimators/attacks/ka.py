@@ -8,9 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from advisor.attack_versions import version_of
 from advisor.estimators.attacks.base import AttackContext, Auxiliary, Recovered, ThreatModel
 from advisor.estimators.attacks.support.channel import Store
+from advisor.estimators.attacks.support.draws import joined
 from advisor.estimators.inversion.alignment import BUDGETS, FEWEST, Reconstruction, reconstruct
+from advisor.estimators.inversion.training import Anew
 from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.sweep import NotMeasurableError, Targets
 
@@ -19,6 +22,8 @@ from advisor.sweep import NotMeasurableError, Targets
 class KnowledgeAlignment:
     """Black box: learns from queries of its own samples, so through the defense, its noise and its rounding.
 
+    Each of its samples is sent again in every pass over them: no draw of the noise is learnt from twice.
+
     Where the budget says so, also from queries of its own images turned left to right.
     """
 
@@ -26,6 +31,7 @@ class KnowledgeAlignment:
     about: ClassVar[str] = "inversion network learnt from auxiliary samples (He et al., ACSAC 2019)"
     verifies: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense",), ("auxiliary inputs",), ("query the edge",))
+    version: ClassVar[int] = version_of("ka")
 
     def run(self, context: AttackContext) -> Recovered:
         """Learn from what is received of the auxiliary samples, then read what was received of the private ones."""
@@ -55,17 +61,24 @@ def decoded(context: AttackContext, known: Auxiliary, sent: tuple[Tensor, ...]) 
         return (_arranged(context, tensors[0], tensors)[0],)
 
     turned = BUDGETS[context.effort].mirrored and context.images and len(known.inputs) == 1
-    store = Store(len(known) * (1 + turned) + len(context))
-    context.channel.send(known.inputs, context.seed + 1, features_of, store)
+    n = len(known)
+    store = Store(n * (1 + turned) + len(context))
+    sets, starts = [context.queries(known.inputs, features_of, store)], [0]
     store.add(features_of(sent))
     if turned:
-        context.channel.send((known.inputs[0].flip(-1),), context.seed + 2, features_of, store)
+        sets.append(context.queries((known.inputs[0].flip(-1),), features_of, store, salt=2))
+        starts.append(n + len(context))
     (everything,) = store.tensors()
-    return trained_decoder(context, everything, layout, known.pixels, turned)
+    return trained_decoder(context, everything, layout, known.pixels, turned, joined(sets, starts))
 
 
 def trained_decoder(
-    context: AttackContext, features: Tensor, layout: Layout, pixels: Tensor, turned: bool = False
+    context: AttackContext,
+    features: Tensor,
+    layout: Layout,
+    pixels: Tensor,
+    turned: bool = False,
+    anew: Anew | None = None,
 ) -> Reconstruction:
     """Reconstructions `[N, ...]`, by a decoder learnt from the first of the features to `pixels`.
 
@@ -77,6 +90,7 @@ def trained_decoder(
         layout: how they are read.
         pixels: `[n, ...]`.
         turned: whether n more features follow, of the attacker's images turned left to right.
+        anew: other draws of the attacker's own, by position; None: nothing is random.
     """
     n, count = len(pixels), len(features) - len(pixels) * (1 + turned)
     unknown = pixels.mean(0).expand(count, *pixels.shape[1:])
@@ -86,15 +100,9 @@ def trained_decoder(
         torch.zeros(len(features), dtype=torch.long), False, torch.arange(n), torch.arange(n, n + count), 1,
     )  # fmt: skip
     return reconstruct(
-        features,
-        layout,
-        targets,
-        BUDGETS[context.effort],
-        context.seed,
-        tick=context.tick,
-        folder=context.folder,
-        twins=twins,
-    )
+        features, layout, targets, BUDGETS[context.effort], context.seed, tick=context.tick, folder=context.folder,
+        twins=twins, anew=anew,
+    )  # fmt: skip
 
 
 def _arranged(context: AttackContext, rows: Tensor, tensors: tuple[Tensor, ...]) -> tuple[Tensor, Layout]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advisor.attack_versions import version_of
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.support.label_features import label_features
 from advisor.estimators.attacks.support.loop import Loop
@@ -39,6 +40,7 @@ class Head:
     hidden: tuple[int, ...]
     verifies: bool = field(default=False, repr=False)
     threat: ClassVar[ThreatModel] = LABELLED
+    version: ClassVar[int] = version_of("mlp")
 
     @property
     def about(self) -> str:
@@ -48,24 +50,26 @@ class Head:
 
     def run(self, context: AttackContext) -> Recovered:
         """Learn from the few labels, then read the private samples."""
-        own, seen = label_features(context)
+        read = label_features(context)
         labels = known_labels(context)
         shown = torch.nonzero(labels >= 0).flatten()
-        head = perceptron(own.shape[1], self.hidden, context.classes)
+        head = perceptron(read.own.shape[1], self.hidden, context.classes)
         optimiser = torch.optim.AdamW(head.parameters(), RATE, weight_decay=DECAY)
 
         def step(at: float) -> Tensor:
+            features = read.anew(shown, loop.taken)
             with torch.enable_grad():
-                loss = F.cross_entropy(head(own[shown]), labels[shown])
+                loss = F.cross_entropy(head(features), labels[shown])
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             return loss
 
         file, steps = context.file("head"), STEPS[context.effort]
-        Loop(steps, list(head.parameters()), [optimiser], file=file, tick=context.tick).run(step, enough=ENOUGH)
+        loop = Loop(steps, list(head.parameters()), [optimiser], file=file, tick=context.tick)
+        loop.run(step, enough=ENOUGH)
         with torch.no_grad():
-            return Recovered(labels=head.eval()(seen).softmax(1), notes=(said(labels),))
+            return Recovered(labels=head.eval()(read.seen).softmax(1), notes=(said(labels),))
 
 
 MLP = Head("mlp", (512, 256))

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advisor.attack_versions import version_of
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.mlp import DECAY, LABELLED, known_labels, perceptron, said
-from advisor.estimators.attacks.support.label_features import label_features
+from advisor.estimators.attacks.support.label_features import LabelFeatures, label_features
 from advisor.estimators.attacks.support.loop import Loop
 
 STEPS = {"quick": 600, "strong": 5000}
@@ -37,40 +38,79 @@ class ModelCompletion:
     about: ClassVar[str] = "passive model completion: few labels, many samples without (Fu et al., USENIX Sec 2022)"
     verifies: ClassVar[bool] = False
     threat: ClassVar[ThreatModel] = LABELLED
+    version: ClassVar[int] = version_of("pmc")
 
     def run(self, context: AttackContext) -> Recovered:
         """Train with MixMatch, answer with the averaged weights."""
-        own, seen = label_features(context)
+        read = label_features(context)
         labels = known_labels(context)
-        shown, wanted = own[labels >= 0], labels[labels >= 0]
-        unlabelled = torch.cat([own[labels < 0], seen])
-        head = perceptron(own.shape[1], HIDDEN, context.classes)
-        steady = mixmatch(head, shown, F.one_hot(wanted, context.classes).float(), unlabelled, context)
+        head = perceptron(read.own.shape[1], HIDDEN, context.classes)
+        steady = mixmatch(head, Pool.of(read, labels, context.classes), context)
         with torch.no_grad():
-            return Recovered(labels=steady(seen).softmax(1), notes=(said(labels),))
+            return Recovered(labels=steady(read.seen).softmax(1), notes=(said(labels),))
 
 
-def mixmatch(head: nn.Module, shown: Tensor, wanted: Tensor, unlabelled: Tensor, context: AttackContext) -> nn.Module:
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Samples with a label and without.
+
+    Attributes:
+        read: features of all.
+        rows: `[m]` positions of the attacker's own that have a label.
+        wanted: `[m, classes]` these labels, one-hot.
+        others: `[u]` positions of its own that have none; the private ones have none either.
+    """
+
+    read: LabelFeatures
+    rows: Tensor
+    wanted: Tensor
+    others: Tensor
+
+    @classmethod
+    def of(cls, read: LabelFeatures, labels: Tensor, classes: int) -> Pool:
+        """By labels `[n]` of the attacker's own samples, -1 for none."""
+        shown, hidden = (torch.nonzero(which).flatten() for which in (labels >= 0, labels < 0))
+        return cls(read, shown, F.one_hot(labels[shown], classes).float(), hidden)
+
+    def labelled(self, count: int, number: int) -> tuple[Tensor, Tensor]:
+        """A random batch, and its labels; what is random is drawn for the step of that number."""
+        few = torch.randint(len(self.rows), (count,))
+        return self.read.anew(self.rows[few], 2 * number), self.wanted[few]
+
+    def unlabelled(self, count: int, number: int) -> Tensor:
+        """A random batch of those without a label."""
+        many = torch.randint(len(self.others) + len(self.read.seen), (count,))
+        own, private = many[many < len(self.others)], many[many >= len(self.others)] - len(self.others)
+        return torch.cat([self.read.anew(self.others[own], 2 * number + 1), self.read.seen[private]])
+
+    @property
+    def without_label(self) -> Tensor:
+        """All without a label, `[u + N, f]`, as they were received first."""
+        return torch.cat([self.read.own[self.others], self.read.seen])
+
+
+def mixmatch(head: nn.Module, pool: Pool, context: AttackContext) -> nn.Module:
     """Train a head; returns the moving average of its weights.
 
     Args:
         head: classifier of features.
-        shown, wanted: labelled features `[m, f]` and their one-hot labels `[m, classes]`.
-        unlabelled: `[u, f]`.
+        pool: what it learns from.
         context: for effort, progress and folder.
     """
+    unlabelled = pool.without_label
     steps, steady = STEPS[context.effort], copy.deepcopy(head)
     optimiser = torch.optim.AdamW(head.parameters(), RATE, weight_decay=DECAY)
     changed = [*head.parameters(), *steady.parameters()]
     loop = Loop(steps, changed, [optimiser], file=context.file("head"), tick=context.tick)
 
     def step(at: float) -> Tensor:
-        few, many = torch.randint(len(shown), (BATCH,)), torch.randint(len(unlabelled), (BATCH,))
-        views = [blurred(unlabelled[many]) for _ in range(VIEWS)]
+        shown, wanted = pool.labelled(BATCH, loop.taken)
+        many = pool.unlabelled(BATCH, loop.taken)
+        views = [blurred(many) for _ in range(VIEWS)]
         with torch.no_grad():
             guess = sharpened(torch.stack([head(v).softmax(1) for v in views]).mean(0))
-        x = torch.cat([blurred(shown[few]), *views])
-        y = torch.cat([wanted[few], *[guess] * VIEWS])
+        x = torch.cat([blurred(shown), *views])
+        y = torch.cat([wanted, *[guess] * VIEWS])
         with torch.enable_grad():
             loss = _loss(head, *mixed(x, y), WEIGHT * at / steps)
             optimiser.zero_grad()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from advisor.activations import ActivationCache
+from advisor.attack_versions import FIRST
 from advisor.cuts import Cut
 from advisor.defenses import Defense
 from advisor.errors import AdvisorError, DataError
@@ -171,7 +172,13 @@ def attack_cuts(
         yield (
             cut,
             dataclasses.replace(
-                found, name=chosen.name, threat=chosen.threat, budget=budget, repeats=repeats, rows=given.rows
+                found,
+                name=chosen.name,
+                threat=chosen.threat,
+                budget=budget,
+                repeats=repeats,
+                rows=given.rows,
+                version=getattr(chosen, "version", FIRST),
             ),
         )
 
@@ -247,6 +254,7 @@ def _own_folder(folder: Path, chosen: Attack, context: AttackContext) -> Path:
     payload = context.channel.payload
     said = f"{context.cut};{payload.defense.spec};{context.effort};{context.seed};{len(context)}"
     who = repr(chosen) if dataclasses.is_dataclass(chosen) else chosen.name
+    who += f";version {getattr(chosen, 'version', FIRST)};{context.channel.repeats}"
     digest = hashlib.sha256(f"{said};{who};{context.threat}".encode())
     own = context.auxiliary
     for tensor in (*context.sent, *(own.inputs if own else ())):

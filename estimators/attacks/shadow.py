@@ -14,15 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advisor.attack_versions import version_of
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel, generator
 from advisor.estimators.attacks.ka import trained_decoder
 from advisor.estimators.attacks.mlp import known_labels, said
 from advisor.estimators.attacks.rmle import one_float_input
+from advisor.estimators.attacks.support.draws import Draws, joined
 from advisor.estimators.attacks.support.inverses import Scale, batch_of, frozen
 from advisor.estimators.attacks.support.loop import Loop
 from advisor.estimators.attacks.support.matching import features
 from advisor.estimators.inversion.optimiser import OneCycle
-from advisor.measures.decoders.activation_layouts import arrange
+from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.sweep import NotMeasurableError
 
 STEPS = {"quick": 400, "strong": 6000}
@@ -38,6 +40,7 @@ class Shadow:
     name: ClassVar[str] = "shadow"
     about: ClassVar[str] = "query-free shadow network: the server's half and training data (He et al., ACSAC 2019)"
     verifies: ClassVar[bool] = False
+    version: ClassVar[int] = version_of("shadow")
     threat: ClassVar[ThreatModel] = ThreatModel(
         ("cut and defense", "cloud weights"), ("auxiliary inputs", "labels"), ("ask nothing",)
     )
@@ -52,11 +55,21 @@ class Shadow:
         front, accuracy = self._front(context, known.inputs[0], labels)
         draw = generator(context.seed + 3)
         with torch.no_grad():
-            own = torch.cat([context.channel.defend(front(x), draw) for x in torch.split(known.inputs[0], 64)])
-        both = [Scale.of(z.float()).apply(z.float()) for z in (own, context.sent[0])]
-        z = torch.cat(both)
-        read, layout = arrange((z,), known.pixels[:1].expand(len(z), *known.pixels.shape[1:]), context.images)
-        found = trained_decoder(context.part(0.5, 0.5), read, layout, known.pixels)
+            clean = torch.cat([front(x) for x in torch.split(known.inputs[0], 64)])
+            own = torch.cat([context.channel.defend(z, draw) for z in torch.split(clean, 64)])
+        scale = Scale.of(own.float())
+        z = torch.cat([scale.apply(own.float()), Scale.of(context.sent[0].float()).apply(context.sent[0].float())])
+
+        def arranged(tensors: tuple[Tensor, ...]) -> tuple[Tensor, Layout]:
+            rows = known.pixels[:1].expand(len(tensors[0]), *known.pixels.shape[1:])
+            return arrange(tensors, rows, context.images)
+
+        def reduce(received: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (arranged((scale.apply(received[0].float()),))[0],)
+
+        draws = Draws(context.channel, (clean,) if context.channel.random else (), reduce, context.seed + 3)
+        read, layout = arranged((z,))
+        found = trained_decoder(context.part(0.5, 0.5), read, layout, known.pixels, anew=joined([draws], [0]))
         return Recovered(inputs=found.inputs, notes=(said(labels),), evidence={"shadow_accuracy": accuracy})
 
     def _front(self, context: AttackContext, x: Tensor, labels: Tensor) -> tuple[nn.Module, float]:

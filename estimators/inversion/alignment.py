@@ -14,7 +14,7 @@ from torch import Tensor
 from advisor.activations import Activations
 from advisor.cuts import Cut
 from advisor.estimate import Estimate
-from advisor.estimators.inversion.training import Budget, recover, train_all
+from advisor.estimators.inversion.training import Anew, Budget, recover, train_all
 from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import Layout, arrange
@@ -102,7 +102,7 @@ def invert(
 
 def reconstruct(
     features: Tensor, layout: Layout, targets: Targets, budget: Budget, seed: int, *, tick: ShareProgress | None = None,
-    folder: Path | None = None, twins: Tensor | None = None,
+    folder: Path | None = None, twins: Tensor | None = None, anew: Anew | None = None,
 ) -> Reconstruction:  # fmt: skip
     """Learn to invert, then invert; of `targets.pixels` only those of `targets.train` and `twins` are looked at.
 
@@ -116,6 +116,8 @@ def reconstruct(
         folder: where to keep the state of training, to resume from after a kill.
         twins: positions of the mirror images of `targets.train`, in its order; those of samples to stop and choose by
             are left out.
+        anew: what a sample's features are where what is random on its way is drawn again: networks then learn from no
+            draw twice. None: nothing is random.
 
     Raises:
         NotMeasurableError: training diverged.
@@ -128,7 +130,7 @@ def reconstruct(
         fit, check = order[held:], order[:held]
         decoders = decoders_for(features, layout, targets.pixels, order, budget.width, budget.depth)
         more = None if twins is None else twins[shuffled[held:]]
-        blend = train_all(decoders, targets.pixels, fit, check, budget, tick, folder, more)
+        blend = train_all(decoders, targets.pixels, fit, check, budget, tick, folder, more, anew=anew)
         steps, stopped = sum(b.steps for b in blend), "; ".join(b.stopped for b in blend)
         mean = targets.pixels[order].mean(0)
         if not surely_better(recover(blend, check), targets.pixels[check], mean):

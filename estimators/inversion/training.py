@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -19,6 +20,9 @@ from advisor.measures.decoders.standard import Features
 from advisor.progress import ShareProgress
 from advisor.sweep import NotMeasurableError
 from advisor.threads import Spread, side_by_side
+
+SALT = 1_000_003
+"""Between the draws of one decoder and those of the next: more than a training has steps."""
 
 _CHUNK = 64
 """Samples that a network is asked for at once: more fall out of the cache."""
@@ -73,6 +77,10 @@ class Budget:
     mirrored: bool = False
 
 
+Anew = Callable[[Tensor, int], Tensor]
+"""Other features of the samples at these positions, as arranged: what is random on their way drawn for this step."""
+
+
 @dataclass(frozen=True, eq=False)
 class Trained:
     """A trained decoder.
@@ -115,6 +123,7 @@ def recover(blend: list[Trained], index: Tensor) -> Tensor:
 def train_all(
     decoders: Sequence[Callable[[], Decoder]], pixels: Tensor, fit: Tensor, check: Tensor, budget: Budget,
     tick: ShareProgress | None = None, folder: Path | None = None, more: Tensor | None = None,
+    *, anew: Anew | None = None,
 ) -> list[Trained]:  # fmt: skip
     """Train decoders until one settles the question; each new one enters with the share that serves `check` best.
 
@@ -126,6 +135,7 @@ def train_all(
         tick: called with the fraction done.
         folder: where the state of each training is kept, to resume from after a kill.
         more: samples that networks, though not their linear parts, learn from beside `fit`, where they are alike.
+        anew: networks learn from these draws of their features, no two alike; None: from the features as they are.
 
     Raises:
         NotMeasurableError: training diverged.
@@ -133,7 +143,8 @@ def train_all(
     blend: list[Trained] = []
     for number, make in enumerate(decoders):
         file = None if folder is None else folder / f"decoder{number}.pt"
-        new = train(make(), fit, check, budget, _part(tick, number, len(decoders)), file, more)
+        part = _part(tick, number, len(decoders))
+        new = train(make(), fit, check, budget, part, file, more, anew=_salted(anew, number))
         share = 1.0
         if blend:
             found = recover(blend, check)
@@ -150,9 +161,14 @@ def _part(tick: ShareProgress | None, number: int, count: int) -> ShareProgress 
     return None if tick is None else lambda share: tick((number + share) / count)
 
 
+def _salted(anew: Anew | None, number: int) -> Anew | None:
+    """Each decoder sees draws of its own."""
+    return None if anew is None else lambda index, step: anew(index, SALT * number + step)
+
+
 def train(
     decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: ShareProgress | None = None,
-    file: Path | None = None, more: Tensor | None = None,
+    file: Path | None = None, more: Tensor | None = None, *, anew: Anew | None = None,
 ) -> Trained:  # fmt: skip
     """Solve the linear part, then train the network on what it leaves, unless that settles the question."""
     decoder.solve(fit, check)
@@ -166,8 +182,8 @@ def train(
     enough = (budget.settled * ceiling - beyond) / energy
     if more is not None and _alike(decoder, more, energy / left.numel()):
         fit = torch.cat([fit, more])
-    goals = decoder.left(fit)[0] / scale, left / scale
-    run = _descend(network, decoder.features, fit, check, goals, enough, budget, tick, file)
+    lessons = Lessons(decoder, network, fit, scale, anew)
+    run = _descend(lessons, check, left / scale, enough, budget, tick, file)
     nmse = (run.best * energy + beyond) / ceiling if ceiling > 0 else math.inf
     return Trained(decoder, network, scale, nmse, run.cycle.taken, _reason(run, enough))
 
@@ -177,26 +193,60 @@ def _alike(decoder: Decoder, more: Tensor, error: float) -> bool:
     return float(decoder.left(more)[0].square().mean()) <= UNLIKE * error
 
 
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What a network learns from: for each batch of samples a loss.
+
+    Attributes:
+        decoder: whose network it is.
+        network: as it is trained.
+        fit: the samples.
+        scale: of what the network corrects.
+        anew: see `train_all`.
+    """
+
+    decoder: Decoder
+    network: nn.Module
+    fit: Tensor
+    scale: float
+    anew: Anew | None
+
+    @cached_property
+    def goal(self) -> Tensor:
+        """What the linear part leaves of the features as they are."""
+        return self.decoder.left(self.fit)[0] / self.scale
+
+    def of(self, batch: Tensor, step: int) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        """The loss of a part of a batch of positions in `fit`, and what it takes for the whole batch."""
+        if self.anew is None:
+            return self._of_known, batch
+        rows = self.fit[batch]
+        z, left = self.decoder.again(rows, self.anew(rows, step))
+        wanted = left / self.scale
+        return lambda part: F.mse_loss(self.network(z[part]), wanted[part]), torch.arange(len(batch))
+
+    def _of_known(self, part: Tensor) -> Tensor:
+        return F.mse_loss(self.network(self.decoder.features[self.fit[part]]), self.goal[part])
+
+
 def _descend(
-    network: nn.Module, features: Features, fit: Tensor, check: Tensor, goals: tuple[Tensor, Tensor], enough: float,
-    budget: Budget, tick: ShareProgress | None, file: Path | None,
+    lessons: Lessons, check: Tensor, goal: Tensor, enough: float, budget: Budget, tick: ShareProgress | None,
+    file: Path | None,
 ) -> Descent:  # fmt: skip
     """One training; leaves the network in its best state on `check`, the zero start included."""
-    most = min(budget.steps, budget.epochs * math.ceil(len(fit) / budget.batch))
+    network, count = lessons.network, len(lessons.fit)
+    most = min(budget.steps, budget.epochs * math.ceil(count / budget.batch))
     every = math.ceil((most if budget.flat is None else budget.steps) / budget.checks)
-    parts = budget.parts if goals[0].dim() == 4 else 1
-
-    def loss(batch: Tensor) -> Tensor:
-        return F.mse_loss(network(features[fit[batch]]), goals[0][batch])
-
+    parts = budget.parts if goal.dim() == 4 else 1
     with side_by_side() as spread:
         kind = OneCycle if budget.flat is None else Plateau
-        cycle, batches = kind(network, budget.rate, most, spread=spread), Batches(len(fit), budget.batch)
+        cycle, batches = kind(network, budget.rate, most, spread=spread), Batches(count, budget.batch)
         run = Descent(network, cycle, batches, file, budget.patience, budget.flat)
         while cycle.taken < cycle.steps and not run.flat and run.best > enough:
             for _ in range(min(every, cycle.steps - cycle.taken)):
-                cycle.step_in_parts(loss, batches.next(), parts)
-            run.checked(_error(network, features, check, goals[1], spread))
+                loss, batch = lessons.of(batches.next(), cycle.taken)
+                cycle.step_in_parts(loss, batch, parts)
+            run.checked(_error(network, lessons.decoder.features, check, goal, spread))
             if tick:
                 tick(min(1.0, cycle.taken / cycle.steps))
     network.load_state_dict(run.state)

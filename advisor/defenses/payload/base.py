@@ -168,6 +168,10 @@ class Defense(ABC):
         """Variance of the Gaussian noise that a bound on any attacker's error may rest on; 0: there is none."""
         return 0.0
 
+    def averaged(self, repeats: int) -> Self | None:
+        """The member after which one transmission has the law of the mean of so many; None: none is known to."""
+        return self if repeats == 1 else None
+
     def noise_equivalent(self, tensors: Sequence[Tensor]) -> float | None:
         """The noise as which a noise curve may price it, a standard deviation in units of the activation.
 

@@ -93,6 +93,10 @@ class GaussianNoise(Defense):
         """Sigma²."""
         return self.sigma**2
 
+    def averaged(self, repeats: int) -> Self | None:
+        """Independent noise of variance sigma² averages to sigma²/m."""
+        return type(self)(self.sigma / math.sqrt(repeats), self.dfil)
+
     def noise_equivalent(self, tensors: Sequence[Tensor]) -> float | None:
         """Sigma."""
         return self.sigma

@@ -16,15 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.measures.decoders.activation_layouts import Layout, flat_vector
+from advisor.measures.decoders.fourier import Fourier
 from advisor.measures.decoders.ridges import (
     Moments,
+    VectorRidge,
     enough_samples,
     held_out_penalty,
     kernel_size,
     vector_penalty,
-    vector_weights,
 )
-from advisor.measures.decoders.standard import Features, Standardised, mean_of
+from advisor.measures.decoders.standard import Features, Spread, Standardised, mean_of
 from advisor.measures.decoders.standard import inverse as _inverse
 
 COMPONENTS = 256
@@ -32,7 +33,6 @@ COMPONENTS = 256
 
 COMPONENT_SAMPLES = 1024
 
-FOURIER = 1024
 FEW_CELLS = 16
 FULL_CELLS = 1024
 WIDEST = 4
@@ -64,6 +64,17 @@ class Decoder(Protocol):
     def left(self, index: Tensor) -> tuple[Tensor, float]:
         """What the linear part leaves for the network to correct, and the mean square per pixel out of its reach."""
 
+    def again(self, index: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The samples `index` after another draw of what is random on their way, before `solve_again`.
+
+        Args:
+            index: which samples.
+            features: `[len(index), c, ...]`, as arranged; one that reads a map as a vector is given the map.
+
+        Returns:
+            These standardised, as the network takes them, and what the linear part leaves of the goal for it.
+        """
+
     def picture(self, index: Tensor, correction: Tensor | None = None) -> Tensor:
         """Reconstructions `[len(index), ...]`, unclipped, by the linear part and a correction, where one is given."""
 
@@ -74,12 +85,19 @@ def standardised(features: Tensor, train: Tensor) -> Features:
     A channel that does not vary by more than rounding becomes 0. Those at half precision, too large for memory, are
     read part by part.
     """
+    return with_spread(features, train)[0]
+
+
+def with_spread(features: Tensor, train: Tensor) -> tuple[Features, Spread]:
+    """`standardised`, and what does the same to other draws of them."""
     if features.dtype == torch.float16:
-        return Standardised(features, train)
+        read = Standardised(features, train)
+        return read, read.spread
     known = features[train]
     dims = [d for d in range(known.dim()) if d != 1]
     mean, std = known.mean(dims, keepdim=True), known.std(dims, keepdim=True)
-    return (features - mean) * _inverse(mean, std)
+    spread = Spread(mean, _inverse(mean, std))
+    return spread(features), spread
 
 
 class Residual(nn.Module):
@@ -100,7 +118,7 @@ class MapDecoder:
     """From a map `[n, c, h, w]` to pictures `[n, channels, h·factor, w·factor]`."""
 
     def __init__(self, features: Tensor, pixels: Tensor, train: Tensor, factor: int, width: int, depth: int) -> None:
-        self.features = standardised(features, train)
+        self.features, self.spread = with_spread(features, train)
         self.mean, self.factor = pixels[train].mean(0), factor
         self.centre = mean_of(self.features, train)
         self.goal = F.pixel_unshuffle(pixels - self.mean, factor)
@@ -125,15 +143,21 @@ class MapDecoder:
         """`[len(index), channels·factor², h, w]`; everything is in the network's reach."""
         return self.goal[index] - self._linear(index), 0.0
 
+    def again(self, index: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Of other draws of `[len(index), c, h, w]`."""
+        z = self.spread(features)
+        return z, self.goal[index] - self._convolved(z)
+
     def picture(self, index: Tensor, correction: Tensor | None = None) -> Tensor:
         """Reconstructions, unclipped."""
         found = self._linear(index)
         return self.mean + F.pixel_shuffle(found if correction is None else found + correction, self.factor)
 
     def _linear(self, index: Tensor) -> Tensor:
-        padding = self.kernel // 2
-        parts = (self.features[i] - self.centre for i in torch.split(index, 256))
-        return torch.cat([F.conv2d(z, self.weight, padding=padding) for z in parts])
+        return torch.cat([self._convolved(self.features[part]) for part in torch.split(index, 256)])
+
+    def _convolved(self, z: Tensor) -> Tensor:
+        return F.conv2d(z - self.centre, self.weight, padding=self.kernel // 2)
 
     def _set(self, moments: Moments) -> None:
         self.weight = moments.weights(self.penalty).float().T.reshape(self.weight.shape).contiguous()
@@ -152,16 +176,19 @@ class VectorDecoder:
     def __init__(
         self, features: Tensor, pixels: Tensor, train: Tensor, width: int, depth: int, curved: bool = False
     ) -> None:
-        whole = standardised(features.float(), train)
+        whole, self.spread = with_spread(features.float(), train)
         assert isinstance(whole, Tensor)
         self.features: Features = whole
         self.shape, flat = pixels.shape[1:], pixels.flatten(1)
         self.mean = flat[train].mean(0)
         self.goal = flat - self.mean
         self.basis = principal_components(self.goal[train], COMPONENTS)
-        lifted = fourier_features(whole, train) if curved else whole
-        self.lifted = lifted - lifted[train].mean(0)
+        self.lift = Fourier.drawn(whole, train) if curved else _as_it_is
+        lifted = self.lift(whole)
+        self.centre = lifted[train].mean(0)
+        self.lifted = lifted - self.centre
         self.leverage = torch.zeros(len(features))
+        self.pull: Tensor | None = None
         layers: list[nn.Module] = [nn.Linear(features.shape[1], width), nn.GELU()]
         for _ in range(depth):
             layers += [nn.Linear(width, width), nn.GELU()]
@@ -170,19 +197,41 @@ class VectorDecoder:
     def solve(self, fit: Tensor, check: Tensor) -> None:
         """Ridge with the penalty of generalised cross-validation; `check` has no part in it."""
         self.penalty = vector_penalty(self.lifted[fit], self.goal[fit])
-        self.weight, leverage = vector_weights(self.lifted[fit], self.goal[fit], self.penalty)
-        self.leverage.zero_()[fit] = leverage.clamp_max(0.99)
+        self.ridge = VectorRidge.of(self.lifted[fit], self.goal[fit], self.penalty)
+        self.weight = self.ridge.weights
+        self.leverage.zero_()[fit] = self.ridge.leverage.clamp_max(0.99)
+        self.fit, self.pull = fit, None
 
     def solve_again(self, train: Tensor) -> None:
         """Ridge with the penalty as chosen."""
-        self.weight, _ = vector_weights(self.lifted[train], self.goal[train], self.penalty)
+        self.weight = VectorRidge.of(self.lifted[train], self.goal[train], self.penalty).weights
 
     def left(self, index: Tensor) -> tuple[Tensor, float]:
         """`[len(index), components]`, as by a fit without these samples, and what lies outside of the components."""
-        residual = (self.goal[index] - self.lifted[index] @ self.weight) / (1 - self.leverage[index, None])
+        residual = self._without(index)
         inside = residual @ self.basis
         outside = (residual.square().sum() - inside.square().sum()) / residual.numel()
         return inside, max(0.0, float(outside))
+
+    def again(self, index: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Of other draws of `[len(index), D]`, as by a fit without these samples.
+
+        The fit without sample i has the weights W − A⁻¹lᵢ rᵢ, with A = LᵀL + λI over the lifted features lᵢ and rᵢ what
+        it leaves of i itself (Allen 1974): of another draw l it leaves goal − lW + (l A⁻¹lᵢ) rᵢ.
+        """
+        if self.pull is None:
+            self.pull = self.ridge.pull(self.lifted[self.fit])
+            self.place = torch.full((len(self.goal),), -1)
+            self.place[self.fit] = torch.arange(len(self.fit))
+        z = self.spread(flat_vector([features]))
+        lifted, place = self.lift(z) - self.centre, self.place[index]
+        pulled = (lifted * self.pull[place]).sum(1, keepdim=True) * (place >= 0)[:, None]
+        residual = self.goal[index] - lifted @ self.weight + pulled * self._without(index)
+        return z, residual @ self.basis
+
+    def _without(self, index: Tensor) -> Tensor:
+        """What the fit without a sample leaves of it, `[len(index), t]`."""
+        return (self.goal[index] - self.lifted[index] @ self.weight) / (1 - self.leverage[index, None])
 
     def picture(self, index: Tensor, correction: Tensor | None = None) -> Tensor:
         """Reconstructions, unclipped."""
@@ -191,17 +240,8 @@ class VectorDecoder:
         return found.reshape(-1, *self.shape)
 
 
-def fourier_features(z: Tensor, train: Tensor) -> Tensor:
-    """`[n, D + 1024]`: features whose inner products are a linear plus a Gaussian kernel, both about 1 at z = z'.
-
-    Random Fourier features (Rahimi and Recht 2007); twice the median distance between samples as bandwidth, as the
-    kernel attack has it. Drawn with torch's current seed.
-    """
-    few = z[train[:FOURIER]]
-    width = 2 * float(torch.pdist(few).median())
-    turns = torch.randn(z.shape[1], FOURIER) / (width if width > 0 else 1.0)
-    waves = torch.cos(z @ turns + 2 * math.pi * torch.rand(FOURIER)) * math.sqrt(2 / FOURIER)
-    return torch.cat([z / math.sqrt(z.shape[1]), waves], 1)
+def _as_it_is(z: Tensor) -> Tensor:
+    return z
 
 
 def principal_components(centred: Tensor, most: int) -> Tensor:

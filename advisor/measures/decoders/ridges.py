@@ -101,21 +101,38 @@ def vector_penalty(features: Tensor, targets: Tensor) -> float:
     return kernel.penalty((kernel.vectors.T @ (goal - goal.mean(0))).square().sum(1))
 
 
-def vector_weights(features: Tensor, targets: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True, eq=False)
+class VectorRidge:
     """Ridge for centred features `[n, D]` and targets `[n, t]`, by the smaller of its primal and dual forms.
 
-    Returns:
-        `[D, t]` weights, and `[n]` the leverage of each sample, 0 to 1: its residual over (1 - leverage) is what a fit
-        without it leaves of it (Allen 1974).
+    Attributes:
+        weights: `[D, t]`; zero for an infinite penalty.
+        leverage: `[n]`, 0 to 1: a sample's residual over 1 − leverage is what a fit without it leaves of it (Allen
+            1974).
+        inverse: (ZᵀZ + λI)⁻¹ `[D, D]`, or (ZZᵀ + λI)⁻¹ `[n, n]` where D > n; None for an infinite penalty.
     """
-    z, goal = features.double(), targets.double()
-    n, dims = z.shape
-    if math.isinf(penalty):
-        return torch.zeros(dims, goal.shape[1]), torch.zeros(n)
-    eye = penalty * torch.eye(min(n, dims), dtype=torch.float64)
-    if dims <= n:
-        inverse = torch.linalg.inv(z.T @ z + eye)
-        return (inverse @ (z.T @ goal)).float(), ((z @ inverse) * z).sum(1).float()
-    gram = z @ z.T
-    inverse = torch.linalg.inv(gram + eye)
-    return (z.T @ (inverse @ goal)).float(), (gram * inverse).sum(1).float()
+
+    weights: Tensor
+    leverage: Tensor
+    inverse: Tensor | None
+
+    @classmethod
+    def of(cls, features: Tensor, targets: Tensor, penalty: float) -> VectorRidge:
+        """Solve it, in float64."""
+        z, goal = features.double(), targets.double()
+        n, dims = z.shape
+        if math.isinf(penalty):
+            return cls(torch.zeros(dims, goal.shape[1]), torch.zeros(n), None)
+        eye = penalty * torch.eye(min(n, dims), dtype=torch.float64)
+        if dims <= n:
+            inverse = torch.linalg.inv(z.T @ z + eye)
+            return cls((inverse @ (z.T @ goal)).float(), ((z @ inverse) * z).sum(1).float(), inverse.float())
+        gram = z @ z.T
+        inverse = torch.linalg.inv(gram + eye)
+        return cls((z.T @ (inverse @ goal)).float(), (gram * inverse).sum(1).float(), inverse.float())
+
+    def pull(self, features: Tensor) -> Tensor:
+        """`[n, D]`: rows (ZᵀZ + λI)⁻¹zᵢ of the features it was solved for: how far a residual pulls the weights."""
+        if self.inverse is None:
+            return torch.zeros_like(features)
+        return features @ self.inverse if len(self.inverse) == features.shape[1] else self.inverse @ features

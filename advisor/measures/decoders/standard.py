@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 CHUNK = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Mean and one over the deviation of each channel, `[1, c, ...]`."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Features `[n, c, ...]`, standardised."""
+        return (features.float() - self.mean) * self.scale
 
 
 class Features(Protocol):
@@ -41,9 +54,10 @@ class Standardised:
         sides = (1, -1, *[1] * (features.dim() - 2))
         self.mean, std = mean.float().reshape(sides), variance.sqrt().float().reshape(sides)
         self.scale = inverse(self.mean, std)
+        self.spread = Spread(self.mean, self.scale)
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        return (self.raw[index].float() - self.mean) * self.scale
+        return self.spread(self.raw[index])
 
 
 def inverse(mean: Tensor, std: Tensor) -> Tensor:

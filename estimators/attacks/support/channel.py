@@ -57,9 +57,15 @@ class Channel:
         leaves: list[Any] = pytree.tree_leaves(self._edge(*inputs))
         return tuple(t for t in leaves if isinstance(t, Tensor))
 
+    @property
+    def random(self) -> bool:
+        """Whether what is received of an input differs from one transmission to the next."""
+        return self.payload.defense.random
+
     def send(
-        self, inputs: Sequence[Tensor], seed: int, reduce: Reduce | None = None, into: Store | None = None
-    ) -> tuple[Tensor, ...]:
+        self, inputs: Sequence[Tensor], seed: int, reduce: Reduce | None = None, into: Store | None = None,
+        clean: Store | None = None,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
         """What is received of flat inputs `[n, ...]`, each `[n, ...]`, restored and averaged.
 
         Args:
@@ -67,12 +73,15 @@ class Channel:
             seed: of the defense's randomness.
             reduce: applied to each part before it is kept: the activation is then never held whole.
             into: what is received is added to this, and all that it then holds is returned.
+            clean: what the edge half computes before the defense is added to this.
         """
         generator = torch.Generator().manual_seed(seed)
         store = Store(len(inputs[0])) if into is None else into
         with left_as_found(), plain_attention(), torch.no_grad(), side_by_side() as spread:
-            for clean in self._parts(inputs, spread):
-                received = self.carried_on(self.defended(clean, generator))
+            for part in self._parts(inputs, spread):
+                if clean is not None:
+                    clean.add(part, halve=True)
+                received = self.carried_on(self.defended(part, generator))
                 store.add(received if reduce is None else reduce(received), halve=reduce is not None)
         return store.tensors()
 
@@ -99,6 +108,11 @@ class Channel:
             more = self.payload.transmit(tensors, generator)
             sums = tuple(a + b if a.is_floating_point() else a for a, b in zip(sums, more, strict=True))
         return tuple((z / self.repeats).to(z.dtype) if z.is_floating_point() else z for z in sums)
+
+    def averaged(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
+        """As `defended`, in law: where the mean of transmissions is known to be one after another defense, by that."""
+        mean = self.payload.defense.averaged(self.repeats)
+        return self.defended(tensors, generator) if mean is None else mean.transmit(tensors, generator)
 
     def defend(self, z: Tensor, generator: torch.Generator) -> Tensor:
         """The same of one tensor."""

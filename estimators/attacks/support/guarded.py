@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from advisor.attack_versions import FIRST
 from advisor.errors import AdvisorError
 from advisor.estimators.attacks.base import Attack, AttackContext, Recovered, ThreatModel
 from advisor.sweep import NotMeasurableError
@@ -34,6 +35,11 @@ class GuardedAttack:
     def verifies(self) -> bool:
         """Whether `recommend` runs it."""
         return self.attack.verifies
+
+    @property
+    def version(self) -> int:
+        """1 where it says none."""
+        return getattr(self.attack, "version", FIRST)
 
     def run(self, context: AttackContext) -> Recovered:
         """Attack all private samples.

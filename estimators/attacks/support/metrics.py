@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from advisor.attack_versions import FIRST
 from advisor.batches import first_scores
 from advisor.estimate import Estimate
 from advisor.estimators.attacks.base import Recovered, ThreatModel
@@ -44,6 +45,7 @@ class AttackResult:
         top1, top5: share of labels or ids guessed right at once, or among five.
         name: of the attack.
         threat: what the attacker knows, has and may do.
+        version: of the attack; a higher one attacks harder.
         budget: how hard it tried.
         repeats: transmissions of each input that it saw and averaged.
         rows: which of the given private samples were attacked.
@@ -63,6 +65,7 @@ class AttackResult:
     top5: Estimate = field(default_factory=lambda: _missing("this attack reconstructs inputs"))
     name: str = "ka"
     threat: ThreatModel | None = None
+    version: int = FIRST
     budget: str = "quick"
     repeats: int = 1
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))

@@ -289,9 +289,9 @@ def test_what_stops_the_training_is_not_learnt_from_in_the_mirror(monkeypatch: p
     train, found = view.targets.train, []
     turned = x[train].flip(-1)
 
-    def spied(decoders: object, pixels: Tensor, fit: Tensor, check: Tensor, *rest: object) -> object:
+    def spied(decoders: object, pixels: Tensor, fit: Tensor, check: Tensor, *rest: object, **named: object) -> object:
         found.append((pixels, fit, check, rest[-1]))
-        return train_all(decoders, pixels, fit, check, *rest)  # type: ignore[arg-type]
+        return train_all(decoders, pixels, fit, check, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(alignment, "train_all", spied)
     invert(view.tensors, view.targets, SMALL, 0, mirrored=(bent(turned),))

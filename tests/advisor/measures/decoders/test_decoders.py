@@ -15,11 +15,11 @@ from advisor.measures.decoders.decoders import (
     MapDecoder,
     VectorDecoder,
     decoders_for,
-    fourier_features,
     map_width,
     principal_components,
     standardised,
 )
+from advisor.measures.decoders.fourier import Fourier
 from advisor.testing.made_up_views import normal
 
 FIT, CHECK, TRAIN, TEST = torch.arange(30), torch.arange(30, 45), torch.arange(45), torch.arange(45, 60)
@@ -124,6 +124,32 @@ def test_network_on_a_vector_learns_what_a_fit_without_the_sample_would_leave() 
     assert np.allclose(left[4].numpy(), expected, rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["map", "plain", "curved"])
+def test_another_draw_of_the_same_samples_is_read_as_the_first_was(kind: str) -> None:
+    decoder, _pixels = made(kind)
+    features = problem()[0] if kind == "map" else as_vectors()[0]
+    decoder.solve(FIT, CHECK)
+    for index in (FIT[3:9], CHECK[:4]):
+        z, left = decoder.again(index, features[index])
+        assert torch.allclose(z, decoder.features[index], atol=1e-6)
+        assert torch.allclose(left, decoder.left(index)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["plain", "curved"])
+def test_of_another_draw_a_fit_without_the_sample_leaves_what_scikit_learn_says(kind: str) -> None:
+    decoder, pixels = made(kind)
+    decoder.solve(FIT, CHECK)
+    other = as_vectors()[0] + 0.7 * normal(60, 36, seed=9).float()
+    _, left = decoder.again(FIT, other[FIT])
+    lifted = (decoder.lift(decoder.spread(other)) - decoder.centre).double().numpy()
+    z, goal = decoder.lifted.double().numpy(), (pixels - pixels[TRAIN].mean(0)).flatten(1).double().numpy()
+    for i in (0, 4, 29):
+        others = FIT[i != FIT]
+        model = Ridge(alpha=decoder.penalty, fit_intercept=False).fit(z[others], goal[others])
+        expected = (goal[i] - model.predict(lifted[i : i + 1])[0]) @ decoder.basis.double().numpy()
+        assert np.allclose(left[i].numpy(), expected, rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(300, 20), (30, 50)])
 def test_principal_components_are_scikit_learns(shape: tuple[int, int]) -> None:
     x = normal(*shape) * torch.linspace(3, 1, shape[1])
@@ -144,7 +170,7 @@ def test_fourier_features_have_the_inner_products_of_the_kernels() -> None:
     """A random feature map of 1,024 errs by about 1/√1024 = 0.03."""
     torch.manual_seed(0)
     z = normal(80, 5).float()
-    lifted = fourier_features(z, torch.arange(80))
+    lifted = Fourier.drawn(z, torch.arange(80))(z)
     width = 2 * torch.pdist(z).median()
     exact = z @ z.T / 5 + torch.exp(-torch.cdist(z, z).square() / (2 * width**2))
     assert float((lifted @ lifted.T - exact).square().mean().sqrt()) < 0.04

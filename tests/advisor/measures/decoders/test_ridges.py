@@ -10,10 +10,10 @@ from torch import Tensor
 
 from advisor.measures.decoders.ridges import (
     Moments,
+    VectorRidge,
     held_out_penalty,
     kernel_size,
     vector_penalty,
-    vector_weights,
 )
 from advisor.testing.made_up_views import normal
 
@@ -85,7 +85,7 @@ def test_vector_regression_is_scikit_learns(columns: int, penalty: float) -> Non
     """By the primal form below 60 columns, by the dual above."""
     z, x = normal(60, columns), normal(60, 4, seed=1)
     z, x = z - z.mean(0), x - x.mean(0)
-    found, _ = vector_weights(z, x, penalty)
+    found = VectorRidge.of(z, x, penalty).weights
     expected = Ridge(alpha=penalty, fit_intercept=False).fit(z.numpy(), x.numpy()).coef_.T
     assert np.allclose(found.numpy(), expected, rtol=1e-4, atol=1e-6)
 
@@ -93,7 +93,8 @@ def test_vector_regression_is_scikit_learns(columns: int, penalty: float) -> Non
 @pytest.mark.parametrize("columns", [7, 90])
 def test_leverage_gives_the_residual_of_a_fit_without_the_sample(columns: int) -> None:
     z, x = normal(40, columns), normal(40, 2, seed=1)
-    weights, leverage = vector_weights(z, x, 2.0)
+    ridge = VectorRidge.of(z, x, 2.0)
+    weights, leverage = ridge.weights, ridge.leverage
     left = (x - z @ weights.double()) / (1 - leverage.double()[:, None])
     for i in (0, 17, 39):
         others = torch.arange(40) != i
@@ -120,7 +121,8 @@ def test_vector_penalty_is_that_of_generalised_cross_validation() -> None:
 def test_features_that_do_not_vary_predict_the_mean() -> None:
     zero = torch.zeros(20, 4)
     penalty = vector_penalty(zero, normal(20, 2).float())
-    weights, leverage = vector_weights(zero, normal(20, 2).float(), penalty)
+    ridge = VectorRidge.of(zero, normal(20, 2).float(), penalty)
+    weights, leverage = ridge.weights, ridge.leverage
     assert math.isinf(penalty)
     assert torch.equal(weights, torch.zeros(4, 2))
     assert torch.equal(leverage, torch.zeros(20))
