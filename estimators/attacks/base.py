@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,7 +79,7 @@ class Auxiliary:
 
 @dataclass(frozen=True, eq=False)
 class Recovered:
-    """What an attack got back for each private sample; exactly one of the three.
+    """What an attack got back for each private sample; exactly one of inputs, labels, ids and members.
 
     Attributes:
         inputs: `[N, ...]`, in the shape of the scored targets.
@@ -87,6 +88,8 @@ class Recovered:
         clip: whether reconstructions may be clipped to the range of inputs: not those of an unbiased attacker.
         notes: what should be said beside the result, one sentence each.
         evidence: other numbers of interest by name.
+        members: of an attack that tries several, what each found: the one that found most counts.
+        failed: those that failed, and why.
     """
 
     inputs: Tensor | None = None
@@ -95,6 +98,8 @@ class Recovered:
     clip: bool = True
     notes: tuple[str, ...] = ()
     evidence: dict[str, float] = field(default_factory=dict)
+    members: dict[str, Recovered] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +122,10 @@ class AttackContext:
         threat: what the attack declared; nothing else is handed over.
         tick: called with the fraction done.
         folder: where to keep what a killed attack resumes from, or None.
+        heard: the same attacker in another place: from transmissions of each input, and the index of a deeper cut up
+            to which the cloud carries on what it received (None: the payload itself).
+        floor_at: index of the cut at which the cloud knows least of the input of all that it computes: the model's
+            output, or what is sent back in a U-shaped plan; None: what was received is that.
     """
 
     graph: PartitionGraph
@@ -134,9 +143,25 @@ class AttackContext:
     threat: ThreatModel
     tick: ShareProgress = lambda share: None
     folder: Path | None = None
+    heard: Callable[[int, int | None], AttackContext] | None = None
+    floor_at: int | None = None
 
     def __len__(self) -> int:
         return len(self.sent[0])
+
+    def elsewhere(self, *, repeats: int | None = None, beyond: int | None = None) -> AttackContext:
+        """The same attacker after more transmissions of each input, or after the cloud carried on what it received."""
+        assert self.heard is not None
+        deeper = self.channel.beyond if beyond is None else beyond
+        other = self.heard(repeats or self.channel.repeats, deeper)
+        return replace(other, threat=self.threat, tick=self.tick, folder=self.folder)
+
+    def named(self, name: str, tick: ShareProgress) -> AttackContext:
+        """The same for one of several attacks that are run as one, with a folder of its own beside."""
+        if self.folder is None:
+            return replace(self, tick=tick)
+        own = hashlib.sha256(f"{self.folder.name};{name}".encode()).hexdigest()[:16]
+        return replace(self, tick=tick, folder=self.folder.with_name(own))
 
     @property
     def known(self) -> Auxiliary:

@@ -7,7 +7,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +18,12 @@ from advisor.cuts import Cut
 from advisor.defenses import Defense
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.attacks import ATTACKS, Attack
-from advisor.estimators.attacks.base import AttackContext, Auxiliary, Effort, Recovered
+from advisor.estimators.attacks.base import AttackContext, Auxiliary, Effort
 from advisor.estimators.attacks.support.channel import Channel
 from advisor.estimators.attacks.support.data_split import DataSplit, auxiliary_of, classes_of, split_data
-from advisor.estimators.attacks.support.metrics import (
-    AttackResult,
-    reidentification,
-    score_ids,
-    score_inputs,
-    score_labels,
-)
+from advisor.estimators.attacks.support.floor_finding import Asked, floor_of
+from advisor.estimators.attacks.support.metrics import AttackResult
+from advisor.estimators.attacks.support.scoring import scored, worst_of
 from advisor.estimators.inversion.alignment import BUDGETS
 from advisor.estimators.study.study_samples import pixels_of, values_of
 from advisor.graph import PartitionGraph
@@ -64,6 +60,7 @@ def attack(
     labels: int | None = None,
     repeats: int = 1,
     beyond: Cut | int | str | None = None,
+    tail: Cut | int | str | None = None,
     folder: str | Path | None = None,
     progress: ShareProgress | None = None,
     walks: ActivationCache | None = None,
@@ -91,6 +88,8 @@ def attack(
         repeats: how often each private input is sent; the attacker averages what it receives.
         beyond: a deeper cut up to which the cloud, which holds the body of a U-shaped plan, carries on what it received
             before it attacks; for attacks that need no weights of their own.
+        tail: where the edge takes over again in a U-shaped plan: the floor is that of what is sent back there. None:
+            that of the model's output.
         folder: where a killed attack keeps what it resumes from.
         progress: called with the fraction done.
         walks: shared by attacks on several cuts or defenses with the same samples, so that these cross once.
@@ -101,7 +100,7 @@ def attack(
     """
     ((_, found),) = attack_cuts(
         graph, (cut,), x, aux, name=name, defense=defense, budget=budget, seed=seed, y=y, aux_y=aux_y,
-        aux_samples=aux_samples, labels=labels, repeats=repeats, beyond=beyond, folder=folder,
+        aux_samples=aux_samples, labels=labels, repeats=repeats, beyond=beyond, tail=tail, folder=folder,
         progress=progress and (lambda _, share: progress(share)), walks=walks,
     )  # fmt: skip
     if isinstance(found, AdvisorError):
@@ -125,6 +124,7 @@ def attack_cuts(
     labels: int | None = None,
     repeats: int = 1,
     beyond: Cut | int | str | None = None,
+    tail: Cut | int | str | None = None,
     folder: str | Path | None = None,
     progress: Callable[[Cut, float], None] | None = None,
     walks: ActivationCache | None = None,
@@ -155,6 +155,7 @@ def attack_cuts(
     graph = as_graph(graph, x)
     places = sorted({graph.cut(cut).index for cut in cuts})
     further = None if beyond is None else _beyond(graph, beyond, places, chosen)
+    end = _end(graph, tail, places)
     given = split_data(graph, chosen, x, aux, y, aux_y, effort, seed)
     known = _known(graph, given, chosen, effort, seed, aux_samples, labels)
     if walks is None and len(places) > 1:
@@ -164,30 +165,38 @@ def attack_cuts(
         channel = Channel(Payload.of(graph, place, defense), repeats, walks, further)
         tell = None if progress is None else functools.partial(progress, cut)
         try:
-            found = _attacked(channel, chosen, given, known, effort, seed, folder, tell)
+            found = _attacked(channel, chosen, given, known, effort, seed, folder, tell, end)
         except NotMeasurableError as error:
             said = "This says nothing about privacy; pass other samples."
             yield cut, AdvisorError(f"The attack failed: {error}.", said)
             continue
-        yield (
-            cut,
-            dataclasses.replace(
-                found,
-                name=chosen.name,
-                threat=chosen.threat,
-                budget=budget,
-                repeats=repeats,
-                rows=given.rows,
-                version=getattr(chosen, "version", FIRST),
-            ),
-        )
+        found = dataclasses.replace(
+            found, name=chosen.name, threat=chosen.threat, budget=budget, repeats=repeats, rows=given.rows,
+            version=getattr(chosen, "version", FIRST),
+        )  # fmt: skip
+        asked = Asked(attack, x, aux, budget, seed, aux_samples, folder)
+        yield cut, dataclasses.replace(found, source=floor_of(channel, found, end, asked))
+
+
+def _end(graph: PartitionGraph, tail: Cut | int | str | None, places: Sequence[int]) -> int:
+    """Where what the cloud computes is the model's output, or is sent back.
+
+    Raises:
+        AdvisorError: where the tail does not lie after the cuts.
+    """
+    if tail is None:
+        return len(graph.cuts) - 1
+    index = graph.cut(tail).index
+    if any(place >= index for place in places):
+        raise AdvisorError(f"{graph.cuts[index].name} does not lie after the cut that is attacked.", "Swap them.")
+    return index
 
 
 def _attacked(
     channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int,
-    folder: str | Path | None, tell: ShareProgress | None,
+    folder: str | Path | None, tell: ShareProgress | None, end: int,
 ) -> AttackResult:  # fmt: skip
-    context = _context(channel, chosen, given, known, effort, seed)
+    context = _context(channel, chosen, given, known, effort, seed, end)
     if tell:
         context = dataclasses.replace(context, tick=tell)
     if folder is not None:
@@ -198,7 +207,10 @@ def _attacked(
         torch.manual_seed(seed)
         found = chosen.run(context)
     context.tick(1.0)  # however soon it had enough
-    return _scored(channel.payload.graph, chosen, found, given, context)
+    graph = channel.payload.graph
+    if found.members:
+        return worst_of(found, lambda member: scored(graph, chosen.threat, member, given, context))
+    return scored(graph, chosen.threat, found, given, context)
 
 
 def _beyond(graph: PartitionGraph, beyond: Cut | int | str, places: Sequence[int], chosen: Attack) -> int:
@@ -233,7 +245,7 @@ def _known(
 
 
 def _context(
-    channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int
+    channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int, end: int
 ) -> AttackContext:
     graph = channel.payload.graph
     discrete = not any(t.dtype.is_floating_point for t in given.private)
@@ -241,11 +253,16 @@ def _context(
         raise DataError("The inputs are discrete: there are no pixels to reconstruct.", "Attack their ids: --name ids.")
     pixels, images, _ = pixels_of(given.private)
     place = channel.payload.cut.index if channel.beyond is None else channel.beyond
+
+    def heard(repeats: int, beyond: int | None) -> AttackContext:
+        other = dataclasses.replace(channel, repeats=repeats, beyond=beyond)
+        return _context(other, chosen, given, known, effort, seed, end)
+
     return AttackContext(
         graph=graph, cut=graph.cuts[place], sent=channel.send(given.private, seed), channel=channel,
         auxiliary=known, template=pixels[:0], images=images, values=values_of(given.private),
         shrink=lambda flat: pixels_of(flat)[0], classes=classes_of(graph, given), effort=effort, seed=seed,
-        threat=chosen.threat,
+        threat=chosen.threat, heard=heard, floor_at=None if place == end else end,
     )  # fmt: skip
 
 
@@ -262,26 +279,3 @@ def _own_folder(folder: Path, chosen: Attack, context: AttackContext) -> Path:
     if own is not None and own.labels is not None:
         digest.update(own.labels.contiguous().numpy().tobytes())
     return folder / digest.hexdigest()[:16]
-
-
-def _scored(
-    graph: PartitionGraph, chosen: Attack, found: Recovered, given: DataSplit, context: AttackContext
-) -> AttackResult:
-    secret: Literal["input", "label", "ids"] = chosen.threat.recovers
-    if secret == "label":
-        assert given.labels is not None
-        return score_labels(found, given.labels)
-    if secret == "ids":
-        ids = [t.reshape(len(t), -1) for t in given.private if not t.dtype.is_floating_point]
-        return score_ids(found, torch.cat(ids, 1))
-    original, images, note = pixels_of(given.private)
-    known = context.auxiliary if "auxiliary inputs" in chosen.threat.has else None
-    mean = original.mean(0) if known is None else known.pixels.mean(0)
-    if not float((original - mean).square().mean()) > 0:
-        raise NotMeasurableError("every scored input equals the mean of the others")
-    result = score_inputs(found, original, mean, images)
-    whose = "of the private samples themselves" if known is None else f"of the attacker's: {known.what}"
-    notes = (*result.notes, f"NMSE divides by the error of the mean {whose}", *([note] if "reduced" in note else []))
-    return dataclasses.replace(
-        result, notes=notes, reidentified=reidentification(graph, given.private, result.reconstructions)
-    )

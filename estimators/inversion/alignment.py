@@ -126,7 +126,7 @@ def reconstruct(
         torch.manual_seed(seed)
         shuffled = torch.randperm(len(targets.train))
         order = targets.train[shuffled]
-        held = max(int(VALIDATION * len(order)), min(FEWEST_CHECKS, len(order) // 3))
+        held = held_back(len(order))
         fit, check = order[held:], order[:held]
         decoders = decoders_for(features, layout, targets.pixels, order, budget.width, budget.depth)
         more = None if twins is None else twins[shuffled[held:]]
@@ -138,6 +138,11 @@ def reconstruct(
         for member in blend:
             member.decoder.solve_again(order)
         return Reconstruction(recover(blend, targets.test), steps, stopped)
+
+
+def held_back(count: int) -> int:
+    """How many of an attacker's samples are kept to stop and to choose by."""
+    return max(int(VALIDATION * count), min(FEWEST_CHECKS, count // 3))
 
 
 def surely_better(found: Tensor, wanted: Tensor, mean: Tensor) -> bool:

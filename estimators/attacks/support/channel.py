@@ -95,11 +95,12 @@ class Channel:
         return None if self.beyond is None else self.payload.graph.piece(self.beyond, self.payload.cut.index)
 
     def carried_on(self, received: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What the cloud computes of what it received, up to where it listens."""
+        """What the cloud computes of what it received, up to where it listens; numbers alone where there are any."""
         if self._body is None:
             return received
         leaves: list[Any] = pytree.tree_leaves(self._body(*received))
-        return tuple(t for t in leaves if isinstance(t, Tensor))
+        tensors = tuple(t for t in leaves if isinstance(t, Tensor))
+        return tuple(t for t in tensors if t.is_floating_point()) or tensors
 
     def defended(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
         """What is received of clean tensors, each `[n, ...]`, restored and averaged over the transmissions."""

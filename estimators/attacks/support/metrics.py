@@ -13,6 +13,7 @@ from advisor.attack_versions import FIRST
 from advisor.batches import first_scores
 from advisor.estimate import Estimate
 from advisor.estimators.attacks.base import Recovered, ThreatModel
+from advisor.estimators.attacks.support.floors import Floor, fixed, none
 from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.estimators.statistics.spread import proportion
 from advisor.graph import PartitionGraph
@@ -51,6 +52,9 @@ class AttackResult:
         rows: which of the given private samples were attacked.
         notes: what should be said beside the numbers.
         evidence: other numbers of the attack by name.
+        members: of an attack that is the worst of several, the NMSE of each; NaN with its reason where it failed.
+        which: the one of them that this result is of.
+        source: what finds the floor, when it is asked for.
     """
 
     nmse: Estimate
@@ -71,6 +75,28 @@ class AttackResult:
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     notes: tuple[str, ...] = ()
     evidence: dict[str, float] = field(default_factory=dict)
+    members: dict[str, Estimate] = field(default_factory=dict)
+    which: str = ""
+    source: Floor = field(default_factory=lambda: fixed(none("it was not asked for")), repr=False)
+
+    @property
+    def floor(self) -> Estimate:
+        """NMSE of the same attacker who has only the model's output; NaN with its reason for labels and ids.
+
+        Found when first asked for, which takes an attack: `ka` of the same effort, seed and samples, on the output as
+        it is computed from what is received.
+        """
+        return self.source.value
+
+    @property
+    def at_floor(self) -> bool:
+        """Whether the payload gives no more away than the output: `nmse` is not below the floor's 90 % interval."""
+        return self.nmse.value >= (self.floor.value if math.isnan(self.floor.low) else self.floor.low)
+
+    @property
+    def reported(self) -> Estimate:
+        """The lesser of `nmse` and the floor: what counts, for a number above the floor is a failed attack."""
+        return self.floor if self.floor.value < self.nmse.value else self.nmse
 
     @property
     def scores(self) -> dict[str, Estimate]:
