@@ -18,7 +18,7 @@ from advisor.estimators.attacks.support.metrics import (
     score_inputs,
     score_labels,
 )
-from advisor.estimators.study.leakage_study import pixels_of
+from advisor.estimators.study.study_samples import pixels_of
 from advisor.graph import PartitionGraph
 from advisor.sweep import NotMeasurableError
 
