@@ -13,7 +13,7 @@ from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatMode
 from advisor.estimators.attacks.support.channel import COMPACT_BYTES, Reduce, Store
 from advisor.estimators.inversion.alignment import FEWEST, held_back, surely_better
 from advisor.measures.decoders.activation_layouts import flat_vector
-from advisor.measures.wiener import wiener
+from advisor.measures.linear_filter import wiener
 from advisor.sweep import NotMeasurableError
 
 DRAWS = 8

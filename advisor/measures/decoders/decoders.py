@@ -25,7 +25,7 @@ from advisor.measures.decoders.ridges import (
     kernel_size,
     vector_penalty,
 )
-from advisor.measures.decoders.standard import Features, Spread, Standardised, mean_of
+from advisor.measures.decoders.standard import Features, Standard, Standardised, mean_of
 from advisor.measures.decoders.standard import inverse as _inverse
 
 COMPONENTS = 256
@@ -88,7 +88,7 @@ def standardised(features: Tensor, train: Tensor) -> Features:
     return with_spread(features, train)[0]
 
 
-def with_spread(features: Tensor, train: Tensor) -> tuple[Features, Spread]:
+def with_spread(features: Tensor, train: Tensor) -> tuple[Features, Standard]:
     """`standardised`, and what does the same to other draws of them."""
     if features.dtype == torch.float16:
         read = Standardised(features, train)
@@ -96,7 +96,7 @@ def with_spread(features: Tensor, train: Tensor) -> tuple[Features, Spread]:
     known = features[train]
     dims = [d for d in range(known.dim()) if d != 1]
     mean, std = known.mean(dims, keepdim=True), known.std(dims, keepdim=True)
-    spread = Spread(mean, _inverse(mean, std))
+    spread = Standard(mean, _inverse(mean, std))
     return spread(features), spread
 
 

@@ -12,7 +12,7 @@ CHUNK = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Spread:
+class Standard:
     """Mean and one over the deviation of each channel, `[1, c, ...]`."""
 
     mean: Tensor
@@ -54,7 +54,7 @@ class Standardised:
         sides = (1, -1, *[1] * (features.dim() - 2))
         self.mean, std = mean.float().reshape(sides), variance.sqrt().float().reshape(sides)
         self.scale = inverse(self.mean, std)
-        self.spread = Spread(self.mean, self.scale)
+        self.spread = Standard(self.mean, self.scale)
 
     def __getitem__(self, index: Tensor) -> Tensor:
         return self.spread(self.raw[index])

@@ -11,8 +11,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
 from advisor.measures.gram_matrices import centred_blocks
+from advisor.measures.linear_filter import Components, component_penalties, wiener
 from advisor.measures.ridge_inversion import ridge_weights
-from advisor.measures.wiener import Components, component_penalties, wiener
 from advisor.testing.made_up_views import normal
 
 
