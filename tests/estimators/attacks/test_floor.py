@@ -110,7 +110,10 @@ def test_of_a_variant_it_is_at_the_variant_s_output() -> None:
 def test_where_the_output_is_the_picture_it_is_near_zero() -> None:
     x, _ = digits(160)
     torch.manual_seed(0)
-    denoiser = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 1, 3, padding=1)).eval()
+    denoiser = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)).eval()
+    for layer in denoiser:
+        layer.weight.data *= 0.2
+        layer.weight.data[:, :, 1, 1] += 1
     assert attack(advisor.trace(denoiser, x[:2]), "0", x).floor.value < 0.05
 
 
