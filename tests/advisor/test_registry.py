@@ -13,14 +13,16 @@ import pytest
 import torch
 
 import advisor
+from advisor.defenses.methods import METHODS
 from advisor.errors import AdvisorError
 from advisor.estimators import ESTIMATORS
-from advisor.estimators.attacks import ATTACKS, verifying
+from advisor.estimators.attacks import ATTACKS, Attack, verifying
 from advisor.graph import PartitionGraph
 from advisor.profilers import PROFILERS, Profiler
 from advisor.registry import PlugInWarning, Registry
 from advisor.reports import REPORTS, Report
 from advisor.sweep import Estimator
+from advisor.testing.attack_contract import AttackContract
 from advisor.testing.estimator_contract import EstimatorContract
 from advisor.testing.made_up_advices import DEMOS
 from advisor.testing.profiler_contract import ProfilerContract
@@ -86,6 +88,33 @@ def broken(context):
 '''
 
 
+METHOD = '''
+import torch
+from torch import nn
+
+from advisor.batches import carried
+from advisor.defenses.training.base import Fitted, TrainedDefense
+
+class Mix(nn.Module):
+    """Channels mixed by a matrix."""
+    def __init__(self, matrix):
+        super().__init__()
+        self.matrix = nn.Parameter(matrix.clone())
+
+    def forward(self, z):
+        return torch.einsum("oc,nchw->nohw", self.matrix, z)
+
+class Leading(TrainedDefense):
+    """A bottleneck: the leading principal directions of the channels."""
+    name, about, settings = "leading", "principal directions of the channels", {"width": 2}
+
+    def fit(self, task):
+        (z,) = carried(task.graph, task.inputs, 0, task.cut.index)
+        _, _, turned = torch.linalg.svd(z.movedim(1, -1).reshape(-1, z.shape[1]), full_matrices=False)
+        return Fitted(Mix(turned[: task.recipe["width"]]), Mix(turned[: task.recipe["width"]].T))
+'''
+
+
 class Install:
     """A distribution of one file, as `pip install` would leave it."""
 
@@ -100,7 +129,7 @@ class Install:
         (about / "entry_points.txt").write_text(f"[partition_advisor.{group}]\n{entry}\n", encoding="utf-8")
         self.monkeypatch.syspath_prepend(str(self.folder))
         self.monkeypatch.delitem(sys.modules, name, raising=False)
-        for registry in (ESTIMATORS, ATTACKS, REPORTS, PROFILERS):
+        for registry in (ESTIMATORS, ATTACKS, REPORTS, PROFILERS, METHODS):
             registry._loaded.clear()  # what another test's module of the same name gave
 
 
@@ -227,6 +256,18 @@ def test_the_command_line_says_what_is_left_out(install: Install, cli: Run, tiny
         assert cli("profile", tiny_model).exit_code == 0
 
 
+def test_a_trained_bottleneck_is_one_file_and_one_entry(install: Install) -> None:
+    install("my_method", METHOD, "methods", "leading = my_method:Leading")
+    x = torch.from_numpy(samples(60)["x"])
+    graph = advisor.trace(tiny_net(), x[:2])
+    variant = advisor.defend(graph, "3", "leading", x)
+    assert variant.payload.tensors[0].shape == (2, 3, 3)
+    assert advisor.profile(variant)["bytes"].at(variant.payload).value == 2 * 3 * 3 * 4
+    edge, cloud = variant.split(variant.payload)
+    assert torch.equal(cloud(edge(x)), variant(x))
+    assert "leading" in METHODS
+
+
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(AdvisorError, match=r"no report 'htlm'\. Did you mean 'html'\? Known: console, html"):
         REPORTS.find("htlm")
@@ -259,6 +300,12 @@ class TestMyEstimator(EstimatorContract):
     @pytest.fixture
     def estimator(self) -> Estimator:
         return made(ESTIMATOR, "Norm")()
+
+
+class TestMyAttack(AttackContract):
+    @pytest.fixture
+    def member(self) -> Attack:
+        return made(ATTACK, "Mean")()
 
 
 class TestMyReport(ReportContract):
