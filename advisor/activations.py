@@ -9,11 +9,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from advisor import memory_limit
 from advisor.batches import carried
 from advisor.cuts import Cut
 from advisor.graph import PartitionGraph
 
 CACHE_BYTES = 256 * 2**20
+CACHED = 8
+"""Part of the memory that the activations of one set of samples may take."""
+
 SETS = 3
 
 
@@ -33,7 +37,7 @@ class Activations:
             start = max((index for index in self._kept if index < cut.index), default=0)
             self._kept[cut.index] = carried(self._graph, self._kept.get(start, self._inputs), start, cut.index)
         self._kept.move_to_end(cut.index)
-        limit = CACHE_BYTES if self._limit is None else self._limit
+        limit = memory_limit.at_most(CACHE_BYTES if self._limit is None else self._limit, CACHED)
         while len(self._kept) > 1 and sum(t.nbytes for z in self._kept.values() for t in z) > limit:
             self._kept.popitem(last=False)
         return self._kept[cut.index]
@@ -53,7 +57,7 @@ class ActivationCache:
 
     def at(self, cut: Cut, inputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
         """Undefended tensors, each `[N, ...]`; None where they are too large to be kept."""
-        limit = CACHE_BYTES if self._limit is None else self._limit
+        limit = memory_limit.at_most(CACHE_BYTES if self._limit is None else self._limit, CACHED)
         if len(inputs[0]) * cut.bytes > limit:
             return None
         key = b"".join(hashlib.blake2b(t.contiguous().view(torch.uint8).numpy().tobytes()).digest() for t in inputs)

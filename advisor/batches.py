@@ -1,27 +1,50 @@
-"""Parts of a graph over many samples, a few at a time."""
+"""Parts of a graph over many samples, a few at a time: fewer where memory is short, and fewer still where it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from advisor import memory_limit
+from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, plain_attention
 
 BATCH = 32
 """More samples at once only move memory: 224×224 images run fastest at 8 to 16, 32×32 ones at 64."""
 
+HELD = 16
+"""Part of the memory that the largest tensor of a batch may take: operations hold several of its size."""
+
+
+def batch_size(graph: PartitionGraph) -> int:
+    """Samples at once: as many as run well, and fewer where the memory of the run is small for the model."""
+    largest = max((graph.value_bytes(node) for node in graph.data_nodes), default=1) or 1
+    return max(1, min(BATCH, int(memory_limit.limit() / (HELD * largest))))
+
 
 def carried(graph: PartitionGraph, tensors: Sequence[Tensor], start: int, stop: int) -> tuple[Tensor, ...]:
     """The activation at cut `stop`, each `[n, ...]`, given the activation at cut `start` (0: the flat inputs)."""
     if start == stop:
         return tuple(tensors)
-    parts = list(_batched(graph.piece(stop, start), tensors))
-    return tuple(torch.cat(pieces) for pieces in zip(*parts, strict=True))
+    with left_as_found():
+        return gathered(in_parts(graph.piece(stop, start), tensors, batch_size(graph)), len(tensors[0]))
+
+
+def gathered(parts: Iterable[tuple[Tensor, ...]], rows: int) -> tuple[Tensor, ...]:
+    """Parts `[b, ...]` of each tensor as one, `[rows, ...]`, filled in as they come: never held twice."""
+    room: list[Tensor] = []
+    filled = 0
+    for part in parts:
+        room = room or [piece.new_empty((rows, *piece.shape[1:])) for piece in part]
+        for whole, piece in zip(room, part, strict=True):
+            whole[filled : filled + len(piece)] = piece
+        filled += len(part[0])
+    return tuple(room)
 
 
 def first_scores(graph: PartitionGraph, tensors: Sequence[Tensor], start: int = 0) -> Tensor | None:
@@ -30,20 +53,42 @@ def first_scores(graph: PartitionGraph, tensors: Sequence[Tensor], start: int = 
     It is the output that the graph's task names, else the first floating-point one.
     """
     parts = []
-    for outputs in _batched(graph.piece(len(graph.cuts) - 1, start), tensors):
-        if graph.task is not None:
-            outputs = outputs[graph.task.position : graph.task.position + 1]
-        floats = [t for t in outputs if t.dtype.is_floating_point and t.dim()]
-        if not floats:
-            return None
-        parts.append(floats[0].float())
+    with left_as_found():
+        for outputs in in_parts(graph.piece(len(graph.cuts) - 1, start), tensors, batch_size(graph)):
+            if graph.task is not None:
+                outputs = outputs[graph.task.position : graph.task.position + 1]
+            floats = [t for t in outputs if t.dtype.is_floating_point and t.dim()]
+            if not floats:
+                return None
+            parts.append(floats[0].float())
     return torch.cat(parts)
 
 
-def _batched(module: Callable[..., Any], tensors: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-    parts = []
-    with left_as_found(), plain_attention(), torch.no_grad():
-        for batch in zip(*(torch.split(t, BATCH) for t in tensors), strict=True):
-            leaves = pytree.tree_leaves(module(*batch))
-            parts.append(tuple(t for t in leaves if isinstance(t, Tensor)))
-    return parts
+def in_parts(module: Callable[..., Any], tensors: Sequence[Tensor], size: int) -> Iterator[tuple[Tensor, ...]]:
+    """What a module makes of samples `[n, ...]`, so many at a time; half as many from where memory ends, which is said.
+
+    Raises:
+        AdvisorError: where it ends for a single sample.
+    """
+    first, rows = 0, len(tensors[0])
+    while first < rows:
+        try:
+            part = _run(module, [t[first : first + size] for t in tensors])
+        except (MemoryError, RuntimeError) as error:
+            if not memory_limit.is_lack(error):
+                raise
+            if size == 1:
+                raise AdvisorError(
+                    "Memory ends at a single sample of this model.",
+                    "Use a machine with more memory, or smaller inputs.",
+                ) from None
+            size = size // 2
+            memory_limit.say(f"Memory ran out: samples were then taken {size} at a time.")
+            continue
+        yield part
+        first += size
+
+
+def _run(module: Callable[..., Any], batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    with plain_attention(), torch.no_grad():
+        return tuple(t for t in pytree.tree_leaves(module(*batch)) if isinstance(t, Tensor))

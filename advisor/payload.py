@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from advisor.batches import first_scores
+from advisor.batches import carried, first_scores
 from advisor.cuts import Cut
 from advisor.defenses import Defense, as_defense
 from advisor.errors import CutError
@@ -58,6 +58,17 @@ class Payload:
         """The model's first floating-point output `[n, ...]` from what is received; None if it has none."""
         received = self.transmit(activations, torch.Generator().manual_seed(seed))
         return first_scores(self.graph, received, self.cut.index)
+
+    def scores_of(self, inputs: Sequence[Tensor], seed: int, rows: int) -> Tensor | None:
+        """As `scores`, from flat inputs `[n, ...]`, so many at a time: the activation is never held whole."""
+        generator, parts = torch.Generator().manual_seed(seed), []
+        for batch in zip(*(torch.split(t, rows) for t in inputs), strict=True):
+            received = self.transmit(carried(self.graph, batch, 0, self.cut.index), generator)
+            found = first_scores(self.graph, received, self.cut.index)
+            if found is None:
+                return None
+            parts.append(found)
+        return torch.cat(parts)
 
     def halves(self, tail: Cut | int | str | None = None) -> tuple[nn.Module, ...]:
         """Edge and cloud with the defense inside, and the edge's tail where there is one; bare without a defense.

@@ -15,7 +15,7 @@ from advisor.recipe_text import read_recipe
 from advisor.requirements import REQUIREMENTS, Budgets, objective
 from advisor.safe_text import shell_words, without_secrets
 from advisor.task import check_kind
-from advisor.units import duration
+from advisor.units import duration, size
 
 IN_PYTHON = "given in Python"
 """What a file says of what is no JSON: a model, samples or a profile in memory."""
@@ -141,9 +141,9 @@ class SearchPart:
         defenses: a set, or names separated by commas; of payload defenses and of methods that are fitted.
         recipe: settings of what is fitted, `width=8,stride=2,sigma=0.2..1`.
         cuts: patterns of names, `layer2*,layer3*`: no other cut is looked at.
-        effort: "quick", "standard" or "thorough": how many trials, where `trials` is None.
+        effort: "quick", "standard" or "thorough": how long a run may take, and how many trials where `trials` is None.
         trials: defended plans to price.
-        timeout: seconds for the search.
+        timeout: seconds for the whole run.
         storage: Optuna storage URL that a killed search resumes from.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
         seed: same seed, same answer.
@@ -179,6 +179,17 @@ class SearchPart:
 
 
 @dataclass(frozen=True, config=_OBJECTS)
+class MachinePart:
+    """What this computer may give the run.
+
+    Attributes:
+        memory: bytes; None for what is free when it starts.
+    """
+
+    memory: Annotated[int | None, BeforeValidator(lambda v: None if v is None else int(size(v)))] = None
+
+
+@dataclass(frozen=True, config=_OBJECTS)
 class OutputPart:
     """Where the answer goes.
 
@@ -196,7 +207,7 @@ class Request:
     """What is wanted of a recommendation. Keywords, options and `advisor.toml` are facades of it; `of` builds it.
 
     Attributes:
-        model, data, target, search, output: as their types say.
+        model, data, target, search, machine, output: as their types say.
         requirements: what a plan must meet.
     """
 
@@ -205,6 +216,7 @@ class Request:
     target: TargetPart = TargetPart()
     requirements: AnyBudgets = Budgets()
     search: SearchPart = SearchPart()
+    machine: MachinePart = MachinePart()
     output: OutputPart = OutputPart()
 
     @classmethod
@@ -258,7 +270,7 @@ class Request:
         source = str(plain["model"]["model"])
         words, last = ["advisor", "recommend"], ["--", source] if source.startswith("-") else []
         words += [] if last else [source]
-        for part in ("model", "data", "target", "requirements", "search", "output"):
+        for part in ("model", "data", "target", "requirements", "search", "machine", "output"):
             for key in FIELDS.get(part, ()):
                 if key != "model":
                     words += _option(key, plain[part][key], key == "seed" or plain[part][key] != _DEFAULTS.get(key))
@@ -268,7 +280,8 @@ class Request:
 
 
 _PARTS: dict[str, Any] = {
-    "model": ModelPart, "data": DataPart, "target": TargetPart, "search": SearchPart, "output": OutputPart,
+    "model": ModelPart, "data": DataPart, "target": TargetPart, "search": SearchPart, "machine": MachinePart,
+    "output": OutputPart,
 }  # fmt: skip
 FIELDS: Mapping[str, tuple[str, ...]] = {
     name: tuple(field.name for field in dataclasses.fields(kind)) for name, kind in _PARTS.items()

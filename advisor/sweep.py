@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from advisor import memory_limit
 from advisor.columns import Column
 from advisor.cuts import Cut
 from advisor.derivatives.jacobian_grams import JacobianGram
@@ -28,7 +29,13 @@ from advisor.value_range import ValueRange
 PANEL_BYTES = 512 * 2**20
 """Memory for the largest tensor of the forward pass, all samples together."""
 
+HELD = 8
+"""Part of the memory that this may take at most."""
+
 PANEL_SAMPLES = 1500
+CENTRED_BYTES = 128 * 2**20
+"""Activations larger than this are centred part by part: a second one is not held."""
+
 _WAYS = 3
 
 
@@ -130,7 +137,8 @@ class CutView:
         rows = len(self.targets.labels)
         if any(t.dim() == 0 or len(t) != rows for t in self.tensors):
             raise NotMeasurableError("an output does not lead with the batch")
-        z = torch.cat([_real(t.detach()).reshape(rows, -1).float() for t in self.tensors], 1)
+        parts = [_real(t.detach()).reshape(rows, -1).float() for t in self.tensors]
+        z = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         if not torch.isfinite(z).all():
             raise NotMeasurableError("the activation holds NaN or infinities")
         return z
@@ -138,8 +146,14 @@ class CutView:
     @cached_property
     def gram(self) -> Tensor:
         """Inner products of the centred samples, `[n, n]` float64."""
-        centred = self.z - self.z.mean(0)
-        return (centred @ centred.T).double()
+        if self.z.nbytes <= CENTRED_BYTES:
+            centred = self.z - self.z.mean(0)
+            return (centred @ centred.T).double()
+        total = self.z.new_zeros(len(self.z), len(self.z), dtype=torch.float64)
+        for part in torch.split(self.z, CENTRED_BYTES // (4 * len(self.z)), 1):
+            centred = part - part.mean(0)
+            total += (centred @ centred.T).double()
+        return total
 
     @cached_property
     def distances(self) -> Tensor:
@@ -230,7 +244,7 @@ def panel_size(graph: PartitionGraph, available: int) -> int:
 def rows_in_memory(graph: PartitionGraph) -> int:
     """How many samples have their largest tensor within `PANEL_BYTES`."""
     largest = max(graph.value_bytes(node) for node in graph.data_nodes) or 1
-    return int(PANEL_BYTES / largest)
+    return int(memory_limit.at_most(PANEL_BYTES, HELD) / largest)
 
 
 def sweep(

@@ -15,14 +15,12 @@ import typer
 from advisor.commands.signals import obeyed
 from advisor.commands.streams import close_stdout
 from advisor.errors import AdvisorError, UnsafeFileError
+from advisor.memory_limit import WORDS as LACKING
 from advisor.safe_text import one_line, shell_words
 
 FOUND, BUG, USAGE, INFEASIBLE, UNSAFE, GATE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 4, 5, 130, 141
 
-_NO_MEMORY = (
-    "can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "bad_alloc",
-    "failed to map segment", "can't start new thread",
-)  # fmt: skip
+_NO_MEMORY = (*LACKING, "failed to map segment", "can't start new thread")
 """What libraries say instead of raising a MemoryError."""
 
 _written: list[Path] = []

@@ -60,13 +60,17 @@ def recommend(
         str | None, typer.Option(help="Look at these cuts alone: 'layer2*,layer3*'.", rich_help_panel=given.SEARCH)
     ] = None,
     effort: Annotated[
-        str, typer.Option(help="How many plans to try: quick, standard or thorough.", rich_help_panel=given.SEARCH)
+        str, typer.Option(help="quick, standard or thorough: at most 3, 12 or 60 min.", rich_help_panel=given.SEARCH)
     ] = "standard",
     trials: Annotated[
         int | None, typer.Option(min=1, help="Plans to try, whatever the effort.", rich_help_panel=given.SEARCH)
     ] = None,
     timeout: Annotated[
-        str | None, typer.Option(help="End the search after: 10min.", rich_help_panel=given.SEARCH)
+        str | None, typer.Option(help="End the whole run after: 10min.", rich_help_panel=given.SEARCH)
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Keep to so much memory: 3GB. Default: what is free.", rich_help_panel=given.SEARCH),
     ] = None,
     storage: Annotated[
         str | None,

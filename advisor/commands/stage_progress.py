@@ -36,6 +36,8 @@ TENTH, SELDOM = 0.1, 5.0
 class _Display(Protocol):
     def update(self, stage: str, share: float, what: str) -> None: ...
 
+    def tell(self, sentence: str) -> None: ...
+
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
@@ -58,6 +60,9 @@ class StageProgress:
         """Show that `share` of `stage` is done."""
         from advisor.reports.text import shorten
 
+        if stage == "plan":
+            self._display.tell(what)
+            return
         if stage != self._stage:
             self._close()
             self._stage, self._since = stage, self._clock()
@@ -111,6 +116,9 @@ class _Lines:
             self._told, self._last = share, now
             print(f"{_title(stage)}: {share:.0%}, about {show_duration(left)} left", file=self._stream, flush=True)
 
+    def tell(self, sentence: str) -> None:
+        print(sentence, file=self._stream, flush=True)
+
     def pause(self) -> None:
         self._stream.flush()
 
@@ -155,6 +163,9 @@ class _Bars:
             self._bars.stop_task(self._tasks[self._current])
         self._current = stage
         self._bars.update(self._tasks[stage], completed=share, what=what)
+
+    def tell(self, sentence: str) -> None:
+        self._bars.console.print(sentence, markup=False, highlight=False)
 
     def pause(self) -> None:
         self._bars.stop()

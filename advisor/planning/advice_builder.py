@@ -190,6 +190,7 @@ def provenance_of(request: Request, verified: Verified, command: str) -> dict[st
         "aux": {"sha256": file_hash(request.data.aux)},
         "roles": prepared.roles.to_json(),
         "host": host(),
+        **({"left_out": left} if (left := verified.measured.time.to_json()) else {}),
         "stages": {name: round(seconds, 3) for name, seconds in verified.all_seconds.items()},
     }  # fmt: skip
 

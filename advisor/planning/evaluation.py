@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from advisor import memory_limit
 from advisor.activations import ActivationCache, Activations
-from advisor.batches import first_scores
+from advisor.batches import carried, first_scores
 from advisor.columns import Profile
 from advisor.cuts import Cut
 from advisor.data.roles import Roles
@@ -44,6 +45,8 @@ from advisor.progress import ShareProgress
 from advisor.sweep import rows_in_memory
 
 EVALUATION_SAMPLES = 1000
+HELD_BYTES, HELD = 2**30, 8
+"""Of the evaluation samples' activation at one cut, and the part of the memory that it may take at most."""
 EVALUATION_BYTES = 2**28
 """Of outputs that are held against one another, as where a map comes out."""
 EVALUATION_MACS = 4e11
@@ -68,6 +71,7 @@ class PlanEvaluator:
         tail: where the edge takes over again in every plan (U-shaped), or None.
         folder: where attacks keep what a killed run goes on from, or None.
         only: patterns of cuts' names: the edge may stop at no other; empty for any.
+        most_rows: samples on which accuracy is measured, where the time allows fewer than usual.
     """
 
     graph: PartitionGraph
@@ -80,6 +84,7 @@ class PlanEvaluator:
     tail: Cut | None = None
     folder: Path | None = None
     only: tuple[str, ...] = ()
+    most_rows: int | None = None
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -136,7 +141,7 @@ class PlanEvaluator:
     def rows(self) -> Tensor:
         """Which samples accuracy is measured on."""
         order = torch.randperm(len(self.inputs[0]), generator=torch.Generator().manual_seed(self.seed))
-        return order[: self.most_judged].sort().values
+        return order[: min(self.most_judged, self.most_rows or self.most_judged)].sort().values
 
     @cached_property
     def evaluation(self) -> tuple[Tensor, ...]:
@@ -156,7 +161,7 @@ class PlanEvaluator:
         if sent != cut.message_bytes or tail is not None:
             found["link_latency"] = transfer_time(self.link, sent, answer, self.device.copy_rate)
         if self.link.compression and cut is not self.graph.cuts[-1]:
-            found["bytes"], packing = as_sent(self.activations.at(cut), defense, self.link.compression)
+            found["bytes"], packing = as_sent(self.activation(cut), defense, self.link.compression)
             on_link = transfer_time(self.link, found["bytes"].value, answer, math.inf)
             found["link_latency"] = total([on_link, packing])
         found["latency"] = total([found["edge_latency"], found["link_latency"], found["cloud_latency"]])
@@ -184,7 +189,7 @@ class PlanEvaluator:
         """`score` and `score_ssim` of what is sent: by the noise curve where the defense is as good as noise."""
         if defense.identity:
             return self.under_noise(cut, 0.0)
-        level = defense.noise_equivalent(self.activations.at(cut))
+        level = defense.noise_equivalent(self.activation(cut))
         return self.measured_leakage(cut, defense) if level is None else self.under_noise(cut, level)
 
     @property
@@ -244,7 +249,22 @@ class PlanEvaluator:
         """`accuracy` and `accuracy_drop` (absolute) by running the cloud half on what is really sent."""
         if defense.identity or self.undefended.why_not:
             return self.undefended.undefended()
-        return self.undefended.of(Payload.of(self.graph, cut, defense).scores(self.activations.at(cut), self.seed))
+        payload, rows = Payload.of(self.graph, cut, defense), self.rows_held(cut)
+        if rows < len(self.rows):
+            return self.undefended.of(payload.scores_of(self.evaluation, self.seed, rows))
+        return self.undefended.of(payload.scores(self.activations.at(cut), self.seed))
+
+    def rows_held(self, cut: Cut) -> int:
+        """Of how many evaluation samples the activation at a cut may be held at once."""
+        return max(1, min(len(self.rows), int(memory_limit.at_most(HELD_BYTES, HELD) / max(1, cut.bytes))))
+
+    def activation(self, cut: Cut) -> tuple[Tensor, ...]:
+        """Undefended tensors of the evaluation samples, of some of them where all are too large."""
+        rows = self.rows_held(cut)
+        if rows == len(self.rows):
+            return self.activations.at(cut)
+        some = torch.linspace(0, len(self.rows) - 1, rows).long()
+        return carried(self.graph, tuple(t[some] for t in self.evaluation), 0, cut.index)
 
     @cached_property
     def activations(self) -> Activations:

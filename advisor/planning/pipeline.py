@@ -21,12 +21,13 @@ from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel, load_model
 from advisor.loading.pickles import Trust
 from advisor.loading.shapes import example_of, infer_example
-from advisor.planning import reuse
+from advisor.planning import machine_speed, reuse
 from advisor.planning.bare_accuracy import said_of_the_model
 from advisor.planning.data_roles import converted, divided, made, sources
-from advisor.planning.evaluation import PlanEvaluator, check_patterns, patterns
+from advisor.planning.evaluation import EVALUATION_SAMPLES, PlanEvaluator, check_patterns, patterns
 from advisor.planning.stages import Inputs, Measured, Prepared, Step, Traced, step
 from advisor.planning.study_storage import attack_folder
+from advisor.planning.time_plan import UNBOUNDED, TimePlan, plan_time
 from advisor.planning.u_shape import tail_cut
 from advisor.plans import Advice
 from advisor.profilers import imported_profile as given_profiles
@@ -174,8 +175,14 @@ def _converted(request: Request, traced: Traced, now: Step) -> tuple[PartitionGr
     return graph, samples, (f"Leakage and accuracy were measured on {samples.description}.", *samples.notes)
 
 
-def measure(request: Request, prepared: Prepared, progress: Progress | None = None) -> Measured:
+def measure(
+    request: Request, prepared: Prepared, progress: Progress | None = None, started: float | None = None
+) -> Measured:
     """What every cut costs and leaks, taken from earlier advice where that still applies; how good the model itself is.
+
+    Args:
+        request, prepared, progress: as for the other stages.
+        started: `time.monotonic()` at the start of a run that keeps to its effort's time; None: as long as it takes.
 
     Raises:
         InterruptedRunError: on Ctrl-C; with the cost columns, once they are known.
@@ -186,19 +193,32 @@ def measure(request: Request, prepared: Prepared, progress: Progress | None = No
     with step("cost", progress) as pricing:
         cost, notes = _cost(request, prepared, costed, pricing)
     before, said = reuse.still_applies(prepared, seed, taken=reuse.COST_TAKEN in notes)
+    graph = prepared.graph
+    limits = UNBOUNDED
+    if started is not None:
+        limits = _time_plan(request, prepared, started, before is not None)
+        if progress:
+            progress("plan", 1.0, limits.sentence(request.search.effort, len(graph.cuts)))
     with step("leakage", progress, cost) as studying:
-        found, more = _leakage(request, prepared, cost, before, studying)
-        graph = prepared.graph
+        found, more = _leakage(request, prepared, cost, before, studying, limits)
         evaluator = PlanEvaluator(
             graph, cost.joined(found.profile), found, prepared.roles, edge, wire, seed, tail_cut(graph, target.tail),
-            attack_folder(request.search.storage), patterns(request.search.cuts),
+            attack_folder(request.search.storage), patterns(request.search.cuts), limits.rows,
         )  # fmt: skip
         of_the_model = said_of_the_model(evaluator.undefended)
     kept = before is not None and request.output.pictures and reuse.LEAKAGE_TAKEN in more
     return Measured(
         prepared=prepared, cost=cost, evaluator=evaluator, gallery=before.gallery if kept and before else None,
-        notes=(*notes, *said, *more, *of_the_model), seconds={**pricing.seconds, **studying.seconds},
+        notes=(*notes, *said, *more, *of_the_model), time=limits, seconds={**pricing.seconds, **studying.seconds},
     )  # fmt: skip
+
+
+def _time_plan(request: Request, prepared: Prepared, started: float, taken: bool) -> TimePlan:
+    graph, roles = prepared.graph, prepared.roles
+    private, own = graph.flat(roles["private"].x), len(graph.flat(roles["attacker"].x)[0])
+    speed = machine_speed.measured(graph, private)
+    rows = min(len(graph.flat(roles["validation"].x)[0]), EVALUATION_SAMPLES)
+    return plan_time(request, graph, private, own, rows, speed, started, taken)
 
 
 def _cost(request: Request, prepared: Prepared, target: reuse.Target, now: Step) -> tuple[Profile, list[str]]:
@@ -226,7 +246,7 @@ def _cost(request: Request, prepared: Prepared, target: reuse.Target, now: Step)
 
 
 def _leakage(
-    request: Request, prepared: Prepared, cost: Profile, before: Advice | None, now: Step
+    request: Request, prepared: Prepared, cost: Profile, before: Advice | None, now: Step, limits: TimePlan
 ) -> tuple[LeakageStudy, list[str]]:
     """The leakage study, and what was assumed; taken from earlier advice where that has the same cuts."""
     graph, roles, search = prepared.graph, prepared.roles, request.search
@@ -236,7 +256,7 @@ def _leakage(
         private, own = roles["private"], roles["attacker"]
         found = study(
             graph, private.x, private.labels, own.x, own.labels, thresholds=search.thresholds, seed=search.seed,
-            progress=now,
+            progress=now, allowance=limits.allowance,
         )  # fmt: skip
     if found.targets.note != "inputs as given":
         notes.append(f"Reconstruction: {found.targets.note}.")

@@ -18,6 +18,7 @@ from advisor.errors import DataError, InterruptedRunError
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.graph import Granularity, PartitionGraph
 from advisor.interrupts import held
+from advisor.memory_limit import within
 from advisor.planning.advice_builder import assemble, provenance_of
 from advisor.planning.defense_fits import fit_folder
 from advisor.planning.fit_recipes import check_recipe
@@ -56,6 +57,7 @@ def recommend(
     effort: str = "standard",
     trials: int | None = None,
     timeout: float | str | None = None,
+    memory: float | str | None = None,
     storage: str | None = None,
     verify: str = "quick",
     task: str = "auto",
@@ -103,9 +105,12 @@ def recommend(
             methods that are fitted (`advisor defenses` lists both).
         recipe: settings of what is fitted, `"width=8,stride=2,sigma=0.2..1"`.
         cuts: patterns of the cuts to look at, `"layer2*,layer3*"`; None for all.
-        effort: "quick", "standard" or "thorough": 12, 40 or 120 trials, unless `trials` says how many.
+        effort: "quick", "standard" or "thorough": at most about 3, 12 or 60 minutes on this machine, and 12, 40 or 120
+            trials, unless `trials` says how many.
         trials: defended plans to price; undefended ones are all priced.
-        timeout: seconds for the search.
+        timeout: seconds for the whole run: after them nothing new begins, and what was found is the answer.
+        memory: bytes, or text as "3GB", that the run keeps to; None for what is free when it starts. Chunks, caches and
+            samples follow it.
         storage: Optuna storage URL; a killed search resumes from it, and where it is an SQLite file, killed attacks
             from a folder beside it.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
@@ -141,8 +146,8 @@ def recommend(
         no_labels=no_labels, device=device, link=link, cloud=cloud, profile=profile, tail=tail,
         requirements=requirements, max_latency=max_latency, max_accuracy_drop=max_accuracy_drop,
         max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, recipe=recipe,
-        cuts=cuts, effort=effort,
-        trials=trials, timeout=timeout, storage=storage, verify=verify, seed=seed, thresholds=thresholds,
+        cuts=cuts, effort=effort, trials=trials, timeout=timeout, memory=memory, storage=storage, verify=verify,
+        seed=seed, thresholds=thresholds,
         objective=objective, require_split=require_split, pictures=pictures,
     )  # fmt: skip
     return advise(request, example_inputs, trust=trust, earlier=earlier, command=command, progress=progress, keep=keep)
@@ -170,7 +175,16 @@ def advise(
     Raises:
         AdvisorError, InterruptedRunError: as `recommend`.
     """
-    started = time.perf_counter()
+    with within(request.machine.memory) as short:
+        return _advised(request, example_inputs, trust, earlier, recorded, command, progress, keep, short)
+
+
+def _advised(
+    request: Request, example_inputs: Any, trust: bool | Callable[[str], bool], earlier: Advice | str | Path | None,
+    recorded: Source | None, command: str, progress: Progress | None, keep: Callable[[Advice], None] | None,
+    short: list[str],
+) -> Advice:  # fmt: skip
+    started, clock = time.perf_counter(), time.monotonic()
     before = load_advice(earlier) if isinstance(earlier, str | Path) else earlier
     check(request)
     searched: Searched | None = None
@@ -179,7 +193,7 @@ def advise(
         with left_as_found(request.model.model if isinstance(request.model.model, nn.Module) else None):
             inputs = load(request, progress, example=example_inputs, trust=trust, recorded=recorded, earlier=before)
             prepared = prepare(request, trace(request, inputs, progress), progress)
-            searched = search(request, measure(request, prepared, progress), progress)
+            searched = search(request, measure(request, prepared, progress, clock), progress)
             verified = verify(request, searched, progress)
     except KeyboardInterrupt:  # between two stages: each handles its own
         if searched is None:
@@ -191,6 +205,7 @@ def advise(
         if verified.interrupted:
             provenance["interrupted"] = verified.interrupted
         advice = assemble(request, verified, provenance)
+        advice = dataclasses.replace(advice, assumptions=(*advice.assumptions, *short))
         if waiting.forget() and not verified.interrupted:
             advice = dataclasses.replace(advice, provenance={**advice.provenance, "interrupted": "assembly"})
         if keep is not None:

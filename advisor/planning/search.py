@@ -59,7 +59,7 @@ class Search:
         budgets, limits: what a plan must meet.
         defenses: names of the defenses to try.
         trials: defended plans to price; undefended ones are all priced and not counted.
-        timeout: seconds after which no new trial starts, or None.
+        until: `time.monotonic()` after which no new trial starts; infinity for none.
         storage: where the study is kept, or None to keep it in memory.
         identity: what the study is about; a study on a storage is resumed only for the same.
         seed: of the sampler.
@@ -70,7 +70,7 @@ class Search:
     limits: LeakageLimits
     defenses: tuple[str, ...]
     trials: int
-    timeout: float | None
+    until: float
     storage: BaseStorage | None
     identity: dict[str, Any]
     seed: int
@@ -94,7 +94,7 @@ class Search:
     def _tried_all(
         self, bare: Sequence[Plan], names: Sequence[str], progress: StepProgress | None
     ) -> tuple[list[Plan], bool]:
-        study, started = self._study(), time.monotonic()
+        study = self._study()
         plans = {trial.number: plan for trial in known_trials(study) if (plan := self._restored(trial)) is not None}
         suggestions = WarmStart(self.evaluator, self.budgets, self.limits, tuple(names))
         first = [] if plans else suggestions.first(bare, max(1, int(FIRST_SHARE * self.trials)))
@@ -108,7 +108,7 @@ class Search:
 
         try:
             for number in range(ASKED_AT_MOST * self.trials):
-                if len(_unique(plans)) >= self.trials or _over(self.timeout, started):
+                if len(_unique(plans)) >= self.trials or time.monotonic() >= self.until:
                     break
                 asked = first[number] if number < len(first) else None
                 if number >= len(first) and number % 2:
@@ -181,7 +181,8 @@ def search(request: Request, measured: Measured, progress: Progress | None = Non
     asked = wanted_defenses(wanted.defenses)
     names = asked.payload
     trials = Search(
-        measured.evaluator, request.requirements, limits, names, wanted.count, wanted.timeout,
+        measured.evaluator, request.requirements, limits, names, measured.time.trials or wanted.count,
+        measured.time.until("search"),
         open_storage(wanted.storage), identity(request, measured, names), wanted.seed,
     )  # fmt: skip
     now = Step("search", progress)
@@ -198,7 +199,8 @@ def search(request: Request, measured: Measured, progress: Progress | None = Non
     )  # fmt: skip
     if not asked.methods or result.interrupted:
         return searched
-    left = None if wanted.timeout is None else max(0.0, wanted.timeout - (time.monotonic() - started))
+    begun = measured.time.started or started
+    left = None if wanted.timeout is None else max(0.0, wanted.timeout - (time.monotonic() - begun))
     return fit(request, searched, asked.methods, left, progress)
 
 
@@ -250,10 +252,6 @@ def identity(request: Request, measured: Measured, names: tuple[str, ...]) -> di
 def _unique(plans: dict[int, Plan]) -> list[Plan]:
     """The plans of the trials, without those that came twice."""
     return list({(plan.cut.index, str(plan.defense)): plan for plan in plans.values()}.values())
-
-
-def _over(timeout: float | None, started: float) -> bool:
-    return timeout is not None and time.monotonic() - started >= timeout
 
 
 def _objectives(plan: Plan) -> tuple[float, ...]:

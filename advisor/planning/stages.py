@@ -20,6 +20,7 @@ from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits
+from advisor.planning.time_plan import UNBOUNDED, TimePlan
 from advisor.plans import Advice, Gallery, Plan
 from advisor.progress import Progress
 
@@ -121,12 +122,14 @@ class Measured(Stage):
         cost: the cost columns.
         evaluator: prices plans from cost, leakage and the model itself.
         gallery: pictures of earlier advice, where its leakage was taken; else None.
+        time: how long the run may take, and what it leaves out for that.
     """
 
     prepared: Prepared
     cost: Profile
     evaluator: PlanEvaluator
     gallery: Gallery | None = None
+    time: TimePlan = UNBOUNDED
 
     @property
     def chain(self) -> tuple[Stage, ...]:

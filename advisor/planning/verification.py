@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.pictures import evidence_of
 from advisor.planning.selection import LeakageLimits, choose, pareto, with_excess
 from advisor.planning.stages import Searched, Step, Verified
+from advisor.planning.time_plan import UNBOUNDED, TimePlan
 from advisor.planning.variant_pricing import for_plan
 from advisor.plans import Plan
 from advisor.progress import Progress, ShareProgress
@@ -50,6 +52,11 @@ class _Judge:
     evaluator: PlanEvaluator
     limits: LeakageLimits
     request: Request
+    time: TimePlan = UNBOUNDED
+
+    def over(self, first: bool = False) -> bool:
+        """Whether no further attack may begin; the first one does, unless the user's own time is up."""
+        return time.monotonic() >= (self.time.started + self.time.deadline if first else self.time.until("verify"))
 
     @property
     def budget(self) -> str:
@@ -67,7 +74,7 @@ def verify(request: Request, searched: Searched, progress: Progress | None = Non
     An attack that fails leaves its plan unverified, and is said in `unverified`: never taken for privacy. Ctrl-C keeps
     the attacks that are done.
     """
-    judge = _Judge(searched.measured.evaluator, searched.limits, request)
+    judge = _Judge(searched.measured.evaluator, searched.limits, request, searched.measured.time)
     found, now, interrupted = _Found(searched.plans), Step("verify", progress), searched.interrupted
     if not interrupted and judge.budget != "none" and choose(list(found.plans), searched.limits) is not None:
         try:
@@ -87,6 +94,10 @@ def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
     for attempt in range(VERIFY_ATTEMPTS):
         if best is None or best.verified or best in found.failed:
             break
+        if judge.over(first=not attempt):
+            found = found.attacked(best, best, f"{best} was not attacked: the time was up")
+            yield found
+            break
         proven, why_not = _attacked(judge, best, _part(now, attempt, best))
         stronger = proven.defense.strengthen() if judge.limits.shortfall(proven) and proven.verified else None
         added = (
@@ -98,9 +109,11 @@ def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
     for number, plan in enumerate(
         _also_shown([p for p in found.plans if p not in found.failed], best), VERIFY_ATTEMPTS
     ):
+        if judge.over():
+            return
         found = found.attacked(plan, *_attacked(judge, plan, _part(now, number, plan)))
         yield found
-    if best is not None:
+    if best is not None and not judge.over():
         proven, why_not = _labels_attacked(judge, best, _part(now, MOST_ATTACKS - 1, best))
         yield found.attacked(best, proven, why_not)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
 from torch import Tensor
 
 from advisor.columns import Column, Profile
@@ -18,6 +19,7 @@ from advisor.derivatives.tangents import TangentEnergy, tangent_energies
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_activations
 from advisor.estimators.noise import NoiseCurve, NoiseCurves
+from advisor.estimators.study.few_attacks import Allowance, FewAttacks
 from advisor.estimators.study.members import chosen
 from advisor.estimators.study.score import score_columns
 from advisor.estimators.study.study_samples import StudySamples, elements_of, mean_image_ssim, study_samples
@@ -38,6 +40,10 @@ TANGENT_ELEMENTS = 64 * 3 * 64 * 64
 """Input elements differentiated in all: fewer samples where they are large."""
 
 FEWEST_TANGENT_SAMPLES = 8
+
+ALL_CUTS = Allowance()
+SWEPT = 0.4
+"""Share of a study's time, after the derivatives, that the other estimators take where few cuts are attacked."""
 
 DIRECTIONS = 16
 SPECTRUM_SAMPLES = 64
@@ -83,9 +89,10 @@ def study(
     only: Sequence[str] | None = None,
     thresholds: ZoneThresholds | None = None,
     seed: int = 0,
+    allowance: Allowance = ALL_CUTS,
     progress: StepProgress | None = None,
 ) -> LeakageStudy:
-    """Measure every leakage column at every cut.
+    """Measure every leakage column at every cut; the quick attack where it may be run, and neighbours bracket the rest.
 
     Args:
         graph: the traced model.
@@ -96,6 +103,7 @@ def study(
         only: names of columns to measure, or `package.module:Name` of an estimator; None measures all.
         thresholds: what counts as private enough for the zone.
         seed: same seed, same answer.
+        allowance: at how many cuts the quick attack may be run.
         progress: called with the fraction done and the cut.
 
     Raises:
@@ -117,12 +125,20 @@ def study(
             if before in kept:
                 kept[here] = kept[before]
 
+    everywhere = quick not in members or allowance.covers(len(graph.cuts))
+    swept, attacked = 1.0 if everywhere else SWEPT, tuple(range(len(graph.cuts)))
     columns = sweep(
-        graph, inputs, targets, members, energies=energies, grams=grams, seed=seed,
-        progress=lambda share, what: report(0.1 + 0.9 * share, what), on_repeat=repeat,
+        graph, inputs, targets, [m for m in members if everywhere or m is not quick], energies=energies, grams=grams,
+        seed=seed, progress=lambda share, what: report(0.1 + 0.9 * swept * share, what), on_repeat=repeat,
     )  # fmt: skip
-    profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds)
-    profile = Profile(graph.cuts, selected(profile.columns, only), {"leakage": study_provenance(graph, targets, seed)})
+    if not everywhere:
+        few = FewAttacks(graph, inputs, targets, quick, allowance, seed)
+        found, attacked = few.columns(lambda share, what: report(0.1 + 0.9 * (swept + (1 - swept) * share), what))
+        columns |= found
+    bracketed = np.isin(np.arange(len(graph.cuts)), attacked, invert=True)
+    profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds, bracketed)
+    told = study_provenance(graph, targets, seed) | {"cuts_attacked": len(attacked)}
+    profile = Profile(graph.cuts, selected(profile.columns, only), {"leakage": told})
     named = {graph.cuts[index].name: gram for index, gram in (grams or {}).items()}
     return LeakageStudy(profile, zone, samples, curves.curves, quick.reconstructions, baseline, named)
 
@@ -181,6 +197,11 @@ def probes_for(elements: int, samples: int) -> int:
     return min(MOST_PROBES, max(PROBES, PROBE_ELEMENTS // (elements * samples)))
 
 
+def spectrum_samples(elements: int) -> int:
+    """Samples that are differentiated along the inputs' leading directions."""
+    return min(SPECTRUM_SAMPLES, max(FEWEST_SPECTRUM_SAMPLES, TANGENT_ELEMENTS // elements))
+
+
 def _grams(
     graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int
 ) -> dict[int, JacobianGram] | None:
@@ -190,17 +211,22 @@ def _grams(
     elements = elements_of(inputs)
     if elements <= EXACT_ELEMENTS:
         return jacobian_grams(graph, inputs, min(TANGENT_SAMPLES, len(inputs[0])), None, PRIOR_SMOOTHING, seed)
-    count = min(SPECTRUM_SAMPLES, max(FEWEST_SPECTRUM_SAMPLES, TANGENT_ELEMENTS // elements))
+    count = spectrum_samples(elements)
     few = [t[: max(count, 4 * DIRECTIONS)] for t in inputs]
     return jacobian_grams(graph, few, count, DIRECTIONS, PRIOR_SMOOTHING, seed)
 
 
 def _judged(
-    profile: Profile, only: Sequence[str] | None, learnt_from: int, baseline: float, thresholds: ZoneThresholds | None
+    profile: Profile,
+    only: Sequence[str] | None,
+    learnt_from: int,
+    baseline: float,
+    thresholds: ZoneThresholds | None,
+    bracketed: np.ndarray,
 ) -> tuple[Profile, Zone]:
     """The profile with the columns that follow from others, and the zone: unknown where the score was not asked for."""
     if only is None or {"score", "score_ssim", "in_zone"} & set(only):
-        profile = profile.joined(Profile(profile.cuts, score_columns(profile, learnt_from)))
+        profile = profile.joined(Profile(profile.cuts, score_columns(profile, learnt_from, bracketed=bracketed)))
     zone, columns = find_zone(profile, baseline if "score_ssim" in profile else math.nan, thresholds)
     return profile.joined(Profile(profile.cuts, columns)), zone
 

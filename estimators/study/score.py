@@ -38,8 +38,9 @@ class Target:
 
 
 def score_columns(
-    profile: Profile, learnt_from: int, target: Target | None = None, doubt: float = GAIN_DOUBT
-) -> dict[str, Column]:
+    profile: Profile, learnt_from: int, target: Target | None = None, doubt: float = GAIN_DOUBT,
+    bracketed: np.ndarray | None = None,
+) -> dict[str, Column]:  # fmt: skip
     """`score` and `score_ssim`.
 
     Args:
@@ -47,14 +48,17 @@ def score_columns(
         learnt_from: samples those attacks learnt from.
         target: the attack to predict; None for the `strong` one.
         doubt: how far its gain over the cheap attacks may be from the predicted one, as a share of that.
+        bracketed: `[cuts]` where the quick attack was not run for want of time: the cuts before and after, where it
+            was, are the ends of the interval there, as neither quantity turns back with depth.
     """
     target = target or Target()
-    columns = {}
+    columns: dict[str, Column] = {}
+    between = np.zeros(len(profile.cuts), dtype=bool) if bracketed is None else bracketed
     attacks = [profile[name] for name in ATTACKS if name in profile]
     if attacks:
-        columns["score"] = _score(profile, attacks, learnt_from, target.samples, doubt)
+        columns["score"] = _score(profile, attacks, learnt_from, target.samples, doubt, between)
     if "ka_ssim" in profile:
-        columns["score_ssim"] = _similarity(profile, columns.get("score"))
+        columns["score_ssim"] = _similarity(profile, columns.get("score"), between)
     return columns
 
 
@@ -65,7 +69,9 @@ def remaining_gain(learnt_from: int, samples: int = STRONG_SAMPLES) -> float:
     return (1 - math.sqrt(learnt_from / samples)) / (math.sqrt(2) - 1)
 
 
-def _score(profile: Profile, attacks: list[Column], learnt_from: int, samples: int, doubt: float) -> Column:
+def _score(
+    profile: Profile, attacks: list[Column], learnt_from: int, samples: int, doubt: float, between: np.ndarray
+) -> Column:
     values = np.vstack([a.values for a in attacks])
     measured = ~np.isnan(values).all(0)
     filled = np.where(np.isnan(values), np.inf, values)
@@ -76,12 +82,15 @@ def _score(profile: Profile, attacks: list[Column], learnt_from: int, samples: i
     value = np.clip(best - gain, 0, 1)
     low = np.clip(best - (1 + doubt) * gain - NORMAL_90 * error, 0, 1)
     high = np.clip(best - (1 - doubt) * gain + NORMAL_90 * error, 0, 1)
-    value, low, high = (_never_falling(np.where(measured, v, np.nan)) for v in (value, low, high))
+    ends = _never_falling(np.where(measured & ~between, [value, low, high], np.nan))
+    value, low, high = _never_falling(
+        np.where(measured, _bracketed(ends, between, np.array([value, low, high])), np.nan)
+    )
     why = [_reason(attacks, i) if not measured[i] else "" for i in range(len(best))]
     return Column.of(
         "score", "1", "high", value, "estimated", stderr=(high - low) / (2 * NORMAL_90), low=low, high=high,
         method=f"predicted NMSE of the strong attack ({samples:,} samples) from "
-        f"{', '.join(a.name for a in attacks)} with {learnt_from:,} samples, along the learning curve",
+        f"{', '.join(a.name for a in attacks)} with {learnt_from:,} samples, along the learning curve{_said(between)}",
         why=why,
     )  # fmt: skip
 
@@ -95,7 +104,7 @@ def _relative_gain(profile: Profile) -> np.ndarray:
     return clipped
 
 
-def _similarity(profile: Profile, score: Column | None) -> Column:
+def _similarity(profile: Profile, score: Column | None, between: np.ndarray) -> Column:
     """SSIM of the quick attack, its distance from 1 shrunk as the root of the error is; never rising with depth."""
     quick = profile["ka_ssim"]
     left, least = np.ones((2, len(quick)))
@@ -104,17 +113,46 @@ def _similarity(profile: Profile, score: Column | None) -> Column:
         left, least = (np.sqrt(np.clip(np.nan_to_num(v, nan=1.0) / error, 0, 1)) for v in (score.values, score.low))
     value = 1 - (1 - quick.values) * left
     high = np.clip(1 - (1 - quick.high) * least, -1, 1)
-    value, low, high = (-_never_falling(-v) for v in (value, quick.low, high))
+    ends = _never_falling(np.where(between, np.nan, -np.array([value, high, quick.low])))
+    value, high, low = -_bracketed(ends, between)
     return Column.of(
         "score_ssim", "1", "low", value, "estimated", stderr=(high - low) / (2 * NORMAL_90), low=low, high=high,
-        method="predicted SSIM of the strong attack from the quick one", why=quick.why,
+        method=f"predicted SSIM of the strong attack from the quick one{_said(between)}",
+        why=[why if math.isnan(v) else "" for why, v in zip(quick.why, value, strict=True)],
     )  # fmt: skip
 
 
+def _bracketed(ends: np.ndarray, between: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+    """Value, low and high `[3, cuts]`, where no attack was run from the nearest cuts on both sides: half-way, and both.
+
+    Args:
+        ends: `[3, cuts]` never falling, NaN where nothing was measured.
+        between: `[cuts]` where to fill in.
+        own: `[3, cuts]` what weaker attacks found there: the stronger one would have found at least as much.
+    """
+    filled, known = ends.copy(), np.flatnonzero(~np.isnan(ends[0]))
+    for here in np.flatnonzero(between):
+        before, after = known[known < here], known[known > here]
+        if len(before) and len(after):
+            (a, b) = ends[:, before[-1]], ends[:, after[0]]
+            low, high = a[1], b[2] if own is None else max(a[1], min(b[2], own[2, here]))
+            value = (a[0] + b[0]) / 2 if own is None else min((a[0] + b[0]) / 2, own[0, here])
+            filled[:, here] = np.clip(value, low, high), low, high
+    return filled
+
+
+def _said(between: np.ndarray) -> str:
+    if not between.any():
+        return ""
+    return (
+        f"; at {int(between.sum())} cuts that were not attacked, to keep to the time, between the attacked neighbours"
+    )
+
+
 def _never_falling(values: np.ndarray) -> np.ndarray:
-    """Each value replaced by the lowest at or after it; NaN stays NaN and is passed over."""
+    """Each value `[..., cuts]` replaced by the lowest at or after it; NaN stays NaN and is passed over."""
     filled = np.where(np.isnan(values), np.inf, values)
-    lowest = np.minimum.accumulate(filled[::-1])[::-1]
+    lowest = np.minimum.accumulate(filled[..., ::-1], axis=-1)[..., ::-1]
     return np.where(np.isnan(values), np.nan, lowest)
 
 

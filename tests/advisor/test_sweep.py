@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advisor.cuts import Cut
 from advisor.derivatives.tangents import tangent_energies
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
@@ -244,3 +245,14 @@ def test_sheets_repeat_their_last_row() -> None:
 
 def test_not_measurable_is_of_the_family() -> None:
     assert issubclass(NotMeasurableError, AdvisorError)
+
+
+def test_inner_products_of_a_large_activation_are_summed_part_by_part(monkeypatch):
+    z = torch.randn(9, 40) + 3
+    targets = Targets(z, False, torch.zeros(9, dtype=torch.long), False, torch.arange(6), torch.arange(6, 9), 1)
+    whole = CutView(Cut(0, "c", (), "", "g"), (z,), targets, 0.0, 0).gram
+    monkeypatch.setattr("advisor.sweep.CENTRED_BYTES", 9 * 4 * 7)
+    parts = CutView(Cut(0, "c", (), "", "g"), (z,), targets, 0.0, 0).gram
+    exact = (z - z.mean(0)).double() @ (z - z.mean(0)).double().T
+    assert torch.allclose(whole, exact, atol=1e-4)
+    assert torch.allclose(parts, exact, atol=1e-4)

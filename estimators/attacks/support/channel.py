@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from advisor.batches import BATCH
+from advisor import memory_limit
+from advisor.batches import batch_size
 from advisor.preserve import left_as_found, plain_attention
 from advisor.threads import Spread, few_ahead, side_by_side
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 COMPACT_BYTES = 2**30
 """Features larger than this in all are kept at half precision in a mapped file instead of memory."""
+
+HELD = 4
+"""Part of the memory that they may take at most."""
 
 Reduce = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 
@@ -87,7 +91,8 @@ class Channel:
 
     def _parts(self, inputs: Sequence[Tensor], spread: Spread) -> Iterator[tuple[Tensor, ...]]:
         kept = None if self.walks is None else self.walks.at(self.payload.cut, inputs)
-        parts = zip(*(torch.split(t, BATCH) for t in (kept or inputs)), strict=True)
+        size = batch_size(self.payload.graph)
+        parts = zip(*(torch.split(t, size) for t in (kept or inputs)), strict=True)
         return parts if kept else few_ahead(spread, self.clean, parts)
 
     @cached_property
@@ -147,7 +152,7 @@ class Store:
 def _room(rows: int, part: Tensor, halve: bool) -> Tensor:
     shape = (rows, *part.shape[1:])
     elements = rows * part[0].numel()
-    if not halve or elements * part.element_size() <= COMPACT_BYTES:
+    if not halve or elements * part.element_size() <= memory_limit.at_most(COMPACT_BYTES, HELD):
         return torch.empty(shape, dtype=part.dtype)
     with tempfile.TemporaryDirectory(prefix="advisor-") as folder:  # the mapping outlives the file's name
         name = str(Path(folder) / "features")

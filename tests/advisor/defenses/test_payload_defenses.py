@@ -168,7 +168,7 @@ def test_a_made_up_defense_is_one_entry_and_its_leakage_is_measured_on_what_is_s
     profile = advisor.profile(graph).joined(found.profile)
     evaluator = PlanEvaluator(graph, profile, found, by_role(x, y), device("jetson"), link("wifi"), 0)
     search = Search(
-        evaluator, Budgets(), LeakageLimits(None, None, asked=False), ("none", "sign"), 2, None, None, {}, 0
+        evaluator, Budgets(), LeakageLimits(None, None, asked=False), ("none", "sign"), 2, math.inf, None, {}, 0
     )
     tried = [plan for plan in search.run().plans if plan.defense.name == "sign"]
     assert len(tried) == 2

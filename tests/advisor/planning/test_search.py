@@ -130,17 +130,24 @@ def test_a_killed_search_resumes_from_its_storage(digits_net, digits_data, tmp_p
     assert 3 <= len(resumed) <= 4  # two trials were kept, the interrupted one is tried again
 
 
-def test_no_trial_starts_after_the_timeout(digits_net, digits_data):
+def test_nothing_begins_after_the_timeout_of_the_whole_run(digits_net, digits_data):
     small = tuple(part[:80] for part in digits_data)
-    started = []
+    tried = []
 
     def slow(stage, share, what):
         if stage == "search" and what:
-            started.append(what)
-            time.sleep(0.3)
+            tried.append(what)
+        if stage == "cost" and share == 0:
+            time.sleep(0.6)
 
-    advisor.recommend(digits_net, data=small, trials=50, progress=slow, **options(timeout=0.5))
-    assert 1 <= len(started) <= 4
+    advice = advisor.recommend(
+        digits_net, data=small, trials=50, progress=slow, **options(timeout=0.5) | {"verify": "quick"}
+    )
+    assert not tried
+    assert advice.best is not None
+    assert any("was not attacked: the time was up" in line for line in advice.unmeasured)
+    attacked = advice.profile.provenance["leakage"]["cuts_attacked"]
+    assert attacked == 3 < len(advice.profile.cuts)
 
 
 def test_a_storage_that_cannot_be_opened_is_one_line(digits_net, digits_data):

@@ -37,7 +37,7 @@ def suggestions(evaluator, drop=0.02, limits=UNREACHABLE):
 
 def test_the_most_private_plan_is_as_private_as_a_dense_grid_of_noise_allows(evaluator):
     budgets = Budgets(max_accuracy_drop=0.02)
-    search = Search(evaluator, budgets, UNREACHABLE, ("none", "gaussian", "int8"), 20, None, None, {}, 0)
+    search = Search(evaluator, budgets, UNREACHABLE, ("none", "gaussian", "int8"), 20, math.inf, None, {}, 0)
     chosen = choose(search.run().plans, UNREACHABLE)
     assert chosen is not None
     grid = [
@@ -51,7 +51,7 @@ def test_the_most_private_plan_is_as_private_as_a_dense_grid_of_noise_allows(eva
 
 
 def test_no_plan_is_priced_twice_in_the_answer(evaluator):
-    plans = Search(evaluator, Budgets(), UNREACHABLE, ("none", "int8"), 30, None, None, {}, 0).run().plans
+    plans = Search(evaluator, Budgets(), UNREACHABLE, ("none", "int8"), 30, math.inf, None, {}, 0).run().plans
     assert len({(plan.cut.name, str(plan.defense)) for plan in plans}) == len(plans)
 
 

@@ -1,0 +1,89 @@
+"""How much memory a run may use: what was stated, else what is free; sizes of chunks and caches follow it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from advisor.errors import AdvisorError
+from advisor.units import show_size
+
+LEAST = 2**30
+"""Bytes: torch itself and a small model take about half of it."""
+
+WORDS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "bad_alloc")
+"""What libraries say where Python would raise a MemoryError."""
+
+GROUP = Path("/sys/fs/cgroup")
+
+_stated: ContextVar[int | None] = ContextVar("memory", default=None)
+_notes: ContextVar[list[str] | None] = ContextVar("memory notes", default=None)
+
+
+@contextmanager
+def within(stated: int | None) -> Iterator[list[str]]:
+    """Keep to so many bytes, or to what is free at the start of the block; yields what is said of it, as it happens.
+
+    Raises:
+        AdvisorError: where less than 1 GiB is stated.
+    """
+    if stated is not None and stated < LEAST:
+        raise AdvisorError(f"{show_size(stated)} of memory are too little for torch and a model.", "Pass 1GiB or more.")
+    said: list[str] = []
+    tokens = _stated.set(available() if stated is None else stated), _notes.set(said)
+    try:
+        yield said
+    finally:
+        _stated.reset(tokens[0])
+        _notes.reset(tokens[1])
+
+
+def limit() -> int:
+    """Bytes that may be used: of the block under way, else what is free now."""
+    stated = _stated.get()
+    return available() if stated is None else stated
+
+
+def at_most(usual: int, part: int) -> int:
+    """`usual` bytes, or one of so many equal parts of the limit where that is less."""
+    return min(usual, limit() // part)
+
+
+def say(sentence: str) -> None:
+    """Note what was done for want of memory, once."""
+    said = _notes.get()
+    if said is not None and sentence not in said:
+        said.append(sentence)
+
+
+def is_lack(error: BaseException) -> bool:
+    """Whether an error is a lack of memory, by whatever name."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in WORDS)
+
+
+def available() -> int:
+    """Bytes free now: what the system says, and a container's limit where there is one."""
+    free = _of_the_system()
+    group = _of_the_group()
+    return free if group is None else min(free, group)
+
+
+def _of_the_system() -> int:
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 if hasattr(os, "sysconf") else 4 * LEAST
+
+
+def _of_the_group() -> int | None:
+    """What a container (cgroup 2) may still take; None where nothing bounds it."""
+    most, used = (GROUP / f"memory.{name}" for name in ("max", "current"))
+    if not (most.is_file() and used.is_file()):
+        return None
+    stated = most.read_text(encoding="utf-8").strip()
+    return None if stated == "max" else max(0, int(stated) - int(used.read_text(encoding="utf-8")))

@@ -1,0 +1,269 @@
+"""How long a run will take, stage by stage, told before it starts; and what is left out for it to keep to its time."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from advisor.derivatives.exact_tangents import EXACT_ELEMENTS
+from advisor.estimators.inversion.alignment import QUICK, STRONG
+from advisor.estimators.study import leakage_study as derivatives
+from advisor.estimators.study.few_attacks import FEWEST_ATTACKS, Allowance
+from advisor.graph import PartitionGraph
+from advisor.measures.decoders.activation_layouts import SKETCH, VECTOR_LIMIT, cell_factor, grid
+from advisor.measures.decoders.decoders import FEW_CELLS, FULL_CELLS, PERCEPTRON, WIDEST
+from advisor.measures.images import PICTURE_SIDE, is_image_batch
+from advisor.planning.machine_speed import SOLVED, Speed, step_products
+from advisor.request import Request
+from advisor.sweep import panel_size
+from advisor.units import show_duration
+
+EFFORT_SECONDS = {"quick": 180.0, "standard": 720.0, "thorough": 3600.0}
+"""What a run may take at most on the machine at hand."""
+
+KEPT = 0.85
+"""Share of that for which work is planned: estimates err."""
+
+LATE = 1.25
+"""A stage may overrun what was planned for it by this factor before it is cut short."""
+
+SEARCHED, VERIFIED_SHARE = 0.3, 0.2
+"""Of what is left beside the fixed work: for the search, and for attacks on the plans; the rest is the study's."""
+
+FEWEST_ROWS, FEWEST_TRIALS = 128, 6
+CLOSED_FORMS = 5.5
+"""Eigenproblems of as many samples as an attacker learns from, that the closed forms of one cut take together."""
+
+DRAWN_UP = 0.7
+"""Forward passes that pricing one plan takes: the cloud half, and the edge half of those not kept."""
+
+USUAL_ATTACKS = 3
+"""Attacks on plans where the first holds: it, and two more of the front."""
+
+SETTLED_SHARE = 0.27
+"""Of its steps that a quick attack takes, on average over a model's cuts: the linear part settles shallow ones."""
+
+DEFENDED = 2.0
+"""How much longer than that it takes on a defended plan, which nothing settles."""
+
+FIXED = 2.0
+"""Seconds of pricing and of making the answer."""
+
+LOCAL = 60.0
+"""Seconds of timing where a device is measured, not looked up."""
+
+
+@dataclass(frozen=True)
+class TimePlan:
+    """What a run may do, and how long it is said to take.
+
+    Attributes:
+        told: seconds by stage.
+        allowed: seconds in all; infinity where nothing bounds it.
+        attacks: cuts that the leakage study attacks; None for all.
+        rows: samples that accuracy is measured on; None for the usual number.
+        trials: defended plans that are priced; None for what was asked.
+        started: `time.monotonic()` at the run's start.
+        deadline: seconds after which nothing new begins, as the user said; infinity where they did not.
+    """
+
+    told: dict[str, float] = field(default_factory=dict)
+    allowed: float = math.inf
+    attacks: int | None = None
+    rows: int | None = None
+    trials: int | None = None
+    started: float = 0.0
+    deadline: float = math.inf
+
+    @property
+    def reduced(self) -> bool:
+        """Whether anything is left out."""
+        return self.attacks is not None or self.rows is not None or self.trials is not None
+
+    def until(self, stage: str) -> float:
+        """`time.monotonic()` after which a stage begins nothing new; infinity where its end was not planned."""
+        names = list(self.told)
+        planned = math.inf
+        if self.reduced and stage in names:
+            planned = LATE * sum(self.told[name] for name in names[: names.index(stage) + 1])
+        return self.started + min(planned, self.deadline)
+
+    @property
+    def allowance(self) -> Allowance:
+        """For the leakage study; without limits where the plan has none."""
+        roomy = self.attacks is None and sum(self.told.values()) < self.deadline / 2
+        return Allowance(self.attacks, math.inf if roomy else self.until("leakage"))
+
+    def sentence(self, effort: str, cuts: int) -> str:
+        """What is told before the run starts."""
+        parts = ", ".join(f"{name} {show_duration(seconds)}" for name, seconds in self.told.items() if seconds >= 0.5)
+        said = f"This will take about {show_duration(sum(self.told.values()))} ({parts})"
+        left = [
+            f"{self.attacks} of {cuts} cuts are attacked, their neighbours bracket the rest" if self.attacks else "",
+            f"accuracy is measured on {self.rows:,} samples" if self.rows else "",
+            f"{self.trials} defended plans are tried" if self.trials else "",
+        ]
+        kept = "; ".join(part for part in left if part)
+        return f"{said}; to keep to {show_duration(self.allowed)} ({effort}) {kept}." if kept else f"{said}."
+
+    def to_json(self) -> dict[str, Any]:
+        """What was left out, as an advice records it; empty where nothing was."""
+        left = {"cuts_attacked": self.attacks, "accuracy_samples": self.rows, "trials": self.trials}
+        return {name: value for name, value in left.items() if value is not None}
+
+
+UNBOUNDED = TimePlan()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a run without limits would take, in seconds.
+
+    Attributes:
+        spent: already, by now.
+        fixed: of the study beside its attacks.
+        attacks: `[cuts]` of the quick attack at each.
+        plan: of pricing one defended plan on one sample.
+        verify: of one attack on a plan.
+    """
+
+    spent: float
+    fixed: float
+    attacks: tuple[float, ...]
+    plan: float
+    verify: float
+
+
+def plan_time(
+    request: Request, graph: PartitionGraph, inputs: tuple[Tensor, ...], own: int, rows: int, speed: Speed,
+    started: float, taken: bool = False,
+) -> TimePlan:  # fmt: skip
+    """What the run may do for it to keep to the time of its effort, and to `timeout` where that is less.
+
+    Args:
+        request: what is wanted.
+        graph: the traced model.
+        inputs: flat private samples `[N, ...]`.
+        own: samples of the attacker.
+        rows: samples that accuracy would be measured on.
+        speed: of this machine.
+        started: `time.monotonic()` when the run began.
+        taken: whether the leakage comes from earlier advice.
+    """
+    search = request.search
+    deadline = math.inf if search.timeout is None else search.timeout
+    allowed = min(EFFORT_SECONDS[search.effort], deadline)
+    work = _work(request, graph, inputs, own, speed, time.monotonic() - started)
+    if taken:
+        work = replace(work, fixed=speed.forward, attacks=())
+    whole = TimePlan(_told(request, work, None, rows, search.count), allowed, started=started, deadline=deadline)
+    if sum(whole.told.values()) <= allowed:
+        return whole
+    return _reduced(request, whole, work, rows)
+
+
+def _reduced(request: Request, whole: TimePlan, work: _Work, rows: int) -> TimePlan:
+    trials = request.search.count
+    base = sum(_told(request, replace(work, attacks=(), verify=0.0), None, 0, 0).values())
+    left = max(0.0, KEPT * whole.allowed - base)
+    room = max(SEARCHED * left, left - sum(work.attacks) - USUAL_ATTACKS * work.verify)
+    fewer = min(rows, max(FEWEST_ROWS, int(room / max(1e-9, trials * work.plan))))
+    tried = min(trials, max(FEWEST_TRIALS, int(room / max(1e-9, fewer * work.plan))))
+    searched = tried * fewer * work.plan
+    verified = min(USUAL_ATTACKS * work.verify, max(work.verify, VERIFIED_SHARE * left))
+    each = sum(work.attacks) / max(1, len(work.attacks))
+    attacks = int(max(0.0, left - searched - verified) / each) if each else 0
+    some = None if attacks >= len(work.attacks) else max(FEWEST_ATTACKS, attacks)
+    told = _told(request, work, some, fewer, tried)
+    if told.get("verify", 0.0) > verified:
+        told["verify"] = verified
+    return replace(
+        whole, told=told, attacks=some, rows=fewer if fewer < rows else None, trials=tried if tried < trials else None
+    )
+
+
+def _told(request: Request, work: _Work, attacks: int | None, rows: int, trials: int) -> dict[str, float]:
+    count = len(work.attacks)
+    share = 1.0 if attacks is None or not count else min(1.0, attacks / count)
+    local = sum(name.startswith(("local", "ssh:")) for name in (request.target.device, request.target.cloud))
+    cost = FIXED + (0.0 if request.target.profile is not None else LOCAL * local)
+    verified = 0.0 if request.search.verify == "none" else USUAL_ATTACKS * work.verify
+    return {
+        "preparation": work.spent, "cost": cost, "leakage": work.fixed + share * sum(work.attacks),
+        "search": trials * rows * work.plan + rows * work.plan, "verify": verified,
+    }  # fmt: skip
+
+
+def _work(
+    request: Request, graph: PartitionGraph, inputs: tuple[Tensor, ...], own: int, speed: Speed, spent: float
+) -> _Work:
+    whole = len(inputs[0]) + own
+    samples = panel_size(graph, whole)
+    learnt = min(max(round(samples * own / whole), 1), samples - 1)
+    images = len(inputs) == 1 and is_image_batch(inputs[0])
+    passes = 2 * samples + (learnt if images else 0)
+    cubes = (min(learnt, 1125) / SOLVED) ** 3
+    closed = len(graph.cuts) * speed.solve * CLOSED_FORMS * cubes
+    products = sum(samples**2 * cut.elements for cut in graph.cuts) * speed.product
+    fixed = passes * speed.forward + _tangents(inputs, samples) * speed.tangent + closed + products
+    picture = _picture(inputs) if images else None
+    attacks = tuple(_attack(graph, index, picture, learnt, speed) for index in range(len(graph.cuts)))
+    usual = sorted(attacks)[len(attacks) // 2]
+    harder = 1.0 if request.search.verify != "strong" else _strong(samples)
+    sent = (2 * learnt + samples) * speed.forward
+    return _Work(spent, fixed, attacks, DRAWN_UP * speed.forward, sent + DEFENDED * harder * usual)
+
+
+def _strong(samples: int) -> float:
+    """How much longer the strong attack takes than the quick one: its steps, and its wider and deeper network."""
+    steps = min(STRONG.steps, STRONG.epochs * math.ceil(samples / STRONG.batch)) / QUICK.steps
+    return steps * (STRONG.width / QUICK.width) ** 2 * STRONG.depth / QUICK.depth
+
+
+def _tangents(inputs: tuple[Tensor, ...], most: int) -> int:
+    """Samples times directions that are differentiated."""
+    if not all(t.dtype.is_floating_point for t in inputs):
+        return derivatives.TANGENT_SAMPLES * derivatives.PROBES
+    elements = sum(t[0].numel() for t in inputs)
+    if elements <= EXACT_ELEMENTS:
+        return 2 * elements * min(most, derivatives.TANGENT_SAMPLES)
+    few = min(most, derivatives.tangent_samples(elements))
+    spectrum = min(most, derivatives.spectrum_samples(elements))
+    return few * derivatives.probes_for(elements, few) + spectrum * derivatives.DIRECTIONS
+
+
+def _picture(inputs: tuple[Tensor, ...]) -> tuple[int, int]:
+    height, width = inputs[0].shape[-2:]
+    shrink = min(1.0, PICTURE_SIDE / max(height, width))
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
+
+
+def _attack(graph: PartitionGraph, index: int, picture: tuple[int, int] | None, learnt: int, speed: Speed) -> float:
+    """Seconds of the quick attack at one cut, from the shapes that cross."""
+    known = learnt * (2 if picture else 1)
+    steps = SETTLED_SHARE * min(QUICK.steps, QUICK.epochs * math.ceil(known / QUICK.batch))
+    cut, seconds = graph.cuts[index], 0.0
+    maps = [
+        None if picture is None else grid(torch.empty(1, *spec.shape, device="meta"), picture) for spec in cut.tensors
+    ]
+    if picture is not None and maps and all(m is not None for m in maps):
+        factor = cell_factor(picture, max(m.shape[-2] for m in maps if m is not None))
+        cells = (picture[0] // factor) * (picture[1] // factor)
+        channels = sum(m.shape[1] for m in maps if m is not None)
+        width = int(QUICK.width * min(WIDEST, max(1.0, math.sqrt(FULL_CELLS / cells))))
+        products = step_products(channels, cells, width, 3 * factor**2)
+        size = channels * (9 if 9 * channels <= 1200 else 1)
+        seconds = steps * (products * speed.product + speed.step) + 3 * known * cells * size**2 * speed.product / 3
+        seconds += 2 * speed.solve * (size / SOLVED) ** 3
+        if cells > FEW_CELLS:
+            return seconds
+    width = min(cut.elements, VECTOR_LIMIT if cut.elements <= VECTOR_LIMIT else SKETCH)
+    units = PERCEPTRON * QUICK.width
+    step = speed.step + 3 * QUICK.batch * units * (width + units + 256) * speed.product
+    solved = 4 * speed.solve * (min(known, 1024) / SOLVED) ** 3
+    return seconds + 2 * (steps * step + solved)
