@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from typing import IO, Any
 from advisor.data.array_names import choose_names
 from advisor.data.image_folder import ACCEPTED
 from advisor.errors import AdvisorError, DataError, UnsafeFileError, first_line
+from advisor.files import opened
 
 DAMAGED = (ValueError, EOFError, OSError, SyntaxError, RecursionError, OverflowError, TypeError,
-           zipfile.BadZipFile, NotImplementedError)  # fmt: skip
+           zipfile.BadZipFile, NotImplementedError, tokenize.TokenError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ def read_file(path: Path, part: str = "test") -> Raw:
         DataError: when it cannot be read, holds objects, or names no samples.
     """
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             head = file.read(8)
-    except OSError as error:
-        raise DataError(f"Cannot read the data {path}: {error.strerror}.", ACCEPTED) from None
+    except AdvisorError as error:
+        raise DataError(f"Cannot read the data: {error.problem}", ACCEPTED) from None
     if head.startswith(b"\x93NUMPY"):
-        with open(path, "rb") as file:
+        with opened(path) as file:
             return Raw(_array(path, file, path.stat().st_size), None, f"x of {path.name}")
     if head.startswith(b"PK\x03\x04"):
         return _zipped(path, part)

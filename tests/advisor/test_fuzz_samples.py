@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 import advisor
-from advisor.data.samples import load_samples
+from advisor.data.image_folder import ImageFolder
+from advisor.data.samples import decoded, read
 from advisor.graph import PartitionGraph
 from advisor.planning.study_storage import known_trials, open_storage, understood
 from advisor.profilers import links
@@ -56,9 +57,9 @@ def targets(folder: Path) -> tuple[Target, ...]:
     base = advisor.trace(trained(), digits(2)[0])
     fitted = advisor.save_variant(advisor.defend(base, "conv2", "bottleneck", digits(16)[0], width=2, epochs=1), folder)
     return (
-        Target("npz", archive.getvalue(), load_samples, ".npz"),
-        Target("npy", array.getvalue(), load_samples, ".npy"),
-        Target("pt", tensors.getvalue(), load_samples, ".pt"),
+        Target("npz", archive.getvalue(), read, ".npz"),
+        Target("npy", array.getvalue(), read, ".npy"),
+        Target("pt", tensors.getvalue(), read, ".pt"),
         *(Target(kind, _image(kind), _in_folder, f".{kind}") for kind in IMAGES),
         Target("links", LINKS, lambda path: links(str(path)), ".toml"),
         Target("settings", SETTINGS, _settings, ".toml"),
@@ -79,7 +80,9 @@ def _in_folder(path: Path) -> None:
     place.mkdir(exist_ok=True)
     (place / "sound.png").write_bytes(_image("png"))
     (place / f"odd{path.suffix}").write_bytes(path.read_bytes())
-    load_samples(place)
+    listed = read(place)
+    assert isinstance(listed, ImageFolder)
+    decoded(listed, 16)
 
 
 def _fitted(path: Path, base: PartitionGraph) -> None:

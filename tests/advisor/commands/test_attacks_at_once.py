@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from advisor.commands.attack import _record
-from advisor.data.samples import load_samples
+from advisor.data.samples import Samples, read
 from advisor.defenses import NoDefense
 from advisor.estimate import Estimate
 from advisor.estimators.attacks.base import ThreatModel
@@ -25,7 +25,8 @@ def result(name: str) -> AttackResult:
 
 
 def test_no_evidence_is_lost_where_several_attacks_end_at_once(tmp_path: Path) -> None:
-    advice, samples = digits(), load_samples((torch.rand(4, 1, 4, 4), None))
+    advice, samples = digits(), read((torch.rand(4, 1, 4, 4), None))
+    assert isinstance(samples, Samples)
     advice.save(tmp_path)
     children = []
     for number in range(4):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from advisor.data.resizing import resized
-from advisor.data.samples import Samples, fingerprint
+from advisor.data.samples import Samples, fingerprint, read
 from advisor.errors import DataError
 from tests.advisor.data.reading import samples_of
 from tests.hostile import Payload
@@ -233,3 +234,15 @@ def test_samples_are_frozen() -> None:
     assert isinstance(samples, Samples)
     with pytest.raises(AttributeError):
         samples.x = X  # type: ignore[misc]
+
+
+def test_a_pipe_is_refused_at_once_and_so_is_a_header_cut_off(tmp_path: Path) -> None:
+    """Opening a pipe would wait for somebody who writes."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="is a pipe, socket or device, not a file"):
+        read(tmp_path / "pipe")
+    np.save(tmp_path / "x.npy", np.zeros((4, 2), np.float32))
+    data = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(data.replace(b"'shape': (4, 2), }", b"'shape': (4, 2L, ["))
+    with pytest.raises(DataError, match=r"x\.npy is damaged: .*Save it again"):
+        read(tmp_path / "x.npy")
