@@ -404,9 +404,18 @@ def load_advice(path: str | Path) -> Advice:
         AdvisorError: when the file is missing, truncated, of a newer version or no advice.
     """
     path = Path(path)
-    advice = Advice.from_json(read_json(path / "advice.json" if path.is_dir() else path))
+    return lying_in(path if path.is_dir() else path.parent, read_json(path / "advice.json" if path.is_dir() else path))
+
+
+def lying_in(folder: Path, payload: Any) -> Advice:
+    """The advice of plain JSON values that were read in a folder.
+
+    Raises:
+        AdvisorError: when they are no advice.
+    """
+    advice = Advice.from_json(payload)
     for plan in advice.plans:  # where the weights of what was fitted lie
-        object.__setattr__(plan, "folder", path if path.is_dir() else path.parent)
+        object.__setattr__(plan, "folder", folder)
     return advice
 
 

@@ -25,16 +25,21 @@ from advisor.planning.evaluation import PlanEvaluator, pack
 from advisor.planning.release_subject import Subject
 from advisor.planning.stages import Prepared, Step, step
 from advisor.planning.u_shape import tail_cut
+from advisor.planning.variant_pricing import VariantEvaluator, of_fit
 from advisor.plans import Advice, Plan
 from advisor.profilers import imported_profile as given_profiles
 from advisor.progress import Progress
 from advisor.request import Request
 from advisor.requirements import Requirement
+from advisor.variant import Variant
 
 ACCURACY = ("accuracy_drop", "accuracy")
 MEASURED_ELSEWHERE = (
     "its costs were measured on a device: --digest vouches for them, --device or --profile gives them again"
 )
+
+CATALOG = {"device": profilers.DEFAULT_DEVICE, "cloud": profilers.DEFAULT_CLOUD, "profile": None}
+"""For what does not depend on a machine, where times cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def same_architecture(advice: Advice, plan: Plan, graph: PartitionGraph) -> str:
             return f"cut {old.index} is {old.name!r} there and {new.name!r} here, or has another shape"
     if len(then) != len(now):
         return f"it has {len(then)} cuts there and {len(now)} here"
-    lost = [cut.name for cut in plan.cuts if cut.name not in {cut.name for cut in now}]
+    lost = [name for name in plan.places if name not in {cut.name for cut in now}]
     return f"its plan cuts at {lost[0]!r}, which is no cut" if lost else ""
 
 
@@ -97,22 +102,26 @@ def measured_again(
         progress: told of each stage.
     """
     missing, wanted = dict[str, str](), {group(row) for row in rows}
-    judge = _evaluator(opened, prepared, progress)
+    try:
+        judge = _evaluator(plan, opened, prepared, progress)
+    except AdvisorError as error:  # the weights of what was fitted are gone, or belong to other weights of the model
+        return Found(None, dict.fromkeys(("cost", "accuracy", "leakage"), f"{error.problem} {error.next_step}"))
+    cut = judge.graph.cut(plan.cut.name)
     found, attacked = dict[str, Estimate](), dict[str, Estimate]()
     if not opened.priced:
         missing["cost"] = MEASURED_ELSEWHERE
     elif prepared is None and judge.link.compression:
         missing["cost"] = "how far the link compresses depends on the samples. Pass --data"
     else:
-        found |= judge.costs(judge.graph.cut(plan.cut.name), plan.defense, judge.tail)
+        found |= judge.costs(cut, plan.defense, judge.tail)
     if samples_needed and prepared is None:
         missing |= dict.fromkeys(("accuracy", "leakage"), f"{opened.why_no_data} Pass --data")
-    elif samples_needed and prepared is not None:
+    elif samples_needed:
         if "accuracy" in wanted:
-            found |= judge.accuracy(judge.graph.cut(plan.cut.name), plan.defense)
+            found |= judge.accuracy(cut, plan.defense)
         if "leakage" in wanted:
             try:
-                leaks, attacked = _leaks(judge, prepared, plan, [r for r in rows if r.leakage], opened, progress)
+                leaks, attacked = _leaks(judge, plan, [row for row in rows if row.leakage], opened, progress)
                 found |= leaks
             except AdvisorError as error:  # an attack that failed is no privacy
                 missing["leakage"] = f"the attack failed: {error.problem}"
@@ -120,26 +129,25 @@ def measured_again(
 
 
 def _leaks(
-    judge: PlanEvaluator, prepared: Prepared, plan: Plan, rows: Sequence[Requirement], opened: Subject,
-    progress: Progress | None,
-) -> tuple[dict[str, Estimate], dict[str, Estimate]]:  # fmt: skip
+    judge: PlanEvaluator, plan: Plan, rows: Sequence[Requirement], opened: Subject, progress: Progress | None
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """What is predicted of what is sent, and what an attack reached there; of a whole model what is exact.
 
     Raises:
         AdvisorError: when the attack failed.
     """
+    names = sorted({row.measurement for row in rows})
     if plan.kind in ("all-edge", "all-cloud"):
         (whole,) = (baseline for baseline in judge.baselines() if baseline.kind == plan.kind)
-        return {
-            row.measurement: whole.predicted[row.measurement] for row in rows if row.measurement in whole.predicted
-        }, {}
-    payload, budget = Payload.of(judge.graph, plan.cut.name, plan.defense), _budget(opened)
-    names = sorted({row.measurement for row in rows})
-    with step("leakage", progress) as now:
-        columns = leakage_on(payload, judge.study.samples, only=names, seed=judge.seed, progress=now)
+        return {name: whole.predicted[name] for name in names if name in whole.predicted}, {}
+    payload, predicted = Payload.of(judge.graph, plan.cut.name, plan.defense), dict[str, Estimate]()
+    if not (isinstance(judge, VariantEvaluator) and judge.scored_by_attack):  # else it was fitted against them
+        with step("leakage", progress) as now:
+            columns = leakage_on(payload, judge.study.samples, only=names, seed=judge.seed, progress=now)
+        predicted = {column.name: column.at(0) for column in columns}
     with step("verify", progress) as attacking:
-        found = judge.attack(dataclasses.replace(plan, cuts=(payload.cut, *plan.cuts[1:])), budget, attacking)
-    return {column.name: column.at(0) for column in columns}, dict(found.scores)
+        found = judge.attack(dataclasses.replace(plan, cuts=(payload.cut, *plan.cuts[1:])), _budget(opened), attacking)
+    return predicted, dict(found.scores)
 
 
 def _budget(opened: Subject) -> str:
@@ -148,22 +156,32 @@ def _budget(opened: Subject) -> str:
     return "quick" if asked == "none" else asked
 
 
-def _evaluator(opened: Subject, prepared: Prepared | None, progress: Progress | None) -> PlanEvaluator:
-    """What prices plans, without a leakage study: the payload's own is measured instead."""
+def _evaluator(plan: Plan, opened: Subject, prepared: Prepared | None, progress: Progress | None) -> PlanEvaluator:
+    """What prices a plan, without a leakage study: the payload's own is measured instead.
+
+    Raises:
+        AdvisorError: where the plan holds fitted weights that are gone, or that belong to other weights of the model.
+    """
     assert opened.request is not None
     assert opened.traced is not None
     request, graph = opened.request, opened.traced.graph if prepared is None else prepared.graph
     roles = _no_roles(graph) if prepared is None else prepared.roles
     with step("cost", progress) as now:
-        cost = _priced(request, graph, now) if opened.priced else Profile(graph.cuts, {})
+        cost = _priced(request if opened.priced else request.changed(**CATALOG), graph, now)
     private, own, seed = roles["private"], roles["attacker"], request.search.seed
     samples = study_samples(graph, private.x, private.labels, own.x, own.labels, seed)
     nothing = repeated(graph, samples, Profile(graph.cuts, {}), {}, seed=seed, baseline=math.nan)
     target = request.target
-    return PlanEvaluator(
+    base = PlanEvaluator(
         graph, cost, nothing, roles, profilers.device(target.device), profilers.link(target.link), seed,
         tail_cut(graph, target.tail),
     )  # fmt: skip
+    if plan.fitted is None:
+        return base
+    variant = plan.graph
+    if not isinstance(variant, Variant) or variant.base.digest != graph.digest:
+        variant = plan.fitted.spliced_again(graph, plan.folder, plan.cut)
+    return of_fit(base, variant, plan.fitted)
 
 
 def _no_roles(graph: PartitionGraph) -> Roles:

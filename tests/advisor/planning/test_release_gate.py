@@ -281,3 +281,27 @@ def test_the_model_is_left_as_found(advice: Advice) -> None:
     advisor.check(advice, model, max_latency="10s")
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.slow
+def test_a_fitted_plan_is_measured_with_its_own_weights(tmp_path: Path, attacked: list[str]) -> None:
+    x, y = (torch.from_numpy(part) for part in samples(120).values())
+    made = advisor.recommend(
+        tiny_net(), data=(x, y), defenses="bottleneck", recipe="epochs=1,batch=32", effort="quick", verify="none",
+        require_split=True, min_nmse=0, max_ssim=1,
+    )  # fmt: skip
+    plan = next(plan for plan in made.plans if plan.fitted is not None)
+    dataclasses.replace(made, best=plan, best_split=plan).save(tmp_path)
+    asked = {"max_latency": "10s", "max_accuracy_drop": 1, "min_nmse": 0.3}
+    fine = advisor.check(tmp_path, tiny_net(), (x, y), **asked)
+    assert fine.passed, fine.failures
+    drop = by_name(fine)["max_accuracy_drop"].estimate
+    assert drop.value == pytest.approx(plan.predicted["accuracy_drop"].value)
+    assert by_name(fine)["max_latency"].estimate.value == pytest.approx(plan.predicted["latency"].value)
+    assert len(attacked) == 1
+    other = advisor.check(tmp_path, retrained(), (x, y), digest=fine.digest, **asked)
+    assert {by_name(other)[name].status for name in ("max_accuracy_drop", "min_nmse")} == {"not measured"}
+    plan.fitted.file(tmp_path).unlink()
+    gone = advisor.check(tmp_path, tiny_net(), (x, y), **asked)
+    assert "The weights of bottleneck at " in gone.failures[0]
+    assert not any(check.status == "met" for check in gone.checks if check.name in asked)
