@@ -291,7 +291,9 @@ def test_a_fitted_plan_is_measured_with_its_own_weights(tmp_path: Path, attacked
         require_split=True, min_nmse=0, max_ssim=1,
     )  # fmt: skip
     plan = next(plan for plan in made.plans if plan.fitted is not None)
-    dataclasses.replace(made, best=plan, best_split=plan).save(tmp_path)
+    chosen = dataclasses.replace(made, best=plan, best_split=plan)
+    plan.fitted.keep(plan.graph, None, tmp_path)
+    (tmp_path / "advice.json").write_text(json.dumps(chosen.to_json()))
     asked = {"max_latency": "10s", "max_accuracy_drop": 1, "min_nmse": 0.3}
     fine = advisor.check(tmp_path, tiny_net(), (x, y), **asked)
     assert fine.passed, fine.failures
