@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._dispatch.python import enable_python_dispatcher
 
 from advisor.cuts import Cut
 from advisor.cutting.naming import CUT_NAME
 from advisor.errors import CutError
 from advisor.graph import PartitionGraph
-from advisor.operations.symbols import is_symbolic
+from advisor.operations.symbols import frozen_size, is_symbolic
 from advisor.tracing.tracer import trace
-from advisor.variant_parts import Change, Part, VariantParts
+from advisor.variant_parts import CHANGES, Change, Part, VariantParts
 
 ENCODER, PAYLOAD, DECODER = "encoder", "payload", "decoder"
 ROLE, SENT = "variant_role", "variant_payload"
@@ -46,8 +47,22 @@ class Variant(PartitionGraph):
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Who must change what for it to be deployed: "edge weights", "cloud weights", "app" (encoder and decoder)."""
-        return self.parts.changes
+        """Who must change what for it to be deployed: "edge weights", "cloud weights", "app" (encoder and decoder).
+
+        In a U-shaped plan the weights after the tail are the edge's.
+        """
+        found, tail = set(self.parts.changes), self.recipe.get("tail")
+        if tail is not None and self.parts.cloud_weights:
+            cloud = set(self.base.edge_parameters(tail))
+            names = set(self.parts.cloud_weights)
+            found = (found - {"cloud weights"}) | ({"cloud weights"} if names & cloud else set())
+            found |= {"edge weights"} if names - cloud else set()
+        return tuple(change for change in CHANGES if change in found)
+
+    @property
+    def answers(self) -> bool:
+        """Whether the payload is the model's answer, so that the cloud has nothing to compute."""
+        return self.parts.answers
 
     @cached_property
     def payload(self) -> Cut:
@@ -68,7 +83,7 @@ class Variant(PartitionGraph):
 def variant_of(
     base: PartitionGraph, cut: Cut | int | str, encoder: nn.Module, decoder: nn.Module,
     recipe: Mapping[str, Any] | None = None, *, edge_weights: Mapping[str, Tensor] | None = None,
-    cloud_weights: Mapping[str, Tensor] | None = None,
+    cloud_weights: Mapping[str, Tensor] | None = None, answers: bool = False,
 ) -> Variant:  # fmt: skip
     """The base with `decoder(encoder(z))` in the place of the activation z of a cut.
 
@@ -82,6 +97,7 @@ def variant_of(
         recipe: recorded.
         edge_weights, cloud_weights: of the base, by their names in its graph, that a half has others of; the base and
             the other half keep theirs.
+        answers: the decoder returns the model's outputs, and nothing of the base runs after it.
 
     Raises:
         CutError: on a variant of a variant, a cut without numbers to encode, or modules that do not fit the cut.
@@ -94,7 +110,7 @@ def variant_of(
         sent = _tuple(encoder(*example))
     front, back = Part.of(trace(encoder.eval(), example)), Part.of(trace(decoder.eval(), sent))
     weights = (differing(base, changed or {}) for changed in (edge_weights, cloud_weights))
-    return spliced(base, found, VariantParts(front, back, *weights), recipe)
+    return spliced(base, found, VariantParts(front, back, *weights, answers), recipe)
 
 
 def spliced(base: PartitionGraph, cut: Cut, parts: VariantParts, recipe: Mapping[str, Any] | None = None) -> Variant:
@@ -163,14 +179,16 @@ class _Splice:
         sent = self._insert(self.parts.encoder, edge, ENCODER)
         self._name_payload(sent, edge)
         received = self._insert(self.parts.decoder, sent, DECODER)
-        self._check_fit(received)
-        seen = self.copied | dict(zip(self.activation, received, strict=True))
-        for node in nodes:
+        replaced = self.base.returned if self.parts.answers else self.activation
+        self._check_fit(received, replaced)
+        seen = self.copied | dict(zip(replaced, received, strict=True))
+        for node in nodes if not self.parts.answers else ():
             if node in later or (node.op == "get_attr" and str(node.target) in self.weights["cloud"]):
                 self._copy(node, seen, "cloud")
         self.graph.output(tuple(seen[r] if isinstance(r, fx.Node) else r for r in self.base.results))
         self.graph.set_codegen(self.base.module.graph._codegen)
         self.graph.eliminate_dead_code()
+        self._check_batch()
         module = fx.GraphModule(self.held, self.graph).eval()
         base = self.base
         return Variant(
@@ -229,7 +247,7 @@ class _Splice:
             held = self.held[str(made.target)]
             return self.fake.from_tensor(held, static_shapes=True) if isinstance(held, Tensor) else held
         args, kwargs = fx.map_arg((made.args, made.kwargs), lambda n: n.meta["val"])
-        with self.fake, torch.no_grad():
+        with self.fake, enable_python_dispatcher(), torch.no_grad():  # without it some operations freeze the batch
             return made.target(*args, **kwargs)  # type: ignore[operator]  # an operation of the encoder
 
     def _name_payload(self, sent: list[fx.Node], edge: Sequence[fx.Node]) -> None:
@@ -243,15 +261,23 @@ class _Splice:
             if node not in edge:
                 node.meta[CUT_NAME] = f"{self.cut.name}/{PAYLOAD}"
 
-    def _check_fit(self, received: Sequence[fx.Node]) -> None:
+    def _check_batch(self) -> None:
+        """An operation that takes one batch size alone has frozen it in all of the graph."""
+        if self.base.fixed_batch is None and any(frozen_size(node.meta["val"].shape[0]) for node in self.activation):
+            raise CutError(
+                "Encoder or decoder compute with the number of samples as a number.", "Use x.shape[0] as it is."
+            )
+
+    def _check_fit(self, received: Sequence[fx.Node], replaced: Sequence[fx.Node]) -> None:
         found = [node.meta["val"] for node in received]
-        wanted = [node.meta["val"] for node in self.activation]
+        wanted = [node.meta["val"] for node in replaced]
         same = len(found) == len(wanted) and all(
             f.shape[1:] == w.shape[1:] and f.dtype == w.dtype for f, w in zip(found, wanted, strict=True)
         )
         if not same:
             told = ", ".join(f"{str(v.dtype).removeprefix('torch.')}{list(map(str, v.shape[1:]))}" for v in found)
+            meant = "what the model returns" if self.parts.answers else f"the activation at {self.cut.name!r}"
             raise CutError(
-                f"The decoder returns {told}, which is not the activation at {self.cut.name!r}.",
-                "Return as many tensors as the cut has, of their shapes and dtypes.",
+                f"The decoder returns {told}, which is not {meant}.",
+                "Return as many tensors as there are, of their shapes and dtypes.",
             )

@@ -14,6 +14,7 @@ from advisor.operations.dag import flat_results
 
 Change = Literal["app", "cloud weights", "edge weights"]
 """What somebody must change for a variant to be deployed; "app" stands for encoder and decoder."""
+CHANGES: tuple[Change, ...] = ("edge weights", "cloud weights", "app")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +58,18 @@ class VariantParts:
     Attributes:
         encoder, decoder: what runs on the edge after the cut, and in the cloud before what reads it.
         edge_weights, cloud_weights: of the base, by their names in its graph, that a half has others of.
+        answers: whether the decoder gives the model's outputs, and the base's cloud half is not run.
     """
 
     encoder: Part
     decoder: Part
     edge_weights: Mapping[str, Tensor] = field(default_factory=dict)
     cloud_weights: Mapping[str, Tensor] = field(default_factory=dict)
+    answers: bool = False
 
     @property
     def changes(self) -> tuple[Change, ...]:
         """Who must change what: weights of the edge half, of the cloud half, the app that holds them."""
-        found: dict[Change, bool] = {
-            "edge weights": bool(self.edge_weights),
-            "cloud weights": bool(self.cloud_weights),
-            "app": not (self.encoder.passes and self.decoder.passes),
-        }
-        return tuple(change for change, needed in found.items() if needed)
+        app = not (self.encoder.passes and self.decoder.passes)
+        found = (bool(self.edge_weights), bool(self.cloud_weights), app)
+        return tuple(change for change, needed in zip(CHANGES, found, strict=True) if needed)

@@ -71,6 +71,8 @@ class _Timing:
 
     def at(self, cut: Cut) -> tuple[Estimate, Estimate]:
         """Edge and cloud time when the edge stops there."""
+        if self.variant.answers:
+            return self._answering(cut)
         first, last = self._added
         known = self._known_before(cut)
         edge, cloud = self._base_at(known)
@@ -82,6 +84,15 @@ class _Timing:
         beyond = max(known.index, last)
         rest = cloud if beyond == cut.index else _less(cloud, self.seconds(self._work(beyond, cut.index)))
         return self._more(edge, beyond, cut.index), rest
+
+    def _answering(self, cut: Cut) -> tuple[Estimate, Estimate]:
+        """Nothing of the base runs after the encoder, which gives the answer."""
+        first, last = self._added
+        edge, replaced = self._base_at(self.variant.cut(self.variant.at))
+        if cut.index <= first:
+            before, cloud = self._base_at(self._known_before(cut))
+            return before, self._more(_less(cloud, replaced), first, last)
+        return self._more(edge, first, cut.index), self._more(_less(replaced, replaced), cut.index, last)
 
     @property
     def _added(self) -> tuple[int, int]:

@@ -20,7 +20,7 @@ _BUILT_IN = {
 """One more is one more file in `payload/` and one more line here."""
 
 TRAINED = (
-    "tuned", "bottleneck", "refil", "infoscissors", "adversarial", "ridge", "tuned-bare",
+    "tuned", "bottleneck", "refil", "infoscissors", "mid", "adversarial", "ridge", "tuned-bare", "local-head",
 )  # fmt: skip
 """Names of `advisor.defenses.methods`: each must be fitted, and is then a variant."""
 

@@ -86,6 +86,12 @@ def leave_one_out_nmse(
     return residuals.square().mean() / ceiling.clamp_min(1e-12)
 
 
+def leading_directions(targets: Tensor, count: int) -> Tensor:
+    """`[p, count]` principal directions of targets `[n, p]`, those of most variance; fewer where there are fewer."""
+    centred = targets - targets.mean(0)
+    return torch.linalg.svd(centred, full_matrices=False).Vh[:count].T
+
+
 def shrunken(inputs: Tensor, side: int = 16) -> Tensor:
     """What the adversary wants of inputs `[n, ...]`, as rows `[n, p]`: images are pooled to `side` pixels a side."""
     if inputs.dim() == 4 and max(inputs.shape[-2:]) > side:

@@ -95,6 +95,19 @@ def test_a_module_that_returns_what_it_got_still_makes_a_payload() -> None:
     assert variant.payload.tensors == base().cut(CUT).tensors
 
 
+class Upsampled(Squeeze):
+    def forward(self, sent: Tensor) -> Tensor:
+        return nn.functional.interpolate(self.up(sent), size=(4, 4), mode="nearest")
+
+
+def test_no_operation_of_a_decoder_freezes_the_batch_of_the_base() -> None:
+    graph = advisor.trace(trained(), digits(2)[0])
+    variant = variant_of(graph, CUT, fixed(Down()), fixed(Upsampled()))
+    assert all(graph.spec(node) is not None for nodes in graph.activation_nodes for node in nodes)
+    assert all(variant.spec(node) is not None for nodes in variant.activation_nodes for node in nodes)
+    assert variant(digits(5)[0]).shape == (5, 10)
+
+
 class Statistics(nn.Module):
     """A method that draws by itself returns what it draws from."""
 

@@ -10,9 +10,11 @@ _BUILT_IN: dict[str, str] = {
     "bottleneck": "advisor.defenses.methods.bottleneck:Bottleneck",
     "refil": "advisor.defenses.methods.refil:Refil",
     "infoscissors": "advisor.defenses.methods.infoscissors:InfoScissors",
+    "mid": "advisor.defenses.methods.mid:Mid",
     "adversarial": "advisor.defenses.methods.adversarial:Adversarial",
     "ridge": "advisor.defenses.methods.ridge:Ridge",
     "tuned-bare": "advisor.defenses.methods.tuned:TunedBare",
+    "local-head": "advisor.defenses.methods.local_head:LocalHead",
 }
 """One more is one more file here and one more line."""
 

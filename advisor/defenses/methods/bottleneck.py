@@ -12,3 +12,6 @@ class Bottleneck(BottleneckMethod):
 
     name: ClassVar[str] = "bottleneck"
     about: ClassVar[str] = "narrow payload, tuned under noise, no privacy term (core of ReFIL, Maeng et al. 2023)"
+    paper: ClassVar[str] = "Maeng et al., NeurIPS 2023, section 4"
+    cost: ClassVar[str] = "a plain step"
+    weakness: ClassVar[str] = "weak alone: a fresh decoder reads what little is sent; repeats average the noise"

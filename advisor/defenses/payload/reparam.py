@@ -75,4 +75,6 @@ def _pairs(floats: Sequence[bool]) -> dict[int, int]:
 
 
 def _floats(one: object) -> bool:
-    return bool(getattr(one, "is_floating", False) or getattr(one, "is_floating_point", False))
+    """Of a tensor, a dtype or a spec."""
+    told = getattr(one, "is_floating_point", None) or getattr(one, "is_floating", False)
+    return bool(told() if callable(told) else told)

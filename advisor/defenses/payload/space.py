@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:
-    from typing import Protocol, TypeAlias
+    from typing import Protocol
 
     class Trial(Protocol):
         """What is asked of an Optuna trial."""
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
         def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
             """One of several values."""
-
-    Distribution: TypeAlias = "Float | Int | Choice"
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,9 @@ class Choice:
     def contains(self, value: Any) -> bool:
         """Whether the search could have chosen this value."""
         return value in self.options
+
+
+Distribution: TypeAlias = Float | Int | Choice
 
 
 def at_most(span: Distribution, value: float) -> float | None:

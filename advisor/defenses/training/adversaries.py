@@ -63,7 +63,7 @@ class InnerAdversary:
 
     def loss(self, step: Step) -> Tensor:
         """Teach the adversary on what was sent, then hold the payload against it."""
-        sent, wanted = flat(step.sent), standardised(shrunken(step.inputs.float(), self.side))
+        sent, wanted = flat(step.sent), standardised(shrunken(step.hidden.float(), self.side))
         if self._network is None:
             self._network = self.made(sent.shape[1], wanted.shape[1])
             self._optimiser = torch.optim.AdamW(self._network.parameters(), RATE)
@@ -151,4 +151,4 @@ class SignalToNoise:
 
     def loss(self, step: Step) -> Tensor:
         """Weight times the mean."""
-        return self.weight * signal_normalised_energy(step.inputs, step.payload, self.probes).mean()
+        return self.weight * signal_normalised_energy(step.hidden, step.payload, self.probes).mean()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from advisor.cuts import Cut
+    from advisor.defenses.payload.space import Distribution
     from advisor.graph import PartitionGraph
     from advisor.variant_parts import Change
 
@@ -34,6 +35,7 @@ class FitTask:
         folder: where a killed fit keeps what it goes on from, or None.
         progress: told the share that is done, 0 to 1.
         recipe: the method's own settings.
+        key: digest of all that decides the fit; see `fit_key`.
     """
 
     graph: PartitionGraph
@@ -46,6 +48,12 @@ class FitTask:
     folder: Path | None = None
     progress: ShareProgress = lambda share: None
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Where a killed fit of this task goes on from."""
+        return None if self.folder is None else self.folder / f"fit-{self.key[:16]}.pt"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +67,7 @@ class Fitted:
         notes: what should be said beside it, one sentence each.
         edge_weights, cloud_weights: of the model's own that changed, by their names in the graph.
         against: estimators that it was trained against: for its variant they measure nothing any more.
+        answers: the decoder gives the model's outputs, and the cloud half is not run.
     """
 
     encoder: nn.Module
@@ -68,6 +77,7 @@ class Fitted:
     edge_weights: Mapping[str, Tensor] = field(default_factory=dict)
     cloud_weights: Mapping[str, Tensor] = field(default_factory=dict)
     against: tuple[str, ...] = ()
+    answers: bool = False
 
 
 class TrainedDefense(ABC):
@@ -82,8 +92,22 @@ class TrainedDefense(ABC):
     """What somebody must change for it to be deployed."""
     broken_by: ClassVar[tuple[str, ...]] = ("ka",)
     """Names of the attacks that it must face."""
+    weakness: ClassVar[str] = ""
+    """What breaks it, in one line for people."""
+    paper: ClassVar[str] = ""
+    """Where it comes from."""
+    cost: ClassVar[str] = ""
+    """What a fit takes, in one line for people: a step's price beside a plain step of what is trained."""
+    chain: ClassVar[str] = "gaussian"
+    """Payload defense that its variant is used with: noise of the wanted sigma, or "reparam" where it draws itself."""
     settings: ClassVar[Mapping[str, Any]] = {}
     """The recipe's settings with their defaults."""
+    space: ClassVar[Mapping[str, Distribution]] = {}
+    """What the search may choose of the recipe, by name."""
+
+    def initial_trials(self, cut: Cut) -> tuple[dict[str, Any], ...]:
+        """Recipes that are worth trying first at a cut, the best bet first."""
+        return ({},)
 
     @abstractmethod
     def fit(self, task: FitTask) -> Fitted:

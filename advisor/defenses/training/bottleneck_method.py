@@ -1,17 +1,20 @@
-"""What the methods with a bottleneck share: settings, one fit by the trainer; a method adds its privacy terms."""
+"""What the methods of the one trainer share: settings, one fit; each adds its privacy terms, or parts of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from advisor.batches import carried
+from advisor.cuts import Cut
+from advisor.defenses.payload.space import Choice, Distribution, Int
 from advisor.defenses.training.base import FitTask, Fitted, TrainedDefense
-from advisor.defenses.training.encoders import bottleneck
+from advisor.defenses.training.defended_model import DefendedModel, Half
+from advisor.defenses.training.encoders import Passing, bottleneck
 from advisor.defenses.training.terms import PrivacyTerm
-from advisor.defenses.training.trainer import Half, Outcome, Schedule, Trainer
+from advisor.defenses.training.trainer import Outcome, Schedule, Trainer
 from advisor.errors import AdvisorError
 from advisor.variant_parts import Change
 
@@ -29,40 +32,56 @@ class BottleneckMethod(TrainedDefense):
     """Encoder, noise, decoder; what may change of the model; and the privacy terms of a subclass."""
 
     settings: ClassVar[Mapping[str, Any]] = {"width": 8, "stride": 1, **SCHEDULE}
-    changes: ClassVar[tuple[Change, ...]] = ("app", "cloud weights", "edge weights")
-    narrow: ClassVar[bool] = True
-    """Whether there is a bottleneck at all."""
+    changes: ClassVar[tuple[Change, ...]] = ("edge weights", "cloud weights", "app")
+    space: ClassVar[Mapping[str, Distribution]] = {"width": Int(2, 64, log=True), "stride": Choice((1, 2))}
+    answers: ClassVar[bool] = False
+    """Whether the encoder gives the model's outputs, and no cloud half runs."""
 
-    def terms(self, recipe: Mapping[str, Any]) -> Sequence[PrivacyTerm]:
+    def parts(self, task: FitTask, some: tuple[Tensor, ...]) -> tuple[nn.Module | None, nn.Module | None]:
+        """Encoder and decoder at a random start; None where there is none.
+
+        Args:
+            task: of the fit.
+            some: activations at the cut, each `[n, ...]`.
+        """
+        return bottleneck(task.cut.tensors, some, task.recipe["width"], task.recipe["stride"])
+
+    def terms(self, task: FitTask) -> Sequence[PrivacyTerm]:
         """The privacy terms of the loss."""
         return ()
 
+    def initial_trials(self, cut: Cut) -> tuple[dict[str, Any], ...]:
+        """Few channels at half the size where the activation is a large map; else few numbers."""
+        if not {"width", "stride"} <= self.space.keys():
+            return ({},)
+        shape = max((spec.shape for spec in cut.tensors if spec.is_floating), key=len, default=())
+        stride = 2 if len(shape) == 3 and min(shape[1:]) >= 8 else 1
+        return tuple({"width": width, "stride": stride} for width in (8, 4, 16))
+
     def fit(self, task: FitTask) -> Fitted:
         """One run of the trainer."""
-        recipe = task.recipe
-        schedule, tuned, terms = _schedule(recipe), _tuned(recipe), self.terms(recipe)
-        encoder: nn.Module | None = None
-        decoder: nn.Module | None = None
-        if self.narrow:
-            some = carried(task.graph, tuple(t[:MEASURED_ON] for t in task.inputs), 0, task.cut.index)
-            encoder, decoder = bottleneck(task.cut.tensors, some, recipe["width"], recipe["stride"])
-        found = Trainer(task, encoder, decoder, tuned, terms, schedule).run()
+        draws = self.chain == "reparam"
+        schedule, tuned = _schedule(task.recipe, (1.0, 1.0) if draws else (0.0, 0.0)), _tuned(task.recipe)
+        terms = self.terms(task)
+        some = carried(task.graph, tuple(t[:MEASURED_ON] for t in task.inputs), 0, task.cut.index)
+        encoder, decoder = self.parts(task, some)
+        model = DefendedModel(task, encoder, decoder, tuned, draws, self.answers)
+        found = Trainer(task, model, terms, schedule).run()
         return Fitted(
-            encoder or Passing(), decoder or Passing(), _told(found), (_sentence(found),), found.edge_weights,
-            found.cloud_weights, tuple(dict.fromkeys(name for term in terms for name in term.against)),
+            encoder or Passing(), decoder or Passing(), self._told(found), (_sentence(found),), found.edge_weights,
+            found.cloud_weights, tuple(dict.fromkeys(name for term in terms for name in term.against)), self.answers,
         )  # fmt: skip
 
-
-class Passing(nn.Module):
-    """Tensors as they are."""
-
-    def forward(self, *tensors: Any) -> Any:
-        """The tensors."""
-        return tensors[0] if len(tensors) == 1 else tensors
+    def _told(self, found: Outcome) -> dict[str, Any]:
+        return {
+            "payload_rms": found.rms, "validation_loss": found.loss, "validation_agreement": found.agreement,
+            "epochs_run": found.epochs,
+        }  # fmt: skip
 
 
-def _schedule(recipe: Mapping[str, Any]) -> Schedule:
-    low, high = (float(end) for end in recipe["sigma"])
+def _schedule(recipe: Mapping[str, Any], without: tuple[float, float]) -> Schedule:
+    """With the noise of the recipe; of a method that has no such setting, `without`."""
+    low, high = (float(end) for end in recipe.get("sigma", without))
     if not 0 <= low <= high:
         raise AdvisorError(f"Noise from {low} to {high} makes no sense.", "Pass sigma=(low, high), from 0 upwards.")
     if recipe["epochs"] < 1 or recipe["batch"] < 2:
@@ -78,9 +97,8 @@ def _tuned(recipe: Mapping[str, Any]) -> tuple[Half, ...]:
     return TUNED[recipe["tuned"]]
 
 
-def _told(found: Outcome) -> dict[str, Any]:
-    return {"payload_rms": found.rms, "validation_loss": found.loss, "epochs_run": found.epochs}
-
-
 def _sentence(found: Outcome) -> str:
-    return f"Fitted in {found.epochs} epochs ({found.stopped}); sigma 1 of the recipe is {found.rms:.3g} of the payload"
+    return (
+        f"Fitted in {found.epochs} epochs ({found.stopped}); agrees with the undefended model by {found.agreement:.1%} "
+        f"on validation samples; sigma 1 of the recipe is {found.rms:.3g} of the payload."
+    )

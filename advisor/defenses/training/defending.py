@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from advisor.cuts import Cut
 from advisor.data.samples import fingerprint
 from advisor.defenses.methods import METHODS
 from advisor.defenses.training.base import FitTask, Fitted, TrainedDefense
-from advisor.defenses.training.fitted_files import plain
+from advisor.defenses.training.fitted_files import fitted_in, load_variant, plain, save_variant
 from advisor.errors import AdvisorError, CutError, DataError
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found
@@ -48,8 +51,8 @@ def defend(
         val: samples to stop by; None takes a part of `x`.
         tail: a cut after which the edge takes over again (U-shaped).
         seed: same seed, same answer.
-        folder: where a killed fit keeps what it goes on from.
-        progress: called with the fraction done.
+        folder: where a killed fit keeps what it goes on from, and the variant is saved: the same fit is then loaded.
+        progress: called with the fraction done, often enough to tell the time that is left.
         recipe: the method's own settings.
 
     Raises:
@@ -59,33 +62,70 @@ def defend(
     """
     chosen, found = _method(method), graph.cut(cut)
     check_place(graph, found)
-    settings = chosen.complete(recipe)
-    inputs = graph.flat(x)
-    _check_samples(chosen, inputs, y)
-    task = FitTask(
-        graph, found, inputs, None if y is None else torch.as_tensor(y), None if val is None else graph.flat(val),
-        _tail(graph, found, tail), seed, None if folder is None else Path(folder), progress or (lambda share: None),
-        settings,
-    )  # fmt: skip
+    task = _task(graph, found, chosen, x, y, val, tail, seed, folder, progress, recipe)
+    if task.folder is not None and (kept := fitted_in(task.folder, task.key)) is not None:
+        task.progress(1.0)
+        return load_variant(kept, graph)
     with left_as_found(graph.module):
         torch.manual_seed(seed)
         fitted = chosen.fit(task)
     _check_weights(chosen, fitted)
-    told = {
-        "method": chosen.name, **settings, **fitted.recipe, "seed": seed, "base": graph.digest,
-        "data": fingerprint(inputs, task.labels),
-    }  # fmt: skip
+    variant = variant_of(
+        graph, found, fitted.encoder, fitted.decoder, plain(_told(chosen, task, fitted)),
+        edge_weights=fitted.edge_weights, cloud_weights=fitted.cloud_weights, answers=fitted.answers,
+    )  # fmt: skip
+    variant = dataclasses.replace(variant, notes=(*variant.notes, *fitted.notes))
+    if task.folder is not None and task.checkpoint is not None:
+        save_variant(variant, task.folder)
+        task.checkpoint.unlink(missing_ok=True)
+    return variant
+
+
+def fit_key(graph: PartitionGraph, cut: Cut, method: str, facts: Mapping[str, Any]) -> str:
+    """Digest of all that decides a fit: the base, where, the method, its recipe, data and seed."""
+    told = {"base": graph.digest, "at": cut.name, "method": method, **facts}
+    return hashlib.sha256(json.dumps(plain(told), sort_keys=True).encode()).hexdigest()
+
+
+def _task(
+    graph: PartitionGraph, cut: Cut, method: TrainedDefense, x: Any, y: Any, val: Any, tail: Cut | int | str | None,
+    seed: int, folder: str | Path | None, progress: ShareProgress | None, recipe: Mapping[str, Any],
+) -> FitTask:  # fmt: skip
+    settings, end = method.complete(recipe), _tail(graph, cut, tail)
+    inputs, validation = graph.flat(x), None if val is None else graph.flat(val)
+    labels = None if y is None else torch.as_tensor(y)
+    _check_samples(method, inputs, labels)
+    _check_finite(inputs, "training")
+    _check_finite(validation or (), "validation")
+    task = FitTask(
+        graph, cut, inputs, labels, validation, end, seed, None if folder is None else Path(folder),
+        progress or (lambda share: None), settings,
+    )  # fmt: skip
+    try:
+        key = fit_key(graph, cut, method.name, _facts(task))
+    except (TypeError, ValueError) as error:
+        raise AdvisorError(f"The recipe cannot be written down: {error}.", "Pass plain, finite values.") from None
+    return dataclasses.replace(task, key=key)
+
+
+def _facts(task: FitTask) -> dict[str, Any]:
+    """What decides a fit beside model, cut and method."""
+    facts = {**task.recipe, "seed": task.seed, "data": fingerprint(task.inputs, task.labels)}
     if task.validation is not None:
-        told["validation"] = fingerprint(task.validation, None)
+        facts["validation"] = fingerprint(task.validation, None)
     if task.tail is not None:
-        told["tail"] = task.tail.name
+        facts["tail"] = task.tail.name
+    return facts
+
+
+def _told(method: TrainedDefense, task: FitTask, fitted: Fitted) -> dict[str, Any]:
+    told = {
+        "method": method.name, **_facts(task), **fitted.recipe, "base": task.graph.digest, "fit": task.key,
+        "chain": method.chain,
+    }  # fmt: skip
     if fitted.against:
         told["trained_against"] = list(fitted.against)
-    variant = variant_of(
-        graph, found, fitted.encoder, fitted.decoder, plain(told),
-        edge_weights=fitted.edge_weights, cloud_weights=fitted.cloud_weights,
-    )  # fmt: skip
-    return dataclasses.replace(variant, notes=(*variant.notes, *fitted.notes))
+    return told
 
 
 def _method(method: str | TrainedDefense) -> TrainedDefense:
@@ -111,6 +151,12 @@ def _check_samples(method: TrainedDefense, inputs: tuple[Tensor, ...], y: Tensor
         raise DataError(f"The defense {method.name!r} learns from labels, and there are none.", "Pass y.")
     if y is not None and len(y) != count:
         raise DataError(f"There are {count} samples and {len(y)} labels.", "Pass one label a sample.")
+
+
+def _check_finite(inputs: tuple[Tensor, ...], what: str) -> None:
+    for tensor in inputs:
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise DataError(f"The {what} samples hold NaN or infinity.", "Leave those samples out.")
 
 
 def _check_weights(method: TrainedDefense, fitted: Fitted) -> None:

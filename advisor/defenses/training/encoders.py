@@ -12,6 +12,14 @@ from advisor.cuts import TensorSpec
 from advisor.errors import AdvisorError
 
 
+class Passing(nn.Module):
+    """Tensors as they are."""
+
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The tensors."""
+        return tensors[0] if len(tensors) == 1 else tensors
+
+
 class Standardise(nn.Module):
     """(z − mean) / spread by channel, as measured on training samples; `back` undoes it.
 
@@ -130,20 +138,24 @@ def bottleneck(
 
 
 def _pair(spec: TensorSpec, z: Tensor, width: int, stride: int) -> tuple[nn.Module, nn.Module]:
-    shape = spec.shape
+    shape, scale = spec.shape, channel_scale(z)
     if len(shape) == 3:
-        scale = _scale(z, (0, 2, 3))
         return MapEncoder(scale, shape[0], width, stride), MapDecoder(scale, shape, width)
-    if len(shape) in (1, 2):
-        scale = _scale(z, tuple(range(len(shape))))
-        return RowEncoder(scale, shape[-1], width), RowDecoder(scale, shape[-1], width)
-    raise AdvisorError(
-        f"An activation of shape {list(shape)} is neither a map, nor tokens, nor a vector: it has no bottleneck.",
-        "Cut elsewhere.",
-    )
+    return RowEncoder(scale, shape[-1], width), RowDecoder(scale, shape[-1], width)
 
 
-def _scale(z: Tensor, over: tuple[int, ...]) -> Standardise:
+def channel_scale(z: Tensor) -> Standardise:
+    """By channel of maps `[n, C, H, W]`, by element of tokens `[n, T, D]` and vectors `[n, D]`.
+
+    Raises:
+        AdvisorError: on an activation of another kind.
+    """
+    if z.dim() not in (2, 3, 4):
+        raise AdvisorError(
+            f"An activation of shape {list(z.shape[1:])} is neither a map, nor tokens, nor a vector.",
+            "No bottleneck fits it: cut elsewhere.",
+        )
+    over = (0, 2, 3) if z.dim() == 4 else tuple(range(z.dim() - 1))
     z = z.float()
     mean, spread = z.mean(over, keepdim=True)[0], z.std(over, keepdim=True)[0]
     return Standardise(mean, spread.clamp_min(1e-3 * float(z.std()) + 1e-12))

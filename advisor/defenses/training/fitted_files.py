@@ -58,6 +58,7 @@ class FittedHeader:
         recipe: method, settings, seed, fingerprint of the data, and what training gave.
         notes: what should be said beside it.
         encoder, decoder: as operations.
+        answers: whether the decoder gives the model's outputs.
     """
 
     schema: Literal[1]
@@ -68,6 +69,7 @@ class FittedHeader:
     notes: Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=50)]
     encoder: PartRows
     decoder: PartRows
+    answers: bool = False
 
 
 _HEADER = TypeAdapter(FittedHeader)
@@ -134,6 +136,20 @@ def load_variant(path: str | Path, base: PartitionGraph) -> Variant:
     return dataclasses.replace(variant, notes=(*base.notes, *header.notes))
 
 
+def fitted_in(folder: str | Path, key: str) -> Path | None:
+    """The file in `folder/defenses` of the fit of this key, or None; see `defending.fit_key`.
+
+    A file that is no fitted defense is passed over; what is found is checked when it is loaded.
+    """
+    for path in sorted((Path(folder) / FOLDER).glob(f"*{ENDING}")):
+        try:
+            if _header(read_bytes(path, LARGEST), path).recipe.get("fit") == key:
+                return path
+        except AdvisorError:
+            continue
+    return None
+
+
 # ---- bytes ---------------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +179,7 @@ def _described(variant: Variant) -> str:
     header = FittedHeader(
         1, version("partition-advisor"), variant.base.digest, variant.at, plain(variant.recipe),
         list(variant.notes[len(variant.base.notes) :]), rows_of(variant.parts.encoder), rows_of(variant.parts.decoder),
+        variant.answers,
     )  # fmt: skip
     return json.dumps(_HEADER.dump_python(header, mode="json"), sort_keys=True, separators=(",", ":"))
 
@@ -214,7 +231,9 @@ def _rebuilt(header: FittedHeader, held: Mapping[str, Mapping[str, Tensor]], bas
         if unread := held[place].keys() - part.constants.keys():
             raise ValueError(f"nothing reads its tensor {min(unread)[:60]!r}")
     weights = (differing(base, held[place]) for place in ("edge", "cloud"))
-    variant = spliced(base, base.cut(header.at), VariantParts(encoder, decoder, *weights), header.recipe)
+    variant = spliced(
+        base, base.cut(header.at), VariantParts(encoder, decoder, *weights, header.answers), header.recipe
+    )
     _check_sizes(variant)
     _check_rows(variant)
     return variant

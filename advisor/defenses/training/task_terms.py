@@ -34,6 +34,14 @@ def _one(found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
     return F.mse_loss(found, wanted) / variance
 
 
+def agreement(found: Tensor, wanted: Tensor) -> float:
+    """How well an output `[n, ...]` agrees with the undefended model's: share of equal classes, or R² otherwise."""
+    if wanted.dim() == 2 and wanted.shape[1] > 1:
+        return float((found.argmax(1) == wanted.argmax(1)).float().mean())
+    variance = (wanted - wanted.mean(0)).square().mean().clamp_min(1e-12)
+    return 1 - float((found - wanted).square().mean() / variance)
+
+
 def labels_loss(found: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Cross-entropy of the first output with true classes `[n]`; squared error where labels are numbers."""
     if labels.dtype.is_floating_point:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-import torch
 from torch import Tensor
 
-from advisor.measures.kernel_ridge import leave_one_out_nmse, shrunken
+from advisor.errors import AdvisorError
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,16 +15,33 @@ class Step:
     """One step of a fit, as the privacy terms see it.
 
     Attributes:
-        inputs: the batch's first floating input, `[n, ...]`.
+        inputs: what is to be hidden, `[n, ...]`: the batch's first floating input; where all are ids, the undefended
+            model's activation at the cut; None where that does not fit into memory.
         payload: floating tensors that the encoder gave, each `[n, ...]`.
-        sent: the same with the noise of the fit.
+        sent: the same with the noise of the fit, or what was drawn from them.
         outputs: the model's floating outputs, each `[n, ...]`.
+        returned: what the cloud sends back to the edge's tail, each `[n, ...]`; empty where there is no tail.
+        answers: the undefended model's floating outputs, each `[n, ...]`.
     """
 
-    inputs: Tensor
+    inputs: Tensor | None
     payload: tuple[Tensor, ...]
     sent: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    returned: tuple[Tensor, ...] = ()
+    answers: tuple[Tensor, ...] = ()
+
+    @property
+    def hidden(self) -> Tensor:
+        """What is to be hidden.
+
+        Raises:
+            AdvisorError: where nothing of floating-point numbers is at hand.
+        """
+        if self.inputs is None:
+            raise AdvisorError("The inputs of this model are ids, and its activation there is too large to keep.",
+                               "Fit on fewer samples, or at a narrower cut.")  # fmt: skip
+        return self.inputs
 
 
 class PrivacyTerm(Protocol):
@@ -41,38 +57,3 @@ class PrivacyTerm(Protocol):
 
     def loss(self, step: Step) -> Tensor:
         """A scalar, differentiable in what is sent; weighted already."""
-
-
-@dataclass
-class RidgeAdversary:
-    """Ours: what kernel ridge regression from the sent payload to the shrunken inputs is left with, in closed form.
-
-    The regression is fitted to the batch and a bank of the last batches, and scored on the batch by its leave-one-out
-    error, so that the adversary is at its optimum in every step.
-
-    Attributes:
-        weight: of min(NMSE, 1).
-        bank: past batches that the regression also learns from.
-        side: pixels a side to which images are shrunken.
-    """
-
-    weight: float
-    bank: int = 3
-    side: int = 16
-    against: ClassVar[tuple[str, ...]] = ("linear_nmse", "kernel_nmse", "linear_gain")
-    through_input: ClassVar[bool] = False
-    _past: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
-
-    def begin(self, epoch: int) -> None:
-        """Empty the bank."""
-        self._past = []
-
-    def loss(self, step: Step) -> Tensor:
-        """−weight · min(NMSE, 1)."""
-        features = torch.cat([z.flatten(1) for z in step.sent], 1)
-        targets = shrunken(step.inputs.float(), self.side)
-        rows = len(features)
-        known = [(features, targets), *self._past]
-        found = leave_one_out_nmse(torch.cat([f for f, _ in known]), torch.cat([t for _, t in known]), rows)
-        self._past = [(features.detach(), targets), *self._past][: self.bank]
-        return -self.weight * found.clamp_max(1.0)

@@ -14,9 +14,10 @@ import advisor
 from advisor.batches import carried
 from advisor.cuts import TensorSpec
 from advisor.defenses.methods import METHODS
+from advisor.defenses.training.defended_model import noisy
 from advisor.defenses.training.encoders import bottleneck
 from advisor.defenses.training.task_terms import distillation, labels_loss
-from advisor.defenses.training.trainer import Trainer, noisy
+from advisor.defenses.training.trainer import Trainer
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
@@ -129,7 +130,9 @@ def test_validation_that_is_flat_ends_a_fit() -> None:
         ({"sigma": (0.5, 0.1)}, r"Noise from 0.5 to 0.1 makes no sense"),
         ({"tuned": "some"}, "no way 'some' to tune a model. Known: none, cloud, all"),
         ({"epochs": 0}, "at least one epoch"),
-        ({"rate": math.nan}, "Fitting did not recover"),
+        ({"rate": math.nan}, "The recipe cannot be written down"),
+        ({"rate": 1e30}, "Fitting did not recover"),
+        ({"tuned": "none", "width": 4, "sigma": (0.0, math.inf)}, "cannot be written down"),
     ],
 )
 def test_recipes_that_make_no_sense_say_so(recipe: dict[str, Any], reason: str) -> None:

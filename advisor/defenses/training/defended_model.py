@@ -1,0 +1,127 @@
+"""A model while its defense is fitted: edge half, encoder, noise, decoder, cloud half and, U-shaped, the tail."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from advisor.defenses.payload.reparam import Reparam
+from advisor.defenses.training.base import FitTask
+from advisor.defenses.training.encoders import Passing
+from advisor.defenses.training.fit_samples import FitSamples
+from advisor.defenses.training.terms import Step
+
+Half = Literal["edge", "cloud"]
+
+
+class DefendedModel(nn.Module):
+    """The parts that may change are trained in place; the user's model stays as it is.
+
+    Args:
+        task: graph, cut, and tail.
+        encoder, decoder: None where there is no bottleneck.
+        tuned: halves whose weights may change; the tail is the cloud half's while it is fitted.
+        draws: whether the encoder gives mean and log σ, from which the payload is drawn; else noise is added.
+        answers: whether the encoder gives the model's outputs, and no cloud half runs.
+    """
+
+    def __init__(
+        self, task: FitTask, encoder: nn.Module | None, decoder: nn.Module | None, tuned: tuple[Half, ...] = (),
+        draws: bool = False, answers: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        graph, cut, last = task.graph, task.cut.index, len(task.graph.cuts) - 1
+        stop = last if task.tail is None else task.tail.index
+        trained = {half: half in tuned for half in ("edge", "cloud")}
+        self.edge = _own_copy(graph.piece(cut, 0), trained["edge"]) if cut else Passing()
+        self.cloud = Passing() if answers else _own_copy(graph.piece(stop, cut), trained["cloud"])
+        self.tail = _own_copy(graph.piece(last, stop), trained["cloud"]) if stop < last and not answers else None
+        self.encoder, self.decoder = encoder, decoder
+        self.draws, self.fixed_edge = draws, not (trained["edge"] and cut)
+
+    # ---- forward ---------------------------------------------------------------------------------------------------
+
+    def forward(self, batch: FitSamples, sigma: float, draw: torch.Generator, through_input: bool = False) -> Step:
+        """One batch with noise of `sigma` times the payload's root mean square.
+
+        Args:
+            batch: of samples.
+            sigma: standard deviation, in units of the payload's root mean square.
+            draw: of the noise.
+            through_input: the inputs require grad, and the edge half runs anew.
+        """
+        inputs = batch.inputs
+        if through_input:
+            inputs = tuple(t.clone().requires_grad_() if t.is_floating_point() else t for t in inputs)
+        activation = batch.cached if batch.cached is not None else tensors(self.edge(*inputs))
+        payload = activation if self.encoder is None else tensors(self.encoder(*activation))
+        sent, received = self._sent(payload, sigma, draw)
+        restored = received if self.decoder is None else tensors(self.decoder(*received))
+        back = tensors(self.cloud(*restored))
+        outputs = back if self.tail is None else tensors(self.tail(*back))
+        hidden = next((t for t in inputs if t.is_floating_point()), batch.hidden)
+        returned = () if self.tail is None else floats(back)
+        return Step(
+            hidden, floats(payload), floats(sent), tuple(t.float() for t in floats(outputs)), returned, batch.answers
+        )
+
+    def _sent(
+        self, payload: tuple[Tensor, ...], sigma: float, draw: torch.Generator
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What is sent, and what the decoder gets of it."""
+        if not self.draws:
+            sent = tuple(noisy(z, sigma, draw) if z.is_floating_point() else z for z in payload)
+            return sent, sent
+        chain = Reparam()
+        sent = chain.draw(payload, draw) if sigma > 0 else chain.sent(payload)
+        return sent, chain.completed(sent, [z.dtype for z in payload])
+
+    # ---- weights ---------------------------------------------------------------------------------------------------
+
+    def new(self) -> list[nn.Parameter]:
+        """Parameters of encoder and decoder."""
+        return [p for part in (self.encoder, self.decoder) if part is not None for p in part.parameters()]
+
+    def own(self) -> list[nn.Parameter]:
+        """Those of the model that may change."""
+        parts = [part for part in (self.edge, self.cloud, self.tail) if part is not None]
+        return [p for part in parts for p in part.parameters() if p.requires_grad]
+
+    def changed(self, half: Half) -> Mapping[str, Tensor]:
+        """The model's own weights that may have changed, by their names in the graph; the cloud's with the tail's."""
+        parts = (self.edge,) if half == "edge" else (self.cloud, self.tail)
+        named = [pair for part in parts if part is not None for pair in part.named_parameters()]
+        return {name: p.detach().clone() for name, p in named if p.requires_grad}
+
+
+def noisy(z: Tensor, sigma: float, draw: torch.Generator) -> Tensor:
+    """A payload with Gaussian noise of `sigma` times its root mean square.
+
+    The gradient flows through the root mean square too: a louder payload hides nothing.
+    """
+    if sigma == 0:
+        return z
+    rms = z.square().mean().add(1e-12).sqrt()
+    return z + sigma * rms * torch.randn(z.shape, generator=draw, dtype=z.dtype, device=z.device)
+
+
+def _own_copy(module: nn.Module, trained: bool) -> nn.Module:
+    own = copy.deepcopy(module).eval()
+    for parameter in own.parameters():
+        parameter.requires_grad_(trained and parameter.is_floating_point())
+    return own
+
+
+def tensors(value: Any) -> tuple[Tensor, ...]:
+    """The tensors of a value, in order."""
+    return tuple(leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+def floats(value: Any) -> tuple[Tensor, ...]:
+    """The floating-point ones."""
+    return tuple(t for t in tensors(value) if t.is_floating_point())

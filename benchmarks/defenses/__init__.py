@@ -1,0 +1,1 @@
+"""Trained defenses: what a fit costs, and what it hides."""
