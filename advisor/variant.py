@@ -109,8 +109,8 @@ def variant_of(
     with torch.no_grad():
         sent = _tuple(encoder(*example))
     front, back = Part.of(trace(encoder.eval(), example)), Part.of(trace(decoder.eval(), sent))
-    weights = (differing(base, changed or {}) for changed in (edge_weights, cloud_weights))
-    return spliced(base, found, VariantParts(front, back, *weights, answers), recipe)
+    edge, cloud = (differing(base, changed or {}) for changed in (edge_weights, cloud_weights))
+    return spliced(base, found, VariantParts(front, back, edge, cloud, answers), recipe)
 
 
 def spliced(base: PartitionGraph, cut: Cut, parts: VariantParts, recipe: Mapping[str, Any] | None = None) -> Variant:

@@ -89,7 +89,8 @@ def leave_one_out_nmse(
 def leading_directions(targets: Tensor, count: int) -> Tensor:
     """`[p, count]` principal directions of targets `[n, p]`, those of most variance; fewer where there are fewer."""
     centred = targets - targets.mean(0)
-    return torch.linalg.svd(centred, full_matrices=False).Vh[:count].T
+    directions: Tensor = torch.linalg.svd(centred, full_matrices=False).Vh
+    return directions[:count].T
 
 
 def shrunken(inputs: Tensor, side: int = 16) -> Tensor:

@@ -7,6 +7,8 @@ Leave-one-out residuals follow in closed form, e / (1 − h) with h the diagonal
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,7 +23,8 @@ AROUND = 3
 def random_filters(channels: int, count: int, seed: int = 0) -> Tensor:
     """`[count, channels, 3, 3]` normal filters of unit expected response to white maps (Rahimi and Recht 2008)."""
     draw = torch.Generator().manual_seed(seed)
-    return torch.randn(count, channels, AROUND, AROUND, generator=draw) / (channels * AROUND**2) ** 0.5
+    drawn = torch.randn(count, channels, AROUND, AROUND, generator=draw)
+    return drawn / math.sqrt(channels * AROUND**2)
 
 
 def local_features(sent: Tensor, filters: Tensor) -> Tensor:
@@ -59,7 +62,8 @@ def ridge_leave_one_out(features: Tensor, targets: Tensor, penalty: float = PENA
     factor = torch.linalg.cholesky(inner + scale * torch.eye(len(inner), dtype=inner.dtype, device=inner.device))
     left = torch.linalg.solve_triangular(factor, features.T, upper=False)
     fitted = left.T @ (left @ targets)
-    return (targets - fitted) / (1 - left.square().sum(0)).clamp_min(1e-3)[:, None]
+    kept = (1 - left.square().sum(0)).clamp_min(1e-3)
+    return (targets - fitted) / kept[:, None]
 
 
 def local_nmse(

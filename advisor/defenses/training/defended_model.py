@@ -15,6 +15,7 @@ from advisor.defenses.training.base import FitTask
 from advisor.defenses.training.encoders import Passing
 from advisor.defenses.training.fit_samples import FitSamples
 from advisor.defenses.training.terms import Step
+from advisor.operations.grouping import Grouped
 
 Half = Literal["edge", "cloud"]
 
@@ -95,7 +96,7 @@ class DefendedModel(nn.Module):
     def changed(self, half: Half) -> Mapping[str, Tensor]:
         """The model's own weights that may have changed, by their names in the graph; the cloud's with the tail's."""
         parts = (self.edge,) if half == "edge" else (self.cloud, self.tail)
-        named = [pair for part in parts if part is not None for pair in part.named_parameters()]
+        named = [pair for part in parts if part is not None for pair in _body(part).named_parameters()]
         return {name: p.detach().clone() for name, p in named if p.requires_grad}
 
 
@@ -115,6 +116,11 @@ def _own_copy(module: nn.Module, trained: bool) -> nn.Module:
     for parameter in own.parameters():
         parameter.requires_grad_(trained and parameter.is_floating_point())
     return own
+
+
+def _body(part: nn.Module) -> nn.Module:
+    """What holds the weights under their names in the graph."""
+    return part.body if isinstance(part, Grouped) else part
 
 
 def tensors(value: Any) -> tuple[Tensor, ...]:

@@ -230,9 +230,9 @@ def _rebuilt(header: FittedHeader, held: Mapping[str, Mapping[str, Tensor]], bas
     for part, place in ((encoder, "encoder"), (decoder, "decoder")):
         if unread := held[place].keys() - part.constants.keys():
             raise ValueError(f"nothing reads its tensor {min(unread)[:60]!r}")
-    weights = (differing(base, held[place]) for place in ("edge", "cloud"))
+    edge, cloud = (differing(base, held[place]) for place in ("edge", "cloud"))
     variant = spliced(
-        base, base.cut(header.at), VariantParts(encoder, decoder, *weights, header.answers), header.recipe
+        base, base.cut(header.at), VariantParts(encoder, decoder, edge, cloud, header.answers), header.recipe
     )
     _check_sizes(variant)
     _check_rows(variant)

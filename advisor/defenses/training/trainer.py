@@ -164,7 +164,7 @@ class Trainer:
             if batch.labels is None
             else labels_loss(step.outputs, batch.labels)
         )
-        return task + sum((term.loss(step) for term in self.terms), task.new_zeros(()))  # type: ignore[no-any-return]
+        return task + sum((term.loss(step) for term in self.terms), task.new_zeros(()))
 
     # ---- validation ------------------------------------------------------------------------------------------------
 

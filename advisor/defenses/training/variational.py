@@ -53,7 +53,8 @@ class EachPair(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
         """All tensors, flat."""
-        left, parts, done = list(tensors), iter(self.parts), []
+        left, parts = list(tensors), iter(self.parts)
+        done: list[Tensor] = []
         for own in self.own:
             taken = [left.pop(0) for _ in range(self.takes if own else 1)]
             given = next(parts)(*taken) if own else taken[0]

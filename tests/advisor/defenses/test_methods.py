@@ -24,6 +24,7 @@ from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.variant import Variant
 from tests.estimators.nets import Restorer, digits, fixed, trained
+from tests.models import ZOO, traced
 
 CUT, TAIL = "conv2", "squeeze"
 
@@ -153,7 +154,7 @@ def test_the_term_of_the_prediction_is_large_where_what_is_returned_tells_the_la
             found = term.loss(Step(None, (), (), (), (returned,), (scores,)))
     assert least <= float(found.detach()) / 2 <= most
     (gradient,) = torch.autograd.grad(found, returned)
-    assert told == 0 or float((gradient * returned).sum()) > 0, "a louder label is told more"
+    assert told == 0 or float((gradient * returned.detach()).sum()) > 0, "a louder label is told more"
 
 
 def test_a_u_shaped_fit_has_a_term_on_what_is_returned() -> None:
@@ -207,6 +208,13 @@ def test_ids_and_variants_and_nan_are_refused_with_the_reason() -> None:
         advisor.defend(graph(), CUT, "tuned", digits(40)[0], val=holes)
     with pytest.raises(AdvisorError, match=r"This recipe changes nothing"):
         advisor.defend(graph(), CUT, "tuned", digits(40)[0], tuned="none")
+
+
+def test_a_program_of_frozen_batch_has_its_weights_tuned() -> None:
+    graph, x = traced("hard_batch"), ZOO["hard_batch"].inputs(40)
+    variant = advisor.defend(graph, graph.cuts[1], "bottleneck", x, width=2, epochs=1, batch=20)
+    assert "cloud weights" in variant.changes
+    assert variant.fixed_batch == graph.fixed_batch
 
 
 def test_a_fit_that_was_done_is_loaded_and_another_is_not(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Patches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.patch(x).flatten(2).transpose(1, 2)
-        z = torch.cat([self.token.expand(len(z), -1, -1), z], 1) + self.place
+        z = torch.cat([self.token.expand(z.shape[0], -1, -1), z], 1) + self.place
         return self.out(self.second(self.first(z))[:, 0])
 
 
