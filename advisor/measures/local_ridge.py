@@ -62,8 +62,9 @@ def ridge_leave_one_out(features: Tensor, targets: Tensor, penalty: float = PENA
     factor = torch.linalg.cholesky(inner + scale * torch.eye(len(inner), dtype=inner.dtype, device=inner.device))
     left = torch.linalg.solve_triangular(factor, features.T, upper=False)
     fitted = left.T @ (left @ targets)
-    kept = (1 - left.square().sum(0)).clamp_min(1e-3)
-    return (targets - fitted) / kept[:, None]
+    kept: Tensor = (1 - left.square().sum(0)).clamp_min(1e-3)
+    residuals: Tensor = (targets - fitted) / kept[:, None]
+    return residuals
 
 
 def local_nmse(

@@ -37,7 +37,7 @@ class RidgeAdversary:
 
     weight: float
     bank: int = 3
-    local: float = 0.5
+    local: float = 0.75
     filters: int = 64
     scales: tuple[float, ...] = SCALES
     directions: int = 0
