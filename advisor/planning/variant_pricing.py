@@ -15,7 +15,7 @@ from torch import Tensor
 
 from advisor.columns import Profile
 from advisor.cuts import Cut
-from advisor.defenses import Defense, GaussianNoise, NoDefense
+from advisor.defenses import Defense, GaussianNoise, NoDefense, parse_defense
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.estimators.noise import NoiseCurve
@@ -104,6 +104,8 @@ class VariantEvaluator(PlanEvaluator):
 
     def noise(self, relative: float) -> Defense:
         """Noise of so much of the payload's root mean square; none for 0."""
+        if self.fitted.recipe.get("chain") == "reparam":  # the method draws by itself
+            return parse_defense("reparam")
         sigma = relative * float(self.fitted.recipe.get("payload_rms", 1.0))
         return GaussianNoise(sigma) if sigma > 0 else NoDefense()
 

@@ -14,7 +14,7 @@ from advisor.defenses.payload.space import Distribution, Float
 from advisor.defenses.training.base import FitTask
 from advisor.defenses.training.bottleneck_method import SCHEDULE, BottleneckMethod
 from advisor.defenses.training.terms import PrivacyTerm
-from advisor.defenses.training.variational import Divergence, variational_bottleneck
+from advisor.defenses.training.variational_bottleneck import Divergence, variational_bottleneck
 
 
 class Mid(BottleneckMethod):

@@ -18,7 +18,7 @@ from advisor.defenses.training.defended_model import DefendedModel
 from advisor.defenses.training.fit_samples import FitSamples
 from advisor.defenses.training.prediction_adversary import PredictionClub
 from advisor.defenses.training.terms import Step
-from advisor.defenses.training.variational import Divergence, variational_bottleneck
+from advisor.defenses.training.variational_bottleneck import Divergence, variational_bottleneck
 from advisor.errors import AdvisorError, CutError, DataError
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
