@@ -22,7 +22,13 @@ from advisor.estimators.noise import NoiseCurve, NoiseCurves
 from advisor.estimators.study.few_attacks import Allowance, FewAttacks
 from advisor.estimators.study.members import chosen
 from advisor.estimators.study.score import score_columns
-from advisor.estimators.study.study_samples import StudySamples, elements_of, mean_image_ssim, study_samples
+from advisor.estimators.study.study_samples import (
+    StudySamples,
+    elements_of,
+    mean_image_ssim,
+    said_at_size,
+    study_samples,
+)
 from advisor.estimators.study.zone import Zone, ZoneThresholds, find_zone
 from advisor.graph import PartitionGraph
 from advisor.progress import StepProgress
@@ -138,7 +144,8 @@ def study(
     bracketed = np.isin(np.arange(len(graph.cuts)), attacked, invert=True)
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds, bracketed)
     told = study_provenance(graph, targets, seed) | {"cuts_attacked": len(attacked)}
-    profile = Profile(graph.cuts, selected(profile.columns, only), {"leakage": told})
+    columns = said_at_size(selected(profile.columns, only), targets)
+    profile = Profile(graph.cuts, columns, {"leakage": told})
     named = {graph.cuts[index].name: gram for index, gram in (grams or {}).items()}
     return LeakageStudy(profile, zone, samples, curves.curves, quick.reconstructions, baseline, named)
 

@@ -20,7 +20,7 @@ from advisor.estimators.study.leakage_study import (
 )
 from advisor.estimators.study.members import chosen
 from advisor.estimators.study.score import score_columns
-from advisor.estimators.study.study_samples import StudySamples, study_samples
+from advisor.estimators.study.study_samples import StudySamples, said_at_size, study_samples
 from advisor.payload import Payload
 from advisor.preserve import left_as_found
 from advisor.progress import StepProgress
@@ -90,7 +90,8 @@ def leakage_on(
     profile = Profile((cut,), sheet.columns())
     profile = profile.joined(Profile(profile.cuts, score_columns(profile, len(targets.train))))
     told = study_provenance(graph, targets, seed) | {"payload": str(payload)}
-    return Profile(profile.cuts, selected(profile.columns, only), {"leakage": told})
+    columns = said_at_size(selected(profile.columns, only), targets)
+    return Profile(profile.cuts, columns, {"leakage": told})
 
 
 def _mirrored(payload: Payload, inputs: tuple[Tensor, ...], targets: Targets, seed: int) -> tuple[Tensor, ...] | None:

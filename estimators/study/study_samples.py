@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +12,17 @@ import torch
 from torch import Tensor
 
 from advisor.batches import first_scores
+from advisor.columns import Column
 from advisor.data.roles import sides
 from advisor.errors import DataError
 from advisor.graph import PartitionGraph
 from advisor.measures.images import PICTURE_SIDE, is_image_batch, pictures, ssim
 from advisor.sweep import NotMeasurableError, Targets, panel_size
 from advisor.value_range import UNIT, ValueRange
+
+AS_GIVEN = "inputs as given"
+OF_PICTURES = ("linear_nmse", "kernel_nmse", "ka_mse", "ka_nmse", "ka_ssim", "score", "score_ssim")
+"""Columns that compare reconstructions with the inputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +94,22 @@ def pixels_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool, str]:
     if len(inputs) == 1 and is_image_batch(inputs[0]):
         pixels = pictures(inputs[0])
         reduced = f"images reconstructed at {tuple(pixels.shape[-2:])} pixels (at most {PICTURE_SIDE} a side)"
-        return pixels, True, "inputs as given" if pixels.shape == inputs[0].shape else reduced
+        return pixels, True, AS_GIVEN if pixels.shape == inputs[0].shape else reduced
     if floats := [t.flatten(1).float() for t in inputs if t.dtype.is_floating_point]:
-        return torch.cat(floats, 1), False, "inputs as given"
+        return torch.cat(floats, 1), False, AS_GIVEN
     return torch.zeros(len(inputs[0]), 1), False, "the inputs are discrete: there are no pixels to reconstruct"
+
+
+def said_at_size(columns: dict[str, Column], targets: Targets) -> dict[str, Column]:
+    """The columns, those of what an attacker reconstructs with the size at which it is held against the inputs."""
+    if not targets.images or targets.note == AS_GIVEN:
+        return columns
+    said = f"{targets.note}: finer detail is not judged"
+    return columns | {
+        name: dataclasses.replace(columns[name], method=f"{columns[name].method}; {said}")
+        for name in OF_PICTURES
+        if name in columns
+    }
 
 
 def values_of(inputs: tuple[Tensor, ...]) -> ValueRange:

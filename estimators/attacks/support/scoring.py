@@ -18,7 +18,7 @@ from advisor.estimators.attacks.support.metrics import (
     score_inputs,
     score_labels,
 )
-from advisor.estimators.study.study_samples import pixels_of
+from advisor.estimators.study.study_samples import AS_GIVEN, pixels_of
 from advisor.graph import PartitionGraph
 from advisor.sweep import NotMeasurableError
 
@@ -52,7 +52,11 @@ def scored(
         raise NotMeasurableError("every scored input equals the mean of the others")
     result = score_inputs(found, original, mean, images)
     whose = "of the private samples themselves" if known is None else f"of the attacker's: {known.what}"
-    notes = (*result.notes, f"NMSE divides by the error of the mean {whose}", *([note] if "reduced" in note else []))
+    notes = (
+        *result.notes,
+        f"NMSE divides by the error of the mean {whose}",
+        *([note] if images and note != AS_GIVEN else []),
+    )
     return dataclasses.replace(
         result, notes=notes, reidentified=reidentification(graph, given.private, result.reconstructions)
     )
