@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from advisor.estimate import Estimate
-from advisor.profilers.catalog import LOCAL, Device, device, devices
-from advisor.profilers.network import Link, link, links
-from advisor.profilers.transfer import payload_within, percentile, transfer, transfer_time
+from advisor.profilers.machines.catalog import LOCAL, Device, device, devices
+from advisor.profilers.transmission.network import Link, link, links
+from advisor.profilers.transmission.transfer import payload_within, percentile, transfer, transfer_time
 from advisor.progress import ShareProgress
 from advisor.registry import PlugInWarning, Registry
 
 if TYPE_CHECKING:
     from advisor.columns import Column, Profile
     from advisor.graph import PartitionGraph
-    from advisor.profilers.context import ProfilingContext
+    from advisor.profilers.support.context import ProfilingContext
 
 DEFAULT_DEVICE, DEFAULT_LINK, DEFAULT_CLOUD = "jetson", "wifi", "t4"
 
@@ -83,7 +83,7 @@ def profile(
             that cannot be loaded.
     """
     from advisor.columns import Profile
-    from advisor.profilers.context import ProfilingContext
+    from advisor.profilers.support.context import ProfilingContext
 
     context = ProfilingContext(
         graph, _device(device, extra), _link(link, extra), _device(cloud, extra), progress, limit
@@ -132,7 +132,7 @@ def estimate(graph: PartitionGraph, key: str | Device, extra: str | Path | None 
     Raises:
         AdvisorError: on an unknown device, one that no published latency supports, or a batch it cannot be told of.
     """
-    from advisor.profilers.context import ProfilingContext
+    from advisor.profilers.support.context import ProfilingContext
 
     machine = _device(key, extra)
     if batch != 1:
@@ -142,10 +142,10 @@ def estimate(graph: PartitionGraph, key: str | Device, extra: str | Path | None 
 
 def _of_batch(graph: PartitionGraph, machine: Device, batch: int) -> Estimate:
     from advisor.errors import AdvisorError
-    from advisor.profilers.catalog import is_remote
-    from advisor.profilers.context import ProfilingContext
+    from advisor.profilers.machines.catalog import is_remote
     from advisor.profilers.published.features import edge_work
     from advisor.profilers.published.fits import fit_for
+    from advisor.profilers.support.context import ProfilingContext
     from advisor.profilers.throughput import batched
 
     if batch < 1 or machine.calibration or machine.name == LOCAL or is_remote(machine.name):
@@ -160,13 +160,13 @@ def _of_batch(graph: PartitionGraph, machine: Device, batch: int) -> Estimate:
 
 
 def _device(wanted: str | Device, extra: str | Path | None) -> Device:
-    from advisor.profilers import catalog
+    from advisor.profilers.machines import catalog
 
     return wanted if isinstance(wanted, Device) else catalog.device(wanted, extra)
 
 
 def _link(wanted: str | Link, extra: str | Path | None) -> Link:
-    from advisor.profilers import network
+    from advisor.profilers.transmission import network
 
     return wanted if isinstance(wanted, Link) else network.link(wanted, extra)
 
@@ -177,7 +177,7 @@ def recorded(device: Device, link: Link, cloud: Device) -> dict[str, Any]:
 
 
 def _provenance(context: ProfilingContext, found: dict[str, Column], given: dict[str, list[str]]) -> dict[str, Any]:
-    from advisor.profilers.fingerprint import fingerprint
+    from advisor.profilers.support.fingerprint import fingerprint
 
     notes = [
         *context.on_device.notes,

@@ -7,10 +7,10 @@ import math
 
 from advisor.columns import Column
 from advisor.estimate import NORMAL_90, Estimate, Source
-from advisor.profilers.catalog import Device
-from advisor.profilers.context import ProfilingContext
-from advisor.profilers.network import Link
-from advisor.profilers.transfer import download, upload
+from advisor.profilers.machines.catalog import Device
+from advisor.profilers.support.context import ProfilingContext
+from advisor.profilers.transmission.network import Link
+from advisor.profilers.transmission.transfer import download, upload
 
 METHOD = (
     "board's active power (its limit where unmeasured) × edge time + radio power × time on air; idling is not counted"

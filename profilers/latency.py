@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from advisor.columns import Column
 from advisor.estimate import Estimate
-from advisor.profilers.context import ProfilingContext
-from advisor.profilers.half_latency import Halves, total
-from advisor.profilers.transfer import transfer_time
+from advisor.profilers.halves.half_latency import Halves, total
+from advisor.profilers.support.context import ProfilingContext
+from advisor.profilers.transmission.transfer import transfer_time
 
 
 def columns(context: ProfilingContext) -> tuple[Column, ...]:

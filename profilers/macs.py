@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from advisor.columns import Column
-from advisor.profilers.context import ProfilingContext
+from advisor.profilers.support.context import ProfilingContext
 
 METHOD = "counted from the shapes of the operations, one multiply-add is one; elementwise operations are not counted"
 

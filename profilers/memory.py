@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import fx
 
     from advisor.graph import PartitionGraph
-    from advisor.profilers.context import ProfilingContext
+    from advisor.profilers.support.context import ProfilingContext
 
 SWAP_METHOD = "what of edge_memory the device's memory does not hold, were nothing else in it; 0 fits"
 MEMORY_METHOD = "weights of the edge half plus its largest set of live activations, batch 1, no allocator overhead"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from advisor.columns import Column
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.profilers.context import ProfilingContext
-from advisor.profilers.network import Link
 from advisor.profilers.published.features import Work
 from advisor.profilers.published.fits import Fit
-from advisor.profilers.transfer import COPY_RATE, download, serialisation, upload
+from advisor.profilers.support.context import ProfilingContext
+from advisor.profilers.transmission.network import Link
+from advisor.profilers.transmission.transfer import COPY_RATE, download, serialisation, upload
 
 METHOD = "edge, link and cloud as a pipeline: the slowest stage sets the pace; a round trip delays but does not occupy"
 

@@ -50,7 +50,7 @@ def links(extra: given.Extra = None, full: Full = False, as_json: given.Json = F
 
 def _names(noun: str, extra: Path | None) -> tuple[str, ...]:
     """What to type for each row, in the catalog's order: aliases first."""
-    from advisor.profilers.catalog import tables
+    from advisor.profilers.machines.catalog import tables
 
     rows, aliases = tables(f"{noun}.toml", noun, extra)
     return (*aliases, *rows)

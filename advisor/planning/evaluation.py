@@ -38,9 +38,9 @@ from advisor.planning.selection import LeakageLimits
 from advisor.plans import Plan
 from advisor.profilers import Device, Link, transfer_time
 from advisor.profilers.energy import edge_energy
-from advisor.profilers.half_latency import total
-from advisor.profilers.imported_profile import noun
+from advisor.profilers.halves.half_latency import total
 from advisor.profilers.memory import swapped
+from advisor.profilers.support.imported_profile import noun
 from advisor.progress import ShareProgress
 from advisor.sweep import rows_in_memory
 

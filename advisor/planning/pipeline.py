@@ -30,7 +30,7 @@ from advisor.planning.study_storage import attack_folder
 from advisor.planning.time_plan import UNBOUNDED, TimePlan, plan_time
 from advisor.planning.u_shape import tail_cut
 from advisor.plans import Advice
-from advisor.profilers import imported_profile as given_profiles
+from advisor.profilers.support import imported_profile as given_profiles
 from advisor.progress import Progress
 from advisor.recorded import Source, check_hash
 from advisor.request import Request

@@ -27,7 +27,7 @@ from advisor.planning.stages import Prepared, Step, step
 from advisor.planning.u_shape import tail_cut
 from advisor.planning.variant_pricing import VariantEvaluator, of_fit
 from advisor.plans import Advice, Plan
-from advisor.profilers import imported_profile as given_profiles
+from advisor.profilers.support import imported_profile as given_profiles
 from advisor.progress import Progress
 from advisor.request import Request
 from advisor.requirements import Requirement

@@ -8,7 +8,7 @@ from advisor.columns import Profile
 from advisor.cuts import Cut
 from advisor.errors import CutError
 from advisor.estimate import Estimate
-from advisor.profilers.half_latency import total
+from advisor.profilers.halves.half_latency import total
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph

@@ -25,7 +25,7 @@ from advisor.payload import Payload
 from advisor.planning.accuracy import Accuracy
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.plans import Plan
-from advisor.profilers.variant_profile import variant_profile
+from advisor.profilers.halves.variant_profile import variant_profile
 from advisor.progress import ShareProgress
 from advisor.variant import Variant
 

@@ -8,7 +8,7 @@ import torch
 
 from advisor.graph import PartitionGraph
 from advisor.profilers import Profiler, device, link
-from advisor.profilers.context import ProfilingContext
+from advisor.profilers.support.context import ProfilingContext
 from advisor.testing.small_models import DigitNet, fixed
 from advisor.tracing.tracer import trace
 

@@ -14,7 +14,7 @@ from advisor.preserve import left_as_found
 from advisor.profilers.boards import agent, tally
 from advisor.profilers.boards.prepare import entering, one_sample, prepare
 from advisor.profilers.boards.stretches import Stretches
-from advisor.profilers.half_latency import Halves
+from advisor.profilers.halves.half_latency import Halves
 from advisor.progress import ShareProgress
 
 if TYPE_CHECKING:

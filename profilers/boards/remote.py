@@ -17,7 +17,7 @@ from advisor.errors import AdvisorError
 from advisor.profilers.boards import agent, answers, tally
 from advisor.profilers.boards.prepare import prepare
 from advisor.profilers.boards.ssh import DroppedError, Shell, address
-from advisor.profilers.half_latency import Halves
+from advisor.profilers.halves.half_latency import Halves
 from advisor.progress import ShareProgress
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 
 from advisor.errors import AdvisorError
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.profilers.half_latency import Halves
+from advisor.profilers.halves.half_latency import Halves
 
 EXPLAINED_GAP = 0.05
 RUNTIMES = {"pytorch-eager": "eager PyTorch", "torch-compile": "torch.compile", "onnxruntime": "ONNX Runtime"}

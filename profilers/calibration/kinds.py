@@ -22,7 +22,7 @@ from advisor.errors import AdvisorError
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.profilers.calibration.operators import KINDS, Operator, operators
 from advisor.profilers.facts import read
-from advisor.profilers.half_latency import Halves, bounded
+from advisor.profilers.halves.half_latency import Halves, bounded
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass, replace
 
 from advisor.errors import AdvisorError
-from advisor.profilers.catalog import PRECISION_CLASS, Device, runtime_family
 from advisor.profilers.facts import Table, shipped
+from advisor.profilers.machines.catalog import PRECISION_CLASS, Device, runtime_family
 from advisor.profilers.published.features import ITEM_SIZE, Work
 from advisor.profilers.published.resemblance import Neighbours, spread, traits
 

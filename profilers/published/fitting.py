@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from advisor.profilers.catalog import PRECISION_CLASS, Device, device, devices, runtime_facts, runtime_family
 from advisor.profilers.facts import FOLDER, shipped
+from advisor.profilers.machines.catalog import PRECISION_CLASS, Device, device, devices, runtime_facts, runtime_family
 from advisor.profilers.published.features import ITEM_SIZE, Work
 from advisor.profilers.published.fits import kin_runtime
 from advisor.profilers.published.kriging import Learnt, learn

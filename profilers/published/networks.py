@@ -40,7 +40,7 @@ def work(name: str, shape: str) -> Work | None:
     """Work of one forward pass for one sample; `shape` as published, such as `3x224x224`."""
     import torch
 
-    from advisor.profilers.counting import count
+    from advisor.profilers.multiply_adds.counting import count
     from advisor.tracing.tracer import trace
 
     network = build(name)

@@ -213,7 +213,7 @@ def test_times_of_a_variant_are_lower_bounds_where_nobody_counts_a_part(where: s
 
 def test_halves_of_a_variant_sum_to_its_whole_on_one_machine() -> None:
     from advisor.profilers import device, link
-    from advisor.profilers.context import ProfilingContext
+    from advisor.profilers.support.context import ProfilingContext
 
     variant, _, _ = squeezed()
     machine = device("jetson")
@@ -237,7 +237,7 @@ def test_a_profile_of_the_base_refuses_a_cut_of_the_variant() -> None:
 
 def test_what_is_added_is_estimated_at_the_rate_of_a_timed_base() -> None:
     from advisor.estimate import Estimate
-    from advisor.profilers.added_latency import at_rate_of
+    from advisor.profilers.halves.added_latency import at_rate_of
     from advisor.profilers.published.features import Work
 
     seconds = at_rate_of(Estimate(0.5, 0.0, 0.4, 0.6, "s"), Work(macs=100.0))

@@ -8,9 +8,9 @@ import pytest
 from advisor.estimate import Estimate
 from advisor.graph import PartitionGraph
 from advisor.profilers import energy
-from advisor.profilers.catalog import device
-from advisor.profilers.context import ProfilingContext
-from advisor.profilers.network import link
+from advisor.profilers.machines.catalog import device
+from advisor.profilers.support.context import ProfilingContext
+from advisor.profilers.transmission.network import link
 
 
 def context(graph: PartitionGraph, device_key: str, link_text: str) -> ProfilingContext:

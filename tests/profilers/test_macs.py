@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from advisor.graph import PartitionGraph
 from advisor.profilers import profile
-from advisor.profilers.contraction import einsum
-from advisor.profilers.counting import MacCount, count
+from advisor.profilers.multiply_adds.contraction import einsum
+from advisor.profilers.multiply_adds.counting import MacCount, count
 from advisor.tracing.tracer import trace
 
 CONVOLUTION = 3 * 9 * 4 * 64

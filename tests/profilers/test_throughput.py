@@ -9,11 +9,11 @@ from advisor import profilers
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.graph import PartitionGraph
-from advisor.profilers.catalog import device
-from advisor.profilers.network import link
+from advisor.profilers.machines.catalog import device
 from advisor.profilers.published.features import Work
 from advisor.profilers.published.fits import fit_for
 from advisor.profilers.throughput import batched, on_wire, pipeline
+from advisor.profilers.transmission.network import link
 
 
 def seconds(value: float, low: float, high: float) -> Estimate:

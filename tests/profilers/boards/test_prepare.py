@@ -13,7 +13,7 @@ from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.profilers.boards import agent
 from advisor.profilers.boards.prepare import attention, one_sample, prepare
-from advisor.profilers.fingerprint import check, fingerprint
+from advisor.profilers.support.fingerprint import check, fingerprint
 from advisor.tracing.tracer import trace
 
 

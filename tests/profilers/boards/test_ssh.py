@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.profilers import catalog
 from advisor.profilers.boards.ssh import Address, Shell, _refusal, address
+from advisor.profilers.machines import catalog
 
 
 def test_addresses() -> None:

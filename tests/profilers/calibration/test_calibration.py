@@ -19,7 +19,7 @@ from advisor.profilers.calibration import microbenchmarks
 from advisor.profilers.calibration.calibrating import calibrate
 from advisor.profilers.calibration.chains import Chain, chain
 from advisor.profilers.calibration.operators import KINDS, Convolution, Operator, described, in_turn, operators
-from advisor.profilers.counting import count
+from advisor.profilers.multiply_adds.counting import count
 from advisor.tracing.tracer import trace
 
 

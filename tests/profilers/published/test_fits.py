@@ -9,8 +9,8 @@ import torch
 from scipy.optimize import lsq_linear
 
 from advisor.errors import AdvisorError
-from advisor.profilers.catalog import device, devices
 from advisor.profilers.facts import shipped
+from advisor.profilers.machines.catalog import device, devices
 from advisor.profilers.published import networks
 from advisor.profilers.published.features import Work
 from advisor.profilers.published.fits import fit_for

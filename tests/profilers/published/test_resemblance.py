@@ -10,8 +10,8 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from advisor.graph import PartitionGraph
 from advisor.profilers import estimate
-from advisor.profilers.catalog import device
-from advisor.profilers.counting import count
+from advisor.profilers.machines.catalog import device
+from advisor.profilers.multiply_adds.counting import count
 from advisor.profilers.published.features import Work, edge_work, piece_work
 from advisor.profilers.published.fits import fit_for
 from advisor.profilers.published.fitting import solve

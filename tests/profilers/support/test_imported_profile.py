@@ -11,7 +11,7 @@ from advisor import profilers
 from advisor.columns import Column, Profile
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
-from advisor.profilers import imported_profile as given
+from advisor.profilers.support import imported_profile as given
 
 
 def measured(graph: PartitionGraph, cloud: str) -> Profile:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.profilers.network import Link
+from advisor.profilers.transmission.network import Link
 
 COPY_RATE = 2.55e9
 """Bytes per second of a memory copy where the edge's own is unknown: a Raspberry Pi 4, the catalog's slowest."""

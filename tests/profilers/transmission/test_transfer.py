@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.errors import AdvisorError
-from advisor.profilers.network import link
-from advisor.profilers.transfer import (
+from advisor.profilers.transmission.network import link
+from advisor.profilers.transmission.transfer import (
     COPY_RATE,
     download,
     payload_within,

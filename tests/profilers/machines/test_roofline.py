@@ -5,11 +5,11 @@ import math
 import pytest
 
 from advisor.graph import PartitionGraph
-from advisor.profilers.catalog import device
-from advisor.profilers.counting import count
+from advisor.profilers.machines.catalog import device
+from advisor.profilers.machines.roofline import halves, seconds
+from advisor.profilers.multiply_adds.counting import count
 from advisor.profilers.published.features import Work, cloud_work, edge_work, piece_work
 from advisor.profilers.published.fits import Fit
-from advisor.profilers.roofline import halves, seconds
 
 PIECES = (Work(), Work(2, 100, 10, 5), Work(3, 50, 0, 7), Work(1, 20, 30, 1))
 

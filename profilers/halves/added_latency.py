@@ -14,7 +14,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.profilers.half_latency import Halves, total
+from advisor.profilers.halves.half_latency import Halves, total
 from advisor.profilers.published.features import Work
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.profilers.catalog import device, devices, runtime_family
 from advisor.profilers.facts import shipped
+from advisor.profilers.machines.catalog import device, devices, runtime_family
 
 
 def test_every_row_loads_with_a_source() -> None:

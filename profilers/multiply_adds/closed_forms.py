@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from advisor.profilers.contraction import einsum
+from advisor.profilers.multiply_adds.contraction import einsum
 
 Shape = tuple[int, ...]
 COMPLEX = 4

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from advisor.profilers.closed_forms import COMPLEX, FORMS, Call
-from advisor.profilers.uncounted import UNCOUNTED
+from advisor.profilers.multiply_adds.closed_forms import COMPLEX, FORMS, Call
+from advisor.profilers.multiply_adds.uncounted import UNCOUNTED
 
 if TYPE_CHECKING:
     from torch import Tensor, fx

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.profilers.network import link, links
+from advisor.profilers.transmission.network import link, links
 
 
 def test_every_row_loads_with_a_source_and_a_round_trip() -> None:

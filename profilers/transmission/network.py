@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.errors import AdvisorError
-from advisor.profilers.catalog import tables
 from advisor.profilers.facts import Table, check_keys, figure, nearest, shipped
-from advisor.profilers.network_trace import read_trace
+from advisor.profilers.machines.catalog import tables
+from advisor.profilers.transmission.network_trace import read_trace
 from advisor.units import duration, rate
 
 _FIGURES = (

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from advisor.estimate import Estimate
-from advisor.profilers.catalog import Device
-from advisor.profilers.half_latency import Halves, bounded
+from advisor.profilers.halves.half_latency import Halves, bounded
+from advisor.profilers.machines.catalog import Device
 from advisor.profilers.published.features import Work, cloud_work, edge_work
 from advisor.profilers.published.fits import Fit, fit_for
 

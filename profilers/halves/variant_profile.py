@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 from advisor.columns import Column, Profile
 from advisor.estimate import Estimate
-from advisor.profilers import added_latency, energy, latency, macs, memory, roofline, throughput
-from advisor.profilers.added_latency import AddedTime
-from advisor.profilers.catalog import LOCAL, Device, is_remote
-from advisor.profilers.context import ProfilingContext
-from advisor.profilers.half_latency import Halves
-from advisor.profilers.imported_profile import noun
-from advisor.profilers.network import Link
+from advisor.profilers import energy, latency, macs, memory, throughput
+from advisor.profilers.halves import added_latency
+from advisor.profilers.halves.added_latency import AddedTime
+from advisor.profilers.halves.half_latency import Halves
+from advisor.profilers.machines import roofline
+from advisor.profilers.machines.catalog import LOCAL, Device, is_remote
 from advisor.profilers.published.features import Work, edge_work
+from advisor.profilers.support.context import ProfilingContext
+from advisor.profilers.support.imported_profile import noun
+from advisor.profilers.transmission.network import Link
 
 if TYPE_CHECKING:
     from advisor.variant import Variant

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from advisor.profilers import added_latency, roofline
 from advisor.profilers.boards import measured, remote
 from advisor.profilers.calibration import kinds
-from advisor.profilers.catalog import LOCAL, Device, is_remote
-from advisor.profilers.counting import MacCount, count
-from advisor.profilers.half_latency import Halves, bounded
-from advisor.profilers.network import Link
+from advisor.profilers.halves import added_latency
+from advisor.profilers.halves.half_latency import Halves, bounded
+from advisor.profilers.machines import roofline
+from advisor.profilers.machines.catalog import LOCAL, Device, is_remote
+from advisor.profilers.multiply_adds.counting import MacCount, count
 from advisor.profilers.published.features import Work, edge_work, piece_work
+from advisor.profilers.transmission.network import Link
 from advisor.progress import ShareProgress
 from advisor.variant import Variant
 

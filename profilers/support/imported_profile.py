@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from advisor.columns import Column, Profile
-from advisor.profilers.catalog import Device
 from advisor.profilers.energy import edge_energy
-from advisor.profilers.fingerprint import check
-from advisor.profilers.half_latency import total
-from advisor.profilers.network import Link
+from advisor.profilers.halves.half_latency import total
+from advisor.profilers.machines.catalog import Device
+from advisor.profilers.support.fingerprint import check
+from advisor.profilers.transmission.network import Link
 
 LATENCIES = ("edge_latency", "link_latency", "cloud_latency")
 

@@ -1,0 +1,1 @@
+"""How long the edge half and the cloud half of every cut take, of a variant too."""

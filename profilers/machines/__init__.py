@@ -1,0 +1,1 @@
+"""Machines of the catalog: what they can do, and how long an operation takes by their peaks."""

@@ -1,0 +1,1 @@
+"""Multiply-adds of a graph's operations, from their shapes."""
