@@ -12,6 +12,7 @@ from advisor.commands.attack import attack, attacks
 from advisor.commands.calibrate import calibrate
 from advisor.commands.check import check
 from advisor.commands.command_examples import epilog
+from advisor.commands.compare import compare
 from advisor.commands.doctor import doctor
 from advisor.commands.exits import USAGE, say
 from advisor.commands.listings import devices, links
@@ -31,7 +32,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (recommend, profile, leakage, attack, attacks, split, report, check, calibrate, devices, links, doctor):
+for command in (
+    recommend,
+    profile,
+    leakage,
+    attack,
+    attacks,
+    split,
+    report,
+    compare,
+    check,
+    calibrate,
+    devices,
+    links,
+    doctor,
+):
     app.command(epilog=epilog(command.__name__))(command)
 
 

@@ -1,0 +1,74 @@
+"""`advisor compare`: several advices side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from advisor.commands import options as given
+from advisor.commands.exits import exit_codes, say
+from advisor.commands.outputs import one_of, screen
+
+if TYPE_CHECKING:
+    from advisor.plans import Advice
+
+FORMATS = {"console": "console", "markdown": "markdown", "md": "markdown", "csv": "csv", "json": "json"}
+
+
+def compare(
+    advices: Annotated[list[str], typer.Argument(help="Advices, or their folders.", show_default=False)],
+    format: Annotated[
+        str, typer.Option(help="console, markdown, csv or json.", rich_help_panel=given.OUTPUT)
+    ] = "console",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; else standard output.", rich_help_panel=given.OUTPUT)
+    ] = None,
+    as_json: given.Json = False,
+) -> None:
+    """Put ADVICES side by side, one row each: devices, links, models, before and after."""
+    with exit_codes():
+        from advisor.errors import AdvisorError
+        from advisor.files import write_atomically
+        from advisor.plans import load_advice
+
+        shown = "json" if as_json else one_of("--format", format, FORMATS)
+        if out is not None and out.exists():
+            raise AdvisorError(f"{out} exists already.", "Choose another name with --out.")
+        found = {name: load_advice(name) for name in advices}
+        text = _text(found, shown)
+        if out is not None:
+            write_atomically(out, text)
+            say(f"Wrote {out}.")
+        elif shown == "console":
+            _print(found)
+        else:
+            sys.stdout.write(text)
+
+
+def _text(found: dict[str, Advice], shown: str) -> str:
+    from advisor.reports import several
+
+    if shown == "json":
+        return json.dumps(several.plain(found), indent=1, allow_nan=False) + "\n"
+    return several.comma_separated(found) if shown == "csv" else several.markdown(found)
+
+
+def _print(found: dict[str, Advice]) -> None:
+    """One block an advice, so that nothing is cut off at 80 columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from advisor.reports import several
+
+    table = Table(box=None, padding=(0, 1), header_style="bold", show_edge=False)
+    rows = [several.cells(row) for row in several.compared(found)]
+    table.add_column("")
+    for row in rows:
+        table.add_column(Text(row[0]), overflow="fold")
+    for position, head in enumerate(several.heads()[1:], start=1):
+        table.add_row(Text(head), *(Text(row[position]) for row in rows))
+    screen().print(table)
