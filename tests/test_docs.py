@@ -65,6 +65,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
+def test_pictures_are_small() -> None:
+    pictures = [*(ROOT / "docs" / "images").iterdir()]
+    assert pictures
+    assert all(path.suffix == ".png" and path.stat().st_size < 150_000 for path in pictures)
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="needs the extra docs")
