@@ -13,6 +13,8 @@ from advisor.commands.calibrate import calibrate
 from advisor.commands.check import check
 from advisor.commands.command_examples import epilog
 from advisor.commands.compare import compare
+from advisor.commands.defend import defend
+from advisor.commands.defenses import defenses
 from advisor.commands.doctor import doctor
 from advisor.commands.exits import USAGE, say
 from advisor.commands.listings import devices, links
@@ -32,21 +34,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    recommend,
-    profile,
-    leakage,
-    attack,
-    attacks,
-    split,
-    report,
-    compare,
-    check,
-    calibrate,
-    devices,
-    links,
+COMMANDS = (
+    recommend, profile, leakage, attack, attacks, defend, defenses, split, report, compare, check, calibrate, devices, links,
     doctor,
-):
+)  # fmt: skip
+for command in COMMANDS:
     app.command(epilog=epilog(command.__name__))(command)
 
 

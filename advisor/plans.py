@@ -156,6 +156,8 @@ class Plan:
 
     def found(self, row: Requirement) -> Estimate | None:
         """What a requirement limits: an attack's result where one was run and found worse, else the prediction."""
+        if row.function is not None:
+            return Estimate.exact(float(row.function(self)), row.unit, "estimated", "given in Python")
         predicted, verified = self.predicted.get(row.measurement), self.verified.get(row.quantity)
         if verified is None or math.isnan(verified.value):
             return predicted
@@ -163,9 +165,15 @@ class Plan:
             return verified
         return verified if row.worse(verified.value, predicted.value) else predicted
 
-    def missing(self, limits: Mapping[str, float]) -> dict[str, float]:
-        """By how much each limit is missed, in its unit; NaN where it could not be measured; those that are met not."""
-        missed = {name: REQUIREMENTS[name].missed_by(self.found(REQUIREMENTS[name]), limits[name]) for name in limits}
+    def missing(self, limits: Mapping[str, float], confidence: float | None = None) -> dict[str, float]:
+        """By how much each limit is missed, in its unit; NaN where it could not be measured; those that are met not.
+
+        Args:
+            limits: by requirement.
+            confidence: as `Requirement.judged`.
+        """
+        rows = [(REQUIREMENTS[name], limit) for name, limit in limits.items()]
+        missed = {row.name: row.missed_by(self.found(row), limit, confidence) for row, limit in rows}
         return {name: over for name, over in missed.items() if over != 0}
 
     def leakage(self, quantity: Literal["score", "score_ssim"]) -> Estimate:

@@ -36,6 +36,10 @@ def recorded(value: Any) -> Any:
     return without_secrets(str(value)) if isinstance(value, str | Path) else IN_PYTHON
 
 
+def _objective_recorded(value: Any) -> Any:
+    return value if isinstance(value, str) else IN_PYTHON
+
+
 Source = Annotated[Any, PlainSerializer(recorded)]
 """A path or a name, or the thing itself, which no file can hold."""
 Address = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, Path) else v), PlainSerializer(recorded)]
@@ -136,7 +140,10 @@ class SearchPart:
     """How plans are looked for and judged.
 
     Attributes:
-        objective: quantity that is to be best among the plans that meet every requirement.
+        objective: quantity that is to be best among the plans that meet every requirement; or a function of a plan,
+            whose number is to be least.
+        confidence: of the interval whose unfavourable end must keep every limit, 0 to 1; None: leakage by its 90 %
+            interval, costs and accuracy by their value.
         require_split: leave all-edge and all-cloud out.
         defenses: a set, or names separated by commas; of payload defenses and of methods that are fitted.
         recipe: settings of what is fitted, `width=8,stride=2,sigma=0.2..1`.
@@ -150,7 +157,8 @@ class SearchPart:
         thresholds: what counts as private enough where no leakage budget is given; None for the usual.
     """
 
-    objective: str = "latency"
+    objective: Annotated[Any, PlainSerializer(_objective_recorded)] = "latency"
+    confidence: float | None = None
     require_split: bool = False
     defenses: str = "free"
     recipe: str | None = None
@@ -165,6 +173,8 @@ class SearchPart:
 
     def __post_init__(self) -> None:
         objective(self.objective)
+        if self.confidence is not None and not 0 < self.confidence < 1:
+            raise AdvisorError(f"A confidence of {self.confidence:g} makes no sense.", "Pass a share such as 0.9.")
         read_recipe(self.recipe)
         _one_of("effort", self.effort, EFFORTS)
         _one_of("verification", self.verify, VERIFICATIONS)

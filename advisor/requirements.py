@@ -5,11 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from advisor.errors import AdvisorError
-from advisor.units import duration, fraction, show_duration, show_points, show_ratio, show_size, size
+from advisor.estimate import NORMAL_90
+from advisor.units import (
+    count,
+    digits,
+    duration,
+    energy,
+    fraction,
+    number,
+    per_second,
+    show_count,
+    show_duration,
+    show_energy,
+    show_per_second,
+    show_points,
+    show_ratio,
+    show_share,
+    show_size,
+    size,
+)
 
 if TYPE_CHECKING:
     from advisor.estimate import Estimate
@@ -35,6 +54,7 @@ class Requirement:
         leakage: whether it limits what an attacker learns; where none such is asked, the zone's thresholds count.
         on_front: whether the Pareto front always weighs it.
         worst: what the search takes for a value that was not measured.
+        function: of a plan, where the quantity is computed by the user's own code; its number is the value.
     """
 
     name: str
@@ -50,6 +70,7 @@ class Requirement:
     leakage: bool = False
     on_front: bool = False
     worst: float = math.inf
+    function: Callable[[Any], float] | None = None
 
     @property
     def option(self) -> str:
@@ -76,20 +97,33 @@ class Requirement:
         """Whether `one` is worse than `other`."""
         return one > other if self.minimised else one < other
 
-    def judged(self, found: Estimate) -> float:
-        """The number that is held against a limit: the value, or the unfavourable end of its interval."""
-        end = self.unfavourable(found)
-        return end if self.cautious and not math.isnan(end) else found.value
+    def judged(self, found: Estimate, confidence: float | None = None) -> float:
+        """The number that is held against a limit; NaN where it is not known.
 
-    def unfavourable(self, found: Estimate) -> float:
-        """The unfavourable end of the 90 % interval; NaN where it is not known."""
-        return found.high if self.minimised else found.low
+        Args:
+            found: what was found.
+            confidence: of the interval whose unfavourable end counts; None: that of 90 % where the row is cautious,
+                else the value.
+        """
+        if confidence is not None:
+            return self.unfavourable(found, confidence)
+        return self.unfavourable(found) if self.cautious else found.value
 
-    def missed_by(self, found: Estimate | None, limit: float) -> float:
+    def unfavourable(self, found: Estimate, confidence: float = 0.9) -> float:
+        """The unfavourable end of an interval of this confidence; NaN where it is not known.
+
+        Each side of the 90 % interval is stretched as a normal one would be.
+        """
+        end = found.high if self.minimised else found.low
+        if confidence == 0.9 or found.value == end:
+            return end
+        return found.value + (end - found.value) * NormalDist().inv_cdf((1 + confidence) / 2) / NORMAL_90
+
+    def missed_by(self, found: Estimate | None, limit: float, confidence: float | None = None) -> float:
         """How far a limit is missed, in `unit`: 0 where it is met, NaN where that could not be measured."""
         if found is None:
             return math.nan
-        value = self.judged(found)
+        value = self.judged(found, confidence)
         over = value - limit if self.minimised else limit - value
         return 0.0 if over <= 0 else over
 
@@ -121,22 +155,56 @@ REQUIREMENTS: dict[str, Requirement] = {
             "max_edge_memory", "edge_memory", "edge_memory", "at most", "B", size, show_size, "edge memory",
             "Weights and activations: 1GiB.",
         ),
+        Requirement(
+            "min_accuracy", "accuracy", "accuracy", "at least", "1", fraction, show_share, "accuracy",
+            "Of the task's own measure: 90%.", worst=0.0,
+        ),
+        Requirement(
+            "min_throughput", "throughput", "throughput", "at least", "1/s", per_second, show_per_second, "throughput",
+            "Inputs a second, edge, link and cloud at work at once: 30/s.", worst=0.0,
+        ),
+        Requirement(
+            "max_bytes", "bytes", "bytes", "at most", "B", size, show_size, "bytes sent", "Of one input: 4KiB.",
+        ),
+        Requirement(
+            "max_edge_energy", "edge_energy", "edge_energy", "at most", "J", energy, show_energy, "edge energy",
+            "Of one input: 20mJ.",
+        ),
+        Requirement(
+            "max_edge_macs", "edge_macs", "macs", "at most", "MAC", count, show_count, "edge MACs",
+            "Multiply-adds of the edge half: 50M.",
+        ),
+        Requirement(
+            "min_mse_bound", "mse_bound", "mse_bound", "at least", "1", number, digits, "guaranteed MSE",
+            "Least error that any attacker is left with: 0.01.", leakage=True, worst=0.0,
+        ),
+        Requirement(
+            "max_label_leak", "label_leak", "label_leak", "at most", "1", fraction, show_share, "label leakage",
+            "Share of labels that a probe reads: 50%.", cautious=True, leakage=True, worst=1.0,
+        ),
+        Requirement(
+            "max_ids_recovered", "top1", "ids_recovered", "at most", "1", fraction, show_share, "ids recovered",
+            "Share that an attack gets back at its first guess: 20%.", cautious=True, leakage=True, worst=1.0,
+        ),
     )
 }  # fmt: skip
 """Every requirement by its name; one more is one more entry."""
 
 
-def objective(name: str) -> Requirement:
-    """The row of the quantity that is to be best.
+def objective(wanted: str | Callable[[Any], float]) -> Requirement:
+    """The row of the quantity that is to be best; a function of a plan is a row of its own, and less is better.
 
     Raises:
         AdvisorError: when there is no such quantity; the message lists them.
     """
+    if not isinstance(wanted, str):
+        name = getattr(wanted, "__name__", type(wanted).__name__)
+        return Requirement(name, name, name, "at most", "1", number, digits, name, "given in Python", function=wanted)
     for row in REQUIREMENTS.values():
-        if name == row.quantity:
+        if wanted in (row.quantity, row.measurement, row.name):
             return row
     known = ", ".join(row.quantity for row in REQUIREMENTS.values())
-    raise AdvisorError(f"There is no objective {name!r}.", f"Known: {known}.")
+    raise AdvisorError(f"There is no objective {wanted!r}.", f"Known: {known}.")
 
 
 def front() -> tuple[Requirement, ...]:

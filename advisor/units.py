@@ -12,6 +12,8 @@ SHARES = {"%": 0.01, "pp": 0.01, "": 1.0}
 SIZES = {
     "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30,
 }  # fmt: skip
+ENERGIES = {"kj": 1e3, "j": 1.0, "mj": 1e-3, "uj": 1e-6, "µj": 1e-6}
+COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 RATES = {"bps": 1.0, "kbps": 1e3, "mbps": 1e6, "gbps": 1e9}
 
 LONGEST = 64
@@ -48,6 +50,27 @@ def rate(text: str | float) -> float:
     return _parse(text, {**RATES, "": 1.0}, "a rate such as 20Mbps")
 
 
+def energy(text: str | float) -> float:
+    """Joules from `20mJ`, `0.02J`; a bare number is joules."""
+    return _parse(text, {**ENERGIES, "": 1.0}, "an energy such as 20mJ or 0.5J")
+
+
+def count(text: str | float) -> float:
+    """A count from `50M`, `1.2G`, `3000`."""
+    return _parse(text, COUNTS, "a count such as 50M or 3000")
+
+
+def per_second(text: str | float) -> float:
+    """A rate of inputs from `30/s`; a bare number is a second's."""
+    written = text.strip().removesuffix("/s") if isinstance(text, str) else text
+    return _parse(written, {"": 1.0}, "a number a second such as 30/s")
+
+
+def number(text: str | float) -> float:
+    """A number, 0 or more."""
+    return _parse(text, {"": 1.0}, "a number, 0 or more")
+
+
 def _parse(text: str | float, units: dict[str, float], expected: str) -> float:
     written = str(text)
     match = _QUANTITY.fullmatch(written) if len(written) <= LONGEST else None
@@ -72,6 +95,16 @@ def show_size(count: float) -> str:
 def show_energy(joules: float) -> str:
     """`0.0206` as `20.6 mJ`."""
     return _shown(joules, (("kJ", 1e3), ("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)), 1.0)
+
+
+def show_count(value: float) -> str:
+    """`41200000` as `41.2 M`."""
+    return _shown(value, (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3), ("", 1.0)), 1.0).strip()
+
+
+def show_per_second(value: float) -> str:
+    """`31.25` as `31.2/s`."""
+    return f"{digits(value)}/s"
 
 
 def _shown(value: float, units: tuple[tuple[str, float], ...], sixties: float) -> str:

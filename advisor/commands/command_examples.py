@@ -21,6 +21,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "advisor attack out --budget strong",
     ),
     "attacks": ("advisor attacks --json",),
+    "defend": (
+        "advisor defend out --train-data train.npz --timeout 1h",
+        "advisor defend model.pt2 --cut layer2 --method ridge --data test.npz --recipe width=8,stride=2",
+    ),
+    "defenses": ("advisor defenses --json",),
     "split": ("advisor split out --out halves", "advisor split out --format onnx --plan 2"),
     "report": ("advisor report out", "advisor report out --format md --out summary.md"),
     "compare": ("advisor compare out-jetson out-pi", "advisor compare before after --format md"),

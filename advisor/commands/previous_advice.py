@@ -81,7 +81,7 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
     options |= {name: value for name, value in now.items() if name in known} | {"out": context.params["out"]}
     source = None
     if (chosen := model or moved) is None:
-        source = _recorded_model(before, earlier)
+        source = recorded_model(before, earlier)
         chosen = source.place
     else:
         check_model_is_there(chosen)
@@ -145,12 +145,18 @@ def load(folder: Path | None, model_file: str | None) -> Advice | None:
     return advice
 
 
-def _recorded_model(before: Advice | None, earlier: Path | None) -> Source:
-    from advisor.recorded import contradicts_itself, recorded_model
+def recorded_model(before: Advice | None, earlier: Path | None) -> Source:
+    """The model that an earlier advice records, which is said.
+
+    Raises:
+        AdvisorError: when there is no advice, or its model is gone or another.
+    """
+    from advisor.recorded import contradicts_itself
+    from advisor.recorded import recorded_model as find
 
     if before is None:
         raise AdvisorError("There is no MODEL to recommend for.", "Name it, or --from the folder of earlier advice.")
-    source = recorded_model(before, _folder(earlier))
+    source = find(before, _folder(earlier))
     say(f"Note: model {source.place}, as the advice records.")
     return source.doubted("its command is not that of its request") if contradicts_itself(before) else source
 

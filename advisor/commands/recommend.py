@@ -84,6 +84,10 @@ def recommend(
     objective: Annotated[
         str, typer.Option(help="What is to be best: latency, nmse, edge_memory ...", rich_help_panel=given.BUDGETS)
     ] = "latency",
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="Hold every limit against this interval's bad end: 0.9.", rich_help_panel=given.BUDGETS),
+    ] = None,
     require_split: Annotated[
         bool,
         typer.Option(
@@ -114,18 +118,27 @@ def recommend(
     """Say where to split MODEL between edge and cloud, and what to do to the tensor before it leaves."""
     with exit_codes():
         wanted, before = earlier_advice.asked(context, earlier, not no_config)
-        found: list[Advice] = []
-        try:
-            _recommend(wanted, before, trusted, _writable(out), found)
-            say(f"Wrote {out / FILES[0]} and {out / FILES[1]}. Digest of the advice: {found[0].digest}.")
-            if found[0].holds_pictures:
-                say(PICTURES)
-        except AdvisorError:  # the answer was found, but could not be saved
-            for advice in found:
-                _show(advice, as_json)
-            raise
-        _show(found[0], as_json)
-        raise typer.Exit(_code(found[0]))
+        raise typer.Exit(answered(wanted, before, trusted, out, as_json))
+
+
+def answered(wanted: earlier_advice.Asked, before: Advice | None, trusted: bool, out: Path, as_json: bool) -> int:
+    """Find the advice, save it, show it; returns the exit code.
+
+    Raises:
+        AdvisorError, KeyboardInterrupt: as `advise`; an advice that could not be saved is shown first.
+    """
+    found: list[Advice] = []
+    try:
+        _recommend(wanted, before, trusted, _writable(out), found)
+        say(f"Wrote {out / FILES[0]} and {out / FILES[1]}.")
+        if found[0].holds_pictures:
+            say(PICTURES)
+    except AdvisorError:  # the answer was found, but could not be saved
+        for advice in found:
+            _show(advice, as_json)
+        raise
+    _show(found[0], as_json)
+    return _code(found[0])
 
 
 def _recommend(

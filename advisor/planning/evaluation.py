@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -41,6 +42,7 @@ from advisor.profilers.energy import edge_energy
 from advisor.profilers.halves.half_latency import total
 from advisor.profilers.memory import swapped
 from advisor.profilers.support.imported_profile import noun
+from advisor.profilers.throughput import on_wire, pipeline
 from advisor.progress import ShareProgress
 from advisor.sweep import rows_in_memory
 
@@ -54,6 +56,8 @@ EVALUATION_MACS = 4e11
 MOST_ID_SAMPLES, FEWEST_ID_SAMPLES = 64, 8
 ID_MACS = 2.5e9
 """Multiply-adds of the edge half, over all samples, of which the attack on ids takes two to four thousand passes."""
+NOTHING_SENT = {"label_leak": 0.0, "mse_bound": math.inf}
+"""Column -> what it is where nothing is sent."""
 _COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "edge_swap", "bytes")
 
 
@@ -70,8 +74,9 @@ class PlanEvaluator:
         seed: of the defenses' noise.
         tail: where the edge takes over again in every plan (U-shaped), or None.
         folder: where attacks keep what a killed run goes on from, or None.
-        only: patterns of cuts' names: the edge may stop at no other; empty for any.
+        only: names of cuts: the edge may stop at no other; empty for any.
         most_rows: samples on which accuracy is measured, where the time allows fewer than usual.
+        also: leakage columns beside the score that a plan is asked for.
     """
 
     graph: PartitionGraph
@@ -85,6 +90,7 @@ class PlanEvaluator:
     folder: Path | None = None
     only: tuple[str, ...] = ()
     most_rows: int | None = None
+    also: tuple[str, ...] = ()
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -100,12 +106,13 @@ class PlanEvaluator:
     def candidates(self) -> tuple[Cut, ...]:
         """Where the edge may stop: cuts between the input and the tail, or the output."""
         inner = self.graph.cuts[1 : len(self.graph.cuts) - 1 if self.tail is None else self.tail.index]
-        return tuple(cut for cut in inner if not self.only or any(fnmatchcase(cut.name, p) for p in self.only))
+        return tuple(cut for cut in inner if not self.only or cut.name in self.only)
 
     def evaluate(self, cut: Cut, defense: Defense) -> Plan:
         """A split plan with everything predicted."""
         predicted = self.costs(cut, defense, self.tail)
         predicted |= self.leakage(cut, defense) | self.guarantee(cut, defense)
+        predicted |= self.also_asked(cut, defense, predicted)
         predicted |= self.accuracy(cut, defense)
         return self.plan(cut, defense, predicted)
 
@@ -125,6 +132,7 @@ class PlanEvaluator:
             why = "nothing is sent" if kind == "all-edge" else "the input itself is sent"
             predicted |= {"score": _exact(score, why), "score_ssim": _exact(similar, why)}
             if kind == "all-edge":
+                predicted |= {name: _exact(best, why) for name, best in NOTHING_SENT.items() if name in self.also}
                 predicted["bytes"] = Estimate.exact(0, "B", "measured", why)
             ends.append(Plan((cut,), NoDefense(), predicted, kind=kind, inputs=self.graph.inputs, graph=self.graph))  # type: ignore[arg-type]
         return ends[0], ends[1]
@@ -167,7 +175,18 @@ class PlanEvaluator:
         found["latency"] = total([found["edge_latency"], found["link_latency"], found["cloud_latency"]])
         up = 0.0 if cut is self.graph.cuts[-1] else found["bytes"].value
         found["edge_energy"] = edge_energy(self.edge, self.link, found["edge_latency"], up, answer)
+        wire = on_wire(self.link, up, answer if up else 0.0, self.device.copy_rate)
+        found["throughput"] = pipeline((found["edge_latency"], wire, found["cloud_latency"]))
+        found["macs"] = self._edge_macs(cut, tail)
         return found
+
+    def _edge_macs(self, cut: Cut, tail: Cut | None) -> Estimate:
+        """Multiply-adds of the edge half; of a U-shaped plan also of what comes after the tail."""
+        macs = self.profile["macs"]
+        if tail is None:
+            return macs.at(cut)
+        after = macs.at(self.graph.cuts[-1]).value - macs.at(tail).value
+        return Estimate.exact(macs.at(cut).value + after, "MAC", macs.source, "head and tail")
 
     @cached_property
     def edge(self) -> Device:
@@ -218,6 +237,21 @@ class PlanEvaluator:
             "score": under_noise(score, kept, 1.0, method),
             "score_ssim": under_noise(similar.mapped(lambda v: max(v, floor), method), kept, floor, method),
         }
+
+    def also_asked(self, cut: Cut, defense: Defense, known: Mapping[str, Estimate]) -> dict[str, Estimate]:
+        """Leakage columns that a requirement or the objective rests on and that are not known yet, of what is sent."""
+        names = [name for name in self.also if name not in known]
+        if defense.identity and self.is_bare:
+            return {name: _value(self.profile, name, cut) for name in names}
+        if not names:
+            return {}
+        found = leakage_on(Payload.of(self.graph, cut, defense), self.study.samples, only=names, seed=self.seed)
+        return {name: _value(found, name, cut) for name in names}
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the leakage columns are of this graph."""
+        return True
 
     def guarantee(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
         """`mse_bound` under Gaussian noise: no attacker's error per element is below it; nothing without such noise."""
@@ -319,22 +353,26 @@ class PlanEvaluator:
         return ActivationCache(self.graph)
 
 
-def patterns(text: str | None) -> tuple[str, ...]:
-    """`layer2*,layer3*` as patterns of names."""
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def check_patterns(graph: PartitionGraph, text: str | None) -> None:
-    """Refuse patterns that no inner cut's name has.
+def chosen_cuts(graph: PartitionGraph, text: str | None) -> tuple[str, ...]:
+    """Names of the cuts that `layer2*,layer3,7` means: patterns of names, names, module paths or indices.
 
     Raises:
-        CutError: naming the first.
+        CutError: on a pattern that no inner cut's name has, or a name of none or several.
     """
-    names = [cut.name for cut in graph.cuts[1:-1]]
-    for pattern in patterns(text):
-        if not any(fnmatchcase(name, pattern) for name in names):
-            close = difflib.get_close_matches(pattern, names, 3) or names[:3]
-            raise CutError(f"No cut is named {pattern!r}.", f"There are for example {', '.join(close)}.")
+    inner = [cut.name for cut in graph.cuts[1:-1]]
+    found: list[str] = []
+    for part in filter(None, (part.strip() for part in (text or "").split(","))):
+        if not set("*?").isdisjoint(part):
+            named = [name for name in inner if fnmatchcase(name, part)]
+            if not named:
+                close = difflib.get_close_matches(part, inner, 3) or inner[:3]
+                raise CutError(f"No cut is named {part!r}.", f"There are for example {', '.join(close)}.")
+            found += named
+        elif (cut := graph.cut(part)).name in inner:
+            found.append(cut.name)
+        else:
+            raise CutError(f"At {cut.name!r} nothing is split.", f"Name a cut between, for example {inner[0]}.")
+    return tuple(dict.fromkeys(found))
 
 
 def pack(graph: PartitionGraph, flat: tuple[Tensor, ...]) -> Any:

@@ -23,8 +23,9 @@ from advisor.loading.pickles import Trust
 from advisor.loading.shapes import example_of, infer_example
 from advisor.planning import machine_speed, reuse
 from advisor.planning.bare_accuracy import said_of_the_model
+from advisor.planning.contradictions import check_budgets
 from advisor.planning.data_roles import converted, divided, made, sources
-from advisor.planning.evaluation import EVALUATION_SAMPLES, PlanEvaluator, check_patterns, patterns
+from advisor.planning.evaluation import EVALUATION_SAMPLES, PlanEvaluator, chosen_cuts
 from advisor.planning.stages import Inputs, Measured, Prepared, Step, Traced, step
 from advisor.planning.study_storage import attack_folder
 from advisor.planning.time_plan import UNBOUNDED, TimePlan, plan_time
@@ -34,6 +35,7 @@ from advisor.profilers.support import imported_profile as given_profiles
 from advisor.progress import Progress
 from advisor.recorded import Source, check_hash
 from advisor.request import Request
+from advisor.requirements import objective
 from advisor.tracing import tracer
 
 
@@ -140,7 +142,7 @@ def trace(request: Request, inputs: Inputs, progress: Progress | None = None) ->
                 notes.append(note)
             graph = tracer.trace(loaded.model, example, normalization=normalization, **cuts)
             notes += graph.notes
-        check_patterns(graph, request.search.cuts)
+        chosen_cuts(graph, request.search.cuts)  # what names no cut is refused here
     return Traced(inputs=inputs, graph=graph, notes=tuple(notes), seconds=now.seconds)
 
 
@@ -192,6 +194,7 @@ def measure(
     costed = reuse.Target(edge, wire, profilers.device(target.cloud))
     with step("cost", progress) as pricing:
         cost, notes = _cost(request, prepared, costed, pricing)
+    check_budgets(request, cost, wire)
     before, said = reuse.still_applies(prepared, seed, taken=reuse.COST_TAKEN in notes)
     graph = prepared.graph
     limits = UNBOUNDED
@@ -203,7 +206,8 @@ def measure(
         found, more = _leakage(request, prepared, cost, before, studying, limits)
         evaluator = PlanEvaluator(
             graph, cost.joined(found.profile), found, prepared.roles, edge, wire, seed, tail_cut(graph, target.tail),
-            attack_folder(request.search.storage), patterns(request.search.cuts), limits.rows,
+            attack_folder(request.search.storage), chosen_cuts(graph, request.search.cuts), limits.rows,
+            also_asked(request),
         )  # fmt: skip
         of_the_model = said_of_the_model(evaluator.undefended)
     kept = before is not None and request.output.pictures and reuse.LEAKAGE_TAKEN in more
@@ -219,6 +223,12 @@ def _time_plan(request: Request, prepared: Prepared, started: float, taken: bool
     speed = machine_speed.measured(graph, private)
     rows = min(len(graph.flat(roles["validation"].x)[0]), EVALUATION_SAMPLES)
     return plan_time(request, graph, private, own, rows, speed, started, taken)
+
+
+def also_asked(request: Request) -> tuple[str, ...]:
+    """Leakage columns beside the score that a requirement or the objective rests on."""
+    rows = [row for row, _ in request.requirements] + [objective(request.search.objective)]
+    return tuple(dict.fromkeys(row.measurement for row in rows if row.measurement in ("label_leak", "mse_bound")))
 
 
 def _cost(request: Request, prepared: Prepared, target: reuse.Target, now: Step) -> tuple[Profile, list[str]]:

@@ -28,7 +28,7 @@ from advisor.planning.stages import Searched, Verified
 from advisor.planning.study_storage import attack_folder, open_storage
 from advisor.planning.verification import verify
 from advisor.planning.wanted_defenses import wanted_defenses
-from advisor.plans import Advice, load_advice
+from advisor.plans import Advice, Plan, load_advice
 from advisor.preserve import left_as_found
 from advisor.progress import Progress
 from advisor.recorded import Source
@@ -64,7 +64,8 @@ def recommend(
     scores: str | int | None = None,
     no_labels: bool = False,
     seed: int = 0,
-    objective: str = "latency",
+    objective: str | Callable[[Plan], float] = "latency",
+    confidence: float | None = None,
     require_split: bool = False,
     pictures: bool = False,
     arch: str | None = None,
@@ -81,6 +82,7 @@ def recommend(
     command: str = "",
     progress: Progress | None = None,
     keep: Callable[[Advice], None] | None = None,
+    **asked: float | str | None,
 ) -> Advice:
     """Recommend where to split a model and what to do to the tensor that is sent.
 
@@ -100,7 +102,8 @@ def recommend(
         max_ssim: highest structural similarity a strong inversion attack may reach, 0 to 1.
         min_nmse: lowest normalised error it must be left with, 0 to 1.
         max_edge_memory: bytes. Each of these also as text: "50ms", "2%", "1GiB".
-        requirements: the same by name, `{"max_latency": 0.05}`; rows that were added to the table have no keyword.
+        requirements: the same by name, `{"max_latency": 0.05}`, for any row of `advisor.REQUIREMENTS`.
+        asked: the other rows by keyword: `min_throughput="30/s"`, `max_bytes="4KiB"`, `max_edge_energy="20mJ"`, ….
         defenses: a set ("none", "free", "trained", "all") or names separated by commas, of payload defenses and of
             methods that are fitted (`advisor defenses` lists both).
         recipe: settings of what is fitted, `"width=8,stride=2,sigma=0.2..1"`.
@@ -119,7 +122,10 @@ def recommend(
         no_labels: leave labels of the data out.
         seed: same seed, same answer on the same machine.
         pictures: keep private inputs, and what attacks made of them, as pictures in the advice and its report.
-        objective: what is to be best among the plans that meet everything: "latency", "nmse", "edge_memory", …
+        objective: what is to be best among the plans that meet everything: "latency", "nmse", "edge_memory" or any
+            other row of `advisor.REQUIREMENTS`; or a function of a plan, whose number is to be least.
+        confidence: of the interval whose unfavourable end must keep every limit; None: leakage by its 90 % interval,
+            costs and accuracy by their value.
         require_split: never answer all-edge or all-cloud.
         arch: for a state dict, `package.module:factory`, with literal arguments in parentheses where it takes any.
         trust: run code from the model file; or a question to the user.
@@ -148,7 +154,7 @@ def recommend(
         max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, recipe=recipe,
         cuts=cuts, effort=effort, trials=trials, timeout=timeout, memory=memory, storage=storage, verify=verify,
         seed=seed, thresholds=thresholds,
-        objective=objective, require_split=require_split, pictures=pictures,
+        objective=objective, confidence=confidence, require_split=require_split, pictures=pictures, **asked,
     )  # fmt: skip
     return advise(request, example_inputs, trust=trust, earlier=earlier, command=command, progress=progress, keep=keep)
 

@@ -218,8 +218,12 @@ def fit(
             result = fits.run(now)
     except KeyboardInterrupt:  # before the first
         result = FitResult(tuple(fits.plans), tuple(fits.notes), interrupted=True)
+    alone = not wanted_defenses(request.search.defenses).payload  # nothing but fits was asked for
+    if alone and not result.plans and not result.interrupted:
+        raise AdvisorError(" ".join(result.notes[1:]) or result.notes[0], "Name another cut, method or recipe.")
+    plans = result.plans if alone and result.plans else (*searched.plans, *result.plans)
     return dataclasses.replace(
-        searched, plans=(*searched.plans, *result.plans), notes=(*searched.notes, *result.notes),
+        searched, plans=plans, notes=(*searched.notes, *result.notes),
         interrupted="fit" if result.interrupted else "", seconds={**searched.seconds, **now.seconds},
     )  # fmt: skip
 
@@ -227,11 +231,12 @@ def fit(
 def leakage_limits(request: Request, found: LeakageStudy) -> LeakageLimits:
     """The user's leakage budget, else the zone's thresholds; SSIM has no say where inputs are no images."""
     budgets, best_in = request.requirements, requirements.objective(request.search.objective)
+    confidence = request.search.confidence
     if budgets.has_leakage:
-        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, asked=True, best_in=best_in)
+        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, True, best_in, confidence)
     thresholds, baseline = request.search.thresholds or ZoneThresholds(), found.baseline_ssim
     ssim = None if math.isnan(baseline) else thresholds.ssim_limit(baseline)
-    return LeakageLimits(thresholds.min_nmse, ssim, asked=False, best_in=best_in)
+    return LeakageLimits(thresholds.min_nmse, ssim, False, best_in, confidence)
 
 
 def identity(request: Request, measured: Measured, names: tuple[str, ...]) -> dict[str, Any]:

@@ -24,12 +24,14 @@ class LeakageLimits:
         max_ssim: highest structural similarity it may reach; None: no such limit.
         asked: whether the user stated them; a plan over a stated budget is not feasible.
         best_in: what is to be best among the plans within the limits.
+        confidence: of the interval whose unfavourable end must keep every limit; None: as each row says.
     """
 
     min_nmse: float | None
     max_ssim: float | None
     asked: bool
     best_in: Requirement = FASTEST
+    confidence: float | None = None
 
     @property
     def by_name(self) -> dict[str, float]:
@@ -39,13 +41,13 @@ class LeakageLimits:
 
     def shortfall(self, plan: Plan) -> dict[str, float]:
         """How far a plan misses each limit, at the unfavourable end of its 90 % interval; NaN: not measured."""
-        return plan.missing(self.by_name)
+        return plan.missing(self.by_name, self.confidence)
 
 
 def with_excess(plan: Plan, budgets: Budgets, limits: LeakageLimits) -> Plan:
     """The plan with every stated budget that it misses."""
     asked = dict(budgets.limits) | (limits.by_name if limits.asked else {})
-    return dataclasses.replace(plan, excess=plan.missing(asked))
+    return dataclasses.replace(plan, excess=plan.missing(asked, limits.confidence))
 
 
 def choose(plans: Sequence[Plan], limits: LeakageLimits) -> Plan | None:
@@ -110,7 +112,7 @@ def waives_leakage(budgets: Budgets) -> bool:
 def rank(plan: Plan, best_in: Requirement) -> tuple[float, ...]:
     """Least is best: the objective, then leakage, accuracy and all the rest, so that nothing beats the first in all."""
     order = [best_in, REQUIREMENTS["min_nmse"], REQUIREMENTS["max_accuracy_drop"], *REQUIREMENTS.values()]
-    return tuple(_cost(plan, REQUIREMENTS[name]) for name in dict.fromkeys(row.name for row in order))
+    return tuple(_cost(plan, row) for row in {row.name: row for row in order}.values())
 
 
 def nearest(plans: Sequence[Plan], budgets: Budgets, count: int = 3) -> tuple[Plan, ...]:

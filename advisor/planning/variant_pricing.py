@@ -74,6 +74,11 @@ class VariantEvaluator(PlanEvaluator):
         return self.by_attack(cut, defense) if self.scored_by_attack else self.measured_leakage(cut, defense)
 
     @property
+    def is_bare(self) -> bool:
+        """The base's columns are not of the variant."""
+        return False
+
+    @property
     def scores(self) -> list[str]:
         """As of the base."""
         return self.base.scores

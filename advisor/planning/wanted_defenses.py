@@ -47,6 +47,17 @@ def wanted_defenses(text: str) -> WantedDefenses:
     return WantedDefenses(tuple(payload), tuple(methods))
 
 
+def one_method(name: str) -> str:
+    """The name of a method that is fitted.
+
+    Raises:
+        AdvisorError: on a payload defense, which needs no fit, or a name of nothing.
+    """
+    if wanted_defenses(name).methods == (name,):
+        return name
+    raise AdvisorError(f"{name!r} is not fitted.", f"Name a method: {', '.join(METHODS)}.")
+
+
 def _is_method(name: str) -> bool:
     """Whether it is fitted; one that is neither is refused with all that there are."""
     if name in METHODS or name in DEFENSES:

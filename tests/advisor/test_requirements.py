@@ -155,3 +155,56 @@ def test_objectives_are_the_tables_quantities() -> None:
         AdvisorError, match=r"no objective 'luck'\. Known: latency, accuracy_drop, ssim, nmse, edge_memory"
     ):
         objective("luck")
+
+
+# ---- every quantity of a plan is a row ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "limit", "shown"),
+    [
+        ("min_accuracy", "90%", 0.9, "90 %"),
+        ("min_throughput", "30/s", 30.0, "30.0/s"),
+        ("max_bytes", "4KiB", 4096.0, "4 KiB"),
+        ("max_edge_energy", "20mJ", 0.02, "20 mJ"),
+        ("max_edge_macs", "50M", 5e7, "50 M"),
+        ("min_mse_bound", "0.01", 0.01, "0.0100"),
+        ("max_label_leak", "50%", 0.5, "50 %"),
+        ("max_ids_recovered", "20%", 0.2, "20 %"),
+    ],
+)
+def test_a_row_reads_its_text_and_writes_it(name: str, text: str, limit: float, shown: str) -> None:
+    row = REQUIREMENTS[name]
+    assert row.limit(text) == pytest.approx(limit)
+    assert row.show(limit) == shown
+    assert objective(row.quantity) is row
+
+
+def test_an_objective_is_named_by_its_quantity_or_its_column_or_is_a_function() -> None:
+    assert objective("score").name == objective("nmse").name == "min_nmse"
+    row = objective(lambda plan: plan.predicted["latency"].value * 2)
+    assert row.minimised
+    assert a_plan(latency=0.25).found(row).value == 0.5
+
+
+def test_a_bound_of_unknown_end_passes_no_limit() -> None:
+    """The value alone says nothing where the unfavourable end is what counts."""
+    plan = a_plan(score=0.9)
+    plan.predicted["score"] = Estimate(0.9)
+    assert math.isnan(plan.missing({"min_nmse": 0.5})["min_nmse"])
+
+
+def test_a_confidence_holds_every_limit_at_its_bad_end() -> None:
+    """A drop of 2.0 points whose interval reaches 3.2 is within 2 points only by its value."""
+    plan = a_plan(latency=0.01)
+    plan.predicted["accuracy_drop"] = Estimate(0.02, 0.0073, 0.008, 0.032)
+    limits = {"max_accuracy_drop": 0.02, "max_latency": 0.01}
+    assert plan.missing(limits) == {}
+    assert plan.missing(limits, 0.9) == {"max_accuracy_drop": pytest.approx(0.012)}
+    wider, narrower = (plan.missing(limits, c)["max_accuracy_drop"] for c in (0.95, 0.5))
+    assert wider == pytest.approx(0.012 * 1.95996 / 1.64485, rel=1e-4)
+    assert narrower == pytest.approx(0.012 * 0.67449 / 1.64485, rel=1e-4)
+    asked = LeakageLimits(None, None, asked=False, confidence=0.9)
+    assert with_excess(plan, Budgets(max_accuracy_drop=0.02), asked).excess == {
+        "max_accuracy_drop": pytest.approx(0.012)
+    }

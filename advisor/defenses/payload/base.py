@@ -52,6 +52,8 @@ class Defense(ABC):
     """
 
     name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    """Where it comes from."""
     stage: ClassVar[Stage] = "noise"
     """Where it stands among the defenses that it is composed with."""
     space: ClassVar[Mapping[str, Distribution]] = {}

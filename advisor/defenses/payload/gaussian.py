@@ -32,6 +32,7 @@ class GaussianNoise(Defense):
     sigma: float
     dfil: float = 0.0
     name: ClassVar[str] = "gaussian"
+    paper: ClassVar[str] = "Maeng et al. 2022, section 4"
     stage: ClassVar[Stage] = "noise"
     space: ClassVar[Mapping[str, Distribution]] = {"dfil": Float(0.1, 1000.0, log=True)}
     needs: ClassVar[frozenset[Need]] = frozenset({"fisher"})

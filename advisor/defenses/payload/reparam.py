@@ -23,6 +23,7 @@ class Reparam(Defense):
     """
 
     name: ClassVar[str] = "reparam"
+    paper: ClassVar[str] = "Kingma and Welling 2014, section 2.4"
     stage: ClassVar[Stage] = "draw"
     random: ClassVar[bool] = True
 

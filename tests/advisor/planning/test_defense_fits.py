@@ -16,7 +16,7 @@ from advisor.errors import AdvisorError, CutError, DataError
 from advisor.estimators.study.leakage_study import study
 from advisor.fitted import FittedDefense
 from advisor.planning.defense_fits import Fits
-from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.evaluation import PlanEvaluator, chosen_cuts
 from advisor.planning.fit_recipes import payload_bytes, recipe_at, reduction
 from advisor.planning.fit_schedule import ATTACK_SECONDS, SHORT_SHARE, Allowance, levels_between, rounded_up
 from advisor.planning.selection import LeakageLimits, nearest_first
@@ -228,6 +228,16 @@ def test_a_fit_without_data_is_refused_at_once(digits_net):
 def test_a_pattern_that_no_cut_has_names_some(digits_net, digits_data):
     with pytest.raises(CutError, match=r"No cut is named 'blok\*'.*for example block"):
         advisor.recommend(digits_net, data=digits_data, cuts="blok*")
+
+
+def test_cuts_are_named_by_patterns_paths_or_numbers(priced):
+    graph = priced.base.graph
+    block1 = [cut.name for cut in graph.cuts if cut.name.startswith("block1")]
+    assert chosen_cuts(graph, "block1*") == tuple(block1)
+    assert chosen_cuts(graph, f"block2.2, {graph.cut('block1.2').index}") == ("block2.2", "block1.2")
+    assert chosen_cuts(graph, None) == ()
+    with pytest.raises(CutError, match="At 'output' nothing is split"):
+        chosen_cuts(graph, "output")
 
 
 def test_a_setting_that_no_method_has_is_refused_before_anything_slow(digits_net):
