@@ -41,9 +41,12 @@ def machine(advice: Advice, key: Literal["device", "link", "cloud"]) -> str:
 def plan_name(plan: Plan) -> str:
     """Cut(s) and defense in one phrase."""
     if plan.kind != "split":
-        return {"all-edge": "everything on the edge", "all-cloud": "everything in the cloud"}[plan.kind]
-    where = " … ".join(shorten(cut.name, NAME_LENGTH) for cut in plan.cuts)
-    return where if plan.defense.name == "none" else f"{where} + {plan.defense}"
+        return {
+            "all-edge": "everything on the edge", "all-cloud": "everything in the cloud",
+            "local-head": "a small head on the edge, which answers alone",
+        }[plan.kind]  # fmt: skip
+    where = " … ".join(shorten(name, NAME_LENGTH) for name in plan.places)
+    return where if plan.defense.name == "none" and plan.fitted is None else f"{where} + {plan.protection}"
 
 
 def plan_lines(advice: Advice) -> tuple[str, ...]:
@@ -166,10 +169,11 @@ def _what(advice: Advice, plan: Plan) -> str:
         return (
             f"Send the input as it is over {machine(advice, 'link')} and run the model on {machine(advice, 'cloud')}."
         )
-    names = [shorten(cut.name, NAME_LENGTH) for cut in plan.cuts]
+    names = [shorten(name, NAME_LENGTH) for name in plan.places]
     sent = predicted(plan, "bytes")
     size = "the activation" if sent == NOT_MEASURED else f"{sent} an input"
-    how = "undefended" if plan.defense.name == "none" else f"defended by {plan.defense}"
+    bare = plan.defense.name == "none" and plan.fitted is None
+    how = "undefended" if bare else f"defended by {plan.protection}"
     rest = f"run up to {names[1]} there, and finish on the edge" if len(names) > 1 else "finish there"
     edge, link, cloud = machine(advice, "device"), machine(advice, "link"), machine(advice, "cloud")
     return f"Run the model up to {names[0]} on {edge}, send {size}, {how}, over {link} to {cloud}, and {rest}."

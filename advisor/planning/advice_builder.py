@@ -127,7 +127,7 @@ def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, proven
 def _named(plan: Plan) -> str:
     if plan.kind != "split":
         return f"everything {'on the edge' if plan.kind == 'all-edge' else 'in the cloud'}"
-    return f"cut at {plan.cut.name}, defense: {plan.defense}"
+    return f"cut at {plan.places[0]}, defense: {plan.protection}"
 
 
 def _unmeasured(profile: Profile) -> tuple[str, ...]:

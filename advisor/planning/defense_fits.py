@@ -157,7 +157,8 @@ class Fits:
                     short.append((plan, pair))
                     self.plans.append(plan)
             order = nearest_first([plan for plan, _ in short], self.request.requirements, self.limits)
-            best = [next(pair for known, pair in short if known is plan) for plan in order[: allowance.finalists]]
+            ranked = [next(pair for known, pair in short if known is plan) for plan in order]
+            best = finalists(ranked, allowance.finalists)
         for number, pair in enumerate(best):
             told = progress if len(pairs) == 1 else _part(progress, len(pairs) + 3 * number, 3, parts)
             self.plans += self._finished(pair, allowance, told)
@@ -264,6 +265,16 @@ def roles_of(prepared: Prepared) -> tuple[Samples, Samples | None]:
     if len(training) < FEWEST:
         raise DataError(f"{len(training)} training samples are too few to fit a defense.", "Pass --train-data.")
     return training, prepared.roles["validation"]
+
+
+def finalists(ranked: Sequence[Pair], count: int) -> list[Pair]:
+    """The best of each method first, then the rest: what a short fit shows of one method says little of another.
+
+    A method that only tunes is nearly done after a hundred steps; one with an encoder has just begun.
+    """
+    first = list({pair.method: pair for pair in reversed(ranked)}.values())[::-1]
+    first.sort(key=ranked.index)
+    return [*first, *(pair for pair in ranked if pair not in first)][:count]
 
 
 def fit_folder(request: Request) -> Path | None:
