@@ -35,8 +35,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    recommend, profile, leakage, attack, attacks, defend, defenses, split, report, compare, check, calibrate, devices, links,
-    doctor,
+    recommend, profile, leakage, attack, attacks, defend, defenses, split, report, compare, check, calibrate, devices,
+    links, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(epilog=epilog(command.__name__))(command)

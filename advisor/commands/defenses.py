@@ -45,9 +45,9 @@ def _payload(kind: type[Defense]) -> dict[str, Any]:
 
 def _method(member: TrainedDefense) -> dict[str, Any]:
     return {
-        "name": member.name, "kind": "method", "about": member.about, "paper": getattr(member, "paper", ""),
-        "needs": sorted(member.needs), "cost": getattr(member, "cost", ""), "changes": list(member.changes),
-        "broken_by": list(member.broken_by), "weakness": getattr(member, "weakness", ""),
+        "name": member.name, "kind": "method", "about": member.about, "paper": member.paper,
+        "needs": sorted(member.needs), "cost": member.cost, "changes": list(member.changes),
+        "broken_by": list(member.broken_by), "weakness": member.weakness,
         "settings": {name: str(value) for name, value in member.settings.items()},
     }  # fmt: skip
 
