@@ -152,7 +152,7 @@ def test_two_inputs_both_cross_at_the_start() -> None:
 
 
 def test_calling_twice_and_importing_modules_keeps_the_functions(graph: PartitionGraph) -> None:
-    for name in ("catalog", "energy", "boards.measured", "network", "transfer"):
+    for name in ("machines.catalog", "energy", "boards.measured", "transmission.network", "transmission.transfer"):
         importlib.import_module(f"advisor.profilers.{name}")
     for _ in range(2):
         assert profilers.estimate(graph, "t4").value > 0
