@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from advisor.data.samples import Samples, limited
 from advisor.defenses import CutFacts, Defense, NoDefense
 from advisor.errors import AdvisorError, CutError
 from advisor.estimate import Estimate
-from advisor.estimators.attacks import verifying
+from advisor.estimators.attacks import ATTACKS, verifying
 from advisor.estimators.attacks.runner import AttackResult, attack
 from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, under_noise
 from advisor.estimators.spectrum import spectrum_bound
@@ -307,12 +307,24 @@ class PlanEvaluator:
 
     # ---- verification --------------------------------------------------------------------------------------------
 
+    @property
+    def secret(self) -> Literal["input", "ids"]:
+        """What is hidden: the input, or the ids that it is made of."""
+        return "input" if any(spec.is_floating for spec in self.graph.cuts[0].tensors) else "ids"
+
     def attack(
-        self, plan: Plan, budget: str, progress: ShareProgress | None = None, labels: bool = False
+        self, plan: Plan, budget: str, progress: ShareProgress | None = None, labels: bool = False, name: str = ""
     ) -> AttackResult:
         """Attack what a plan really sends: the input, by its ids where it is discrete; or its labels after the body.
 
         The attacker learns from its own samples, and the private ones are attacked: as many as fit in memory.
+
+        Args:
+            plan: what is attacked.
+            budget: "quick" or "strong".
+            progress: called with the fraction done.
+            labels: whether the labels are attacked, and not the input.
+            name: of the attack; the first that verifies where it is "".
 
         Raises:
             AdvisorError: where the attack failed, does not apply, or would take too long.
@@ -320,7 +332,7 @@ class PlanEvaluator:
         learn, attacked = (self._within_memory(self.roles[role]) for role in ("attacker", "private"))
         private, own, own_labels, truth = self.graph.flat(attacked.x), learn.x, None, None
         discrete = not any(t.dtype.is_floating_point for t in private)
-        chosen = verifying("label" if labels else "ids" if discrete else "input")[0]
+        chosen = ATTACKS[name] if name else verifying("label" if labels else self.secret)[0]
         if labels:
             truth, own_labels = attacked.labels, learn.labels
         elif discrete:
@@ -329,7 +341,7 @@ class PlanEvaluator:
         return attack(
             self.graph, plan.cut, pack(self.graph, private), own, name=chosen, defense=plan.defense, budget=budget,
             seed=self.seed, y=truth, aux_y=own_labels, beyond=plan.tail if labels else None,
-            folder=self.folder, progress=progress, walks=self.walks,
+            tail=plan.tail, folder=self.folder, progress=progress, walks=self.walks,
         )  # fmt: skip
 
     def _within_memory(self, samples: Samples) -> Samples:

@@ -34,22 +34,29 @@ def gallery(study: LeakageStudy, budget: str) -> Gallery:
     )
 
 
-def evidence_of(found: AttackResult, cut: Cut, defense: Defense, pictures: bool = False) -> Evidence:
+def evidence_of(
+    found: AttackResult, cut: Cut, defense: Defense, pictures: bool = False, floor: bool = False
+) -> Evidence:
     """An attack's result for the report.
 
     Args:
         found: what it found.
         cut, defense: what was attacked.
         pictures: whether to keep its best, median and worst picture beside the private inputs, where there are any.
+        floor: whether to find the floor too, which may take another attack; that of several attacks is known.
     """
+    least = found.floor if floor or found.members else None
+    notes = found.notes
+    if least is not None and least.value < found.nmse.value:
+        notes = (*notes, f"the model's output alone is read to {least:.3f}: that counts, more is a failed attack")
     shown: tuple[Picture, ...] = ()
     if pictures and found.reconstructions.dim() == 4 and found.reconstructions.shape[1] in (1, 3, 4):
         names = ("best", "median", "worst")
         shown = tuple(_picture(found, name, i) for name, i in zip(names, found.ranked(), strict=True))
     return Evidence(
         attack=found.name, threat=str(found.threat or ""), budget=found.budget, cut=cut.name, defense=str(defense),
-        scores=found.scores, samples=len(found.originals), repeats=found.repeats, notes=found.notes, pictures=shown,
-        version=found.version,
+        scores=found.scores, samples=len(found.originals), repeats=found.repeats, notes=notes, pictures=shown,
+        version=found.version, floor=least, members=found.members,
     )  # fmt: skip
 
 

@@ -185,8 +185,9 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
     if best.verified:
         what, name = ("inversion attack", "nmse") if "nmse" in best.verified else ("attack on ids", "top1")
         found, unit = best.verified[name], "" if name == "nmse" else " of them at its first guess"
+        effort = f"{best.evidence[0].budget} " if best.evidence else ""
         said.append(
-            f"The {what} that was run on what it really sends reached {found.value:.2f} "
+            f"The {effort}{what} that was run on what it really sends reached {found.value:.2f} "
             f"({found.low:.2f}–{found.high:.2f}){unit}."
         )
     return tuple(said)

@@ -6,9 +6,12 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from advisor.errors import AdvisorError
+from advisor.estimators.attacks.runner import AttackResult
 from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.faced import faced
 from advisor.planning.pictures import evidence_of
 from advisor.planning.selection import LeakageLimits, choose, pareto, with_excess
 from advisor.planning.stages import Searched, Step, Verified
@@ -125,15 +128,36 @@ def _part(now: Step, number: int, plan: Plan) -> ShareProgress:
 
 
 def _attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan, str]:
-    """The plan with what an attack on its input reached; or as it is, and why there is none."""
-    try:
-        found = for_plan(judge.evaluator, plan).attack(plan, _effort(judge, plan), progress)
-    except AdvisorError as error:
-        return dataclasses.replace(plan), f"{plan} was not verified: {error.problem}"
-    names = ("top1", "top5") if found.threat and found.threat.recovers == "ids" else ("nmse", "mse", "ssim", "psnr")
-    numbers = {name: found.scores[name] for name in names}
-    shown = (evidence_of(found, plan.cut, plan.defense, judge.request.output.pictures),)
-    return judge.judged(dataclasses.replace(plan, verified=numbers, evidence=shown)), ""
+    """The plan with what attacks on its input reached; or as it is, and why there is none.
+
+    Every attack that its defense must face is run, and the worst counts; where the model's output alone gives more
+    away, that counts: an attack that is left with more has failed.
+    """
+    evaluator, effort = for_plan(judge.evaluator, plan), _effort(judge, plan)
+    found, lost = list[AttackResult](), list[str]()
+    names = faced(plan, evaluator.secret)
+    for number, name in enumerate(names):
+        share = partial(_share, progress, number, len(names))
+        try:
+            found.append(evaluator.attack(plan, effort, share, name=name))
+        except AdvisorError as error:
+            lost.append(f"{name} on {plan} failed: {error.problem}")
+    if not found:
+        return dataclasses.replace(plan), f"{plan} was not verified: {'; '.join(lost)}"
+    ids = found[0].threat is not None and found[0].threat.recovers == "ids"
+    worst = max(found, key=lambda f: f.top1.value) if ids else min(found, key=lambda f: f.nmse.value)
+    numbers = {name: worst.scores[name] for name in (("top1", "top5") if ids else ("nmse", "mse", "ssim", "psnr"))}
+    if not ids:
+        numbers["nmse"] = worst.reported
+    order = [worst, *(f for f in found if f is not worst)]
+    pictures = judge.request.output.pictures
+    shown = tuple(evidence_of(f, plan.cut, plan.defense, pictures, floor=f is worst and not ids) for f in order)
+    return judge.judged(dataclasses.replace(plan, verified=numbers, evidence=shown)), "; ".join(lost)
+
+
+def _share(progress: ShareProgress, number: int, count: int, done: float) -> None:
+    """Progress of one of several attacks on a plan."""
+    progress((number + done) / count)
 
 
 def _effort(judge: _Judge, plan: Plan) -> str:

@@ -37,6 +37,7 @@ class GaussianNoise(Defense):
     space: ClassVar[Mapping[str, Distribution]] = {"dfil": Float(0.1, 1000.0, log=True)}
     needs: ClassVar[frozenset[Need]] = frozenset({"fisher"})
     random: ClassVar[bool] = True
+    broken_by: ClassVar[tuple[str, ...]] = ("ka", "wiener")
 
     def __post_init__(self) -> None:
         for name, value in self.parameters.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import stat
 from pathlib import Path
@@ -12,11 +13,17 @@ from torch import Tensor, nn
 
 import advisor
 from advisor.checkpoint import Checkpoint
+from advisor.defenses import NoDefense
 from advisor.errors import AdvisorError
+from advisor.estimate import Estimate
+from advisor.estimators.attacks.support import floors
+from advisor.estimators.attacks.support.floors import fixed
+from advisor.estimators.attacks.support.metrics import AttackResult
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.study_storage import attack_folder
-from advisor.plans import Advice
-from advisor.reports import console, markdown
+from advisor.plans import Advice, Evidence, Plan
+from advisor.reports import console, html, markdown
+from advisor.testing import made_up_advices
 from tests.conftest import tiny_net
 
 
@@ -84,6 +91,7 @@ class Killed(BaseException):
 
 @pytest.mark.slow
 def test_a_killed_verification_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floors, "KEPT", 0)  # as in a process of its own
     saved: list[Path] = []
     save = Checkpoint.save
 
@@ -179,3 +187,48 @@ def test_where_the_cloud_computes_the_output_that_is_said() -> None:
     assert [e.attack for e in advice.evidence] == ["ka"]
     assert any("Labels were not attacked: the cloud computes the model's output" in u for u in advice.unmeasured)
     assert recommended(verify="none").evidence == ()
+
+
+def made_up(name: str, nmse: float, floor: float) -> AttackResult:
+    """A result of an attack, and what it would find in the output alone."""
+    found = Estimate(nmse, 0.01, nmse - 0.02, nmse + 0.02)
+    x = torch.zeros(4, 1, 8, 8)
+    return AttackResult(found, found, found, found, x, x, name=name, source=fixed(Estimate(floor, 0.0, floor, floor)))
+
+
+@pytest.mark.parametrize(("floor", "counted"), [(0.9, 0.3), (0.2, 0.2)])
+def test_the_worst_attack_that_a_defense_must_face_counts_or_the_floor(
+    floor: float, counted: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: list[str] = []
+
+    def attacked(self: PlanEvaluator, plan: Plan, budget: str, progress: object, *, name: str) -> AttackResult:
+        run.append(name)
+        if name == "rmle":
+            raise AdvisorError("The attack failed: it is out of luck.", "Try again.")
+        return made_up(name, {"ka": 0.5, "wiener": 0.3}[name], floor)
+
+    monkeypatch.setattr(PlanEvaluator, "attack", attacked)
+    monkeypatch.setattr(NoDefense, "broken_by", ("wiener", "rmle", "pmc", "no-such-attack"))
+    advice = recommended(require_split=True)
+    best = advice.best_split
+    assert best is not None
+    assert run[:3] == ["ka", "wiener", "rmle"]
+    assert best.verified["nmse"].value == counted
+    shown = [e for e in advice.evidence if e.cut == best.cut.name]
+    assert [e.attack for e in shown] == ["wiener", "ka"]
+    assert shown[0].floor is not None
+    assert shown[0].floor.value == floor
+    assert any("output alone is read to 0.200" in note for note in shown[0].notes) == (floor < 0.3)
+    assert any("rmle on" in line and "out of luck" in line for line in advice.unmeasured)
+    assert Advice.from_json(advice.to_json()).evidence == advice.evidence
+
+
+def test_evidence_of_an_older_version_is_marked_where_it_is_shown() -> None:
+    old = Evidence("ka", "", "quick", "conv", "none", {}, 4)
+    assert "by version 1 of ka; version 2 draws what is random" in old.outdated
+    assert dataclasses.replace(old, version=2).outdated == ""
+    assert dataclasses.replace(old, attack="ids").outdated == ""
+    advice = dataclasses.replace(made_up_advices.digits(), evidence=(old,))
+    assert "by version 1 of ka" in markdown.render(advice)
+    assert "by version 1 of ka" in html.render(advice)
