@@ -96,7 +96,7 @@ class MethodContract:
         """No sampling, rounding or top-k inside: attacks descend through it."""
         x, _ = digits(4)
         x.requires_grad_(True)
-        edge = variant.piece(variant.payload.index)
+        edge = variant.piece(variant.payload.index, 0)
         with torch.enable_grad():
             first, second = edge(x), edge(x)
             (gradient,) = torch.autograd.grad(sum(sent.sum() for sent in first), x)

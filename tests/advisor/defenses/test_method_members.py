@@ -63,3 +63,17 @@ class TestAdversarial(Member):
 @pytest.mark.slow
 class TestRidge(Member):
     name = "ridge"
+
+
+@pytest.mark.slow
+class TestMid(Member):
+    name = "mid"
+
+
+@pytest.mark.slow
+class TestLocalHead(Member):
+    name = "local-head"
+
+
+def test_every_method_is_here() -> None:
+    assert {member.name for member in Member.__subclasses__()} == set(METHODS)
