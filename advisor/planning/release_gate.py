@@ -135,7 +135,7 @@ class _Gated:
         known = self.vouched and weights and samples
         found = measured_again(
             self.plan, opened, prepared, rows=[REQUIREMENTS[name] for name in self.limits], samples_needed=not known,
-            progress=progress,
+            columns={column.name for column in self.advice.profile}, progress=progress,
         )  # fmt: skip
         return (*checks, *self._judged(found, known), *self._moved(found, weights and samples))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def same_architecture(advice: Advice, plan: Plan, graph: PartitionGraph) -> str:
 
 def measured_again(
     plan: Plan, opened: Subject, prepared: Prepared | None, *, rows: Sequence[Requirement], samples_needed: bool,
-    progress: Progress | None,
+    columns: Container[str], progress: Progress | None,
 ) -> Found:  # fmt: skip
     """The plan, priced and measured again as far as that is asked for and possible.
 
@@ -99,6 +99,7 @@ def measured_again(
         prepared: its samples, or None.
         rows: the requirements.
         samples_needed: whether accuracy and leakage are measured again where they are asked for.
+        columns: what estimators measure; other leakage is what an attack says.
         progress: told of each stage.
     """
     missing, wanted = dict[str, str](), {group(row) for row in rows}
@@ -121,7 +122,8 @@ def measured_again(
             found |= judge.accuracy(cut, plan.defense)
         if "leakage" in wanted:
             try:
-                leaks, attacked = _leaks(judge, plan, [row for row in rows if row.leakage], opened, progress)
+                names = sorted({row.measurement for row in rows if row.leakage and row.measurement in columns})
+                leaks, attacked = _leaks(judge, plan, names, opened, progress)
                 found |= leaks
             except AdvisorError as error:  # an attack that failed is no privacy
                 missing["leakage"] = f"the attack failed: {error.problem}"
@@ -129,19 +131,19 @@ def measured_again(
 
 
 def _leaks(
-    judge: PlanEvaluator, plan: Plan, rows: Sequence[Requirement], opened: Subject, progress: Progress | None
+    judge: PlanEvaluator, plan: Plan, names: Sequence[str], opened: Subject, progress: Progress | None
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """What is predicted of what is sent, and what an attack reached there; of a whole model what is exact.
 
     Raises:
         AdvisorError: when the attack failed.
     """
-    names = sorted({row.measurement for row in rows})
     if plan.kind in ("all-edge", "all-cloud"):
         (whole,) = (baseline for baseline in judge.baselines() if baseline.kind == plan.kind)
         return {name: whole.predicted[name] for name in names if name in whole.predicted}, {}
     payload, predicted = Payload.of(judge.graph, plan.cut.name, plan.defense), dict[str, Estimate]()
-    if not (isinstance(judge, VariantEvaluator) and judge.scored_by_attack):  # else it was fitted against them
+    fitted_against = isinstance(judge, VariantEvaluator) and judge.scored_by_attack
+    if names and not fitted_against:
         with step("leakage", progress) as now:
             columns = leakage_on(payload, judge.study.samples, only=names, seed=judge.seed, progress=now)
         predicted = {column.name: column.at(0) for column in columns}

@@ -21,6 +21,7 @@ from advisor.estimate import Estimate
 from advisor.gate import Checked, Gate
 from advisor.planning import release_measuring
 from advisor.plans import Advice
+from advisor.requirements import REQUIREMENTS
 from tests.conftest import samples, tiny_net
 
 X, Y = (torch.from_numpy(part) for part in samples().values())
@@ -63,8 +64,11 @@ def attacked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def attack(judge: object, plan: Any, budget: str, progress: object) -> Any:
         seen.append(f"{plan.cut.name} {plan.defense} {budget}")
         return dataclasses.make_dataclass("Result", ["scores"])(
-            {"nmse": Estimate(0.4, 0.03, 0.35, 0.45), "ssim": Estimate(0.5, 0.02, 0.45, 0.55)}
-        )
+            {
+                "nmse": Estimate(0.4, 0.03, 0.35, 0.45), "ssim": Estimate(0.5, 0.02, 0.45, 0.55),
+                "top1": Estimate(0.2, 0.01, 0.18, 0.22),
+            }
+        )  # fmt: skip
 
     monkeypatch.setattr(release_measuring.PlanEvaluator, "attack", attack)
     return seen
@@ -213,6 +217,16 @@ def test_evidence_that_is_no_longer_found_has_moved(edited: Callable[[Edit], Pat
     gate = advisor.check(edited(lie), tiny_net(), (X, Y), min_nmse=0)
     assert gate.failures == ("attacker's NMSE moved: the advice says 0.990, now it is 0.400 (attacked again).",)
     assert by_name(gate)["evidence"].status == "moved"
+
+
+def test_leakage_that_no_estimator_tells_is_what_the_attack_says(
+    advice: Advice, attacked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = dataclasses.replace(REQUIREMENTS["max_ssim"], name="max_again", quantity="top1", measurement="ids_again")
+    monkeypatch.setitem(REQUIREMENTS, row.name, row)
+    gate = advisor.check(advice, requirements={"max_again": 0.5})
+    assert (by_name(gate)["max_again"].how, by_name(gate)["max_again"].estimate.value) == ("attacked again", 0.2)
+    assert not advisor.check(advice, requirements={"max_again": 0.21}).passed  # at the bad end it is 0.22
 
 
 def test_an_attack_that_fails_is_no_privacy(advice: Advice, monkeypatch: pytest.MonkeyPatch) -> None:
