@@ -12,16 +12,19 @@ import torch
 
 from advisor import profilers
 from advisor.columns import Profile
+from advisor.cuts import Cut
 from advisor.data.roles import Roles
 from advisor.data.samples import Samples
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
+from advisor.estimators.attacks.runner import AttackResult
 from advisor.estimators.study.leakage_study import repeated
 from advisor.estimators.study.payload_leakage import leakage_on
 from advisor.estimators.study.study_samples import study_samples
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.planning.evaluation import PlanEvaluator, pack
+from advisor.planning.faced import faced
 from advisor.planning.release_subject import Subject
 from advisor.planning.stages import Prepared, Step, step
 from advisor.planning.u_shape import tail_cut
@@ -114,7 +117,7 @@ def measured_again(
     elif prepared is None and judge.link.compression:
         missing["cost"] = "how far the link compresses depends on the samples. Pass --data"
     else:
-        found |= judge.costs(cut, plan.defense, judge.tail)
+        found |= _costs(judge, cut, plan)
     if samples_needed and prepared is None:
         missing |= dict.fromkeys(("accuracy", "leakage"), f"{opened.why_no_data} Pass --data")
     elif samples_needed:
@@ -130,6 +133,14 @@ def measured_again(
     return Found(dataclasses.replace(plan, predicted=found, verified=attacked, excess={}), missing)
 
 
+def _costs(judge: PlanEvaluator, cut: Cut, plan: Plan) -> dict[str, Estimate]:
+    """What a plan costs; of a whole model on the edge nothing is sent."""
+    found = judge.costs(cut, plan.defense, judge.tail)
+    if plan.kind == "all-edge":
+        found["bytes"] = Estimate.exact(0, "B", "measured", "nothing is sent")
+    return found
+
+
 def _leaks(
     judge: PlanEvaluator, plan: Plan, names: Sequence[str], opened: Subject, progress: Progress | None
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
@@ -139,7 +150,8 @@ def _leaks(
         AdvisorError: when the attack failed.
     """
     if plan.kind in ("all-edge", "all-cloud"):
-        (whole,) = (baseline for baseline in judge.baselines() if baseline.kind == plan.kind)
+        ends = dataclasses.replace(judge, also=tuple(names)).baselines()
+        (whole,) = (baseline for baseline in ends if baseline.kind == plan.kind)
         return {name: whole.predicted[name] for name in names if name in whole.predicted}, {}
     payload, predicted = Payload.of(judge.graph, plan.cut.name, plan.defense), dict[str, Estimate]()
     fitted_against = isinstance(judge, VariantEvaluator) and judge.scored_by_attack
@@ -148,8 +160,30 @@ def _leaks(
             columns = leakage_on(payload, judge.study.samples, only=names, seed=judge.seed, progress=now)
         predicted = {column.name: column.at(0) for column in columns}
     with step("verify", progress) as attacking:
-        found = judge.attack(dataclasses.replace(plan, cuts=(payload.cut, *plan.cuts[1:])), _budget(opened), attacking)
-    return predicted, dict(found.scores)
+        found = _attacked(
+            judge, dataclasses.replace(plan, cuts=(payload.cut, *plan.cuts[1:])), _budget(opened), attacking
+        )
+    return predicted, found
+
+
+def _attacked(judge: PlanEvaluator, plan: Plan, budget: str, now: Step) -> dict[str, Estimate]:
+    """What the worst of the attacks that its defense must face reached, or the floor where that is less.
+
+    Raises:
+        AdvisorError: when all of them failed.
+    """
+    found, failed = list[AttackResult](), list[AdvisorError]()
+    for name in faced(plan, judge.secret):
+        try:
+            found.append(judge.attack(plan, budget, now, name=name))
+        except AdvisorError as error:
+            failed.append(error)
+    if not found:
+        raise failed[0]
+    if judge.secret == "ids":
+        return dict(max(found, key=lambda result: result.top1.value).scores)
+    worst = min(found, key=lambda result: result.reported.value)
+    return worst.scores | {"nmse": worst.reported}
 
 
 def _budget(opened: Subject) -> str:

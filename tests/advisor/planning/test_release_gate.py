@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,14 +62,14 @@ def attacked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Attacks that were run, none of them for real: each leaves an NMSE of 0.4 (0.35 to 0.45)."""
     seen: list[str] = []
 
-    def attack(judge: object, plan: Any, budget: str, progress: object) -> Any:
+    scores = {
+        "nmse": Estimate(0.4, 0.03, 0.35, 0.45), "ssim": Estimate(0.5, 0.02, 0.45, 0.55),
+        "top1": Estimate(0.2, 0.01, 0.18, 0.22),
+    }  # fmt: skip
+
+    def attack(judge: object, plan: Any, budget: str, progress: object, name: str) -> Any:
         seen.append(f"{plan.cut.name} {plan.defense} {budget}")
-        return dataclasses.make_dataclass("Result", ["scores"])(
-            {
-                "nmse": Estimate(0.4, 0.03, 0.35, 0.45), "ssim": Estimate(0.5, 0.02, 0.45, 0.55),
-                "top1": Estimate(0.2, 0.01, 0.18, 0.22),
-            }
-        )  # fmt: skip
+        return SimpleNamespace(scores=scores, reported=scores["nmse"], top1=scores["top1"])
 
     monkeypatch.setattr(release_measuring.PlanEvaluator, "attack", attack)
     return seen
@@ -230,7 +231,7 @@ def test_leakage_that_no_estimator_tells_is_what_the_attack_says(
 
 
 def test_an_attack_that_fails_is_no_privacy(advice: Advice, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise AdvisorError("it diverged.", "Report it.")
 
     monkeypatch.setattr(release_measuring.PlanEvaluator, "attack", broken)
@@ -314,7 +315,7 @@ def test_a_fitted_plan_is_measured_with_its_own_weights(tmp_path: Path, attacked
     drop = by_name(fine)["max_accuracy_drop"].estimate
     assert drop.value == pytest.approx(plan.predicted["accuracy_drop"].value)
     assert by_name(fine)["max_latency"].estimate.value == pytest.approx(plan.predicted["latency"].value)
-    assert len(attacked) == 1
+    assert attacked
     other = advisor.check(tmp_path, retrained(), (x, y), digest=fine.digest, **asked)
     assert {by_name(other)[name].status for name in ("max_accuracy_drop", "min_nmse")} == {"not measured"}
     plan.fitted.file(tmp_path).unlink()
