@@ -15,7 +15,8 @@ from advisor.data.arrays import Raw, read_digits, read_file
 from advisor.data.checks import check_usable
 from advisor.data.image_folder import ACCEPTED, ImageFolder, list_images
 from advisor.data.layouts import image_layout
-from advisor.data.tensors import as_tensor, as_tensors, mapped, tensors_of
+from advisor.data.resizing import resized
+from advisor.data.tensors import as_tensor, as_tensors, mapped, shown, tensors_of
 from advisor.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,6 +66,36 @@ class Samples:
         """The same samples with other numbers."""
         kept = tuple(dict.fromkeys((*self.notes, *notes)))
         return replace(self, x=x, y=y, fingerprint=fingerprint(x, y), notes=kept, **changes)
+
+
+def load_samples(
+    data: Any,
+    *,
+    resize: int | tuple[int, int] | None = None,
+    limit: int = LIMIT,
+    seed: int = 0,
+    shape: tuple[int, ...] | None = None,
+    labels: bool = True,
+    part: str = "test",
+) -> Samples:
+    """Read samples and check them; the images of a folder are decoded.
+
+    Args:
+        data: `(x, y)` or `(x, None)` of tensors or arrays; a path; or "digits".
+        resize: pixels of the shorter side, cropped to a square; or (height, width), exactly.
+        limit: at most this many, drawn at random (files are often sorted by class).
+        seed: of that draw.
+        shape: one sample's shape that the model takes, used to size a folder's images.
+        labels: whether labels are read, where there are any.
+        part: which part of a file that holds several: "test" or "train".
+
+    Raises:
+        DataError: one line with the next step, for anything that cannot be used.
+    """
+    found = read(data, limit=limit, seed=seed, labels=labels, part=part)
+    if isinstance(found, ImageFolder):
+        return decoded(found, resize, shape)
+    return found if resize is None else _resized(found, resize)
 
 
 def read(
@@ -154,3 +185,12 @@ def limited(samples: Samples, limit: int, seed: int) -> Samples:
     index = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:limit].sort().values
     name = samples.description.rsplit(" (", 1)[0]
     return replace(samples.take(index), description=f"{name} ({limit:,} of {n:,} samples, drawn at random)")
+
+
+def _resized(samples: Samples, resize: int | tuple[int, int]) -> Samples:
+    from torch import Tensor
+
+    if not isinstance(samples.x, Tensor) or samples.x.dim() != 4 or not samples.x.is_floating_point():
+        raise DataError("Only images [N, C, H, W] can be resized.", "Leave --resize out.")
+    x = resized(samples.x, resize)
+    return samples.of(x, samples.y, f"Resized from {shown(samples.x.shape[2:])} to {shown(x.shape[2:])}.")

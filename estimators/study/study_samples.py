@@ -41,7 +41,7 @@ class StudySamples:
 def study_samples(
     graph: PartitionGraph, x: Any, y: Tensor | None = None, aux: Any = None, aux_y: Tensor | None = None, seed: int = 0
 ) -> StudySamples:
-    """As many of the samples as one forward pass takes, in the proportion of both sides.
+    """As many of the samples as one forward pass takes, from both sides.
 
     Args:
         graph: the traced model.
@@ -143,11 +143,15 @@ def _labelled(graph: PartitionGraph, x: Any, y: Tensor | None) -> tuple[tuple[Te
 
 
 def _panel(graph: PartitionGraph, learn: Tensor, private: Tensor, draw: torch.Generator) -> Tensor:
-    """Positions of as many samples as one pass takes, at least one of each side."""
+    """Positions of as many samples as one pass takes: of each side its share; a third is private where there are many.
+
+    An attacker with far more samples than there are private ones would leave hardly any to be scored on.
+    """
     count = len(learn) + len(private)
     size = panel_size(graph, count)
-    mine = min(max(round(size * len(learn) / count), 1), size - 1)
-    return torch.cat([_some(learn, mine, draw), _some(private, size - mine, draw)])
+    scored = max(round(size * len(private) / count), min(len(private), size // 3))
+    scored = min(max(scored, 1), size - 1)
+    return torch.cat([_some(learn, size - scored, draw), _some(private, scored, draw)])
 
 
 def _some(rows: Tensor, count: int, draw: torch.Generator) -> Tensor:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from advisor.data.array_names import Chosen, choose_names
+from advisor.data.samples import load_samples
 from advisor.errors import DataError
-from tests.advisor.data.reading import samples_of
 
 FILE = Path("d.npz")
 
@@ -56,5 +56,5 @@ def test_several_unknown_names_wait_for_the_model() -> None:
 
 def test_labels_can_be_left_out(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random((6, 4)), y=np.arange(6) % 2)
-    assert samples_of(tmp_path / "a.npz").y is not None
-    assert samples_of(tmp_path / "a.npz", labels=False).y is None
+    assert load_samples(tmp_path / "a.npz").y is not None
+    assert load_samples(tmp_path / "a.npz", labels=False).y is None

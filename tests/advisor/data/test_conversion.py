@@ -13,8 +13,8 @@ import advisor
 from advisor.cuts import TensorSpec
 from advisor.data.conversion import fit_tensor, fitted
 from advisor.data.example import example_from
+from advisor.data.samples import load_samples
 from advisor.errors import DataError
-from tests.advisor.data.reading import samples_of
 
 RNG = np.random.default_rng(0)
 BYTES = torch.tensor(RNG.integers(0, 256, (6, 10, 12, 3), dtype=np.uint8))
@@ -178,7 +178,7 @@ def test_inputs_of_a_model_of_several_are_found_by_name() -> None:
     graph = advisor.trace(Two().eval(), (torch.zeros(2, 1, 8, 8), torch.zeros(2, 1)))
     images, ages = torch.rand(6, 8, 8, 1), torch.rand(6, 1)
     for data in (((images, ages), None), ({"age": ages, "image": images}, None)):
-        found = fitted(samples_of(data), graph)
+        found = fitted(load_samples(data), graph)
         image, age = graph.flat(found.x)
         assert torch.equal(image, images.permute(0, 3, 1, 2))
         assert torch.equal(age, ages)
@@ -188,19 +188,19 @@ def test_arrays_of_a_file_are_found_by_name(tmp_path: Any) -> None:
     graph = advisor.trace(Two().eval(), (torch.zeros(2, 1, 8, 8), torch.zeros(2, 1)))
     arrays = {"image": np.ones((6, 1, 8, 8), "f"), "age": np.arange(6.0)[:, None], "label": np.arange(6) % 2}
     np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
-    found = fitted(samples_of(tmp_path / "a.npz"), graph)
+    found = fitted(load_samples(tmp_path / "a.npz"), graph)
     assert torch.equal(graph.flat(found.x)[1], torch.arange(6.0)[:, None])
     single = advisor.trace(nn.Linear(4, 2), torch.zeros(2, 4))
     with pytest.raises(DataError, match="takes one input, the data has left, right"):
-        fitted(samples_of(({"left": np.ones((3, 4)), "right": np.ones((3, 4))}, None)), single)
+        fitted(load_samples(({"left": np.ones((3, 4)), "right": np.ones((3, 4))}, None)), single)
 
 
 def test_ids_that_the_model_does_not_know_are_refused() -> None:
     graph = advisor.trace(nn.Sequential(nn.Embedding(20, 4), nn.Linear(4, 2)), torch.zeros(2, 5, dtype=torch.long))
     ids = torch.arange(30).reshape(6, 5)
     with pytest.raises(DataError, match="holds ids from 0 to 29, the model knows 20"):
-        fitted(samples_of((ids, None)), graph)
-    assert torch.equal(fitted(samples_of((ids % 20, None)), graph).x, ids % 20)
+        fitted(load_samples((ids, None)), graph)
+    assert torch.equal(fitted(load_samples((ids % 20, None)), graph).x, ids % 20)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,6 @@ def test_ids_that_the_model_does_not_know_are_refused() -> None:
 def test_a_module_is_traced_with_what_its_forward_takes(
     model: nn.Module, x: Tensor, shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
-    example = example_from(model, samples_of((x, None)))
+    example = example_from(model, load_samples((x, None)))
     assert example.shape == (2, *shape)
     assert example.dtype == dtype

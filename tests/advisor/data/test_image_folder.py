@@ -14,8 +14,8 @@ from PIL import Image
 
 from advisor.data.image_file import read_image
 from advisor.data.image_folder import list_images
+from advisor.data.samples import load_samples
 from advisor.errors import DataError
-from tests.advisor.data.reading import samples_of
 
 RAMP = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
 COLOURS = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_class_folders(folder: Path) -> None:
-    samples = samples_of(folder)
+    samples = load_samples(folder)
     assert samples.x.shape == (15, 3, 20, 30)
     assert samples.y is not None
     assert samples.y.tolist() == [0] * 5 + [1] * 5 + [2] * 5
@@ -43,12 +43,12 @@ def test_a_folder_of_class_folders(folder: Path) -> None:
 
 
 def test_a_folder_is_brought_to_the_models_size(folder: Path) -> None:
-    samples = samples_of(folder, shape=(3, 16, 16))
+    samples = load_samples(folder, shape=(3, 16, 16))
     assert samples.x.shape == (15, 3, 16, 16)
     assert samples.notes == ("Images were resized and cropped to 16×16.",)
-    assert samples_of(folder, shape=(1, 16, 16)).x.shape == (15, 1, 16, 16)
-    assert samples_of(folder, shape=(16, 16, 4)).x.shape == (15, 4, 16, 16)
-    assert samples_of(folder, resize=12, shape=(3, 16, 16)).x.shape == (15, 3, 12, 12)
+    assert load_samples(folder, shape=(1, 16, 16)).x.shape == (15, 1, 16, 16)
+    assert load_samples(folder, shape=(16, 16, 4)).x.shape == (15, 4, 16, 16)
+    assert load_samples(folder, resize=12, shape=(3, 16, 16)).x.shape == (15, 3, 12, 12)
 
 
 def test_only_the_images_drawn_are_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,24 +72,24 @@ def test_class_folders_that_are_numbers_stand_in_numeric_order(tmp_path: Path) -
     for k in range(12):
         (tmp_path / str(k)).mkdir()
         Image.new("L", (8, 8), k).save(tmp_path / str(k) / "a.png")
-    samples = samples_of(tmp_path)
+    samples = load_samples(tmp_path)
     assert samples.classes == tuple(map(str, range(12)))
     assert samples.y is not None
     assert torch.equal(samples.y, (samples.x[:, 0, 0, 0] * 255).round().long())
 
 
 def test_images_without_class_folders_have_no_labels(folder: Path) -> None:
-    flat = samples_of(folder / "cat")
+    flat = load_samples(folder / "cat")
     assert flat.y is None
     assert len(flat) == 5
     assert flat.notes == ("cat has no class folders: its images are taken without labels.",)
-    assert samples_of(folder, labels=False).y is None
-    one = samples_of(folder.parent)
+    assert load_samples(folder, labels=False).y is None
+    one = load_samples(folder.parent)
     assert one.y is None
     assert "images has one class folder" not in one.notes[0]
     assert "one class folder, 'images'" in one.notes[0]
     Image.new("RGB", (30, 20)).save(folder / "loose.png")
-    assert samples_of(folder).notes == ("1 image(s) beside the class folders of images were left out.",)
+    assert load_samples(folder).notes == ("1 image(s) beside the class folders of images were left out.",)
 
 
 def test_of_the_parts_of_a_data_set_one_is_taken(folder: Path) -> None:
@@ -100,23 +100,23 @@ def test_of_the_parts_of_a_data_set_one_is_taken(folder: Path) -> None:
         for label in ("cat", "dog"):
             (folder / label).mkdir()
             Image.new("RGB", (30, 20)).save(folder / label / "0.png")
-    test = samples_of(folder.parent / "set")
+    test = load_samples(folder.parent / "set")
     assert test.classes == ("cat", "dog")
     assert len(test) == 2
     assert test.notes == ("Of set the part val was taken.",)
-    assert len(samples_of(folder.parent / "set", part="train")) == 10
+    assert len(load_samples(folder.parent / "set", part="train")) == 10
 
 
 def test_bad_folders_are_explained(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match=r"holds no image\(s\)"):
-        samples_of(tmp_path / "none")
+        load_samples(tmp_path / "none")
     Image.new("RGB", (9, 9)).save(folder / "cat" / "small.png")
     with pytest.raises(DataError, match=r"several sizes.*--resize"):
-        samples_of(folder)
+        load_samples(folder)
     (folder / "dog" / "0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"dog/0\.png is no image of a kind that is read"):
-        samples_of(folder, resize=8)
+        load_samples(folder, resize=8)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_images_of_more_than_eight_bits_keep_their_scale(image: np.ndarray, name
     for i in range(3):
         Image.fromarray(image).save(tmp_path / f"{i}{name}")
     for shape in ((1, 8, 8), (3, 8, 8)):
-        x = samples_of(tmp_path, shape=shape).x
+        x = load_samples(tmp_path, shape=shape).x
         np.testing.assert_allclose(x[0, -1], RAMP / 65535, atol=1e-6)
         assert x.shape[1] == shape[0]
 

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from advisor.data.resizing import resized
-from advisor.data.samples import Samples, fingerprint, read
+from advisor.data.samples import Samples, fingerprint, load_samples, read
 from advisor.errors import DataError
-from tests.advisor.data.reading import samples_of
 from tests.hostile import Payload
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -25,20 +24,20 @@ Y = torch.arange(20) % 5
 
 
 def test_a_tuple_is_taken_as_it_is() -> None:
-    samples = samples_of((X, Y))
+    samples = load_samples((X, Y))
     assert torch.equal(samples.x, X)
     assert samples.y is not None
     assert torch.equal(samples.y, Y)
     assert len(samples) == 20
     assert samples.fingerprint == fingerprint(X, Y)
-    assert samples_of((X, None)).y is None
+    assert load_samples((X, None)).y is None
 
 
 def test_digits_are_scikit_learns_in_the_unit_interval() -> None:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    samples = samples_of("digits")
+    samples = load_samples("digits")
     assert samples.x.shape == (1797, 1, 8, 8)
     np.testing.assert_allclose(samples.x[:, 0].numpy(), data.images / 16)
     np.testing.assert_array_equal(samples.y, data.target)
@@ -64,7 +63,7 @@ def _save(path: Path, form: str, arrays: dict[str, torch.Tensor]) -> Path:
     ],
 )
 def test_files_of_arrays_say_what_was_taken(form: str, names: tuple[str, str], taken: str, tmp_path: Path) -> None:
-    samples = samples_of(_save(tmp_path / "data", form, dict(zip(names, (X, Y), strict=True))))
+    samples = load_samples(_save(tmp_path / "data", form, dict(zip(names, (X, Y), strict=True))))
     assert torch.equal(samples.x, X)
     assert samples.description.startswith(f"{taken} of data")
 
@@ -72,7 +71,7 @@ def test_files_of_arrays_say_what_was_taken(form: str, names: tuple[str, str], t
 @pytest.mark.parametrize("form", ["npz", "pt"])
 def test_test_data_is_preferred(form: str, tmp_path: Path) -> None:
     arrays = {"x_train": X * 0, "y_train": Y, "x_test": X[:10], "y_test": Y[:10]}
-    samples = samples_of(_save(tmp_path / "data", form, arrays))
+    samples = load_samples(_save(tmp_path / "data", form, arrays))
     assert torch.equal(samples.x, X[:10])
     assert "x_test and y_test" in samples.description
 
@@ -81,24 +80,24 @@ def test_npy_and_bare_tensors_have_no_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", X.numpy())
     torch.save(X, tmp_path / "b")
     torch.save((X, Y), tmp_path / "c")
-    assert samples_of(tmp_path / "a.npy").y is None
-    assert samples_of(str(tmp_path / "b")).y is None
-    assert samples_of(tmp_path / "c").y is not None
+    assert load_samples(tmp_path / "a.npy").y is None
+    assert load_samples(str(tmp_path / "b")).y is None
+    assert load_samples(tmp_path / "c").y is not None
 
 
 def test_numbers_stay_as_they_are_until_a_model_is_known() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 10, 12, 3), dtype=np.uint8)
-    samples = samples_of((pixels, np.arange(6)))
+    samples = load_samples((pixels, np.arange(6)))
     np.testing.assert_array_equal(samples.x.numpy(), pixels)
     assert samples.x.dtype == torch.uint8
     assert samples.notes == ()
 
 
 def test_several_inputs_stay_a_tuple_or_dict() -> None:
-    pair = samples_of(((X, Y.float()[:, None]), Y))
+    pair = load_samples(((X, Y.float()[:, None]), Y))
     assert isinstance(pair.x, tuple)
     assert len(pair) == 20
-    named = samples_of(({"image": X, "age": Y.float()[:, None]}, Y), limit=7)
+    named = load_samples(({"image": X, "age": Y.float()[:, None]}, Y), limit=7)
     assert named.x["image"].shape == (7, 3, 8, 8)
     assert named.x["age"].shape == (7, 1)
 
@@ -108,7 +107,7 @@ def test_several_inputs_stay_a_tuple_or_dict() -> None:
 
 def test_a_limit_draws_at_random_and_repeats() -> None:
     x, y = torch.arange(1000.0)[:, None], torch.arange(1000) // 100  # sorted by class
-    first, second, other = (samples_of((x, y), limit=200, seed=s) for s in (0, 0, 1))
+    first, second, other = (load_samples((x, y), limit=200, seed=s) for s in (0, 0, 1))
     assert torch.equal(first.x, second.x)
     assert first.fingerprint == second.fingerprint
     assert not torch.equal(first.x, other.x)
@@ -120,7 +119,7 @@ def test_a_limit_draws_at_random_and_repeats() -> None:
 
 def test_loading_leaves_the_global_generator() -> None:
     state = torch.get_rng_state()
-    samples_of((X, Y), limit=5)
+    load_samples((X, Y), limit=5)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -174,7 +173,7 @@ def _with_nan() -> torch.Tensor:
 )
 def test_bad_samples_are_refused_in_one_line(data: Any, match: str) -> None:
     with pytest.raises(DataError, match=match) as caught:
-        samples_of(data)
+        load_samples(data)
     assert "\n" not in str(caught.value)
     assert caught.value.next_step
     assert caught.value.exit_code == 2
@@ -199,7 +198,7 @@ def test_pickles_in_data_files_never_run(tmp_path: Path) -> None:
     }
     for name, match in matches.items():
         with pytest.raises(DataError, match=match):
-            samples_of(tmp_path / name)
+            load_samples(tmp_path / name)
     assert not mark.exists()
 
 
@@ -218,7 +217,7 @@ def test_damaged_and_foreign_files_are_said(tmp_path: Path) -> None:
         "missing": "Cannot read the data",
     }.items():
         with pytest.raises(DataError, match=match):
-            samples_of(tmp_path / name)
+            load_samples(tmp_path / name)
 
 
 def test_a_declared_size_is_not_allocated(tmp_path: Path) -> None:
@@ -226,11 +225,11 @@ def test_a_declared_size_is_not_allocated(tmp_path: Path) -> None:
     header += b" " * (118 - len(header)) + b"\n"
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(DataError, match="damaged"):
-        samples_of(tmp_path / "x.npy")
+        load_samples(tmp_path / "x.npy")
 
 
 def test_samples_are_frozen() -> None:
-    samples = samples_of((X, Y))
+    samples = load_samples((X, Y))
     assert isinstance(samples, Samples)
     with pytest.raises(AttributeError):
         samples.x = X  # type: ignore[misc]
@@ -246,3 +245,9 @@ def test_a_pipe_is_refused_at_once_and_so_is_a_header_cut_off(tmp_path: Path) ->
     (tmp_path / "x.npy").write_bytes(data.replace(b"'shape': (4, 2), }", b"'shape': (4, 2L, ["))
     with pytest.raises(DataError, match=r"x\.npy is damaged: .*Save it again"):
         read(tmp_path / "x.npy")
+
+
+def test_images_are_resized_where_that_is_asked_for() -> None:
+    assert load_samples((torch.rand(2, 3, 40, 61), [0, 1]), resize=16).notes == ("Resized from 40×61 to 16×16.",)
+    with pytest.raises(DataError, match=r"Only images \[N, C, H, W\]"):
+        load_samples((torch.rand(4, 7), None), resize=8)

@@ -12,10 +12,9 @@ from torch.nn import functional as F
 import advisor
 from advisor.data.chosen_output import outputs_of
 from advisor.data.conversion import fitted
-from advisor.data.samples import Samples
+from advisor.data.samples import Samples, load_samples
 from advisor.data.tasks import told_by_labels, told_by_outputs, understood, with_labels
 from advisor.errors import AdvisorError, DataError
-from tests.advisor.data.reading import samples_of
 
 G = torch.Generator().manual_seed(0)
 N = 30
@@ -111,7 +110,7 @@ X = 3 * torch.randn(N, 8, generator=G)
 
 def understanding(model: nn.Module, y: Tensor | None, **options: Any) -> tuple[Any, Samples]:
     graph = advisor.trace(model.eval(), torch.zeros(2, 8))
-    return understood(graph, fitted(samples_of((X, y)), graph), **options)
+    return understood(graph, fitted(load_samples((X, y)), graph), **options)
 
 
 def test_of_several_outputs_the_one_that_fits_the_labels_counts() -> None:
@@ -142,7 +141,7 @@ def test_outputs_are_found_by_name_or_number() -> None:
 def test_the_task_is_said_and_cuts_stay() -> None:
     graph = advisor.trace(nn.Linear(8, 4), torch.zeros(2, 8))
     cuts = graph.cuts
-    known, samples = understood(graph, fitted(samples_of((X, CLASSES)), graph))
+    known, samples = understood(graph, fitted(load_samples((X, CLASSES)), graph))
     assert known.cuts is cuts
     assert known.task.kind == "classes"
     assert "Task: classes, since there is one whole number a sample." in samples.notes

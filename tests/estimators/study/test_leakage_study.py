@@ -13,7 +13,7 @@ from advisor.data.roles import sides
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.study.leakage_study import LeakageStudy, study
 from advisor.estimators.study.score import ATTACKS
-from advisor.estimators.study.study_samples import mean_image_ssim, targets_for
+from advisor.estimators.study.study_samples import mean_image_ssim, study_samples, targets_for
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Denormalising, DigitNet, Restorer, Tokens, TwoInputs, digits, fixed, trained
 
@@ -242,3 +242,16 @@ def test_dead_rectifiers_hide_everything_and_every_column_says_what_it_could_not
     assert profile["fisher"].values[dead] == 0
     assert profile["linear_nmse"].values[dead] == pytest.approx(1, abs=0.05)
     assert profile["score"].high[dead] > 0.95  # the value leaves room for what 80 samples cannot tell
+
+
+def test_an_attacker_with_many_samples_leaves_a_third_of_the_pass_to_the_private_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("advisor.sweep.PANEL_SAMPLES", 90)
+    x, y = digits(700)
+    graph = trace(trained(), x[:2])
+    for private, scored in ((40, 30), (20, 20), (600, 77)):
+        found = study_samples(graph, x[:private], y[:private], x[private:], y[private:])
+        assert (len(found.targets.test), len(found.targets.labels)) == (scored, 90)
+        own = {float(image.sum()) for image in x[private:]}
+        assert all(float(image.sum()) in own for image in found.inputs[0][found.targets.train])
