@@ -39,10 +39,10 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
     """
     budgets, measured, limits, plans = request.requirements, verified.measured, verified.searched.limits, verified.plans
     evaluator, found = measured.evaluator, measured.evaluator.study
-    edge, cloud = (with_excess(plan, budgets, limits) for plan in evaluator.baselines())
-    chosen = verdict(plans, (edge, cloud), limits, budgets, request.search.require_split)
-    chosen, every, final = with_final_accuracy(chosen, (*plans, edge, cloud), evaluator)
-    plans, (edge, cloud) = every[:-2], every[-2:]
+    whole = [with_excess(plan, budgets, limits) for plan in (*evaluator.baselines(), *verified.searched.heads)]
+    chosen = verdict(plans, whole, limits, budgets, request.search.require_split)
+    chosen, every, final = with_final_accuracy(chosen, (*plans, *whole), evaluator)
+    plans, baselines = every[: len(plans)], every[len(plans) :]
     feasible = [plan for plan in plans if plan.feasible]
     met, pictures = chosen.verdict != "none", request.output.pictures
     return Advice(
@@ -53,7 +53,7 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         zone=found.zone.cuts,
         pareto=pareto(feasible or plans),
         nearest=chosen.nearest,
-        baselines=(edge, cloud),
+        baselines=baselines,
         profile=evaluator.profile,
         budgets=budgets,
         unmeasured=(*_unmeasured(evaluator.profile), *dict.fromkeys(verified.unverified)),
@@ -112,6 +112,10 @@ def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, proven
         parts.append(f"No plan meets the budgets. The nearest: {_named(best)}.")
     elif chosen.verdict == "all-edge":
         parts.append("Do not split: run everything on the edge, which is within the budgets and sends nothing.")
+    elif chosen.verdict == "local-head":
+        parts.append(
+            f"Do not split: run {best.places[0]} and a small head on the edge, which answers within the budgets alone."
+        )
     elif chosen.verdict == "all-cloud":
         parts.append("Do not split: run everything in the cloud, which is within the budgets; leakage was waived.")
     elif limits.shortfall(best):
@@ -126,6 +130,8 @@ def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, proven
 
 def _named(plan: Plan) -> str:
     if plan.kind != "split":
+        if plan.kind == "local-head":
+            return f"the model up to {plan.places[0]} and a small head on the edge"
         return f"everything {'on the edge' if plan.kind == 'all-edge' else 'in the cloud'}"
     return f"cut at {plan.places[0]}, defense: {plan.protection}"
 

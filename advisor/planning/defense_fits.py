@@ -35,6 +35,9 @@ from advisor.units import show_duration
 SLACK = 0.05
 """A short fit is judged at the noise at which its accuracy drop is so much above the budget: it is not over."""
 
+HEAD = "local-head"
+"""The method that makes a head that answers on the edge alone."""
+
 BISECTIONS = 5
 FIT_SHARE = 0.7
 """Of the progress of one fit; the rest are the attacks that price it."""
@@ -49,10 +52,11 @@ class OutOfTimeError(Exception):
 
 @dataclass(frozen=True)
 class FitResult:
-    """Plans of every fit, what was said of them, and whether the user stopped them."""
+    """Plans of every fit, what was said of them, heads that answer on the edge alone, and whether the user stopped them."""
 
     plans: tuple[Plan, ...]
     notes: tuple[str, ...] = ()
+    heads: tuple[Plan, ...] = ()
     interrupted: bool = False
 
 
@@ -80,6 +84,7 @@ class Fits:
     seconds: float | None = None
     plans: list[Plan] = field(default_factory=list, init=False)
     notes: list[str] = field(default_factory=list, init=False)
+    heads: list[Plan] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self._started = time.monotonic()
@@ -97,15 +102,15 @@ class Fits:
         except OutOfTimeError:
             self.notes.append("The time for fits was over before all of them were: see --timeout and --effort.")
         except KeyboardInterrupt:
-            return FitResult(tuple(self.plans), tuple(self.notes), interrupted=True)
-        return FitResult(tuple(self.plans), tuple(self.notes))
+            return FitResult(tuple(self.plans), tuple(self.notes), tuple(self.heads), interrupted=True)
+        return FitResult(tuple(self.plans), tuple(self.notes), tuple(self.heads))
 
     # ---- what to fit ---------------------------------------------------------------------------------------------
 
     def pairs(self) -> list[Pair]:
         """Every method at each of the few cuts whose costs the budgets allow, by depth."""
         found = []
-        for name in self.methods:
+        for name in (name for name in self.methods if name != HEAD):
             method = METHODS.find(name)
             priced = [(self._missed(cut, recipe), cut, recipe) for cut, recipe in self._places(name)]
             least = min((missed for missed, _, _ in priced), default=0.0)
@@ -162,6 +167,8 @@ class Fits:
         for number, pair in enumerate(best):
             told = progress if len(pairs) == 1 else _part(progress, len(pairs) + 3 * number, 3, parts)
             self.plans += self._finished(pair, allowance, told)
+        if self.plans and self.evaluator.tail is None:
+            self.heads += self._head(best[0].cut, allowance)
 
     def _short(self, pair: Pair, allowance: Allowance, progress: StepProgress) -> Plan | None:
         """The plan of a short fit at the noise that accuracy stands, or a little more; None where it failed."""
@@ -191,6 +198,15 @@ class Fits:
                 "allowed; `advisor defend` fits it longer."
             )
         return self._priced(priced, self._levels(priced, allowance.levels), progress)
+
+    def _head(self, cut: Cut, allowance: Allowance) -> list[Plan]:
+        """A head at the same edge work, that answers alone: what the split has to beat."""
+        pair = Pair(cut, HEAD, {})
+        batch = self._batch(pair)
+        steps = allowance.short_steps(1.0, batch)
+        count = min(len(self.training), steps * batch)
+        priced = self._fitted(pair, max(1, round(steps * batch / count)), count, lambda share, what: None, short=False)
+        return [] if priced is None else [priced.alone()]
 
     def _levels(self, priced: VariantEvaluator, count: int) -> list[float]:
         """Levels of noise to price: over the range of the fit, and the most that the accuracy budget stands."""

@@ -36,7 +36,8 @@ from advisor.request import Request
 from advisor.requirements import REQUIREMENTS, Budgets, front
 
 FIRST_SHARE = 0.5
-"""Share of the trials that start from what the noise curves suggest; of the rest the sampler has every other."""
+"""Share of the trials that start from what the noise curves suggest; the rest close in on the most noise that accuracy
+stands, and where no cut can gain by that any more, the sampler has them."""
 
 ASKED_AT_MOST = 3
 """Trials asked for, each that is wanted: where little is left to try, the sampler repeats itself."""
@@ -111,7 +112,7 @@ class Search:
                 if len(_unique(plans)) >= self.trials or time.monotonic() >= self.until:
                     break
                 asked = first[number] if number < len(first) else None
-                if number >= len(first) and number % 2:
+                if number >= len(first):
                     asked = suggestions.next([*bare, *plans.values()])
                 if asked is not None:
                     study.enqueue_trial(asked)
@@ -223,7 +224,7 @@ def fit(
         raise AdvisorError(" ".join(result.notes[1:]) or result.notes[0], "Name another cut, method or recipe.")
     plans = result.plans if alone and result.plans else (*searched.plans, *result.plans)
     return dataclasses.replace(
-        searched, plans=plans, notes=(*searched.notes, *result.notes),
+        searched, plans=plans, heads=result.heads, notes=(*searched.notes, *result.notes),
         interrupted="fit" if result.interrupted else "", seconds={**searched.seconds, **now.seconds},
     )  # fmt: skip
 

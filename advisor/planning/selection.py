@@ -77,13 +77,13 @@ class Choice:
 
 
 def verdict(
-    splits: Sequence[Plan], baselines: tuple[Plan, Plan], limits: LeakageLimits, budgets: Budgets,
+    splits: Sequence[Plan], baselines: Sequence[Plan], limits: LeakageLimits, budgets: Budgets,
     require_split: bool = False,
 ) -> Choice:  # fmt: skip
     """Of all-edge, all-cloud and the splits that meet everything, the best; a baseline goes before an equal split.
 
     Args:
-        splits, baselines: judged plans; all-edge first of the baselines.
+        splits, baselines: judged plans; of the baselines all-edge first, and a local head last where there is one.
         limits: what a plan may leak.
         budgets: what was asked; all-cloud counts only where they waive leakage (`min_nmse=0`).
         require_split: leave the baselines out.
@@ -91,7 +91,7 @@ def verdict(
     split, best_in = choose(splits, limits), limits.best_in
     close = () if any(plan.feasible for plan in splits) else nearest(splits, budgets)
     shown = split if split is not None else next(iter(close), None)
-    whole = [] if require_split else [p for p in baselines if p.kind == "all-edge" or waives_leakage(budgets)]
+    whole = [] if require_split else [p for p in baselines if p.kind != "all-cloud" or waives_leakage(budgets)]
     meeting = [plan for plan in whole if plan.feasible and not limits.shortfall(plan)]
     if split is not None and not limits.shortfall(split):
         meeting.append(split)
@@ -100,7 +100,7 @@ def verdict(
         return Choice(best.kind, best, shown)
     if split is not None:
         return Choice("split", split, shown)
-    close = nearest([*splits, *(plan for plan in whole if plan.kind == "all-edge")], budgets)
+    close = nearest([*splits, *(plan for plan in whole if plan.kind != "all-cloud")], budgets)
     return Choice("none", next(iter(close), None), shown, close)
 
 
@@ -203,10 +203,11 @@ def costs_or_gains(drop: float) -> str:
 def _why_whole(best: Plan, plans: Sequence[Plan], limits: LeakageLimits) -> str:
     """Why all-edge or all-cloud."""
     meeting = [plan for plan in plans if plan.feasible and not limits.shortfall(plan)]
-    where = "the edge" if best.kind == "all-edge" else "the cloud"
-    leaks = "sends nothing" if best.kind == "all-edge" else "sends the input itself, and leakage was waived"
+    where = "the cloud" if best.kind == "all-cloud" else "the edge"
+    leaks = "sends nothing" if best.kind != "all-cloud" else "sends the input itself, and leakage was waived"
     rivals = f"no split that meets them ({len(meeting)} do) is better" if meeting else "no split meets them"
-    return f"Running everything on {where} meets every requirement and {leaks}; {rivals}."
+    what = "everything" if best.kind != "local-head" else "the first layers and a small head of their own"
+    return f"Running {what} on {where} meets every requirement and {leaks}; {rivals}."
 
 
 def _none_fits(plans: Sequence[Plan]) -> str:

@@ -145,12 +145,14 @@ class Searched(Stage):
         measured: the stage before.
         plans: each with how far it misses what was asked.
         limits: the leakage that was held against them.
+        heads: small models that answer on the edge alone, fitted beside trained defenses: what a split has to beat.
         interrupted: "search" where the user ended it early, else "".
     """
 
     measured: Measured
     plans: tuple[Plan, ...]
     limits: LeakageLimits
+    heads: tuple[Plan, ...] = ()
     interrupted: str = ""
 
     @property

@@ -13,6 +13,7 @@ from functools import cached_property
 
 from torch import Tensor
 
+from advisor.batches import first_scores
 from advisor.columns import Profile
 from advisor.cuts import Cut
 from advisor.defenses import Defense, GaussianNoise, NoDefense, parse_defense
@@ -28,6 +29,8 @@ from advisor.plans import Plan
 from advisor.profilers.halves.variant_profile import variant_profile
 from advisor.progress import ShareProgress
 from advisor.variant import Variant
+
+NOTHING_LEAKS = {"score": 1.0, "score_ssim": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +107,19 @@ class VariantEvaluator(PlanEvaluator):
     def plan(self, cut: Cut, defense: Defense, predicted: dict[str, Estimate]) -> Plan:
         """A plan that says what was fitted."""
         return dataclasses.replace(super().plan(cut, defense, predicted), fitted=self.fitted)
+
+    def alone(self) -> Plan:
+        """The plan of a local head: the edge answers, and nothing is sent."""
+        last, why = self.graph.cuts[-1], "nothing is sent"
+        predicted = self.costs(last, NoDefense())
+        judged = self.undefended
+        predicted |= judged.undefended() if judged.why_not else judged.of(first_scores(self.graph, self.evaluation))
+        predicted |= {name: Estimate.exact(best, "1", "measured", why) for name, best in NOTHING_LEAKS.items()}
+        predicted["bytes"] = Estimate.exact(0, "B", "measured", why)
+        return Plan(
+            (last,), NoDefense(), predicted, kind="local-head", inputs=self.graph.inputs, graph=self.graph,
+            fitted=self.fitted,
+        )  # fmt: skip
 
     # ---- accuracy against leakage --------------------------------------------------------------------------------
 

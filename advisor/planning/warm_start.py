@@ -22,6 +22,9 @@ MARGIN = 0.9
 SETTLED = 1.1
 """Two levels of noise nearer than this factor, one that accuracy stands and one that it does not, are near enough."""
 
+LEAKAGE = {"min_nmse", "max_ssim"}
+"""Requirements that more noise helps with."""
+
 Values = dict[str, Any]
 
 
@@ -78,11 +81,13 @@ class WarmStart:
         """Where no plan hides enough inside the budgets: the noise that would hide most and may still keep accuracy.
 
         Accuracy falls and leakage shrinks with noise, so that at one cut only levels between the most noise that kept
-        the budget and the least that broke it are of interest; of these the one with the highest predicted score.
+        the budget and the least that broke it are of interest; of these the one with the highest predicted score. A
+        cut is dropped where even that is no more than the best that was found within the budgets.
         """
         if self.budgets.max_accuracy_drop is None or any(p.feasible and not self.limits.shortfall(p) for p in plans):
             return None
         best: tuple[float, Values] | None = None
+        reached = max((_score(plan) for plan in plans if set(plan.excess) <= LEAKAGE), default=-math.inf)
         for cut in self.evaluator.candidates:
             for kind in self._kinds:
                 tried = [plan for plan in plans if plan.cut.index == cut.index and _may_help(plan, kind)]
@@ -91,7 +96,7 @@ class WarmStart:
                 if values is None or not all(kind.space[name].contains(value) for name, value in values.items()):
                     continue
                 score = self.evaluator.under_noise(cut, sigma)["score"].value
-                if not math.isnan(score) and (best is None or score > best[0]):
+                if score > max(reached, -math.inf if best is None else best[0]):  # NaN is not
                     best = score, _trial(cut, kind, values)
         return None if best is None else best[1]
 
@@ -115,6 +120,12 @@ def _may_help(plan: Plan, kind: type[Defense]) -> bool:
     """Whether the plan adds such noise and meets every budget that less noise would not help."""
     adds = plan.defense.name == kind.name and plan.defense.noise > 0
     return adds and set(plan.excess) <= {"max_accuracy_drop", "min_nmse", "max_ssim"}
+
+
+def _score(plan: Plan) -> float:
+    """What is predicted to be left to an attacker; nothing where that is not known."""
+    found = plan.predicted.get("score")
+    return -math.inf if found is None or math.isnan(found.value) else found.value
 
 
 def _trial(cut: Cut, kind: type[Defense], values: Values) -> Values:

@@ -14,19 +14,21 @@ from advisor.batches import first_scores
 from advisor.cuts import Cut, TensorSpec
 from advisor.data.samples import Samples
 from advisor.errors import AdvisorError, CutError, DataError
+from advisor.estimate import Estimate
 from advisor.estimators.study.leakage_study import study
 from advisor.fitted import FittedDefense
 from advisor.planning.defense_fits import Fits
 from advisor.planning.evaluation import PlanEvaluator, chosen_cuts
 from advisor.planning.fit_recipes import payload_bytes, recipe_at, reduction
 from advisor.planning.fit_schedule import ATTACK_SECONDS, SHORT_SHARE, Allowance, levels_between, rounded_up
-from advisor.planning.selection import LeakageLimits, nearest_first
+from advisor.planning.selection import LeakageLimits, nearest_first, verdict
 from advisor.planning.variant_pricing import VariantEvaluator, for_plan, of_fit
 from advisor.planning.wanted_defenses import wanted_defenses
 from advisor.plans import Plan
 from advisor.profilers import device, link
 from advisor.recipe_text import read_recipe
 from advisor.request import Request
+from advisor.requirements import Budgets
 from tests.advisor.samples_by_role import by_role
 
 RECIPE = "epochs=1,batch=64"
@@ -340,3 +342,23 @@ def test_a_recommendation_holds_what_was_fitted(digits_net, digits_data, tmp_pat
         AdvisorError, match=r"weights of tuned at block2.2 are not in .*Read the advice from its folder"
     ):
         again.split(digits_net)
+
+
+def test_a_local_head_stands_beside_the_split_and_sends_nothing(found):
+    (head,) = found.heads
+    assert head.kind == "local-head"
+    assert head.fitted.method == "local-head"
+    assert head.fitted.at == found.plans[0].fitted.at
+    assert head.predicted["bytes"].value == 0
+    assert head.predicted["score"].value == 1
+    (edge, cloud), x = head.split(), torch.rand(3, 1, 8, 8)
+    assert torch.equal(cloud(edge(x)), edge(x))
+    assert edge(x).shape == (3, 10)
+
+
+def test_a_local_head_is_chosen_where_it_meets_everything_and_is_best(found):
+    (head,) = found.heads
+    slow = dataclasses.replace(head, kind="split", predicted={**head.predicted, "latency": Estimate.exact(9.0, "s")})
+    limits = LeakageLimits(0.7, None, asked=False)
+    assert verdict([slow], [head], limits, Budgets()).verdict == "local-head"
+    assert verdict([slow], [head], limits, Budgets(), require_split=True).verdict == "split"
