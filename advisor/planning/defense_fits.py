@@ -52,7 +52,7 @@ class OutOfTimeError(Exception):
 
 @dataclass(frozen=True)
 class FitResult:
-    """Plans of every fit, what was said of them, heads that answer on the edge alone, and whether the user stopped them."""
+    """Plans of every fit, what was said, heads that answer on the edge alone, and whether the user stopped the fits."""
 
     plans: tuple[Plan, ...]
     notes: tuple[str, ...] = ()
