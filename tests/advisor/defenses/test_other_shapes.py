@@ -1,4 +1,4 @@
-"""Tokens and vectors: a trained plan hides more than noise that costs as much utility."""
+"""Tokens, vectors and ids: a trained plan hides more than noise that costs as much utility."""
 
 from __future__ import annotations
 
@@ -51,6 +51,18 @@ class Block(nn.Module):
         return z + self.mix(self.after(z))
 
 
+class Recommender(nn.Module):
+    """Users and items to the chance of a click."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user, self.item = nn.Embedding(60, 8), nn.Embedding(40, 8)
+        self.mix, self.out = nn.Linear(16, 32), nn.Linear(32, 1)
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.out(torch.relu(self.mix(torch.cat([self.user(user), self.item(item)], 1))))
+
+
 def learnt(
     model: nn.Module, x: tuple[Tensor, ...], y: Tensor, loss: Loss, epochs: int, rate: float = 3e-3
 ) -> nn.Module:
@@ -86,6 +98,17 @@ def regression() -> tuple[PartitionGraph, Tensor, Tensor]:
     network = made(lambda: nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 1)))
     model = learnt(network, (x[:250],), y[:250], lambda found, wanted: F.mse_loss(found[:, 0], wanted), 15, 1e-3)
     return advisor.trace(model, x[:2]), x, y
+
+
+@functools.cache
+def clicks() -> tuple[PartitionGraph, tuple[Tensor, Tensor], Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    users, items = torch.randn(60, 3, generator=draw), torch.randn(40, 3, generator=draw)
+    user, item = (torch.randint(0, n, (9000,), generator=draw) for n in (60, 40))
+    clicked = ((users[user] * items[item]).sum(1) + torch.randn(9000, generator=draw) > 0).long()
+    loss: Loss = lambda found, wanted: F.binary_cross_entropy_with_logits(found[:, 0], wanted.float())  # noqa: E731
+    model = learnt(made(Recommender), (user[:8000], item[:8000]), clicked[:8000], loss, 6, 1e-2)
+    return advisor.trace(model, (user[:2], item[:2])), (user, item), clicked
 
 
 def as_useful(graph: PartitionGraph, cut: Cut, utility: float, x: Any, y: Tensor, task: str) -> str:
@@ -125,6 +148,26 @@ def test_a_trained_plan_hides_more_than_noise_that_costs_as_much(
     plain = advisor.attack(graph, place, rest, defense=noise)
     print(utility, fitted.nmse.value, plain.nmse.value, noise)
     assert fitted.nmse.value > plain.nmse.value + 0.03
+
+
+@pytest.mark.slow
+def test_a_recommender_tells_fewer_ids_than_with_noise_that_costs_as_much() -> None:
+    graph, x, y = clicks()
+    place = next(c for c in graph.cuts if c.tensors[0].shape == (16,))
+    variant = advisor.defend(
+        graph, place, "bottleneck", tuple(t[:8000] for t in x), width=8, epochs=6, batch=100, sigma=(0.2, 0.4)
+    )
+    rest, own = tuple(t[8000:] for t in x), y[8000:]
+    utility = float(advisor.accuracy(variant, rest, own, defense=noise_of(variant, 0.3), task="ranking"))
+    noise = as_useful(graph, place, utility, rest, own, "ranking")
+    some = tuple(t[:64] for t in rest)
+    fitted = advisor.attack(variant, variant.payload, some, defense=noise_of(variant, 0.3), name="ids")
+    plain = advisor.attack(graph, place, some, defense=noise, name="ids")
+    print(
+        utility, float(advisor.accuracy(graph, rest, own, task="ranking")), fitted.top1.value, plain.top1.value, noise
+    )
+    assert utility > 0.7
+    assert fitted.top1.value < plain.top1.value - 0.05
 
 
 def test_several_tensors_have_a_bottleneck_each_and_masks_pass() -> None:
