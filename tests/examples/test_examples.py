@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -154,7 +155,7 @@ def test_the_workflow_gates_a_pull_request(repository: Path) -> None:
     assert shell(steps["Summary"], repository, GITHUB_STEP_SUMMARY=str(summary)).returncode == 0
     assert summary.read_text().startswith("**✅ The advice holds**")
     edited = repository / "advice" / "advice.json"
-    edited.write_text(edited.read_text().replace("Do not split", "Do split"))
+    edited.write_text(json.dumps(json.loads(edited.read_text()) | {"headline": "All is well."}))
     refused = shell(steps["Check"], repository, ADVICE_DIGEST=digest)
     assert refused.returncode == 5
     assert "The advice is another one" in (repository / "summary.md").read_text()
