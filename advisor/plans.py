@@ -288,6 +288,8 @@ class Advice:
         request: what was wanted, as data; None where an earlier version made the advice.
         verdict: "split", "all-edge", "all-cloud", "local-head", or "none" where nothing meets the requirements.
         best_split: the best split whatever the verdict; None where the model has no cut.
+        alternatives: role -> plan that stands beside `best`: fastest private, most private, the next device up, how
+            people send inputs and activations.
     """
 
     headline: str
@@ -309,6 +311,7 @@ class Advice:
     request: AnyRequest = None
     verdict: Verdict = "split"
     best_split: Plan | None = None
+    alternatives: dict[str, Plan] = dataclasses.field(default_factory=dict)
     schema_version: str = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -338,7 +341,7 @@ class Advice:
 
     def _repr_html_(self) -> str:
         """The report, for a notebook: in a frame that runs nothing."""
-        page = escape(str(reach("REPORTS")["html"](self)), quote=True)
+        page = escape(str(reach("still_page")(self)), quote=True)
         return f'<iframe sandbox srcdoc="{page}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
     def to_json(self) -> dict[str, Any]:

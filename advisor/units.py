@@ -82,24 +82,32 @@ def _parse(text: str | float, units: dict[str, float], expected: str) -> float:
     return float(match.group(1)) * factor
 
 
+TIMES = (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+ENERGIES = (("kJ", 1e3), ("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6))
+BINARY = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
+COUNTS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3), ("", 1.0))
+SCALES = {"s": TIMES, "J": ENERGIES, "B": BINARY, "count": COUNTS}
+"""SI unit -> the units in which its values are written, largest first."""
+
+
 def show_duration(seconds: float) -> str:
     """`0.0123` as `12.3 ms`."""
-    return _shown(seconds, (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)), 100.0)
+    return shown_in(seconds, *scale(seconds, "s"))
 
 
 def show_size(count: float) -> str:
     """`150528` as `147 KiB`."""
-    return _shown(count, (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0)), 1.0)
+    return shown_in(count, *scale(count, "B"))
 
 
 def show_energy(joules: float) -> str:
     """`0.0206` as `20.6 mJ`."""
-    return _shown(joules, (("kJ", 1e3), ("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)), 1.0)
+    return shown_in(joules, *scale(joules, "J"))
 
 
 def show_count(value: float) -> str:
     """`41200000` as `41.2 M`."""
-    return _shown(value, (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3), ("", 1.0)), 1.0).strip()
+    return shown_in(value, *scale(value, "count")).strip()
 
 
 def show_per_second(value: float) -> str:
@@ -107,12 +115,22 @@ def show_per_second(value: float) -> str:
     return f"{digits(value)}/s"
 
 
-def _shown(value: float, units: tuple[tuple[str, float], ...], sixties: float) -> str:
-    """In the largest unit of which there is at least one when rounded to three digits; minutes past `sixties` s."""
-    for unit, factor in units:
-        short = unit in ("min", "h") and abs(value) < max(sixties, factor)
+def scale(value: float, unit: str) -> tuple[str, float]:
+    """The largest unit of which there is at least one when rounded to three digits, and how much it is.
+
+    Args:
+        value: in `unit`; minutes are used from 100 s on.
+        unit: "s", "B", "J" or "count".
+    """
+    for name, factor in SCALES[unit]:
+        short = name in ("min", "h") and abs(value) < max(100.0, factor)
         if abs(float(f"{value / factor:.3g}")) >= 1 and not short:
             break
+    return name, factor
+
+
+def shown_in(value: float, unit: str, factor: float) -> str:
+    """`0.0123` in `("ms", 1e-3)` as `12.3 ms`."""
     number = value / factor
     return f"{number:.0f} {unit}" if abs(number) >= 100 else f"{number:.3g} {unit}"
 

@@ -16,10 +16,13 @@ class Report(Protocol):
 
 
 _BUILT_IN = {
+    "card": "advisor.reports.card:render",
     "console": "advisor.reports.console:render",
+    "csv": "advisor.reports.csv:render",
     "html": "advisor.reports.html:render",
     "json": "advisor.reports.json:render",
     "markdown": "advisor.reports.markdown:render",
+    "md": "advisor.reports.markdown:render",
 }
 
 

@@ -13,6 +13,7 @@ from advisor.requirements import REQUIREMENTS, Budgets, Requirement
 from advisor.units import digits
 
 Status = Literal["met", "close", "missed", "not measured"]
+STATUS_MARKS: dict[Status, str] = {"met": "✅", "close": "⚠️", "missed": "❌", "not measured": "❔"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def misses(plan: Plan, budgets: Budgets) -> str:
     """Which budgets a plan fails and by how much: `latency 12 ms over (budget: at most 50 ms)`."""
     failed = [v for v in verdicts(plan, budgets) if v.status in {"missed", "not measured"}]
     parts = (f"{v.label} {v.note}" + (f" (budget: {v.limit})" if v.limit else "") for v in failed)
-    return "; ".join(parts) or "meets every budget"
+    close = ", ".join(v.label for v in verdicts(plan, budgets) if v.status == "close")
+    return "; ".join(parts) or f"meets every budget{f', close on {close}' if close else ''}"
 
 
 def _verdict(plan: Plan, row: Requirement, limit: float) -> Verdict:

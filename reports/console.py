@@ -11,52 +11,102 @@ from rich.table import Table
 from rich.text import Text
 
 from advisor.columns import Profile
-from advisor.plans import Advice, Plan
-from advisor.reports import budgets, tables, words
+from advisor.plans import Advice
+from advisor.reports import tables, words
+from advisor.reports.answer import Answer, answer_of
+from advisor.reports.quantities import quantity
 from advisor.reports.text import clean, shorten
 
 WHOLE, ROWS = 32, 20
 """Models of up to WHOLE cuts are shown whole; of longer ones ROWS cuts are."""
-NAME_WIDTH = 28
+NAME_WIDTH, ALTERNATIVE_WIDTH = 28, 34
+SAME = tuple(words.WHOLE.values())
+"""Plans whose role says it all."""
 GAP = 2
 """Blank columns between two columns of a table."""
 _MARKS = {"chosen": "bold cyan", "zone": "green", "published": "yellow", "": ""}
 _STATUS = {"met": "green", "close": "yellow", "missed": "bold red", "not measured": "yellow"}
 
 
-def render(advice: Advice, width: int = 110) -> str:
+def render(advice: Advice, width: int = 110, all_cuts: bool = False) -> str:
     """The answer as plain text."""
     stream = io.StringIO()
-    print_advice(
-        advice, Console(file=stream, width=width, color_system=None, force_terminal=False, legacy_windows=False)
-    )
+    shown = Console(file=stream, width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    print_advice(advice, shown, all_cuts)
     return stream.getvalue()
 
 
-def print_advice(advice: Advice, console: Console) -> None:
-    """Print the headline, the table of cuts, the plan, its budgets, and what was assumed or not measured."""
-    _say(console, advice.headline, "bold")
-    console.print()
-    _print_cuts(advice, console)
-    if advice.best is not None:
-        console.print()
-        _say(console, "Recommended plan" if advice.feasible else "Nearest to what was asked", "bold")
-        _items(console, words.plan_lines(advice))
-        _print_verdicts(advice, console)
+def print_advice(advice: Advice, console: Console, all_cuts: bool = False) -> None:
+    """Print the answer in its order, then the cuts and what was not measured, and at the end the verdict again.
+
+    Args:
+        advice: what is shown.
+        console: where; everything fits its width, but for commands, which are one line each.
+        all_cuts: show every cut, not those alone that close a block.
+    """
+    answer = answer_of(advice)
+    _say(console, answer.verdict, "bold")
+    _items(console, [answer.plan] if answer.plan else [])
+    if answer.costs:
+        _section(console, "What it costs", map(str, answer.costs))
+        _print_verdicts(answer, console)
+    got = answer.attacker
+    _section(console, "What an attacker gets", filter(None, (got.gets, got.predicted, *got.run, got.guarantee)))
+    _section(console, "What must be believed", (f"{b.assumption} {b.changes}" for b in answer.beliefs))
     _section(console, "Why", advice.reasons)
-    if not advice.feasible:
-        _section(console, "Plans that miss the budgets by least", _nearest(advice))
-    if split := words.best_split(advice):
-        _section(console, "Best split", [split])
-    _section(console, "Without a split", [_evaluated(plan) for plan in advice.baselines])
+    _print_alternatives(answer, console)
+    console.print()
+    _print_cuts(advice, console, all_cuts)
     _section(console, "Not measured", advice.unmeasured)
-    _section(console, "Assumed", advice.assumptions)
-    if files := words.loads(advice):
-        _section(console, "To deploy", [files])
+    _section(console, "To deploy", filter(None, [words.loads(advice)]))
     if command := words.command(advice):
+        _command(console, "To reproduce", command)
+    if len(advice.assumptions) > 0:
         console.print()
-        _say(console, "To reproduce", "bold")
-        console.print(Text(f"  {command}"), soft_wrap=True)  # one line, so that it can be copied
+        _say(console, f"{len(advice.assumptions)} things were assumed: the report lists them.", "dim")
+    console.print()
+    _say(console, f"Verdict: {answer.verdict}", "bold")
+    if answer.next:
+        _command(console, "Next", answer.next)
+
+
+def _command(console: Console, title: str, command: str) -> None:
+    """A command on one line, so that it can be copied."""
+    console.print()
+    _say(console, title, "bold")
+    console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def _print_alternatives(answer: Answer, console: Console) -> None:
+    """The table of plans: as many columns as fit, the names on lines of their own where they are long."""
+    if not answer.alternatives:
+        return
+    rows = answer.alternatives
+    labels = [quantity(name).label for name in answer.columns]
+    body = {name: [cells[i].text for row in rows for cells in [row.cells]] for i, name in enumerate(answer.columns)}
+    order = ("latency", "score", "accuracy", "bytes", "edge_memory", "accuracy_drop", "edge_energy", "score_ssim")
+    room, kept = console.width - ALTERNATIVE_WIDTH - GAP, set()
+    for name in order:
+        needed = GAP + max(len(labels[answer.columns.index(name)]), *map(len, body[name]))
+        if needed <= room:
+            kept.add(name)
+            room -= needed
+    table = Table(box=None, padding=(0, 1), header_style="bold", show_edge=False)
+    table.add_column("plan", width=ALTERNATIVE_WIDTH, overflow="fold")
+    shown = [name for name in answer.columns if name in kept]
+    for name in shown:
+        table.add_column(Text(quantity(name).label), justify="right", no_wrap=True)
+    for position, row in enumerate(rows):
+        said = f"{row.role}: {shorten(row.plan, 3 * ALTERNATIVE_WIDTH)}" if row.plan not in SAME else row.role
+        table.add_row(
+            Text(said), *(Text(body[column][position]) for column in shown), style="bold" if position == 0 else ""
+        )
+    console.print()
+    _say(console, "Beside other plans", "bold")
+    console.print(table)
+    for row in rows:
+        if not row.budgets.startswith("meets"):
+            _items(console, [f"{row.role}: {row.budgets}"])
 
 
 def print_profile(profile: Profile, console: Console) -> None:
@@ -64,6 +114,8 @@ def print_profile(profile: Profile, console: Console) -> None:
     names = tables.all_columns(profile)
     rows = tables.pick_rows(len(profile.cuts), (0, len(profile.cuts) - 1), ROWS, WHOLE)
     shown = _print_table(profile, names, rows, {}, console)
+    if len(rows) < len(profile.cuts):
+        _say(console, f"{len(profile.cuts) - len(rows)} of {len(profile.cuts)} cuts left out of this table.", "dim")
     left_out = [tables.label(name) for name in names if name not in shown]
     if left_out:
         _say(console, f"Not shown for want of width: {', '.join(left_out)}.", "dim")
@@ -72,10 +124,16 @@ def print_profile(profile: Profile, console: Console) -> None:
         _say(console, f"{key}: {text}", "dim")
 
 
-def _print_cuts(advice: Advice, console: Console) -> None:
+def _print_cuts(advice: Advice, console: Console, all_cuts: bool) -> None:
     profile = advice.profile
-    rows = tables.pick_rows(len(profile.cuts), tables.important_rows(advice), ROWS, WHOLE)
+    whole = tuple(range(len(profile.cuts)))
+    rows = whole if all_cuts else tables.block_rows(advice)
+    if not all_cuts and len(rows) > WHOLE:
+        rows = tables.pick_rows(len(whole), tables.important_rows(advice), ROWS)
+    _say(console, "Every cut" if rows == whole else "Cuts that close a block", "bold")
     shown = _print_table(profile, tables.all_columns(profile), rows, _marks(advice), console)
+    if left_out := len(whole) - len(rows):
+        _say(console, f"{left_out} of {len(whole)} cuts left out of this table: --all-cuts shows them.", "dim")
     _say(console, words.zone_words(advice))
     published = tables.flagged(profile, "in_gpz")
     if published:
@@ -108,8 +166,6 @@ def _print_table(
             Text(str(i)), *cells, *([Text(noted[i])] if marks else []), style=_MARKS[found[0] if found else ""]
         )
     console.print(table)
-    if left_out := len(profile.cuts) - len(rows):
-        _say(console, f"{left_out} of {len(profile.cuts)} cuts left out of this table.", "dim")
     return shown
 
 
@@ -139,7 +195,7 @@ def _fitting(body: Mapping[str, Sequence[str]], width: int) -> tuple[str, ...]:
 
 def _marks(advice: Advice) -> dict[int, tuple[str, ...]]:
     """Cut index -> its marks, the most telling first."""
-    chosen = [cut.index for cut in advice.best.cuts] if advice.best else []
+    chosen = tables.plan_rows(advice, advice.best)
     kinds = {"chosen": chosen, "zone": tables.zone_rows(advice), "published": tables.flagged(advice.profile, "in_gpz")}
     return {cut.index: tuple(kind for kind, at in kinds.items() if cut.index in at) for cut in advice.profile.cuts}
 
@@ -154,27 +210,14 @@ def _print_notes(profile: Profile, names: Sequence[str], console: Console) -> No
         _say(console, f"{tables.MISSING}: {note}", "dim")
 
 
-def _print_verdicts(advice: Advice, console: Console) -> None:
-    if advice.best is None:
-        return
-    for verdict in budgets.verdicts(advice.best, advice.budgets):
+def _print_verdicts(answer: Answer, console: Console) -> None:
+    for verdict in answer.budgets:
         line = Text.assemble(
             (f"{verdict.status:<13}", _STATUS[verdict.status]),
             clean(f"{verdict.label} {verdict.limit}".strip() + (f": {verdict.found}" if verdict.found else "")),
             clean(f"; {verdict.note}") if verdict.note else "",
         )
         console.print(Padding(line, (0, 0, 0, 2), expand=False))
-
-
-def _nearest(advice: Advice) -> list[str]:
-    return [f"{words.plan_name(plan)}: {budgets.misses(plan, advice.budgets)}" for plan in advice.nearest]
-
-
-def _evaluated(plan: Plan) -> str:
-    costs = ", ".join(
-        f"{tables.label(name)} {words.predicted(plan, name)}" for name in ("latency", "edge_memory", "score")
-    )
-    return f"{words.plan_name(plan)}: {costs}"
 
 
 def _section(console: Console, title: str, lines: Iterable[str]) -> None:

@@ -1,30 +1,31 @@
-"""The report: one HTML file that needs no network, runs no script, and escapes what came from the model."""
+"""The report: one HTML file that needs no network, escapes what came from the model, and runs two known scripts."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from advisor.plans import Advice, Plan
-from advisor.reports import budgets, tables, words
-from advisor.reports.quantities import NOT_MEASURED, quantity, show
-from advisor.reports.text import clean, is_png, shorten
+from advisor.reports import gallery, tables, vega, words
+from advisor.reports.answer import answer_of
+from advisor.reports.charts import Chart, line_of_cuts
+from advisor.reports.page_data import crosses, embedded, marks_of, page_data
+from advisor.reports.plan_charts import front
+from advisor.reports.quantities import NOT_MEASURED, quantity, show_in
+from advisor.reports.scene import SIDE, thumbnail_svg
+from advisor.reports.text import clean
+from advisor.reports.trade_off import trade_off
 
-ROWS = 40
-"""Most cuts in the open table; the whole one is folded beneath it."""
-PLANS = 12
-_QUANTITY = re.compile(r"(\d) ([mµ]?s|[KMG]?i?B|pp|%)(?!\w)")
-PLAN_COLUMNS = ("latency", "bytes", "edge_memory", "accuracy_drop", "score", "score_ssim")
-TILES = ("latency", "score", "score_ssim", "accuracy_drop", "bytes", "edge_memory")
-PICTURES = 16
-"""Most cuts whose reconstructions are shown unfolded."""
+STILL_WIDTH = 880
+TEMPLATES = Path(__file__).parent / "templates"
+_QUANTITY = re.compile(r"(\d) ([mµ]?s|[KMG]?i?B|pp|%|[mµk]?J)(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,6 @@ class Row:
     crosses: str
     cells: tuple[tables.Cell, ...]
     marks: tuple[str, ...]
-    skipped: int
-
-
-@dataclass(frozen=True)
-class Strip:
-    """One row of pictures; None where an entry was no PNG."""
-
-    index: int
-    name: str
-    pictures: tuple[str | None, ...]
-    note: str
 
 
 def is_report(page: bytes) -> bool:
@@ -55,89 +45,64 @@ def is_report(page: bytes) -> bool:
 
 
 def render(advice: Advice) -> str:
-    """The whole page."""
-    from advisor.reports import curves, pareto
+    """The whole page, whose charts answer to the pointer."""
+    return _page(advice, live=True)
 
+
+def still_page(advice: Advice) -> str:
+    """The page without scripts, for a notebook's frame."""
+    return _page(advice, live=False)
+
+
+def _page(advice: Advice, live: bool) -> str:
     profile = advice.profile
     names = tables.main_columns(profile)
-    everything = tables.all_columns(profile)
-    picked = tables.pick_rows(len(profile.cuts), tables.important_rows(advice), ROWS)
-    page = _environment().get_template("report.html.j2").render(
-        advice=advice,
-        budgets=budgets,
-        words=words,
-        tables=tables,
-        columns=[_header(advice, name) for name in names],
-        all_columns=[_header(advice, name) for name in everything],
-        rows=_rows(advice, names, picked, brief=True),
-        all_rows=_rows(advice, everything, range(len(profile.cuts))),
-        curves=Markup(curves.curves(advice)),
-        front=Markup(pareto.pareto(advice)),
-        plans=_plans(advice),
-        plans_shown=PLANS,
-        plan_columns=PLAN_COLUMNS,
-        strips=_strips(advice),
-        pictures=PICTURES,
-        originals=[uri if is_png(uri) else None for uri in advice.gallery.originals],
-        facts=[(key, text) for key, text in words.facts(advice.provenance) if key != "command"],
-        not_measured=NOT_MEASURED,
-        missing=tables.missing_notes(profile, everything),
-        sources="; ".join(_plan_sources(advice)),
-        published=tables.show_cuts(published) if (published := tables.flagged(profile, "in_gpz")) else "",
-        model=str(words.section(advice, "model").get("path") or ""),
-        **_chosen(advice),
-    )  # fmt: skip
-    return page + "\n"
+    line, plans, curves = line_of_cuts(advice), tuple(front(advice)), tuple(trade_off(advice))
+    data = page_data(advice, [*line, *plans, *curves])
+    answer = answer_of(advice)
+    context: dict[str, Any] = {
+        "advice": advice, "answer": answer, "words": words, "tables": tables,
+        "shares": _shares(advice.best), "scenes": _scenes(answer.attacker.thumbnail),
+        "line": [_drawn(chart) for chart in line], "front": [_drawn(chart) for chart in plans],
+        "curves": [_drawn(chart) for chart in curves], "plan_names": [plan["name"] for plan in data["plans"]],
+        "columns": [_header(advice, name) for name in names],
+        "all_columns": [_header(advice, name) for name in tables.all_columns(profile)],
+        "rows": _rows(advice, names, data["brief"]), "published": tables.flagged(profile, "in_gpz"),
+        "gallery": gallery.of(advice),
+        "attacks": words.attacks(advice),
+        "facts": [(key, text) for key, text in words.facts(advice.provenance) if key != "command"],
+        "missing": tables.missing_notes(profile, tables.all_columns(profile)), "not_measured": NOT_MEASURED,
+        "model": str(words.section(advice, "model").get("path") or words.section(advice, "model").get("name") or ""),
+    }  # fmt: skip
+    return page("report.html.j2", data if live else None, ("report.js",), **context)
 
 
-def _plan_sources(advice: Advice) -> tuple[str, ...]:
-    """How the numbers of the plans were obtained, from the first plan that has each: `score: estimated (…)`."""
-    found: dict[str, str] = {}
-    for _, plan in _plans(advice):
-        for name, estimate in plan.predicted.items():
-            method = f" ({clean(estimate.method)})" if estimate.method else ""
-            found.setdefault(name, f"{quantity(name).label}: {estimate.source}{method}")
-    return tuple(found.values())
-
-
-def _chosen(advice: Advice) -> dict[str, object]:
-    """What the page shows of the chosen plan."""
-    plan = advice.best
-    if plan is None:
-        return {"tiles": [], "shares": [], "evidence": [], "in_zone": False}
-    return {
-        "tiles": [
-            {"label": quantity(name).label, "cell": tables.estimate_cell(plan.predicted.get(name), name)}
-            for name in TILES
-        ],
-        "shares": (shares := _shares(plan)),
-        "shares_words": "Latency: " + ", ".join(f"{share['role']} {share['text']}" for share in shares),
-        "evidence": words.evidence(plan),
-        "in_zone": plan.cut.name in advice.zone,
-    }
-
-
-def _shares(plan: Plan) -> list[dict[str, str]]:
-    """The three parts of the latency, for a bar; none when one of them was not measured."""
-    parts = {role: plan.predicted.get(f"{role}_latency") for role in ("edge", "link", "cloud")}
-    if any(part is None or not math.isfinite(part.value) for part in parts.values()):
-        return []
-    return [
-        {"role": role, "text": show(part.value, part.unit), "weight": f"{1e3 * part.value:.4f}"}
-        for role, part in parts.items()
-        if part is not None
-    ]
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates", encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def page(template: str, data: Any = None, own: Sequence[str] = (), **context: Any) -> str:
+    """A page of a template; with data also the chart library and the scripts named, allowed by their hashes alone."""
+    scripts = [] if data is None else [vega.library(), *(_script(name) for name in own)]
+    rendered = (
+        environment()
+        .get_template(template)
+        .render(
+            scripts=[Markup(script) for script in scripts],  # the library and this package's own files
+            hashes=Markup(" ".join(map(vega.script_hash, scripts)) or "'none'"),
+            data=None if data is None else embedded(data),
+            **context,
+        )
     )
+    return rendered + "\n"
+
+
+def _script(name: str) -> str:
+    return vega.inert((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def environment() -> Environment:
+    """Templates that escape everything, and refuse a bare number."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES, encoding="utf-8"), autoescape=True, undefined=StrictUndefined,
+        finalize=_finalize, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
 
 
 def _finalize(value: object) -> object:
@@ -149,60 +114,41 @@ def _finalize(value: object) -> object:
     return _QUANTITY.sub("\\1\N{NO-BREAK SPACE}\\2", clean(value))
 
 
-def _header(advice: Advice, name: str) -> dict[str, str]:
-    column = advice.profile[name]
-    return {
-        "label": tables.label(name),
-        "source": column.source,
-        "method": column.method,
-        "meaning": quantity(name).meaning,
-        "better": column.better,
-    }
+def _drawn(chart: Chart) -> dict[str, Any]:
+    """A chart with its still picture; the library escapes the text in it."""
+    return {"name": chart.name, "title": chart.title, "words": chart.words,
+            "still": Markup(vega.still(chart.spec, STILL_WIDTH, chart.name))}  # fmt: skip
 
 
-def _rows(advice: Advice, names: Sequence[str], indices: Sequence[int], brief: bool = False) -> list[Row]:
-    chosen = [cut.index for cut in advice.best.cuts] if advice.best else []
-    sets = {"chosen": chosen, "zone": tables.zone_rows(advice), "published": tables.flagged(advice.profile, "in_gpz")}
-    rows = []
-    for position, i in enumerate(indices):
-        cut = advice.profile.cuts[i]
-        crosses = ", ".join(f"{'×'.join(map(str, t.shape)) or 'scalar'} {t.dtype}" for t in cut.tensors)
-        cells = tuple(_cell(advice, name, i, brief) for name in names)
-        marks = tuple(mark for mark, at in sets.items() if i in at)
-        skipped = i - indices[position - 1] - 1 if position else i
-        rows.append(Row(i, cut.name, crosses, cells, marks, skipped))
-    return rows
+def _scenes(side: int) -> tuple[Markup, ...]:
+    return tuple(Markup(thumbnail_svg(shown)) for shown in (SIDE, side)) if 0 < side < SIDE else ()
 
 
-def _cell(advice: Advice, name: str, index: int, brief: bool) -> tables.Cell:
-    """A cell; the brief table leaves the intervals of the three parts of the latency to the whole one."""
-    found = tables.cell(advice.profile, name, index)
-    return dataclasses.replace(found, interval="") if brief and name in tables.TIMES else found
-
-
-def _plans(advice: Advice) -> list[tuple[str, Plan]]:
-    """Every plan once with its role: chosen, front, nearest, baseline."""
-    groups = (("nearest", advice.nearest), ("baseline", advice.baselines), ("front", advice.pareto))
-    found = [("chosen", advice.best)] if advice.best else []
-    for role, plans in groups:
-        shown = {(plan.kind, str(plan)) for _, plan in found}
-        found += [(role, plan) for plan in plans if (plan.kind, str(plan)) not in shown]
-    return found
-
-
-def _strips(advice: Advice) -> list[Strip]:
-    order = {cut.name: cut.index for cut in advice.profile.cuts}
-    known = sorted((name for name in advice.gallery.reconstructions if name in order), key=lambda name: order[name])
+def _shares(plan: Plan | None) -> list[dict[str, str]]:
+    """The three parts of the latency, for a bar; none when one of them was not measured."""
+    if plan is None:
+        return []
+    parts = {role: plan.predicted.get(f"{role}_latency") for role in ("edge", "link", "cloud")}
+    if any(part is None or not math.isfinite(part.value) for part in parts.values()):
+        return []
+    most = max(part.value for part in parts.values() if part is not None)
     return [
-        Strip(order[name], shorten(name, words.NAME_LENGTH), _pictures(advice, name), _caption(advice, order[name]))
-        for name in known
+        {"role": role, "text": show_in(part.value, most, part.unit), "weight": f"{1e3 * part.value:.4f}"}
+        for role, part in parts.items()
+        if part is not None
     ]
 
 
-def _pictures(advice: Advice, name: str) -> tuple[str | None, ...]:
-    return tuple(uri if is_png(uri) else None for uri in advice.gallery.reconstructions[name])
+def _header(advice: Advice, name: str) -> dict[str, str]:
+    column = advice.profile[name]
+    return {"label": tables.label(name), "source": column.source, "method": column.method,
+            "meaning": quantity(name).meaning, "better": column.better}  # fmt: skip
 
 
-def _caption(advice: Advice, index: int) -> str:
-    shown = [name for name in ("ka_nmse", "ka_ssim") if name in advice.profile]
-    return ", ".join(f"{tables.label(name)} {tables.cell(advice.profile, name, index)}" for name in shown)
+def _rows(advice: Advice, names: Sequence[str], indices: Sequence[int]) -> list[Row]:
+    marks, cuts = marks_of(advice), advice.profile.cuts
+    return [
+        Row(i, cuts[i].name, crosses(advice, i), tuple(tables.cell(advice.profile, name, i) for name in names),
+            tuple(marks[i]))
+        for i in indices
+    ]  # fmt: skip

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 from advisor.plans import Advice
+from advisor.reports.answer import answer_of
 
 
 def render(advice: Advice) -> str:
-    """The whole advice; nothing is left out or rounded."""
-    return json.dumps(advice.to_json(), indent=1, allow_nan=False) + "\n"
+    """The answer as people read it, then the whole advice; nothing is left out or rounded."""
+    whole = {"answer": answer_of(advice).to_json(), **advice.to_json()}
+    return json.dumps(whole, indent=1, allow_nan=False) + "\n"

@@ -8,10 +8,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from advisor.estimate import Estimate
-from advisor.units import digits, show_duration, show_energy, show_points, show_ratio, show_share, show_size
+from advisor.units import (
+    digits,
+    scale,
+    show_duration,
+    show_energy,
+    show_points,
+    show_ratio,
+    show_share,
+    show_size,
+    shown_in,
+)  # fmt: skip
 
 NOT_MEASURED = "not measured"
 UNKNOWN_SPREAD = "±?"
+TINY = 5e-4
+"""Ratios below this are written as "<0.001": on a scale of 0 to 1 more digits say nothing."""
 Kind = Literal["plain", "ratio", "count", "share", "points", "flag"]
 
 
@@ -75,7 +87,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "label_leak": Quantity("label leak", "accuracy of guessing the label from the activation", "share"),
     "label_leak_few": Quantity("few labels", "the same for an attacker who knows four labels a class", "share"),
     "score": Quantity(
-        "score",
+        "NMSE",
         "predicted NMSE left to a strong inversion attack: 0 gives the input away, 1 means it learnt nothing",
         "ratio",
     ),
@@ -121,6 +133,8 @@ def show(value: float, unit: str, name: str = "") -> str:
         return show_points(value)
     if kind == "share":
         return show_share(value)
+    if kind == "ratio" and 0 < abs(value) < TINY:
+        return "<0.001"
     if kind in {"count", "ratio"}:
         return show_count(value) if kind == "count" else show_ratio(value)
     by_unit = {"s": show_duration, "B": show_size, "J": show_energy}
@@ -129,13 +143,28 @@ def show(value: float, unit: str, name: str = "") -> str:
     return digits(value) if unit in {"", "1"} else f"{digits(value)} {unit}"
 
 
-def show_interval(estimate: Estimate, name: str = "") -> str:
-    """The 90 % interval such as `11.2–14.0 ms`; "" for an exact number, "±?" where the spread is not known."""
+def show_in(value: float, like: float, unit: str, name: str = "") -> str:
+    """One number in the unit that suits another, so that a column of them compares: `0.149 ms` like 7 ms.
+
+    Sizes keep their own units: 40 B is no 0.04 KiB.
+    """
+    if not (math.isfinite(value) and math.isfinite(like)) or unit not in ("s", "J"):
+        return show(value, unit, name)
+    return shown_in(value, *scale(like, unit))
+
+
+def show_interval(estimate: Estimate, name: str = "", like: float = math.nan) -> str:
+    """The 90 % interval such as `11.2–14.0 ms`; "" for an exact number, "±?" where the spread is not known.
+
+    `like` is the number whose unit it is written in; NaN for the estimate's own.
+    """
     if not math.isfinite(estimate.value) or (estimate.stderr == 0 and estimate.low == estimate.high):
         return ""
     if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)) or estimate.low == estimate.high:
         return UNKNOWN_SPREAD
-    low, high = show(estimate.low, estimate.unit, name), show(estimate.high, estimate.unit, name)
+    low, high = (show_in(end, like, estimate.unit, name) for end in (estimate.low, estimate.high))
+    if high == "<0.001":
+        return ""
     shared = low.rpartition(" ")[2] if " " in low else ""
     if shared and high.endswith(f" {shared}"):
         low = low[: -len(shared) - 1]

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from advisor.columns import Profile
+import numpy as np
+
+from advisor.columns import Column, Profile
 from advisor.estimate import Estimate
-from advisor.plans import Advice
-from advisor.reports.quantities import NOT_MEASURED, QUANTITIES, quantity, show, show_interval
+from advisor.plans import Advice, Plan
+from advisor.reports.quantities import NOT_MEASURED, QUANTITIES, quantity, show_in, show_interval
 from advisor.reports.text import clean
 from advisor.units import show_share
 
@@ -59,14 +61,27 @@ def cell(profile: Profile, name: str, index: int) -> Cell:
         return Cell(MISSING, why=clean(column.why[index] or "no finite value"))
     if name == "macs" and column.values[-1] > 0:
         return Cell(show_share(estimate.value / float(column.values[-1])))
-    return estimate_cell(estimate, name)
+    return estimate_cell(estimate, name, column_size(column))
 
 
-def estimate_cell(found: Estimate | None, name: str) -> Cell:
-    """The cell of one number of a plan; one that is absent or NaN is "not measured"."""
+def column_size(column: Column) -> float:
+    """The value whose unit a whole column is written in: its largest."""
+    known = column.values[np.isfinite(column.values)]
+    return float(known.max()) if len(known) else math.nan
+
+
+def estimate_cell(found: Estimate | None, name: str, like: float = math.nan) -> Cell:
+    """The cell of one number; one that is absent or NaN is "not measured".
+
+    Args:
+        found: the number.
+        name: its quantity.
+        like: the number whose unit it is written in; NaN for its own.
+    """
     if found is None or not math.isfinite(found.value):
         return Cell(NOT_MEASURED, why=clean(found.method if found and found.method else NOT_MEASURED))
-    return Cell(show(found.value, found.unit, name), show_interval(found, name))
+    like = like if math.isfinite(like) else found.value
+    return Cell(show_in(found.value, like, found.unit, name), show_interval(found, name, like))
 
 
 def main_columns(profile: Profile) -> tuple[str, ...]:
@@ -90,10 +105,26 @@ def important_rows(advice: Advice) -> tuple[int, ...]:
     last = len(advice.profile.cuts) - 1
     edges = run_edges(zone_rows(advice))
     plans = [*([advice.best] if advice.best else []), *advice.nearest, *advice.pareto]
-    crossed = [cut.index for plan in plans for cut in plan.cuts]
-    chosen = crossed[: len(advice.best.cuts)] if advice.best else []
+    crossed = plan_rows(advice, *plans)
+    chosen = plan_rows(advice, advice.best)
     around = [i + step for i in (*chosen, *edges[:1]) for step in (-1, 1)]
     return _distinct((*chosen, 0, last, *edges, *around, *crossed, *run_edges(flagged(advice.profile, "in_gpz"))), last)
+
+
+def plan_rows(advice: Advice, *plans: Plan | None) -> tuple[int, ...]:
+    """Indices of the model's own cuts at which plans cut; a fitted plan's payload is a cut of its variant."""
+    order = {cut.name: cut.index for cut in advice.profile.cuts}
+    return tuple(order[name] for plan in plans if plan is not None for name in plan.places if name in order)
+
+
+def block_rows(advice: Advice) -> tuple[int, ...]:
+    """Indices of the cuts that close a block, the ends and the plan's; all where no cut closes one."""
+    cuts = advice.profile.cuts
+    closing = [cut.index for cut in cuts if cut.block]
+    if not closing:
+        return tuple(range(len(cuts)))
+    kept = {0, len(cuts) - 1, *closing, *plan_rows(advice, advice.best, advice.best_split)}
+    return tuple(i for i in range(len(cuts)) if i in kept)
 
 
 def pick_rows(count: int, important: Sequence[int], limit: int, whole: int = 0) -> tuple[int, ...]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from advisor.plans import Advice, Evidence, Plan
-from advisor.reports.quantities import NOT_MEASURED, quantity, show, show_estimate
+from advisor.reports.quantities import NOT_MEASURED, quantity, show_estimate
 from advisor.reports.text import clean, is_png, shorten
 from advisor.safe_text import shell_words, without_secrets
 from advisor.units import digits, show_duration
 
 NAME_LENGTH = 60
+WHOLE = {
+    "all-edge": "everything on the edge",
+    "all-cloud": "everything in the cloud",
+    "local-head": "a smaller model on the edge",
+}
 
 
 def section(advice: Advice, key: str) -> Mapping[str, Any]:
@@ -41,18 +45,9 @@ def machine(advice: Advice, key: Literal["device", "link", "cloud"]) -> str:
 def plan_name(plan: Plan) -> str:
     """Cut(s) and defense in one phrase."""
     if plan.kind != "split":
-        return {
-            "all-edge": "everything on the edge", "all-cloud": "everything in the cloud",
-            "local-head": "a small head on the edge, which answers alone",
-        }[plan.kind]  # fmt: skip
+        return WHOLE[plan.kind]
     where = " … ".join(shorten(name, NAME_LENGTH) for name in plan.places)
     return where if plan.defense.name == "none" and plan.fitted is None else f"{where} + {plan.protection}"
-
-
-def plan_lines(advice: Advice) -> tuple[str, ...]:
-    """The recommended plan in three lines: what to run where, what it costs, what it hides."""
-    plan = advice.best
-    return () if plan is None else (_what(advice, plan), _costs(plan), _hides(advice, plan))
 
 
 def predicted(plan: Plan, name: str) -> str:
@@ -107,20 +102,6 @@ def attack_lines(advice: Advice) -> tuple[str, ...]:
     )
 
 
-def evidence(plan: Plan) -> tuple[tuple[str, str, str, str], ...]:
-    """What the attack found beside what was predicted: (quantity, predicted, found, how)."""
-    twins = {"nmse": "score", "ssim": "score_ssim"}
-    return tuple(
-        (
-            quantity(name).label,
-            predicted(plan, twins[name]) if name in twins else "",
-            show_estimate(found, name),
-            clean(found.method or found.source),
-        )
-        for name, found in plan.verified.items()
-    )
-
-
 def zone_words(advice: Advice) -> str:
     """Where our zone lies and what set its edge."""
     thresholds = section(advice, "zone").get("thresholds")
@@ -137,7 +118,7 @@ def loads(advice: Advice) -> str:
     """Which file the chosen device can load; "" when the advice does not say."""
     found = section(advice, "device").get("loads")
     files = ", ".join(map(str, found)) if isinstance(found, (list, tuple)) else found
-    return f"{machine(advice, 'device')} loads: {files}" if files else ""
+    return clean(f"{machine(advice, 'device')} loads {files} files.") if files else ""
 
 
 def facts(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -153,18 +134,13 @@ def facts(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         yield prefix, show_duration(values) if seconds and is_number and math.isfinite(values) else _inline(values)
 
 
-def best_split(advice: Advice) -> str:
-    """The best split where the verdict is another; "" where it is the chosen plan, or there is none."""
-    plan = advice.best_split
-    if plan is None or advice.best is None or advice.best.kind == "split":
-        return ""
-    numbers = ", ".join(f"{quantity(name).label} {predicted(plan, name)}" for name in ("latency", "score"))
-    return f"{plan_name(plan)}: {numbers}"
-
-
-def _what(advice: Advice, plan: Plan) -> str:
+def what_runs_where(advice: Advice, plan: Plan) -> str:
+    """What to run where, in one sentence."""
     if plan.kind == "all-edge":
         return f"Run the whole model on {machine(advice, 'device')}; nothing is sent."
+    if plan.kind == "local-head":
+        where = shorten(plan.places[0], NAME_LENGTH)
+        return f"Run the model up to {where} and a local head there on {machine(advice, 'device')}; nothing is sent."
     if plan.kind == "all-cloud":
         return (
             f"Send the input as it is over {machine(advice, 'link')} and run the model on {machine(advice, 'cloud')}."
@@ -177,70 +153,6 @@ def _what(advice: Advice, plan: Plan) -> str:
     rest = f"run up to {names[1]} there, and finish on the edge" if len(names) > 1 else "finish there"
     edge, link, cloud = machine(advice, "device"), machine(advice, "link"), machine(advice, "cloud")
     return f"Run the model up to {names[0]} on {edge}, send {size}, {how}, over {link} to {cloud}, and {rest}."
-
-
-def _costs(plan: Plan) -> str:
-    parts = " + ".join(
-        f"{_short(plan, name)} {quantity(name).label}" for name in ("edge_latency", "link_latency", "cloud_latency")
-    )
-    drop = plan.predicted.get("accuracy_drop")
-    method = f", {clean(drop.method)}" if drop is not None and drop.method else ""
-    return (
-        f"Latency {predicted(plan, 'latency')} = {parts}; edge memory {predicted(plan, 'edge_memory')}; {_energy(plan)}"
-        f"{_drop(plan)}{method}."
-    )
-
-
-def _drop(plan: Plan) -> str:
-    """What accuracy loses; a gain is called one."""
-    found = plan.predicted.get("accuracy_drop")
-    if found is None or not found.value < 0:
-        return f"accuracy drop {predicted(plan, 'accuracy_drop')}"
-    gain = dataclasses.replace(found, value=-found.value, low=-found.high, high=-found.low)
-    return f"accuracy gain {show_estimate(gain, 'accuracy_drop')}"
-
-
-def _energy(plan: Plan) -> str:
-    """Of the edge; nothing where advice was saved before there was such a figure."""
-    found = plan.predicted.get("edge_energy")
-    if found is None:
-        return ""
-    if math.isnan(found.value):
-        return f"edge energy unknown ({clean(found.method)}); "
-    return f"edge energy {predicted(plan, 'edge_energy')}; "
-
-
-def _hides(advice: Advice, plan: Plan) -> str:
-    if plan.kind == "all-edge":
-        return "An attacker on the network learns nothing, as nothing is sent; who has the device has the input."
-    if plan.kind == "all-cloud":
-        return "The cloud sees the input itself."
-    line = (
-        f"A strong attacker is left with NMSE {predicted(plan, 'score')} (0 is a copy, 1 a guess of the mean) "
-        f"and SSIM {predicted(plan, 'score_ssim')}, predicted"
-    )
-    if not plan.verified:
-        return f"{line}; no attack was run on this plan."
-    found = " and ".join(
-        f"{quantity(name).label} {show_estimate(plan.verified[name], name)}"
-        for name in ("nmse", "ssim", "top1")
-        if name in plan.verified
-    )
-    return f"{line}; {_which_attack(advice, plan)} reached {found}."
-
-
-def _which_attack(advice: Advice, plan: Plan) -> str:
-    """The attack that a plan's verified numbers are of; that a weaker one than predicted was run is said."""
-    run = [item for item in advice.evidence if (item.cut, item.defense) == (plan.cut.name, str(plan.defense))]
-    if not run:
-        return "the attack that was run"
-    weaker = ", weaker than the strong one that is predicted," if run[0].budget != "strong" else ""
-    return f"the {run[0].budget} attack that was run{weaker}"
-
-
-def _short(plan: Plan, name: str) -> str:
-    found = plan.predicted.get(name)
-    return NOT_MEASURED if found is None else show(found.value, found.unit, name)
 
 
 def _inline(value: Any) -> str:

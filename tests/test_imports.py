@@ -69,7 +69,7 @@ ANSWERED = {
 HOMES = {
     "optuna": ("advisor.planning.search", "advisor.planning.study_storage"),
     "typer": ("advisor.cli", "advisor.commands"),
-    "matplotlib": ("advisor.reports",),
+    "vl_convert": ("advisor.reports.vega",),
     "jinja2": ("advisor.reports",),
     "networkx": ("advisor.cutting.hull",),
     "torchmetrics": ("advisor.measures",),
@@ -164,7 +164,7 @@ def test_the_lazy_table_names_what_is_there() -> None:
     from advisor.upward import PUBLIC, REACHED, reach
 
     assert set(REACHED) == {
-        "REPORTS", "is_report", "plan_lines", "Payload", "export", "load_variant", "save_variant", "trace",
+        "REPORTS", "is_report", "plan_lines", "still_page", "Payload", "export", "load_variant", "save_variant", "trace",
     }  # fmt: skip
     for name in PUBLIC | REACHED:
         assert reach(name) is getattr(sys.modules[(PUBLIC | REACHED)[name]], name)
@@ -200,7 +200,7 @@ def loaded_after(code: str, cwd: Path) -> set[str]:
     return set(done.stderr.split())
 
 
-HEAVY = {"torch", "torchvision", "optuna", "matplotlib", "fvcore", "sklearn", "scipy", "torchmetrics", "pandas"}
+HEAVY = {"torch", "torchvision", "optuna", "vl_convert", "fvcore", "sklearn", "scipy", "torchmetrics", "pandas"}
 HELP = """
 import sys
 sys.argv = ['advisor', {arguments}]

@@ -14,6 +14,7 @@ from advisor.registry import Registry
 _BUILT_IN = {
     "none": "advisor.defenses.payload.none:NoDefense",
     "gaussian": "advisor.defenses.payload.gaussian:GaussianNoise",
+    "fp16": "advisor.defenses.payload.half_precision:HalfPrecision",
     "int8": "advisor.defenses.payload.quantize:Quantize8",
     "reparam": "advisor.defenses.payload.reparam:Reparam",
 }

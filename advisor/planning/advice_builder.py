@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import math
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from advisor.columns import Profile
 from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.files import sha256
 from advisor.loading import LoadedModel
+from advisor.measures.thumbnails import thumbnail_scale
+from advisor.planning.alternatives import alternatives, as_bytes
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.final_accuracy import with_final_accuracy
 from advisor.planning.pictures import gallery
 from advisor.planning.reuse import host
-from advisor.planning.selection import Choice, LeakageLimits, pareto, reasons, verdict, with_excess
+from advisor.planning.selection import Choice, pareto, reasons, verdict, with_excess
 from advisor.planning.stages import Verified
-from advisor.plans import Advice, Gallery, NoiseLevels, Plan
+from advisor.plans import Advice, Gallery, NoiseLevels
 from advisor.profilers import payload_within
 from advisor.request import Request
 from advisor.requirements import Budgets
 from advisor.units import show_duration, show_size
+from advisor.verdicts import verdict_sentence
 
 NO_PICTURES = "Pictures of private inputs are kept only when asked for: --pictures, or pictures=True."
 RANDOM_WEIGHTS = "The weights are random: leakage and accuracy mean nothing here, only cost does."
@@ -46,7 +51,7 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
     feasible = [plan for plan in plans if plan.feasible]
     met, pictures = chosen.verdict != "none", request.output.pictures
     return Advice(
-        headline=_headline(chosen, limits, measured.prepared.inputs.loaded, provenance),
+        headline=_headline(chosen, measured.prepared.inputs.loaded, provenance),
         best=chosen.best,
         feasible=met,
         reasons=(*reasons(chosen.best, plans, limits), *([] if met else payload_that_fits(evaluator, budgets)), *final),
@@ -61,10 +66,11 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         gallery=measured.gallery or (gallery(found, "quick") if pictures else Gallery(note=NO_PICTURES)),
         noise=_noise(found),
         evidence=tuple(item for plan in plans for item in plan.evidence),
-        provenance=provenance | {"zone": _zone(found)},
+        provenance=provenance | {"zone": _zone(found)} | yardstick(evaluator.inputs),
         request=request,
         verdict=chosen.verdict,
         best_split=chosen.best_split,
+        alternatives=alternatives(evaluator, plans, chosen, limits, budgets),
     )
 
 
@@ -101,39 +107,12 @@ def _noise(found: LeakageStudy) -> dict[str, NoiseLevels]:
     }
 
 
-def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, provenance: dict[str, Any]) -> str:
+def _headline(chosen: Choice, loaded: LoadedModel, provenance: dict[str, Any]) -> str:
+    """The verdict, after what takes its meaning away."""
     parts = [RANDOM_WEIGHTS] if loaded.weights == "random" else []
     if provenance.get("interrupted"):
         parts.append(f"Interrupted during {provenance['interrupted']}: this is the best so far.")
-    best, split = chosen.best, chosen.best_split
-    if best is None:
-        return " ".join([*parts, "This model has no cut between input and output."])
-    if chosen.verdict == "none":
-        parts.append(f"No plan meets the budgets. The nearest: {_named(best)}.")
-    elif chosen.verdict == "all-edge":
-        parts.append("Do not split: run everything on the edge, which is within the budgets and sends nothing.")
-    elif chosen.verdict == "local-head":
-        parts.append(
-            f"Do not split: run {best.places[0]} and a small head on the edge, which answers within the budgets alone."
-        )
-    elif chosen.verdict == "all-cloud":
-        parts.append("Do not split: run everything in the cloud, which is within the budgets; leakage was waived.")
-    elif limits.shortfall(best):
-        parts.append("No plan inside the budgets is private by the zone's thresholds; this is the most private:")
-        parts.append(f"{_named(best)}.")
-    else:
-        parts.append(f"{_named(best)[0].upper()}{_named(best)[1:]}.")
-    if best.kind != "split" and split is not None:
-        parts.append(f"The best split: {_named(split)}.")
-    return " ".join(parts)
-
-
-def _named(plan: Plan) -> str:
-    if plan.kind != "split":
-        if plan.kind == "local-head":
-            return f"the model up to {plan.places[0]} and a small head on the edge"
-        return f"everything {'on the edge' if plan.kind == 'all-edge' else 'in the cloud'}"
-    return f"cut at {plan.places[0]}, defense: {plan.protection}"
+    return " ".join([*parts, verdict_sentence(chosen.verdict, chosen.best)])
 
 
 def _unmeasured(profile: Profile) -> tuple[str, ...]:
@@ -157,6 +136,15 @@ def _unmeasured(profile: Profile) -> tuple[str, ...]:
     return tuple(said)
 
 
+def yardstick(inputs: tuple[Tensor, ...]) -> dict[str, Any]:
+    """What thumbnails of the samples leave, to compare an attacker's NMSE with; empty where they are no images."""
+    images = as_bytes(inputs)
+    if images is None:
+        return {}
+    scale = {str(side): nmse for side, nmse in thumbnail_scale(inputs[0].float()).items() if not math.isnan(nmse)}
+    return {"yardstick": {"thumbnail_nmse": scale, "samples": len(images)}} if scale else {}
+
+
 def _zone(found: LeakageStudy) -> dict[str, Any]:
     zone = found.zone
     return {
@@ -177,6 +165,7 @@ def provenance_of(request: Request, verified: Verified, command: str) -> dict[st
     return {
         **evaluator.profile.provenance,
         "command": command,
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "versions": _versions(),
         "seed": request.search.seed,
         "model": {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from advisor.plans import Plan, Verdict
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement, front
-from advisor.units import show_share, show_size
+from advisor.units import show_points, show_size
 
 FASTEST = REQUIREMENTS["max_latency"]
 """The usual objective."""
@@ -170,7 +170,7 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
         said.append(f"It is {rank} inside the budgets to hide the input well enough ({_limits(limits)}).")
     if not math.isnan(score.value):
         said.append(
-            f"A strong inversion attack is left with a normalised error of {score.value:.2f} "
+            f"A strong inversion attack is left with an NMSE of {score.value:.2f} "
             f"(90 % interval {score.low:.2f}–{score.high:.2f}; 0 is a perfect copy, 1 is a guess of the mean)."
         )
     drop = best.predicted["accuracy_drop"]
@@ -196,8 +196,8 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
 def costs_or_gains(drop: float) -> str:
     """A drop in words: what is negative is no cost."""
     if drop < 0:
-        return f"gains {show_share(-drop)} of"
-    return f"costs {show_share(drop)} of" if drop > 0 else "costs nothing of"
+        return f"gains {show_points(-drop)} of"
+    return f"costs {show_points(drop)} of" if drop > 0 else "costs nothing of"
 
 
 def _why_whole(best: Plan, plans: Sequence[Plan], limits: LeakageLimits) -> str:

@@ -135,6 +135,7 @@ def gallery_of(cuts: tuple[Cut, ...], count: int = 6) -> Gallery:
 
 
 PROVENANCE = {
+    "made": "2026-11-30 08:00 UTC",
     "command": "advisor recommend model.pt --device jetson --data digits --max-latency 40ms --seed 0",
     "versions": {"partition-advisor": "0.1.0", "torch": "2.10.0"},
     "seed": 0,

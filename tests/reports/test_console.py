@@ -57,7 +57,9 @@ def test_long_models_keep_choice_zone_and_ends() -> None:
     indices = [int(line.split()[0]) for line in lines if line[:4].strip().isdigit() and " of " not in line]
     assert {0, 145, 160, 198, 199} <= set(indices)
     assert len(indices) == console.ROWS
-    assert f"{200 - len(indices)} of 200 cuts left out of this table." in lines
+    assert f"{200 - len(indices)} of 200 cuts left out of this table: --all-cuts shows them." in lines
+    every = console.render(DEMOS["long_model"](), all_cuts=True).splitlines()
+    assert {i for line in every if (i := line[:4].strip()).isdigit()} == {str(i) for i in range(200)}
 
 
 def test_markup_emoji_and_escapes_are_text() -> None:
@@ -82,5 +84,5 @@ def test_a_profile_prints_sources_and_what_had_no_room() -> None:
 
 def test_deploy_and_reproduce_are_said() -> None:
     text = printed("digits", 110)
-    assert "loads: edge.onnx" in text
+    assert "jetson loads edge.onnx files." in text
     assert "To reproduce" in text

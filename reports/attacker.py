@@ -1,0 +1,124 @@
+"""What an attacker gets of the input, in a comparison, in numbers, and beside chance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from advisor.estimate import Estimate
+from advisor.plans import Advice, Evidence, Plan
+from advisor.reports import words
+from advisor.reports.comparisons import comparison, thumbnail, yardstick
+from advisor.reports.quantities import NOT_MEASURED, quantity, show, show_estimate
+from advisor.reports.text import clean
+
+SHARES = ("reidentified", "top1", "top5")
+RUN = ("nmse", "ssim", *SHARES)
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """What an attacker gets.
+
+    Attributes:
+        gets: the comparison, as a sentence.
+        thumbnail: side of the thumbnail that it is compared with; 0 where it is compared with none.
+        predicted: what a strong attack is predicted to reach; "" where nothing is sent.
+        run: what the attacks that were run on this plan reached, one sentence each, beside chance.
+        guarantee: what no attacker can undercut, or that there is no guarantee.
+    """
+
+    gets: str
+    thumbnail: int
+    predicted: str
+    run: tuple[str, ...]
+    guarantee: str
+
+
+def attacker(advice: Advice) -> Attacker:
+    """Of the advice's plan."""
+    plan = advice.best
+    if plan is None:
+        return Attacker("There is no plan to attack.", 0, "", (), "")
+    if plan.kind in ("all-edge", "local-head"):
+        return Attacker(
+            "Nothing: no activation is sent. Who has the device has the input.", 0, "", _run(advice, plan), "",
+        )  # fmt: skip
+    if plan.kind == "all-cloud":
+        return Attacker("The input itself: the cloud sees it.", 0, "", (), "")
+    found = plan.leakage("score") if "score" in plan.predicted else Estimate(math.nan)
+    known = yardstick(advice)
+    like = comparison(found.value, known)
+    side = thumbnail(found.value, known) if known is not None and "thumbnail" in like else 0
+    of = f", measured on {known.of}" if known is not None and ("thumbnail" in like or "mean" in like) else ""
+    gets = (
+        f"{like[0].upper()}{like[1:]} (NMSE {show_estimate(found, 'score')}{of})."
+        if like
+        else f"What an attacker gets was {NOT_MEASURED}: {clean(found.method) or 'no reason is recorded'}."
+    )
+    predicted = (
+        f"Predicted for a strong attack: NMSE {words.predicted(plan, 'score')} (0 is a copy, 1 a guess of the mean), "
+        f"SSIM {words.predicted(plan, 'score_ssim')}{_mean_image(advice)}."
+    )
+    return Attacker(gets, side, predicted, _run(advice, plan), _guarantee(plan))
+
+
+def _mean_image(advice: Advice) -> str:
+    found = words.section(advice, "zone").get("mean_image_ssim")
+    if not isinstance(found, int | float) or not math.isfinite(found):
+        return ""
+    return f" (the mean image has {show(float(found), '1', 'ssim')})"
+
+
+def _run(advice: Advice, plan: Plan) -> tuple[str, ...]:
+    """The attacks on this plan; that they are weaker than the strong one is said."""
+    own = [item for item in advice.evidence if (item.cut, item.defense) == (plan.cut.name, str(plan.defense))]
+    if own:
+        return tuple(_sentence(advice, item) for item in own)
+    if plan.verified:
+        return (f"An attack that was run on this plan reached {_numbers(advice, plan.verified)}.",)
+    return () if plan.kind != "split" else ("No attack was run on this plan: its leakage is a prediction.",)
+
+
+def _sentence(advice: Advice, item: Evidence) -> str:
+    weaker = "" if item.budget == "strong" else ", which is weaker than the strong attack that is predicted,"
+    return f"The {clean(item.budget)} {clean(item.attack)} attack{weaker} was run: {_numbers(advice, item.scores)}."
+
+
+def _numbers(advice: Advice, scores: dict[str, Estimate]) -> str:
+    found = [
+        f"{quantity(name).label} {show_estimate(scores[name], name)}{_chance(advice, name)}"
+        for name in RUN
+        if name in scores and math.isfinite(scores[name].value)
+    ]
+    return ", ".join(found) or NOT_MEASURED
+
+
+def _chance(advice: Advice, name: str) -> str:
+    """Chance beside a share of guesses: the model's classes, all as likely."""
+    if name not in SHARES:
+        return ""
+    classes = class_count(advice)
+    if classes is None:
+        return " (chance: not known)"
+    return f" (chance: {show((5 if name == 'top5' else 1) / max(classes, 5 if name == 'top5' else 1), '1', name)})"
+
+
+def class_count(advice: Advice) -> int | None:
+    """How many classes the model tells apart, read off its output; None where that is no vector of scores."""
+    specs = advice.profile.cuts[-1].tensors if advice.profile.cuts else ()
+    vector = len(specs) == 1 and len(specs[0].shape) == 1 and specs[0].shape[0] > 1
+    return specs[0].shape[0] if vector else None
+
+
+def _guarantee(plan: Plan) -> str:
+    bound = plan.predicted.get("mse_bound")
+    if bound is None or not bound.value > 0:
+        return "Guarantee: none. A lower bound (mse_bound) needs Gaussian noise in what is sent."
+    mse, nmse = plan.verified.get("mse"), plan.verified.get("nmse")
+    known = mse is not None and nmse is not None and mse.value > 0 and nmse.value > 0
+    as_nmse = f", NMSE {show(bound.value * nmse.value / mse.value, '1', 'nmse')}" if known and mse and nmse else ""
+    return (
+        f"Guarantee (mse_bound): no attacker's mean squared error per element is below "
+        f"{show_estimate(bound, 'mse_bound')}{as_nmse}, for inputs like these."
+    )

@@ -1,0 +1,59 @@
+"""The partition card: one page for a file, with what was promised, what was tried, and room for a signature."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from advisor.plans import Advice
+from advisor.reports import words
+from advisor.reports.answer import answer_of
+from advisor.reports.html import page
+from advisor.reports.text import clean, shorten
+
+NAMESPACE = "partition-advice"
+"""Of the detached signature: `ssh-keygen -Y sign -n partition-advice -f KEY advice.json`."""
+
+
+def render(advice: Advice) -> str:
+    """One printable page, without a script."""
+    return page(
+        "card.html.j2", advice=advice, answer=answer_of(advice), evidence=words.attacks(advice)[:SHOWN],
+        more=max(0, len(advice.evidence) - SHOWN), facts=tuple(_facts(advice)), digest=digest(advice),
+        namespace=NAMESPACE, command=words.command(advice),
+    )  # fmt: skip
+
+
+SHOWN = 4
+"""Attacks that a page has room for."""
+
+
+def digest(advice: Advice) -> str:
+    """SHA-256 of the advice as plain JSON with sorted keys: the same for the advice in memory and as it was saved."""
+    try:
+        plain = json.dumps(advice.to_json(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(plain.encode()).hexdigest()
+    except ValueError:  # half a surrogate pair in a name
+        return "none: this advice holds text that no file can hold"
+
+
+def _facts(advice: Advice) -> Iterator[tuple[str, str]]:
+    """What the card records of model, data, target and versions."""
+    model, data = words.section(advice, "model"), words.section(advice, "data")
+    yield "model", _said(model, "path", "name")
+    yield "model SHA-256", _said(model, "sha256")
+    yield "graph digest", clean(advice.profile.cuts[0].graph if advice.profile.cuts else "") or "not recorded"
+    yield "data", _said(data, "description")
+    yield "data fingerprint", _said(data, "fingerprint", "sha256")
+    for key in ("device", "link", "cloud"):
+        yield key, words.place(advice, key)
+    yield "seed", _said({"seed": advice.provenance.get("seed")}, "seed")
+    versions = words.section(advice, "versions")
+    yield "versions", ", ".join(f"{clean(k)} {clean(v)}" for k, v in versions.items()) or "not recorded"
+
+
+def _said(row: Any, *keys: str) -> str:
+    found = next((row.get(key) for key in keys if row.get(key) not in (None, "")), None)
+    return "not recorded" if found is None else shorten(found, 120)
