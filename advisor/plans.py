@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from html import escape
@@ -54,6 +55,8 @@ else:
     AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
 
 
+DERIVED = ("answer",)
+"""What the JSON report holds beside the advice: made anew of the rest whenever it is shown, and read by nothing."""
 Verdict = Literal["split", "all-edge", "all-cloud", "local-head", "none"]
 
 
@@ -397,6 +400,7 @@ class Advice:
             AdvisorError: as `save`.
         """
         reports, is_report = reach("REPORTS"), reach("is_report")
+        plain = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
         check_ours(file, is_advice)
         check_ours(page, is_report)
         private = {"private": True} if self.holds_pictures else {}
@@ -404,7 +408,7 @@ class Advice:
             for plan in self.plans:
                 if plan.fitted is not None:
                     plan.fitted.keep(plan.graph, plan.folder, file.parent)
-            write_atomically(file, reports["json"](self), **private)
+            write_atomically(file, plain, **private)
             write_atomically(page, reports["html"](self), **private)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,22 +19,13 @@ def render(advice: Advice) -> str:
     """One printable page, without a script."""
     return page(
         "card.html.j2", advice=advice, answer=answer_of(advice), evidence=words.attacks(advice)[:SHOWN],
-        more=max(0, len(advice.evidence) - SHOWN), facts=tuple(_facts(advice)), digest=digest(advice),
+        more=max(0, len(advice.evidence) - SHOWN), facts=tuple(_facts(advice)), digest=_digest(advice),
         namespace=NAMESPACE, command=words.command(advice),
     )  # fmt: skip
 
 
 SHOWN = 4
 """Attacks that a page has room for."""
-
-
-def digest(advice: Advice) -> str:
-    """SHA-256 of the advice as plain JSON with sorted keys: the same for the advice in memory and as it was saved."""
-    try:
-        plain = json.dumps(advice.to_json(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(plain.encode()).hexdigest()
-    except ValueError:  # half a surrogate pair in a name
-        return "none: this advice holds text that no file can hold"
 
 
 def _facts(advice: Advice) -> Iterator[tuple[str, str]]:
@@ -57,3 +46,10 @@ def _facts(advice: Advice) -> Iterator[tuple[str, str]]:
 def _said(row: Any, *keys: str) -> str:
     found = next((row.get(key) for key in keys if row.get(key) not in (None, "")), None)
     return "not recorded" if found is None else shorten(found, 120)
+
+
+def _digest(advice: Advice) -> str:
+    try:
+        return advice.digest
+    except ValueError:  # half a surrogate pair in a name
+        return "none: this advice holds text that no file can hold"

@@ -64,7 +64,7 @@ def front(advice: Advice) -> Iterator[Chart]:
     ring = {"type": "point", "size": 420, "color": role("chosen"), "strokeWidth": 2, "aria": False}
     chosen = {"data": {"values": [row for row in rows if row["name"] == "chosen"]}, "encoding": both, "mark": ring}
     words_ = f"{len(rows)} plans: accuracy drop against the NMSE left to an attacker; up and to the left is better."
-    spec = _spec("NMSE left to the attacker (up is better)", 300, [bars, points, chosen, *_limits(advice)], words_)
+    spec = plan_spec("NMSE left to the attacker (up is better)", 300, [bars, points, chosen, *_limits(advice)], words_)
     yield Chart("front", "Accuracy against leakage", {**spec, "params": [{"name": "picked", "value": -1}]}, words_)
 
 
@@ -100,7 +100,8 @@ def _limits(advice: Advice) -> Iterator[Spec]:
         yield {"data": {"values": [{}]}, "mark": mark, "encoding": at}
 
 
-def _spec(title: str, height: int, layers: Sequence[Spec], said: str) -> dict[str, Any]:
+def plan_spec(title: str, height: int, layers: Sequence[Spec], said: str) -> dict[str, Any]:
+    """A chart of plans, as wide as its place."""
     fit = {"type": "fit-x", "contains": "padding"}
     return {"$schema": SCHEMA, "width": "container", "height": height, "title": title, "description": said,
             "autosize": fit, "config": config(), "layer": list(layers)}  # fmt: skip

@@ -4,64 +4,77 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
+from advisor.estimate import Estimate
 from advisor.plans import Advice, Plan
 from advisor.reports import words
-from advisor.reports.charts import SCHEMA, Chart, Spec, config, role
-from advisor.reports.plan_charts import listed_plans
+from advisor.reports.charts import Chart, Spec, role
+from advisor.reports.plan_charts import COLOURS, SHAPES, listed_plans, plan_spec
 from advisor.reports.quantities import show_estimate
 from advisor.reports.text import clean
 
+TITLE = "NMSE left to the attacker (up is better); diamond: local head; dotted: floor"
+
 
 def trade_off(advice: Advice) -> Iterator[Chart]:
-    """One chart of every trained plan that has accuracy and leakage; none where no plan was trained."""
+    """The curve of every fit, a point a level of noise, the plans that take one ringed; none where none was fitted."""
     plans = [plan for _, plan in listed_plans(advice)]
-    rows = [row for plan in plans if is_trained(plan) and (row := _row(plan)) is not None]
+    trained = [plan for plan in plans if plan.fitted is not None and plan.kind == "split"]
+    rows = list({row["said"]: row for plan in trained for row in _levels(plan)}.values())
     if not rows:
         return
-    heads = [row for plan in plans if plan.kind == "local-head" and (row := _row(plan)) is not None]
-    floors = sorted({round(value, 6) for plan in plans for value in _floors(plan)})
-    x = {"field": "accuracy", "type": "quantitative", "title": "accuracy, % (right is better)",
-         "scale": {"zero": False, "nice": True}, "axis": {"tickCount": 6}}  # fmt: skip
-    y = {"field": "nmse", "type": "quantitative", "title": None, "scale": {"domain": [0, 1.05], "clamp": True}}
-    said = {"description": {"field": "said"}}
+    names = list(dict.fromkeys(row["fit"] for row in rows))
+    scale = {"domain": names, "range": [role(COLOURS[i % len(COLOURS)]) for i in range(len(names))]}
+    shape = {"domain": names, "range": [SHAPES[i % len(SHAPES)] for i in range(len(names))]}
+    colour = {"field": "fit", "type": "nominal", "scale": scale, "legend": {"columns": 3, "symbolLimit": 12}}
+    x = {"field": "drop", "type": "quantitative", "title": "accuracy drop, pp (left is better)",
+         "scale": {"padding": 14}, "axis": {"tickCount": 6}}  # fmt: skip
+    y = {"field": "nmse", "type": "quantitative", "title": None, "axis": {"tickCount": 5},
+         "scale": {"domain": [-0.03, 1.08], "clamp": True, "nice": False}}  # fmt: skip
+    at: Spec = {"x": x, "y": y, "description": {"field": "said"}}
+    heads = [row for plan in plans if plan.kind == "local-head" for row in _chosen(plan)]
+    rings = [row for plan in trained for row in _chosen(plan)]
     layers: list[Spec] = [
-        {"data": {"values": rows}, "mark": {"type": "line", "color": role("score"), "aria": False},
-         "encoding": {"x": x, "y": y, "detail": {"field": "method"}}},
-        {"data": {"values": rows}, "mark": {"type": "point", "filled": True, "size": 90, "color": role("score")},
-         "encoding": {"x": x, "y": y, **said}},
-        {"data": {"values": heads}, "encoding": {"x": x, "y": y, **said},
-         "mark": {"type": "point", "filled": True, "size": 130, "shape": "diamond", "color": role("cloud")}},
-        *({"data": {"values": [{"v": value, "said": f"floor: NMSE {value:.3f}"}]},
-           "mark": {"type": "rule", "color": role("muted"), "strokeDash": [2, 3], "clip": True},
-           "encoding": {"y": {"field": "v", "type": "quantitative"}, **said}} for value in floors),
+        {"data": {"values": rows}, "mark": {"type": "line", "aria": False},
+         "encoding": {"x": x, "y": y, "color": colour, "order": {"field": "sigma"}}},
+        {"data": {"values": rows}, "mark": {"type": "point", "filled": True, "size": 80},
+         "encoding": {**at, "color": colour, "shape": {"field": "fit", "type": "nominal", "scale": shape}}},
+        _layer(rings, {"type": "point", "size": 300, "color": role("chosen"), "strokeWidth": 2}, at),
+        _layer(heads, {"type": "point", "filled": True, "size": 150, "shape": "diamond", "color": role("cloud")}, at),
+        _layer(_floors(advice), {"type": "rule", "color": role("muted"), "strokeDash": [2, 3], "clip": True},
+               {"y": y, "description": {"field": "said"}}),
     ]  # fmt: skip
-    heading = "NMSE left to the attacker (up is better); diamond: local head; dotted: floor, the answer's own leakage"
-    spec = {"$schema": SCHEMA, "width": "container", "height": 260, "title": heading, "description": heading,
-            "autosize": {"type": "fit-x", "contains": "padding"}, "config": config(),
-            "layer": [layer for layer in layers if layer["data"]["values"]]}  # fmt: skip
-    yield Chart("trade", "Trained defenses", spec, f"{len(rows)} trained plans: accuracy against NMSE.")
+    said = f"{len(names)} fitted defenses at {len(rows)} levels of noise: accuracy drop against NMSE."
+    shown = [layer for layer in layers if layer["data"]["values"]]
+    yield Chart("trade", "Trained defenses", plan_spec(TITLE, 260, shown, said), said)
 
 
-def is_trained(plan: Plan) -> bool:
-    """Whether its weights were fitted."""
-    return bool(getattr(plan, "fitted", None))
+def _layer(rows: list[Spec], mark: Spec, encoding: Spec) -> Spec:
+    return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
 
 
-def _floors(plan: Plan) -> Iterator[float]:
-    for found in (plan.verified.get("floor"), plan.predicted.get("floor")):
-        if found is not None and math.isfinite(found.value):
-            yield found.value
+def _levels(plan: Plan) -> Iterator[dict[str, Any]]:
+    fitted = plan.fitted
+    assert fitted is not None
+    for point in fitted.curve:
+        yield from _row(clean(str(fitted)), point.accuracy_drop, point.score, float(point.sigma))
 
 
-def _row(plan: Plan) -> dict[str, object] | None:
-    accuracy = plan.predicted.get("accuracy")
-    found = plan.leakage("score") if "score" in plan.predicted else None
-    if accuracy is None or found is None or not (math.isfinite(accuracy.value) and math.isfinite(found.value)):
-        return None
-    said = (
-        f"{words.plan_name(plan)}: accuracy {show_estimate(accuracy, 'accuracy')}, NMSE {show_estimate(found, 'score')}"
-    )
-    fitted = getattr(plan, "fitted", None)
-    method = fitted.get("method", "") if isinstance(fitted, dict) else getattr(fitted, "method", "")
-    return {"accuracy": 100 * accuracy.value, "nmse": found.value, "said": clean(said), "method": clean(method)}
+def _chosen(plan: Plan) -> Iterator[dict[str, Any]]:
+    drop, found = plan.predicted.get("accuracy_drop"), plan.predicted.get("score")
+    if drop is not None and found is not None:
+        yield from _row(clean(words.plan_name(plan)), drop, plan.leakage("score"), 0.0)
+
+
+def _row(fit: str, drop: Estimate, found: Estimate, sigma: float) -> Iterator[dict[str, Any]]:
+    if math.isfinite(drop.value) and math.isfinite(found.value):
+        numbers = f"accuracy drop {show_estimate(drop, 'accuracy_drop')}, NMSE {show_estimate(found, 'score')}"
+        yield {"fit": fit, "drop": 100 * drop.value, "nmse": found.value, "sigma": sigma,
+               "said": f"{fit}, noise {sigma:.3g}: {numbers}"}  # fmt: skip
+
+
+def _floors(advice: Advice) -> list[Spec]:
+    """What the output alone gives away, of every attack that computed it."""
+    found = {round(item.scores["floor"].value, 4) for item in advice.evidence if "floor" in item.scores}
+    return [{"nmse": value, "said": f"floor: NMSE {value:.3f}"} for value in sorted(found) if math.isfinite(value)]

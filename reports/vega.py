@@ -34,7 +34,7 @@ def library() -> str:
             return text.decode()
     import vl_convert
 
-    bundled = inert(str(vl_convert.javascript_bundle(None, vl_version=VERSION)))
+    bundled = inert(str(vl_convert.javascript_bundle(vl_version=VERSION)))  # type: ignore[call-arg]
     if folder:
         digest = hashlib.sha256(bundled.encode()).hexdigest()
         try:

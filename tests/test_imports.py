@@ -164,7 +164,8 @@ def test_the_lazy_table_names_what_is_there() -> None:
     from advisor.upward import PUBLIC, REACHED, reach
 
     assert set(REACHED) == {
-        "REPORTS", "is_report", "plan_lines", "still_page", "Payload", "export", "load_variant", "save_variant", "trace",
+        "REPORTS", "is_report", "plan_lines", "still_page", "Payload", "export", "load_variant", "save_variant",
+        "trace",
     }  # fmt: skip
     for name in PUBLIC | REACHED:
         assert reach(name) is getattr(sys.modules[(PUBLIC | REACHED)[name]], name)

@@ -20,7 +20,7 @@ from advisor.planning.selection import Choice, LeakageLimits, with_excess
 from advisor.plans import Plan
 from advisor.profilers import Device, transfer_time
 from advisor.profilers.energy import edge_energy
-from advisor.profilers.half_latency import total
+from advisor.profilers.halves.half_latency import total
 from advisor.requirements import Budgets
 
 JPEG_QUALITY, JPEG_SAMPLES = 90, 200

@@ -17,7 +17,7 @@ from advisor.gate import Checked, Gate
 from advisor.planning.release_measuring import ACCURACY, Found, measured_again, same_architecture
 from advisor.planning.release_subject import Subject, subject
 from advisor.planning.reuse import fingerprints
-from advisor.plans import Advice, Plan, lying_in
+from advisor.plans import DERIVED, Advice, Plan, lying_in
 from advisor.progress import Progress
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement
 
@@ -222,7 +222,8 @@ def _opened(advice: Advice | str | Path) -> tuple[Advice, str, Path]:
     path = Path(advice)
     file = path / "advice.json" if path.is_dir() else path
     payload = read_json(file)
-    return lying_in(file.parent, payload), digest_of(payload), file.parent
+    recorded = {key: value for key, value in payload.items() if key not in DERIVED}
+    return lying_in(file.parent, payload), digest_of(recorded), file.parent
 
 
 def _plain(digest: str) -> str:

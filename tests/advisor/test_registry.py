@@ -269,7 +269,7 @@ def test_a_trained_bottleneck_is_one_file_and_one_entry(install: Install) -> Non
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
-    with pytest.raises(AdvisorError, match=r"no report 'htlm'\. Did you mean 'html'\? Known: console, html"):
+    with pytest.raises(AdvisorError, match=r"no report 'htlm'\. Did you mean 'html'\? Known: card, console, csv, html"):
         REPORTS.find("htlm")
     with pytest.raises(AdvisorError, match=r"nowhere:Thing is no attack \(ModuleNotFoundError.*Name it as package"):
         ATTACKS.find("nowhere:Thing")

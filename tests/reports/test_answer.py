@@ -43,10 +43,10 @@ def test_every_report_has_the_one_order(name: str) -> None:
 
 def test_the_plan_in_three_lines() -> None:
     where, cost, hidden = plan_lines(digits())
-    assert where.startswith("Run the model up to classifier.0 on jetson, send 264 B")
+    assert where.startswith("Run the model up to classifier.0 on jetson, send 388 B")
     assert "defended by int8" in where
     assert cost.startswith(
-        "Costs: latency 23.6 ms (20.9–26.4 ms) = 17.6 ms edge + 5.2 ms link + 0.889 ms cloud, estimated; sent 264 B; "
+        "Costs: latency 23.6 ms (20.9–26.4 ms) = 17.6 ms edge + 5.2 ms link + 0.889 ms cloud, estimated; sent 388 B; "
         "edge memory 2.65 MiB"
     )
     assert hidden.startswith("An attacker gets: About the input's mean colour (NMSE 0.769 (0.679–0.839)")

@@ -106,8 +106,7 @@ def test_a_long_model_says_how_many_cuts_are_left_out(report: Report) -> None:
 def test_no_report_needs_torch_and_listing_them_needs_no_charts() -> None:
     code = (
         "import sys, advisor.reports; assert 'vl_convert' not in sys.modules; "
-        "from advisor.testing.made_up_advices import digits; from advisor.reports import REPORTS; "
-        "[REPORTS[name](digits()) for name in ('html', 'console', 'card', 'csv')]; "
+        "from advisor.reports import REPORTS; [REPORTS[name] for name in REPORTS]; "
         "assert 'torch' not in sys.modules, 'torch'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

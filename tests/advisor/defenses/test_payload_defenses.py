@@ -29,6 +29,7 @@ from advisor.defenses import (
 from advisor.defenses.by_name import TRAINED
 from advisor.defenses.methods import METHODS
 from advisor.defenses.payload.base import Stage
+from advisor.defenses.payload.half_precision import HalfPrecision
 from advisor.defenses.payload.reparam import Reparam
 from advisor.defenses.payload.rounding import rounding_step
 from advisor.defenses.payload.space import Float
@@ -49,7 +50,7 @@ from tests.advisor.samples_by_role import by_role
 from tests.advisor.test_variant import FromMean, Statistics
 from tests.models import ZOO, traced
 
-MEMBERS = [NoDefense(), GaussianNoise(0.5, 3.0), Quantize8()]
+MEMBERS = [NoDefense(), GaussianNoise(0.5, 3.0), HalfPrecision(), Quantize8()]
 SHAPES = [(5, 7), (5, 3, 4, 4), (1, 2, 6), (4,)]
 
 
@@ -295,7 +296,7 @@ def test_sets_expand_and_lists_are_taken() -> None:
 
 
 def test_unknown_names_list_the_known() -> None:
-    with pytest.raises(AdvisorError, match=r"no defense 'int4'\. Known: none, free, gaussian, int8"):
+    with pytest.raises(AdvisorError, match=r"no defense 'int4'\. Known: none, free, gaussian, fp16, int8"):
         defense_names("none,int4")
 
 

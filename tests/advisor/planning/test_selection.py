@@ -189,8 +189,8 @@ def test_no_shown_plan_beats_the_chosen_one_in_every_value(values, name):
 
 
 def test_a_gain_of_accuracy_is_no_cost():
-    assert costs_or_gains(-0.0167) == "gains 1.67 % of"
-    assert costs_or_gains(0.0167) == "costs 1.67 % of"
+    assert costs_or_gains(-0.0167) == "gains 1.67 pp of"
+    assert costs_or_gains(0.0167) == "costs 1.67 pp of"
     plan = a_plan(drop=-0.0167)
-    assert any(line.startswith("It gains 1.67 % of") for line in reasons(plan, [plan], ZONE))
+    assert any(line.startswith("It gains 1.67 pp of") for line in reasons(plan, [plan], ZONE))
     assert not any("costs" in line for line in reasons(plan, [plan], ZONE))
