@@ -383,6 +383,7 @@ class Advice:
     def plans(self) -> tuple[Plan, ...]:
         """Every plan that is shown, each once."""
         found = [self.best, self.best_split, *self.pareto, *self.nearest, *self.baselines]
+        found += self.alternatives.values()
         return tuple({id(plan): plan for plan in found if plan is not None}.values())
 
     def save(self, folder: str | Path) -> None:

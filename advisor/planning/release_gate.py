@@ -222,8 +222,8 @@ def _opened(advice: Advice | str | Path) -> tuple[Advice, str, Path]:
     path = Path(advice)
     file = path / "advice.json" if path.is_dir() else path
     payload = read_json(file)
-    recorded = {key: value for key, value in payload.items() if key not in DERIVED}
-    return lying_in(file.parent, payload), digest_of(recorded), file.parent
+    found = lying_in(file.parent, payload)
+    return found, digest_of({key: value for key, value in payload.items() if key not in DERIVED}), file.parent
 
 
 def _plain(digest: str) -> str:
