@@ -19,6 +19,7 @@ _BUILT_IN = {
     "pmc": "advisor.estimators.attacks.pmc:ModelCompletion",
     "mlp": "advisor.estimators.attacks.mlp:MLP",
     "mlp-sim": "advisor.estimators.attacks.mlp:MLP_SIM",
+    "kmeans": "advisor.estimators.attacks.kmeans:Clusters",
     "ids": "advisor.estimators.attacks.ids:IdRecovery",
 }
 

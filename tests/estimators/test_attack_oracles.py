@@ -182,13 +182,17 @@ def carrier() -> PartitionGraph:
     return trace(model, torch.zeros(2, 12))
 
 
-@pytest.mark.parametrize("name", ["pmc", "mlp", "mlp-sim"])
+@pytest.mark.parametrize("name", ["pmc", "mlp", "mlp-sim", "kmeans"])
 def test_labels_of_clouds_far_apart_are_read_from_four_a_class(name: str) -> None:
     x, y = blobs(4, 240, 0.5)
     found = attack(carrier(), 1, x, y=y, name=name)
     assert found.top1.value > 0.9
     assert math.isnan(found.top5.value)
     assert "no more than five" in found.top5.method
+    assert found.evidence["chance"] == 0.25
+    assert found.evidence["commonest"] == int(torch.bincount(found.originals).max()) / len(found.originals)
+    assert found.evidence["scratch"] > 0.9  # the inputs themselves are as far apart
+    assert "chance 0.25, the commonest class 0." in found.notes[-1]
 
 
 @pytest.mark.parametrize("name", ["pmc", "mlp-sim"])
@@ -196,6 +200,7 @@ def test_labels_that_have_nothing_to_do_with_what_crosses_are_guessed(name: str)
     x, y = blobs(4, 400, 0.5)
     chance = attack(carrier(), 1, x, y=y[torch.randperm(400, generator=torch.Generator().manual_seed(0))], name=name)
     assert chance.top1.low < 0.3
+    assert chance.evidence["scratch"] < 0.4
 
 
 def test_samples_without_a_label_help_completion() -> None:

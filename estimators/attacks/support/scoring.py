@@ -18,6 +18,7 @@ from advisor.estimators.attacks.support.metrics import (
     score_inputs,
     score_labels,
 )
+from advisor.estimators.attacks.support.yardsticks import said, yardsticks
 from advisor.estimators.study.study_samples import AS_GIVEN, pixels_of
 from advisor.graph import PartitionGraph
 from advisor.sweep import NotMeasurableError
@@ -41,7 +42,14 @@ def scored(
     secret: Literal["input", "label", "ids"] = threat.recovers
     if secret == "label":
         assert given.labels is not None
-        return score_labels(found, given.labels)
+        result = score_labels(found, given.labels)
+        own = context.auxiliary
+        if own is None or own.labels is None:
+            return result
+        few = own.labels >= 0
+        private = pixels_of(given.private)[0]
+        beside = yardsticks(own.pixels[few], own.labels[few], private, given.labels, context.classes, context.seed)
+        return dataclasses.replace(result, evidence=result.evidence | beside, notes=(*result.notes, said(beside)))
     if secret == "ids":
         ids = [t.reshape(len(t), -1) for t in given.private if not t.dtype.is_floating_point]
         return score_ids(found, torch.cat(ids, 1))
