@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,9 +94,11 @@ def worst(graph: PartitionGraph, row: Row, data: Any, state: Path) -> Worst:
     payload, _ = payload_of(graph, row, data, state)
     started = time.perf_counter()
     found = attacked(payload, data, WORST_SAMPLES, "worst", "strong", row.seed)
+    members = {name: float(value) for name, value in found.members.items() if math.isfinite(float(value))}
     return Worst(
-        VERSION, *row.key, found.nmse.value, found.nmse.stderr, found.ssim.value, found.evidence_name,
-        found.floor.value, found.members_text, time.perf_counter() - started,
+        VERSION, *row.key, found.nmse.value, found.nmse.stderr, found.ssim.value, min(members, key=members.__getitem__),
+        members["floor"], ";".join(f"{name}={value:.4f}" for name, value in members.items()),
+        time.perf_counter() - started,
     )  # fmt: skip
 
 
