@@ -82,11 +82,12 @@ def _parse(text: str | float, units: dict[str, float], expected: str) -> float:
     return float(match.group(1)) * factor
 
 
-TIMES = (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
-ENERGIES = (("kJ", 1e3), ("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6))
-BINARY = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
-COUNTS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3), ("", 1.0))
-SCALES = {"s": TIMES, "J": ENERGIES, "B": BINARY, "count": COUNTS}
+SCALES: dict[str, tuple[tuple[str, float], ...]] = {
+    "s": (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)),
+    "J": (("kJ", 1e3), ("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)),
+    "B": (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0)),
+    "count": (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3), ("", 1.0)),
+}
 """SI unit -> the units in which its values are written, largest first."""
 
 
