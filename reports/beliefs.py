@@ -67,7 +67,9 @@ def _speed(advice: Advice) -> Iterator[Belief]:
             continue
         factor, then = min(flips, key=lambda flip: abs(math.log(flip[0])))
         machine = words.machine(advice, "device" if what == "device" else "link")
-        by = f"{factor:.2g} times slower" if factor > 1 else f"{1 / factor:.2g} times faster"
+        ratio = factor if factor > 1 else 1 / factor
+        times = f"{ratio:.2g}" if ratio < 100 else f"{float(f'{ratio:.1g}'):.0f}"
+        by = f"{times} times {'slower' if factor > 1 else 'faster'}"
         said = f"The {what} {machine} takes {show_estimate(own, part)}, {own.source}."
         yield Belief(said, f"If it were {by}, {then}.", abs(math.log(factor)) / _log_spread(own, factor > 1))
 

@@ -36,6 +36,11 @@ def render(advice: Advice, width: int = 110, all_cuts: bool = False) -> str:
     return stream.getvalue()
 
 
+def render_all(advice: Advice) -> str:
+    """`render`, with every cut."""
+    return render(advice, all_cuts=True)
+
+
 def print_advice(advice: Advice, console: Console, all_cuts: bool = False) -> None:
     """Print the answer in its order, then the cuts and what was not measured, and at the end the verdict again.
 

@@ -131,11 +131,11 @@ def _shares(plan: Plan | None) -> list[dict[str, str]]:
     parts = {role: plan.predicted.get(f"{role}_latency") for role in ("edge", "link", "cloud")}
     if any(part is None or not math.isfinite(part.value) for part in parts.values()):
         return []
-    most = max(part.value for part in parts.values() if part is not None)
+    known = {role: part for role, part in parts.items() if part is not None and part.value > 0}
+    most = max((part.value for part in known.values()), default=0.0)
     return [
-        {"role": role, "text": show_in(part.value, most, part.unit), "weight": f"{1e3 * part.value:.4f}"}
-        for role, part in parts.items()
-        if part is not None
+        {"role": role, "text": show_in(part.value, most, part.unit), "weight": f"{1e3 * part.value / most:.4f}"}
+        for role, part in known.items()
     ]
 
 

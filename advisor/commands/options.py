@@ -113,6 +113,10 @@ Pictures = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same answer.", rich_help_panel=SEARCH)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=OUTPUT)]
+AllCuts = Annotated[
+    bool,
+    typer.Option("--all-cuts", help="Show every cut, not only those that close a block.", rich_help_panel=OUTPUT),
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the files.", rich_help_panel=OUTPUT)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -112,16 +111,24 @@ def recommend(
     seed: given.Seed = 0,
     out: given.Out = Path("out"),
     pictures: given.Pictures = False,
+    all_cuts: given.AllCuts = False,
     as_json: given.Json = False,
     **asked: str | None,
 ) -> None:
     """Say where to split MODEL between edge and cloud, and what to do to the tensor before it leaves."""
     with exit_codes():
         wanted, before = earlier_advice.asked(context, earlier, not no_config)
-        raise typer.Exit(answered(wanted, before, trusted, out, as_json))
+        raise typer.Exit(answered(wanted, before, trusted, out, as_json, all_cuts))
 
 
-def answered(wanted: earlier_advice.Asked, before: Advice | None, trusted: bool, out: Path, as_json: bool) -> int:
+def answered(
+    wanted: earlier_advice.Asked,
+    before: Advice | None,
+    trusted: bool,
+    out: Path,
+    as_json: bool,
+    all_cuts: bool = False,
+) -> int:
     """Find the advice, save it, show it; returns the exit code.
 
     Raises:
@@ -135,9 +142,9 @@ def answered(wanted: earlier_advice.Asked, before: Advice | None, trusted: bool,
             say(PICTURES)
     except AdvisorError:  # the answer was found, but could not be saved
         for advice in found:
-            _show(advice, as_json)
+            _show(advice, as_json, all_cuts)
         raise
-    _show(found[0], as_json)
+    _show(found[0], as_json, all_cuts)
     return _code(found[0])
 
 
@@ -182,13 +189,14 @@ def _keep(error: InterruptedRunError, out: Path) -> None:
         say(f"What was measured until then is in {out / PROFILE}; --profile takes it.")
 
 
-def _show(advice: Advice, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(json.dumps(advice.to_json(), indent=1) + "\n")
-        return
+def _show(advice: Advice, as_json: bool, all_cuts: bool) -> None:
     from advisor.reports.console import print_advice
+    from advisor.reports.json import render
 
-    print_advice(advice, screen())
+    if as_json:
+        sys.stdout.write(render(advice))
+        return
+    print_advice(advice, screen(), all_cuts)
 
 
 def _code(advice: Advice) -> int:

@@ -18,11 +18,13 @@ SHORT = {"md": "markdown"}
 def report(
     advice: Annotated[str, typer.Argument(help="An advice.json, or its folder.", show_default=False)],
     format: Annotated[
-        str, typer.Option(help="console, html, json, markdown, or package.module:Name.", rich_help_panel=given.OUTPUT)
+        str,
+        typer.Option(help="console, html, md, csv, json, card, or package.module:Name.", rich_help_panel=given.OUTPUT),
     ] = "console",
     out: Annotated[
         Path | None, typer.Option(help="File to write; else standard output.", rich_help_panel=given.OUTPUT)
     ] = None,
+    all_cuts: given.AllCuts = False,
     as_json: given.Json = False,
 ) -> None:
     """Show a saved ADVICE again: for a pull request, a page, another program."""
@@ -31,6 +33,7 @@ def report(
         from advisor.files import write_atomically
         from advisor.plans import load_advice
         from advisor.reports import REPORTS
+        from advisor.reports.console import render_all
 
         if as_json:
             format = "json"
@@ -38,7 +41,7 @@ def report(
             raise AdvisorError(f"{out} exists already.", "Choose another name with --out.")
         shown, member = load_advice(advice), REPORTS.find(SHORT.get(format, format))
         try:
-            text = member(shown)
+            text = render_all(shown) if all_cuts and format == "console" else member(shown)
         except Exception as error:
             if format in REPORTS.built_in:
                 raise
