@@ -49,7 +49,9 @@ def attacker(advice: Advice) -> Attacker:
     found = plan.leakage("score") if "score" in plan.predicted else Estimate(math.nan)
     known = yardstick(advice)
     like = comparison(found.value, known)
-    side = thumbnail(found.value, known) if known is not None and "thumbnail" in like else 0
+    side = (
+        thumbnail(found.value, known) if known is not None and ("thumbnail" in like or like.startswith("about")) else 0
+    )
     of = f", measured on {known.of}" if known is not None and ("thumbnail" in like or "mean" in like) else ""
     gets = (
         f"{like[0].upper()}{like[1:]} (NMSE {show_estimate(found, 'score')}{of})."

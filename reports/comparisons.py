@@ -66,7 +66,7 @@ def comparison(nmse: float, known: Yardstick | None) -> str:
     finest = max(known.nmse)
     if nearest == finest and nmse < 0.7 * known.nmse[finest]:
         return f"more than a {finest}×{finest} thumbnail of the input"
-    return f"about a {nearest}×{nearest} thumbnail of the input"
+    return f"about {'an' if nearest == 8 else 'a'} {nearest}×{nearest} thumbnail of the input"
 
 
 def thumbnail(nmse: float, known: Yardstick) -> int:

@@ -21,7 +21,7 @@ from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.final_accuracy import with_final_accuracy
 from advisor.planning.pictures import gallery
 from advisor.planning.reuse import host
-from advisor.planning.selection import Choice, pareto, reasons, verdict, with_excess
+from advisor.planning.selection import Choice, LeakageLimits, pareto, reasons, verdict, with_excess
 from advisor.planning.stages import Verified
 from advisor.plans import Advice, Gallery, NoiseLevels
 from advisor.profilers import payload_within
@@ -51,7 +51,7 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
     feasible = [plan for plan in plans if plan.feasible]
     met, pictures = chosen.verdict != "none", request.output.pictures
     return Advice(
-        headline=_headline(chosen, measured.prepared.inputs.loaded, provenance),
+        headline=_headline(chosen, limits, measured.prepared.inputs.loaded, provenance),
         best=chosen.best,
         feasible=met,
         reasons=(*reasons(chosen.best, plans, limits), *([] if met else payload_that_fits(evaluator, budgets)), *final),
@@ -107,12 +107,15 @@ def _noise(found: LeakageStudy) -> dict[str, NoiseLevels]:
     }
 
 
-def _headline(chosen: Choice, loaded: LoadedModel, provenance: dict[str, Any]) -> str:
+def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, provenance: dict[str, Any]) -> str:
     """The verdict, after what takes its meaning away."""
     parts = [RANDOM_WEIGHTS] if loaded.weights == "random" else []
     if provenance.get("interrupted"):
         parts.append(f"Interrupted during {provenance['interrupted']}: this is the best so far.")
-    return " ".join([*parts, verdict_sentence(chosen.verdict, chosen.best)])
+    parts.append(verdict_sentence(chosen.verdict, chosen.best))
+    if chosen.verdict == "split" and chosen.best is not None and limits.shortfall(chosen.best):
+        parts.append("It is the most private inside the budgets, and by the zone's thresholds not private.")
+    return " ".join(parts)
 
 
 def _unmeasured(profile: Profile) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ def test_the_plan_in_three_lines() -> None:
     ("nmse", "words"),
     [
         (0.343, "about a 4×4 thumbnail of the input"),
-        (0.2, "about a 8×8 thumbnail of the input"),
+        (0.2, "about an 8×8 thumbnail of the input"),
         (0.71, "about the input's mean colour"),
         (0.93, "less than the input's mean colour"),
         (0.01, "nearly a copy of the input"),
