@@ -137,7 +137,7 @@ def answered(
     found: list[Advice] = []
     try:
         _recommend(wanted, before, trusted, _writable(out), found)
-        say(f"Wrote {out / FILES[0]} and {out / FILES[1]}.")
+        say(f"Wrote {out / FILES[0]} and {out / FILES[1]}. Digest of the advice: {found[0].digest}.")
         if found[0].holds_pictures:
             say(PICTURES)
     except AdvisorError:  # the answer was found, but could not be saved

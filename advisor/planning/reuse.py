@@ -97,7 +97,9 @@ def leakage(
         name: NoiseCurve(np.array(curve.sigma), np.array(curve.nmse), curve.bare)
         for name, curve in earlier.noise.items()
     }
-    kept = Profile(graph.cuts, {column.name: column for column in earlier.profile if column.name not in cost})
+    attacked = (earlier.profile.provenance.get("leakage") or {}).get("cuts_attacked", len(graph.cuts))
+    columns = {column.name: column for column in earlier.profile if column.name not in cost}
+    kept = Profile(graph.cuts, columns, {"leakage": {"cuts_attacked": attacked}})
     private, own = roles["private"], roles["attacker"]
     samples = study_samples(graph, private.x, private.labels, own.x, own.labels, seed)
     return repeated(graph, samples, kept, curves, thresholds=thresholds, seed=seed, baseline=_mean_ssim(earlier))

@@ -161,7 +161,8 @@ def repeated(
     targets = samples.targets
     baseline = mean_image_ssim(targets) if baseline is None else baseline
     zone, columns = find_zone(profile, baseline, thresholds)
-    kept = Profile(graph.cuts, {**profile.columns, **columns}, {"leakage": study_provenance(graph, targets, seed)})
+    told = {**profile.provenance.get("leakage", {}), **study_provenance(graph, targets, seed)}
+    kept = Profile(graph.cuts, {**profile.columns, **columns}, {"leakage": told})
     return LeakageStudy(kept, zone, samples, curves, {}, baseline)
 
 

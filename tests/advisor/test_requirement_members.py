@@ -8,7 +8,7 @@ import pytest
 
 from advisor.requirements import REQUIREMENTS, Requirement
 from advisor.testing.requirement_contract import RequirementContract
-from advisor.units import show_size, size
+from advisor.units import duration, show_duration
 
 
 class Member(RequirementContract):
@@ -39,15 +39,55 @@ class TestEdgeMemory(Member):
     name, texts = "max_edge_memory", ("1MiB", "512 MB", "2GiB")
 
 
-class TestMadeUp(RequirementContract):
-    """What is sent of one input: one entry, nothing else."""
+class TestAccuracy(Member):
+    name, texts = "min_accuracy", ("90%", "0.8", "10%")
 
-    texts = ("100B", "4KiB")
+
+class TestThroughput(Member):
+    name, texts = "min_throughput", ("60/s", "30", "1/s")
+
+
+class TestBytes(Member):
+    name, texts = "max_bytes", ("100B", "4KiB", "1MB")
+
+
+class TestEdgeEnergy(Member):
+    name, texts = "max_edge_energy", ("5mJ", "20mJ", "1J")
+
+
+class TestEdgeMacs(Member):
+    name, texts = "max_edge_macs", ("3000", "50M", "1.2G")
+
+
+class TestGuarantee(Member):
+    name, texts = "min_mse_bound", ("0.1", "0.01", "0.001")
+
+
+class TestLabelLeakage(Member):
+    name, texts = "max_label_leak", ("10%", "0.3", "90%")
+
+
+class TestIds(Member):
+    name, texts = "max_ids_recovered", ("1%", "0.1", "50%")
+
+
+class TestMadeUp(RequirementContract):
+    """Seconds that the edge computes on one input: one entry, nothing else."""
+
+    texts = ("10ms", "2s")
 
     @pytest.fixture
     def row(self) -> Iterator[Requirement]:
         row = Requirement(
-            "max_payload", "bytes", "bytes", "at most", "B", size, show_size, "payload", "Bytes of one input: 4KiB."
+            "max_edge_latency",
+            "edge_latency",
+            "edge_latency",
+            "at most",
+            "s",
+            duration,
+            show_duration,
+            "edge time",
+            "Seconds on the edge of one input: 20ms.",
         )
         REQUIREMENTS[row.name] = row
         yield row

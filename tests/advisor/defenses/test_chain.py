@@ -79,7 +79,7 @@ def test_text_and_data_give_the_same_chain_again() -> None:
     [
         ("none+int8", "A chain needs at least two defenses.*gaussian:sigma=0.5"),
         ("int8+int8", "int8 must be the last of a chain"),
-        ("gaussian:sigma=0.5+magic", "no defense 'magic'. Known: none, gaussian, int8, reparam"),
+        ("gaussian:sigma=0.5+magic", "no defense 'magic'. Known: none, gaussian, fp16, int8, reparam"),
         ("gaussian:level=3", "no parameter 'level'. It has: sigma, dfil"),
         ("gaussian", "needs sigma. Write gaussian:sigma=0.5"),
         ("gaussian:sigma=a lot", "'a lot' in .* is no number"),
