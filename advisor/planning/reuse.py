@@ -72,11 +72,12 @@ def still_applies(prepared: Prepared, seed: int, taken: bool) -> tuple[Advice | 
     earlier, graph = prepared.inputs.earlier, prepared.graph
     if earlier is None:
         return None, []
+    same_seed = earlier.provenance.get("seed") == seed
     checks = {
         "model": _digest(earlier) == graph.digest,
         "input": [plan.inputs for plan in earlier.baselines[:1]] == [graph.inputs],
-        "data": fingerprints(earlier) == prepared.roles.fingerprints,
-        "seed": earlier.provenance.get("seed") == seed,
+        "data": not same_seed or fingerprints(earlier) == prepared.roles.fingerprints,  # the seed divides them
+        "seed": same_seed,
         "version": _same_version(earlier, "partition-advisor"),
     }
     other = " and ".join(what for what, same in checks.items() if not same)

@@ -160,7 +160,7 @@ def test_an_attack_that_fails_leaves_a_plan_unverified_and_is_said(monkeypatch: 
     (said,) = [line for line in advice.unmeasured if "was not verified" in line and str(advice.best_split) in line]
     assert "diverged" in said
     assert advice.best_split.leakage("score") == advice.best_split.predicted["score"]
-    assert "no attack was run on this plan" in markdown.render(advice)
+    assert "No attack was run on this plan" in markdown.render(advice)
     assert "diverged" in console.render(advice)
 
 
