@@ -157,7 +157,7 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
     if best.kind != "split":
         return (_why_whole(best, plans, limits),)
     feasible = [plan for plan in plans if plan.feasible]
-    score = best.leakage("score")
+    score = best.predicted["score"]
     said = []
     if limits.shortfall(best):
         said.append(
@@ -170,7 +170,7 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
         said.append(f"It is {rank} inside the budgets to hide the input well enough ({_limits(limits)}).")
     if not math.isnan(score.value):
         said.append(
-            f"A strong inversion attack is left with an NMSE of {score.value:.2f} "
+            f"A strong inversion attack is predicted to be left with an NMSE of {score.value:.2f} "
             f"(90 % interval {score.low:.2f}–{score.high:.2f}; 0 is a perfect copy, 1 is a guess of the mean)."
         )
     drop = best.predicted["accuracy_drop"]
