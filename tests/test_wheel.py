@@ -14,7 +14,7 @@ import advisor
 from tests.test_imports import FOLDERS, ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.wheel]
-DATA = ("*.toml", "*.j2", "*.css", "py.typed")
+DATA = ("*.toml", "*.j2", "*.css", "py.typed", "*.js")
 
 
 @pytest.fixture(scope="module")
