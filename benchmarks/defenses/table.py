@@ -1,4 +1,4 @@
-"""Tables, targets and the picture of the harness, from its kept rows."""
+"""Tables, targets and the picture of the harness, from its kept rows; needs the extra `benchmarks`."""
 
 from __future__ import annotations
 
