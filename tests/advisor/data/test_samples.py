@@ -247,6 +247,18 @@ def test_a_pipe_is_refused_at_once_and_so_is_a_header_cut_off(tmp_path: Path) ->
         read(tmp_path / "x.npy")
 
 
+@pytest.mark.parametrize(("bit", "said"), [(0, "encrypted"), (5, "patched data"), (6, "strong encryption")])
+def test_an_archive_that_no_reader_here_can_open_is_one_line(tmp_path: Path, bit: int, said: str) -> None:
+    """Each flag of a zip member that Python's reader gives up on."""
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 3), np.float32))
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    data[data.find(b"PK\x03\x04") + 6] |= 1 << bit
+    data[data.find(b"PK\x01\x02") + 8] |= 1 << bit
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(DataError, match=rf"x\.npz is (damaged|refused): .*{said}.*Save it again"):
+        read(tmp_path / "x.npz")
+
+
 def test_images_are_resized_where_that_is_asked_for() -> None:
     assert load_samples((torch.rand(2, 3, 40, 61), [0, 1]), resize=16).notes == ("Resized from 40×61 to 16×16.",)
     with pytest.raises(DataError, match=r"Only images \[N, C, H, W\]"):
