@@ -41,6 +41,11 @@ class NoiseCurve:
     nmse: np.ndarray
     bare: float
 
+    @property
+    def scale(self) -> float:
+        """The middle of its levels: the spread of z; NaN where it has none."""
+        return float(self.sigma[len(self.sigma) // 2]) if len(self.sigma) else float("nan")
+
     def kept(self, sigma: float) -> float:
         """Share of what the bare attack explains that survives noise of this level, 0 to 1."""
         if sigma <= 0 or self.bare >= 1 or not len(self.sigma):

@@ -37,7 +37,7 @@ from advisor.requirements import REQUIREMENTS, Budgets, front
 
 FIRST_SHARE = 0.5
 """Share of the trials that start from what the noise curves suggest; the rest close in on the most noise that accuracy
-stands, and where no cut can gain by that any more, the sampler has them."""
+stands. Where a plan meets everything, the sampler has every second of those; where no cut can gain any more, all."""
 
 ASKED_AT_MOST = 3
 """Trials asked for, each that is wanted: where little is left to try, the sampler repeats itself."""
@@ -113,7 +113,8 @@ class Search:
                     break
                 asked = first[number] if number < len(first) else None
                 if number >= len(first):
-                    asked = suggestions.next([*bare, *plans.values()])
+                    met = any(p.feasible and not self.limits.shortfall(p) for p in (*bare, *plans.values()))
+                    asked = None if met and number % 2 else suggestions.next([*bare, *plans.values()])
                 if asked is not None:
                     study.enqueue_trial(asked)
                 try_once(study, objective)

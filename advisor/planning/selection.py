@@ -116,7 +116,7 @@ def rank(plan: Plan, best_in: Requirement) -> tuple[float, ...]:
 
 
 def nearest(plans: Sequence[Plan], budgets: Budgets, count: int = 3) -> tuple[Plan, ...]:
-    """The plans that miss the budgets by least, relative to each budget; what is not measured counts as far off."""
+    """The plans whose values miss the budgets by least, relative to each; what is not measured counts as far off."""
     missing = [plan for plan in plans if not plan.feasible]
     return tuple(sorted(missing, key=lambda p: (*_distance(p, budgets), *rank(p, FASTEST)))[:count])
 
@@ -126,7 +126,7 @@ def nearest_first(plans: Sequence[Plan], budgets: Budgets, limits: LeakageLimits
 
     def order(plan: Plan) -> tuple[float, ...]:
         short = limits.shortfall(plan)
-        unknown, missed = _distance(plan, budgets)
+        unknown, _, missed = _distance(plan, budgets)
         unknown += sum(math.isnan(over) for over in short.values() if not limits.asked)
         missed += sum(over for over in short.values() if not math.isnan(over)) if not limits.asked else 0.0
         return (bool(plan.excess or short), unknown, missed, *rank(plan, limits.best_in))
@@ -242,11 +242,22 @@ def _most_private(plan: Plan) -> tuple[float, float, float]:
     return (-_known(score.value), 0.0 if math.isnan(similar.value) else similar.value, _value(plan, "latency"))
 
 
-def _distance(plan: Plan, budgets: Budgets) -> tuple[int, float]:
-    """How many budgets could not be checked, and how far the others are missed, each relative to its limit."""
-    unknown = sum(math.isnan(over) for over in plan.excess.values())
-    missed = [(over, budgets.limits.get(name, 0.0)) for name, over in plan.excess.items() if not math.isnan(over)]
-    return unknown, sum(over / limit if limit > 0 else over for over, limit in missed)
+def _distance(plan: Plan, budgets: Budgets) -> tuple[int, float, float]:
+    """How many budgets could not be checked, and how far the others are missed, each relative to its limit.
+
+    First by the values, which is what a user sees of a plan, then by what is held against the limits, which may be the
+    ends of intervals.
+    """
+    shown = held = 0.0
+    for name, over in plan.excess.items():
+        if math.isnan(over):
+            continue
+        row, limit = REQUIREMENTS[name], budgets.limits.get(name, 0.0)
+        scale, found = limit if limit > 0 else 1.0, plan.found(row)
+        value = limit if found is None else found.value
+        held += over / scale
+        shown += max(0.0, value - limit if row.minimised else limit - value) / scale
+    return sum(math.isnan(over) for over in plan.excess.values()), shown, held
 
 
 def _cost(plan: Plan, row: Requirement) -> float:

@@ -87,13 +87,6 @@ class Choice:
 Distribution: TypeAlias = Float | Int | Choice
 
 
-def at_most(span: Distribution, value: float) -> float | None:
-    """A finite value, lowered to the upper end of a range; None where it lies below the range, or there is none."""
-    if isinstance(span, Choice) or not span.low <= value < math.inf:
-        return None
-    return min(value, span.high)
-
-
 def _check_ends(low: float, high: float, log: bool) -> None:
     if not (math.isfinite(low) and math.isfinite(high) and low <= high and (low > 0 or not log)):
         raise AdvisorError(

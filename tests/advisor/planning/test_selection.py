@@ -194,3 +194,11 @@ def test_a_gain_of_accuracy_is_no_cost():
     plan = a_plan(drop=-0.0167)
     assert any(line.startswith("It gains 1.67 pp of") for line in reasons(plan, [plan], ZONE))
     assert not any("costs" in line for line in reasons(plan, [plan], ZONE))
+
+
+def test_the_nearest_is_nearest_by_the_values_that_are_shown():
+    """An interval's end decides whether a limit is met, and between plans that are shown alike."""
+    budgets, limits = Budgets(min_nmse=0.7), ASKED
+    sure, unsure = a_plan("sure", score=0.3, spread=0.01), a_plan("unsure", score=0.4, spread=0.3)
+    plans = priced([sure, unsure, a_plan("less sure", score=0.4, spread=0.35)], budgets, limits)
+    assert [plan.cut.name for plan in nearest(plans, budgets)] == ["unsure", "less sure", "sure"]
