@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--method", action="append", help="only these; may be repeated")
     parser.add_argument("--level", action="append", type=float, help="only these; may be repeated")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--state", type=Path, default=Path("out/defenses"), help="fits are kept there")
     given = parser.parse_args()
     if given.part == "table":
@@ -48,6 +49,7 @@ def main() -> None:
         and (not given.method or row.method in given.method)
         and (not given.level or row.level in given.level)
     ]
+    torch.set_num_threads(given.threads)
     work(given.part, wanted, given.state, given.hours)
 
 
@@ -64,7 +66,6 @@ def work(part: str, wanted: list[Row], state: Path, hours: float) -> None:
     known = {(r.cut, r.method, r.level, r.seed): seconds_of(r) for r in read(path, kind) if r.protocol == VERSION}
     left = [row for row in wanted if row.key not in known]
     print(told(left, known, hours), flush=True)
-    torch.set_num_threads(2)
     data, started = roles(), time.perf_counter()
     graph = advisor.trace(table.model(), data["private"][0][:2])
     measure: Callable[[PartitionGraph, Row, object, Path], Screened | Worst] = screened if part == "screen" else worst

@@ -65,8 +65,8 @@ def payload_of(graph: PartitionGraph, row: Row, data: Any, state: Path) -> tuple
     if row.fitted:
         variant, seconds = fitted(graph, row, data, state)
         where, split = variant, variant.payload
-    if row.method == "quantize":
-        return Payload.of(where, split, "quantize"), seconds
+    if row.method == "int8":
+        return Payload.of(where, split, "int8"), seconds
     if row.level == 0:
         return Payload.of(where, split, None), seconds
     held = [t for t in Activations(where, (data["validation"][0],)).at(split) if t.is_floating_point()]

@@ -20,7 +20,8 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1] / "papers"))
 from common import cifar, data_folder
 
-VERSION = 1
+VERSION = 2
+"""2: attacks draw noise anew in every pass; rows of version 1 faced a weaker attacker."""
 
 CUTS = ("stem.2", "stage1.2.relu#2", "stage2.2.relu#2", "stage3.0.relu#2")
 """Of ResNet-20, in order of depth."""
@@ -62,7 +63,7 @@ class Row:
 
     Attributes:
         cut: of the undefended graph.
-        method: "bare", "gaussian", "quantize", or a method that is fitted.
+        method: "bare", "gaussian", "int8", or a method that is fitted.
         level: of the noise in units of the payload's root mean square; 0 for none.
         seed: of the fit and of the attacker.
         recipe: what of the method's recipe is not the default.
@@ -82,7 +83,7 @@ class Row:
     @property
     def fitted(self) -> bool:
         """Whether something is trained for it."""
-        return self.method not in ("bare", "gaussian", "quantize")
+        return self.method not in ("bare", "gaussian", "int8")
 
 
 def rows(seed: int = 0) -> Iterator[Row]:
@@ -91,7 +92,7 @@ def rows(seed: int = 0) -> Iterator[Row]:
         width, stride = SHAPES[cut]
         yield Row(cut, "bare", seed=seed)
         yield from (Row(cut, "gaussian", sigma, seed) for sigma in SIGMAS)
-        yield Row(cut, "quantize", 0.0, seed)
+        yield Row(cut, "int8", 0.0, seed)
         yield from (Row(cut, "tuned", sigma, seed, {"tuned": "all"}) for sigma in SIGMAS)
         for method, recipe in METHODS.items():
             shaped = {"width": width, "stride": stride, **recipe}

@@ -47,7 +47,7 @@ def heads(screen: Sequence[Screened]) -> list[str]:
     for cut in CUTS:
         own = [s for s in screen if s.cut == cut and s.method == "local-head"]
         others = [
-            s for s in screen if s.cut == cut and s.method not in ("local-head", "tuned-bare", "bare", "quantize")
+            s for s in screen if s.cut == cut and s.method not in ("local-head", "tuned-bare", "bare", "int8")
         ]
         if own and others:
             best = min(others, key=lambda s: s.drop)

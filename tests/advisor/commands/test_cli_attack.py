@@ -197,3 +197,18 @@ def test_a_cut_that_cannot_be_attacked_does_not_hide_the_others(cli: Run, tiny_m
     assert rows[0]["nmse"]["value"] < 1e-6
     assert "no unbiased attacker" in rows[1]["failed"]
     assert "says nothing about privacy" in result.stderr
+
+
+def test_the_worst_attack_prints_what_each_of_its_members_found(cli: Run, tiny_model: Path, tiny_data: Path) -> None:
+    given = ("attack", tiny_model, "--cut", "2", "--data", tiny_data, "--name", "worst", "--defense", "int8")
+    plain = cli(*given)
+    assert plain.exit_code == 0, plain.output
+    assert f"Version {ATTACKS['worst'].version} of this attack." in " ".join(plain.stdout.split())
+    found = json.loads(cli(*given, "--json").stdout)
+    assert set(found["members"]) == {"ka", "wiener", "floor"}
+    lowest = min(found["members"], key=lambda name: found["members"][name]["value"])
+    assert (found["which"], found["version"]) == (lowest, ATTACKS["worst"].version)
+    assert found["nmse"]["value"] == found["members"][lowest]["value"]
+    assert f"The lowest NMSE is by {lowest}" in " ".join(plain.stdout.split())
+    for name in found["members"]:
+        assert f"  {name} " in plain.stdout
