@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,12 @@ from torch.nn import functional as F
 
 from advisor.cuts import TensorSpec
 from advisor.errors import AdvisorError
+
+START = 0.5
+"""Spread of each number of the payload at the start of a fit: tanh is nearly straight there."""
+
+MOST_ROWS = 4096
+"""From which principal components are taken."""
 
 
 class Passing(nn.Module):
@@ -50,7 +57,8 @@ class MapEncoder(nn.Module):
     def __init__(self, scale: Standardise, channels: int, width: int, stride: int) -> None:
         super().__init__()
         self.scale = scale
-        self.mix = nn.Conv2d(channels, width, 3, stride, 1)
+        kernel = kernel_of(stride)
+        self.mix = nn.Conv2d(channels, width, kernel, stride, kernel // 2)
 
     def forward(self, z: Tensor) -> Tensor:
         """What is sent, before noise."""
@@ -58,18 +66,20 @@ class MapEncoder(nn.Module):
 
 
 class MapDecoder(nn.Module):
-    """The payload to `[N, C, H, W]`."""
+    """The payload to `[N, C, H, W]`: a linear way back, and what a small residual block adds."""
 
-    def __init__(self, scale: Standardise, shape: Sequence[int], width: int) -> None:
+    def __init__(self, scale: Standardise, shape: Sequence[int], width: int, stride: int) -> None:
         super().__init__()
         self.scale = scale
-        self.size = (int(shape[1]), int(shape[2]))
-        self.spread, self.refine = nn.Conv2d(width, shape[0], 3, 1, 1), nn.Conv2d(shape[0], shape[0], 3, 1, 1)
+        kernel, channels = kernel_of(stride), shape[0]
+        left = [(side - 1) % stride for side in shape[1:]]
+        self.spread = nn.ConvTranspose2d(width, channels, kernel, stride, kernel // 2, (left[0], left[1]))
+        self.widen, self.refine = nn.Conv2d(channels, channels, 3, 1, 1), nn.Conv2d(channels, channels, 3, 1, 1)
 
     def forward(self, sent: Tensor) -> Tensor:
         """What the cloud half reads."""
-        z = F.interpolate(F.gelu(self.spread(sent)), size=self.size, mode="nearest")
-        return self.scale.back(z + self.refine(z))
+        z = self.spread(sent)
+        return self.scale.back(z + self.refine(F.gelu(self.widen(z))))
 
 
 class RowEncoder(nn.Module):
@@ -86,17 +96,22 @@ class RowEncoder(nn.Module):
 
 
 class RowDecoder(nn.Module):
-    """The payload to the last dimension again."""
+    """The payload to the last dimension again: a linear way back, and what a small residual block adds."""
 
     def __init__(self, scale: Standardise, elements: int, width: int) -> None:
         super().__init__()
         self.scale = scale
-        self.spread, self.refine = nn.Linear(width, elements), nn.Linear(elements, elements)
+        self.spread = nn.Linear(width, elements)
+        self.widen, self.refine = nn.Linear(width, elements), nn.Linear(elements, elements)
 
     def forward(self, sent: Tensor) -> Tensor:
         """What the cloud half reads."""
-        z = F.gelu(self.spread(sent))
-        return self.scale.back(z + self.refine(z))
+        return self.scale.back(self.spread(sent) + self.refine(F.gelu(self.widen(sent))))
+
+
+def kernel_of(stride: int) -> int:
+    """The odd side of a kernel that misses no place of a map, 3 at least."""
+    return max(3, stride + 1 - stride % 2)
 
 
 class Each(nn.Module):
@@ -117,7 +132,7 @@ class Each(nn.Module):
 def bottleneck(
     specs: Sequence[TensorSpec], samples: Sequence[Tensor], width: int, stride: int
 ) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder for a cut's tensors, at a random start that torch's generator decides.
+    """Encoder and decoder for a cut's tensors; they start as the principal components of the samples, and back.
 
     Args:
         specs: of the cut's tensors.
@@ -139,9 +154,61 @@ def bottleneck(
 
 def _pair(spec: TensorSpec, z: Tensor, width: int, stride: int) -> tuple[nn.Module, nn.Module]:
     shape, scale = spec.shape, channel_scale(z)
+    pair: tuple[MapEncoder, MapDecoder] | tuple[RowEncoder, RowDecoder]
     if len(shape) == 3:
-        return MapEncoder(scale, shape[0], width, stride), MapDecoder(scale, shape, width)
-    return RowEncoder(scale, shape[-1], width), RowDecoder(scale, shape[-1], width)
+        pair = MapEncoder(scale, shape[0], width, stride), MapDecoder(scale, shape, width, stride)
+    else:
+        pair = RowEncoder(scale, shape[-1], width), RowDecoder(scale, shape[-1], width)
+    start(*pair, scale(z.float()))
+    return pair
+
+
+@torch.no_grad()
+def start(encoder: MapEncoder | RowEncoder, decoder: MapDecoder | RowDecoder, scaled: Tensor) -> None:
+    """Set a pair to the principal components of standardised activations and back; the residual block to nothing.
+
+    Args:
+        encoder, decoder: set in place; components beyond those that the samples tell stay as they are.
+        scaled: activations `[n, ...]` in units of their channels' spread.
+    """
+    nn.init.zeros_(decoder.refine.weight)
+    nn.init.zeros_(decoder.refine.bias)
+    blocks = blocks_of(scaled, encoder.mix.stride[0]) if isinstance(encoder, MapEncoder) else scaled.flatten(0, -2)
+    directions, spread = principal(blocks, len(encoder.mix.weight))
+    there, back = directions * (START / spread)[:, None], directions * (spread / START)[:, None]
+    nn.init.zeros_(encoder.mix.bias)
+    nn.init.zeros_(decoder.spread.bias)
+    if isinstance(encoder, RowEncoder):
+        encoder.mix.weight[: len(there)] = there
+        decoder.spread.weight[:, : len(back)] = back.T
+        return
+    channels, stride, kernel = scaled.shape[1], encoder.mix.stride[0], encoder.mix.kernel_size[0]
+    first = kernel // 2 - (stride - 1) // 2
+    inside = (slice(first, first + stride),) * 2
+    for weight, rows in ((encoder.mix.weight, there), (decoder.spread.weight, back)):
+        weight[: len(rows)] = 0.0
+        weight[: len(rows), :, inside[0], inside[1]] = rows.view(len(rows), channels, stride, stride)
+
+
+def blocks_of(maps: Tensor, stride: int) -> Tensor:
+    """What the middle of a kernel reads of maps `[n, C, H, W]`: rows `[n·⌈H/stride⌉·⌈W/stride⌉, C·stride²]`."""
+    before = (stride - 1) // 2
+    after = [math.ceil(side / stride) * stride - side - before for side in maps.shape[2:]]
+    parts = F.unfold(F.pad(maps, (before, after[1], before, after[0])), stride, stride=stride)
+    return parts.transpose(1, 2).flatten(0, 1)
+
+
+def principal(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Leading principal directions `[k, D]` of rows `[m, D]` and the rows' spread `[k]` along them, k ≤ count.
+
+    Where rows or columns are few, there are fewer; at most `MOST_ROWS` rows are looked at.
+    """
+    some = rows[torch.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).long()]
+    found = min(count, *some.shape)
+    _, singular, directions = torch.pca_lowrank(some, q=found, center=True, niter=4)
+    spread = singular / max(1, len(some) - 1) ** 0.5
+    kept = spread > 1e-6 * spread.max().clamp_min(1e-12)
+    return directions.T[kept], spread[kept]
 
 
 def channel_scale(z: Tensor) -> Standardise:

@@ -39,7 +39,7 @@ class FromStatistics(nn.Module):
 
     def forward(self, drawn: Tensor, spread: Tensor) -> Tensor:
         """The activation; log σ is read so that it stays part of the payload."""
-        restored: Tensor = self.decoder(drawn + 0 * spread)
+        restored: Tensor = self.decoder(drawn / LOUDEST + 0 * spread)
         return restored
 
 
@@ -72,6 +72,8 @@ def variational_bottleneck(
     """
     means, decoder = bottleneck(specs, samples, width, stride)
     spreads, _ = bottleneck(specs, samples, width, stride)
+    for part in _parts(spreads):  # σ is 1 at the start
+        nn.init.zeros_(part.mix.weight)  # type: ignore[arg-type]  # a module's attribute may be one
     encoders, decoders = iter(zip(_parts(means), _parts(spreads), strict=True)), iter(_parts(decoder))
     pairs: list[tuple[nn.Module, nn.Module] | None] = [
         (Statistics(*next(encoders)), FromStatistics(next(decoders))) if spec.is_floating else None for spec in specs
