@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -11,12 +10,10 @@ from torch.nn import functional as F
 
 from advisor.cuts import TensorSpec
 from advisor.errors import AdvisorError
+from advisor.measures.principal_components import blocks_of, principal
 
 START = 0.5
 """Spread of each number of the payload at the start of a fit: tanh is nearly straight there."""
-
-MOST_ROWS = 4096
-"""From which principal components are taken."""
 
 
 class Passing(nn.Module):
@@ -188,27 +185,6 @@ def start(encoder: MapEncoder | RowEncoder, decoder: MapDecoder | RowDecoder, sc
     for weight, rows in ((encoder.mix.weight, there), (decoder.spread.weight, back)):
         weight[: len(rows)] = 0.0
         weight[: len(rows), :, inside[0], inside[1]] = rows.view(len(rows), channels, stride, stride)
-
-
-def blocks_of(maps: Tensor, stride: int) -> Tensor:
-    """What the middle of a kernel reads of maps `[n, C, H, W]`: rows `[n·⌈H/stride⌉·⌈W/stride⌉, C·stride²]`."""
-    before = (stride - 1) // 2
-    after = [math.ceil(side / stride) * stride - side - before for side in maps.shape[2:]]
-    parts = F.unfold(F.pad(maps, (before, after[1], before, after[0])), stride, stride=stride)
-    return parts.transpose(1, 2).flatten(0, 1)
-
-
-def principal(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Leading principal directions `[k, D]` of rows `[m, D]` and the rows' spread `[k]` along them, k ≤ count.
-
-    Where rows or columns are few, there are fewer; at most `MOST_ROWS` rows are looked at.
-    """
-    some = rows[torch.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).long()]
-    found = min(count, *some.shape)
-    _, singular, directions = torch.pca_lowrank(some, q=found, center=True, niter=4)
-    spread = singular / max(1, len(some) - 1) ** 0.5
-    kept = spread > 1e-6 * spread.max().clamp_min(1e-12)
-    return directions.T[kept], spread[kept]
 
 
 def channel_scale(z: Tensor) -> Standardise:

@@ -20,6 +20,7 @@ from advisor.defenses.training.task_terms import distillation, labels_loss
 from advisor.defenses.training.trainer import Trainer
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
+from advisor.measures.principal_components import blocks_of, principal
 from advisor.payload import Payload
 from advisor.variant import Variant
 from tests.estimators.nets import digits, trained
@@ -151,6 +152,31 @@ def test_a_bottleneck_of_maps_tokens_and_vectors(shape: tuple[int, ...], stride:
     assert payload.shape[1:] == sent
     assert float(payload.abs().max()) <= 1
     assert decoder(payload).shape == z.shape
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (12,)])
+def test_a_bottleneck_of_rows_starts_as_principal_components_and_back(shape: tuple[int, ...]) -> None:
+    z = torch.randn(200, *shape[:-1], 3) @ torch.randn(3, 12)
+    encoder, decoder = bottleneck((TensorSpec(shape, "float32"),), (z,), 3, 1)
+    there, back = encoder.parts[0], decoder.parts[0]
+    sent = there.mix(there.scale(z))
+    assert sent.detach().std().item() == pytest.approx(0.5, rel=0.05)
+    assert torch.allclose(there.scale.back(back.spread(sent)), z, atol=0.02)
+
+
+@pytest.mark.parametrize(("shape", "stride"), [((6, 8, 8), 2), ((6, 7, 9), 1), ((2, 13, 16), 4), ((3, 9, 10), 3)])
+def test_a_bottleneck_of_maps_starts_as_principal_components_of_blocks(shape: tuple[int, ...], stride: int) -> None:
+    z = torch.randn(50, *shape).cumsum(2).cumsum(3)
+    encoder, decoder = bottleneck((TensorSpec(shape, "float32"),), (z,), 3, stride)
+    there, back = encoder.parts[0], decoder.parts[0]
+    scaled = there.scale(z)
+    blocks, inside = blocks_of(scaled, stride), blocks_of(torch.ones_like(z), stride)
+    directions, _ = principal(blocks, 3)
+    again = back.spread(there.mix(scaled)).detach()
+    assert again.shape == z.shape
+    expected = blocks @ directions.T @ directions * inside
+    assert torch.allclose(blocks_of(again, stride), expected, atol=0.03 * float(expected.std()))
+    assert torch.equal(decoder(sent := encoder(z)), there.scale.back(back.spread(sent)))  # nothing is added yet
 
 
 def test_tokens_of_another_length_pass_and_masks_stay() -> None:
