@@ -46,9 +46,7 @@ def heads(screen: Sequence[Screened]) -> list[str]:
     said = []
     for cut in CUTS:
         own = [s for s in screen if s.cut == cut and s.method == "local-head"]
-        others = [
-            s for s in screen if s.cut == cut and s.method not in ("local-head", "tuned-bare", "bare", "int8")
-        ]
+        others = [s for s in screen if s.cut == cut and s.method not in ("local-head", "tuned-bare", "bare", "int8")]
         if own and others:
             best = min(others, key=lambda s: s.drop)
             head = statistics.mean(s.drop for s in own)
