@@ -30,6 +30,22 @@ LARGEST = 256 * 2**20
 IsOurs = Callable[[bytes], bool]
 
 
+class RecordedPath(str):
+    """A path that was read from a file: whoever opens it holds the bytes that it reads against the recorded hash.
+
+    Attributes:
+        sha256: hex, of the bytes.
+    """
+
+    sha256: str
+
+    def __new__(cls, path: str, sha256: str) -> RecordedPath:
+        """The path as text."""
+        made = super().__new__(cls, path)
+        made.sha256 = sha256
+        return made
+
+
 # ---- reading -------------------------------------------------------------------------------------------------------
 
 
@@ -46,7 +62,7 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
             _check_plain(path, os.fstat(file.fileno()).st_mode)
             yield file
     except FileNotFoundError:
-        raise AdvisorError(f"There is no file {path}.") from None
+        raise AdvisorError(f"There is no file {path}.", "Check the path.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise AdvisorError(f"Cannot read {path}: {reason}.", "Check the path.") from None

@@ -144,7 +144,7 @@ def recorded_data(advice: Advice, folder: Path, keyword: str = "data") -> Source
     Raises:
         AdvisorError: when it was no file, it is gone, or another.
     """
-    from advisor.files import sha256
+    from advisor.files import RecordedPath, sha256
 
     recorded = None if advice.request is None else getattr(advice.request.data, keyword)
     option = "--" + keyword.replace("_", "-")
@@ -159,7 +159,7 @@ def recorded_data(advice: Advice, folder: Path, keyword: str = "data") -> Source
         raise AdvisorError(
             f"{place} is not what the advice was made from (another SHA-256).", f"Name it with {option}."
         )
-    return Source(place, str(expected))
+    return Source(RecordedPath(place, str(expected)), str(expected))
 
 
 _NOUNS = {"data": "The data", "train_data": "The training data", "aux": "The attacker's samples"}

@@ -37,6 +37,7 @@ class Samples:
         notes: what was assumed or converted, one sentence each.
         classes: names of the classes, where the source states them (a folder of class folders does).
         others: arrays that lie beside them, by name, which a model of several inputs may take.
+        sha256: hex, of the bytes of the file they were read from; "" where it was none.
     """
 
     x: Any
@@ -46,6 +47,7 @@ class Samples:
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     others: dict[str, Tensor] = field(default_factory=dict)
+    sha256: str = ""
 
     def __len__(self) -> int:
         return len(tensors_of(self.x)[0])
@@ -125,7 +127,7 @@ def _raw(data: Any, part: str) -> Raw:
         x, y = data if len(data) == 2 else (data, None)
         return Raw(x, y, "the given samples")
     if isinstance(data, str | Path):
-        return read_digits() if str(data) == "digits" else read_file(Path(data), part)
+        return read_digits() if str(data) == "digits" else read_file(data, part)
     raise DataError(f"Data of type {type(data).__name__} is not supported.", ACCEPTED)
 
 
@@ -136,7 +138,7 @@ def _checked(raw: Raw, labels: bool) -> Samples:
     count = len(tensors_of(x)[0])
     named = {name: as_tensor(value, "samples") for name, value in raw.others.items()}
     others = {name: value for name, value in named.items() if len(value) == count}
-    return Samples(x, y, f"{raw.description} ({count:,} samples)", "", raw.notes, others=others)
+    return Samples(x, y, f"{raw.description} ({count:,} samples)", "", raw.notes, others=others, sha256=raw.sha256)
 
 
 def decoded(

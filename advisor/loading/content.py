@@ -1,4 +1,4 @@
-"""A model file's bytes, read once: what was checked is what is loaded, whatever happens to the file meanwhile."""
+"""The bytes of a model or data file, read once: what was checked is what is loaded, whatever becomes of the file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import functools
 import hashlib
 import io
 import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from advisor.errors import AdvisorError
+from advisor.files import opened
 
 SHOWN = 120  # characters of a name or a reason from a file that a message repeats
 
@@ -41,32 +42,24 @@ def read_content(path: Path) -> Content:
     """Read a regular file as a whole.
 
     Raises:
-        AdvisorError: no such file, a folder, a pipe or device, empty, unreadable, or more than this computer's memory.
+        AdvisorError: no such file, a folder, a pipe or device, empty, unreadable, changing, or larger than memory.
     """
     if not str(path).isprintable():
-        raise AdvisorError(f"{str(path)[:SHOWN]!r} is not a path.", "Check the path of the model.")
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would wait
-        with open(handle, "rb") as file:
-            return Content(path, _all(path, file, os.fstat(handle)))
-    except IsADirectoryError:
-        raise AdvisorError(f"{path} is a folder.", "Pass the model file in it.") from None
-    except OSError as error:
-        raise AdvisorError(f"Cannot read {path}: {error.strerror}.", "Check the path of the model.") from None
+        raise AdvisorError(f"{str(path)[:SHOWN]!r} is not a path.", "Check the path.")
+    with opened(path) as file:
+        return Content(path, _all(path, file, os.fstat(file.fileno()).st_size))
 
 
-def _all(path: Path, file: io.BufferedReader, status: os.stat_result) -> bytes:
-    if not stat.S_ISREG(status.st_mode):
-        raise AdvisorError(f"{path} is not a regular file.", "Pass a model file.")
-    if status.st_size == 0:
-        raise AdvisorError(f"{path} is empty.", "Download or save the model again.")
-    if status.st_size > memory():
+def _all(path: Path, file: BinaryIO, size: int) -> bytes:
+    if size == 0:
+        raise AdvisorError(f"{path} is empty.", "Download or save it again.")
+    if size > memory():
         raise AdvisorError(
-            f"{path} has {status.st_size:,} bytes, more than this computer's memory of {memory():,}.",
+            f"{path} has {size:,} bytes, more than this computer's memory of {memory():,}.",
             "Use a computer with more memory.",
         )
-    data = file.read(status.st_size)
-    if len(data) != status.st_size or file.read(1):
+    data = file.read(size)
+    if len(data) != size or file.read(1):
         raise AdvisorError(f"{path} changed while it was read.", "Wait until it is complete.")
     return data
 

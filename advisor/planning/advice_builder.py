@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import platform
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from advisor.columns import Profile
+from advisor.data.image_folder import ImageFolder
+from advisor.data.samples import Samples
 from advisor.estimators.study.leakage_study import LeakageStudy
-from advisor.files import sha256
 from advisor.loading import LoadedModel
 from advisor.measures.thumbnails import thumbnail_scale
 from advisor.planning.alternatives import alternatives, as_bytes
@@ -182,10 +182,10 @@ def provenance_of(request: Request, verified: Verified, command: str) -> dict[st
         },
         "data": {
             "description": samples.description, "samples": len(samples), "labels": labels,
-            "fingerprint": samples.fingerprint, "sha256": file_hash(request.data.data),
+            "fingerprint": samples.fingerprint, "sha256": _file_hash(prepared.inputs.data),
         },
-        "train_data": {"sha256": file_hash(request.data.train_data)},
-        "aux": {"sha256": file_hash(request.data.aux)},
+        "train_data": {"sha256": _file_hash(prepared.inputs.train_data)},
+        "aux": {"sha256": _file_hash(prepared.inputs.aux)},
         "roles": prepared.roles.to_json(),
         "host": host(),
         **({"left_out": left} if (left := verified.measured.time.to_json()) else {}),
@@ -193,9 +193,9 @@ def provenance_of(request: Request, verified: Verified, command: str) -> dict[st
     }  # fmt: skip
 
 
-def file_hash(data: Any) -> str | None:
-    """SHA-256 of a data file; None for a folder, a built-in name, or what is in memory."""
-    return sha256(data) if isinstance(data, str | Path) and Path(data).is_file() else None
+def _file_hash(data: Samples | ImageFolder | None) -> str | None:
+    """SHA-256 of the bytes that samples were read from; None for a folder, a built-in name, or what is in memory."""
+    return data.sha256 or None if isinstance(data, Samples) else None
 
 
 def _versions() -> dict[str, str]:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ import torch
 from advisor.data.resizing import resized
 from advisor.data.samples import Samples, fingerprint, load_samples, read
 from advisor.errors import DataError
+from advisor.files import RecordedPath
+from advisor.loading import content
 from tests.hostile import Payload
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -220,12 +225,63 @@ def test_damaged_and_foreign_files_are_said(tmp_path: Path) -> None:
             load_samples(tmp_path / name)
 
 
-def test_a_declared_size_is_not_allocated(tmp_path: Path) -> None:
-    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }"
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_declared_size_is_not_allocated(version: int, tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (100000000000000,), }"
     header += b" " * (118 - len(header)) + b"\n"
-    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-    with pytest.raises(DataError, match="damaged"):
+    size = len(header).to_bytes(2 if version == 1 else 4, "little")
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY" + bytes((version, 0)) + size + header)
+    with pytest.raises(DataError, match=r"x\.npy is damaged: it claims more numbers than it holds"):
         load_samples(tmp_path / "x.npy")
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x04\x00" + size + header)
+    with pytest.raises(DataError, match=r"x\.npy is damaged"):
+        load_samples(tmp_path / "x.npy")
+
+
+def test_names_of_fields_beyond_latin_make_a_third_kind_of_header(tmp_path: Path) -> None:
+    """Such arrays are no samples; that is said, not a damage."""
+    np.save(tmp_path / "x.npy", np.zeros(3, dtype=[("\u0394", "f4")]))
+    assert (tmp_path / "x.npy").read_bytes()[6] == 3
+    with pytest.raises(DataError, match=r"dtype|numbers") as caught:
+        load_samples(tmp_path / "x.npy")
+    assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.npy", "x.pt"])
+def test_the_bytes_that_are_checked_are_those_that_are_loaded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes another file in its place as soon as it was read: what was read is taken, under its own hash."""
+    path, other = tmp_path / name, tmp_path / f"other-{name}"
+    for place, values in ((path, X), (other, 1 - X)):
+        if name == "x.npz":
+            np.savez(place, x=values.numpy())
+        elif name == "x.npy":
+            np.save(place, values.numpy())
+        else:
+            torch.save(values, place)
+    expected, whole = hashlib.sha256(path.read_bytes()).hexdigest(), content.opened
+
+    @contextmanager
+    def swapped(place: Path) -> Iterator[BinaryIO]:
+        with whole(place) as file:
+            yield file
+        other.rename(path)
+
+    monkeypatch.setattr(content, "opened", swapped)
+    samples = load_samples(path)
+    assert torch.equal(samples.x, X)
+    assert samples.sha256 == expected
+    assert not other.exists()
+
+
+def test_a_recorded_file_that_is_swapped_before_it_is_read_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X.numpy())
+    right = hashlib.sha256((tmp_path / "x.npy").read_bytes()).hexdigest()
+    assert load_samples(RecordedPath(str(tmp_path / "x.npy"), right)).sha256 == right
+    np.save(tmp_path / "x.npy", 1 - X.numpy())
+    with pytest.raises(DataError, match=r"x\.npy is not what the advice was made from \(another SHA-256\)\. Name the"):
+        load_samples(RecordedPath(str(tmp_path / "x.npy"), right))
 
 
 def test_samples_are_frozen() -> None:

@@ -217,7 +217,7 @@ def test_a_file_that_is_swapped_after_the_first_look_does_not_matter(
 def test_a_pipe_is_no_model_and_does_not_wait(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.pt")
     for path in (tmp_path / "m.pt", Path("/dev/zero")):
-        with pytest.raises(AdvisorError, match="is not a regular file"):
+        with pytest.raises(AdvisorError, match="is a pipe, socket or device, not a file"):
             load_model(path)
 
 
