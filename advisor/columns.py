@@ -319,7 +319,8 @@ def first_problem(error: ValidationError | RecursionError) -> str:
         return "it is nested too deeply"
     detail = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in detail["loc"])
-    return f"{where}: {detail['msg']}" if where else str(detail["msg"])
+    said = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
 
 
 _PROFILE = TypeAdapter(Profile)

@@ -129,7 +129,7 @@ class Plan:
         inputs: recorded shapes of the model's inputs, so that it can be traced and split again after `load_advice`.
     """
 
-    cuts: tuple[Cut, ...]
+    cuts: Annotated[tuple[Cut, ...], Field(min_length=1, max_length=2)]
     defense: AnyDefense
     predicted: dict[str, Estimate]
     verified: dict[str, Estimate] = dataclasses.field(default_factory=dict)

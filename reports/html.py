@@ -79,6 +79,7 @@ def _page(advice: Advice, live: bool) -> str:
 
 def page(template: str, data: Any = None, own: Sequence[str] = (), **context: Any) -> str:
     """A page of a template; with data also the chart library and the scripts named, allowed by their hashes alone."""
+    data = None if vega.out_of_reach() else data
     scripts = [] if data is None else [vega.library(), *(_script(name) for name in own)]
     rendered = (
         environment()
@@ -115,9 +116,9 @@ def _finalize(value: object) -> object:
 
 
 def _drawn(chart: Chart) -> dict[str, Any]:
-    """A chart with its still picture; the library escapes the text in it."""
-    return {"name": chart.name, "title": chart.title, "words": chart.words,
-            "still": Markup(vega.still(chart.spec, STILL_WIDTH, chart.name))}  # fmt: skip
+    """A chart with its still picture, whose text the library escapes; or why there is none."""
+    still = vega.out_of_reach() or Markup(vega.still(chart.spec, STILL_WIDTH, chart.name))
+    return {"name": chart.name, "title": chart.title, "words": chart.words, "still": still}
 
 
 def _scenes(side: int) -> tuple[Markup, ...]:

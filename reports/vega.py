@@ -10,18 +10,35 @@ import os
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from advisor.errors import AdvisorError
 from advisor.files import write_atomically
+from advisor.units import show_size
 
 VERSION = "6.4"
 """Of Vega-Lite."""
 _NAMED = re.compile(r"vega-[\w.+-]+-([0-9a-f]{64})\.js")
 _ENDS = re.compile(r"<(?=/script|!--|script)", re.IGNORECASE)
 """What would end a script, or begin a comment, inside one."""
+ADDRESSES = 2**37
+"""Bytes of addresses: V8 reserves 64 to 90 GiB of them, whatever it then uses."""
 _IDS = re.compile(r"(?<=[\"#])clip\d+")
+
+
+def out_of_reach() -> str:
+    """Why no chart can be drawn, "" where it can: where address space is short, the engine would end the process."""
+    if not find_spec("resource"):
+        return ""  # Windows, which knows no such limit
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most == resource.RLIM_INFINITY or most >= ADDRESSES:
+        return ""
+    short = f"{show_size(most)} of {show_size(ADDRESSES)}"
+    return f"No chart: its engine reserves more addresses than ulimit -v grants ({short})."
 
 
 @functools.cache

@@ -48,6 +48,7 @@ class Target:
         load: takes the path of a changed file; may return anything, or raise an error that is allowed.
         suffix: of the file's name.
         allowed: exceptions that are a refusal.
+        memory: bytes of addresses that a load may reserve.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Target:
     load: Callable[[Path], object]
     suffix: str = ""
     allowed: tuple[type[BaseException], ...] = (AdvisorError,)
+    memory: int = MEMORY
 
     def changed(self, rng: random.Random) -> bytes:
         """A file with something wrong in it."""
@@ -142,7 +144,7 @@ def _ended(target: Target, path: Path, seconds: int) -> str:
     child = os.fork()
     if not child:
         os.close(read)
-        _quiet_child(seconds)
+        _quiet_child(seconds, target.memory)
         os.write(write, _load(target, path).encode("utf-8", "replace")[:4000])
         os._exit(0)
     os.close(write)
@@ -155,10 +157,10 @@ def _ended(target: Target, path: Path, seconds: int) -> str:
     return said
 
 
-def _quiet_child(seconds: int) -> None:
+def _quiet_child(seconds: int, memory: int) -> None:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(seconds)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, FiniteFloat, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from advisor.columns import Provenance, check_version, first_problem, plain
@@ -81,9 +81,9 @@ class Freshness:
     """
 
     elements: int
-    variance: float
-    promised: float
-    level: float
+    variance: FiniteFloat
+    promised: FiniteFloat
+    level: FiniteFloat
     source: str
 
 
@@ -163,8 +163,8 @@ class Check:
     runtime: str
     batches: tuple[int, ...]
     exact: bool
-    tolerance: float
-    max_abs_difference: float
+    tolerance: FiniteFloat
+    max_abs_difference: FiniteFloat
     top1_equal: Number
 
 

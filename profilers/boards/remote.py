@@ -137,8 +137,9 @@ class Session:
         if wanted and wanted not in present:
             raise AdvisorError(f"The agent has no runtime {wanted!r}.", f"It has {', '.join(present)}.")
         reasons = "; ".join(f"{name}: {why}" for name, why in found.get("missing", {}).items())
+        nothing = f"{wanted} cannot" if wanted else "neither PyTorch nor ONNX Runtime can"
         raise AdvisorError(
-            f"{self.at}: {wanted or 'neither PyTorch nor ONNX Runtime'} cannot be used there ({reasons}).",
+            f"{self.at}: {nothing} be used there ({reasons}).",
             f"Install it for {self.at.python}, or name another: ?python=….",
         )
 
@@ -196,9 +197,10 @@ class Session:
             time.sleep(POLL)
 
     def _failed(self, found: Facts, log: str) -> AdvisorError:
+        why = found.get("why") or "it does not say why"
         if found["state"] == "memory":
-            return AdvisorError(f"{self.at} ran out of memory: {found.get('why')}.", "Use a smaller model or device.")
-        return AdvisorError(f"The agent on {self.at} failed: {found.get('why')}.", "Try the other runtime: ?runtime=….")
+            return AdvisorError(f"{self.at} ran out of memory: {why}.", "Use a smaller model or device.")
+        return AdvisorError(f"The agent on {self.at} failed: {why}.", "Try the other runtime: ?runtime=….")
 
     def _killed(self, found: Facts, log: str) -> AdvisorError:
         last = f" Its last words: {log.splitlines()[-1][:200]}." if log else ""

@@ -67,7 +67,7 @@ def address(text: str) -> Address:
     Raises:
         AdvisorError: on a missing host, a port that is none, or an unknown option.
     """
-    form = "Write ssh://user@host[:port][?runtime=onnxruntime]."
+    form = "Write ssh://user@host:port, options after a question mark: runtime=onnxruntime."
     try:
         parts = urlsplit(text)
         host, port, pairs = (
@@ -130,7 +130,7 @@ class Shell:
             raise DroppedError(f"no answer within {timeout:g} s") from None
         errors = done.stderr.decode(errors="replace").strip()
         if done.returncode == BROKEN:
-            raise _refusal(self.at, errors) or DroppedError(errors)
+            raise _refusal(self.at, errors) or DroppedError(errors or "ssh said nothing")
         return done.returncode, done.stdout.decode(errors="replace"), errors
 
     def _call(self, command: str, stdin: bytes | Path | None, timeout: float) -> subprocess.CompletedProcess[bytes]:

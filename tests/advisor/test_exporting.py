@@ -260,12 +260,20 @@ def test_a_file_that_was_changed_since_is_refused(tmp_path: Path) -> None:
         advisor.load_export(tmp_path)
 
 
+COMPARED = {
+    "runtime": "torch", "batches": [1, 2], "exact": True, "tolerance": 0.0, "max_abs_difference": 0.0,
+    "top1_equal": 1.0,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"schema_version": "9.0"}, r"schema version 9\.0, newer than this advisor's 2\.0"),
         ({"kind": "advice"}, "not a plan file: no kind"),
         ({"parts": 7}, "not a plan file: parts"),
+        ({"check": {**COMPARED, "tolerance": "nan"}}, r"not a plan file: check\.tolerance: .*finite"),
+        ({"check": {**COMPARED, "max_abs_difference": "inf"}}, r"not a plan file: check\.max_abs_difference: .*finite"),
         ({"files": {"../x": {"sha256": "", "bytes": 1}}}, r"names '\.\./x', which is no file beside it"),
         ({"files": {"..": {"sha256": "", "bytes": 1}}}, r"names '\.\.', which is no file beside it"),
     ],

@@ -18,7 +18,7 @@ from advisor.plans import load_advice
 from advisor.profilers import device
 from advisor.profilers.boards import answers
 from advisor.profilers.transmission.network_trace import read_trace
-from advisor.reports import console, html
+from advisor.reports import console, html, vega
 from advisor.testing.made_up_advices import digits as advice
 from tests.fuzzing import Target, findings
 
@@ -70,7 +70,9 @@ def targets(folder: Path) -> tuple[Target, ...]:
     specs = [{"dtype": "float32", "shape": [4, 2]}]
     return (
         Target("advice", advice().to_json(), _shown, ".json"),
-        Target("page", advice().to_json(), lambda path: html.render(load_advice(path)), ".json"),
+        Target(
+            "page", advice().to_json(), lambda path: html.render(load_advice(path)), ".json", memory=vega.ADDRESSES,
+        ),
         Target("profile", advice().profile.to_json(), lambda path: Profile.load(path).to_json(), ".json"),
         Target("plan", PLAN, lambda path: Exported.from_json(_json(path)).text(), ".json"),
         Target("device", DEVICE, lambda path: device(str(path)), ".toml"),

@@ -178,6 +178,8 @@ BROKEN = changed()["best"]
         (changed(best={**BROKEN, "defense": {"name": "gaussian", "parameters": {"sigma": "loud"}}}), "makes no sense"),
         (changed(best={**BROKEN, "defense": None}), "This is not an advice file"),
         (changed(best={**BROKEN, "kind": "half"}), "best.*kind"),
+        (changed(best={**BROKEN, "cuts": []}), r"best.*cuts.*at least 1"),
+        (changed(best={**BROKEN, "cuts": BROKEN["cuts"] * 3}), r"best.*cuts.*at most 2"),
         (changed(profile=[]), "This is not an advice file: profile"),
         (changed(pareto=7), r"pareto.*Write it with `advisor recommend --out`"),
     ],

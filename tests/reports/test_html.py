@@ -112,6 +112,27 @@ def test_the_scripts_are_ours_whatever_the_advice() -> None:
     assert own[0] == vega.library()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bound addresses")
+def test_where_addresses_are_short_the_page_says_why_it_has_no_charts() -> None:
+    """The engine that draws them would end the process, and the answer with it."""
+    script = """
+import resource
+from advisor.reports import html
+from advisor.testing.made_up_advices import DEMOS
+resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))
+print(html.render(DEMOS["digits"]()))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    page = Page(run.stdout)
+    assert page.scripts == []
+    assert (
+        "No chart: its engine reserves more addresses than ulimit -v grants (16 GiB of 128 GiB)."
+        in run.stdout.replace("\xa0", " ")
+    )
+    assert "Split here" in run.stdout
+
+
 def test_a_page_for_a_notebook_runs_nothing() -> None:
     page = Page(html.still_page(DEMOS["digits"]()))
     assert page.scripts == []

@@ -249,7 +249,7 @@ def test_no_runtime_there(server: Server, graph: PartitionGraph, tmp_path: Path)
     bare = tmp_path / "bare"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
-    with pytest.raises(AdvisorError, match=r"neither PyTorch nor ONNX Runtime.*No module named 'torch'"):
+    with pytest.raises(AdvisorError, match=r"neither PyTorch nor ONNX Runtime can be used.*No module named 'torch'"):
         remote.halves(graph, server.url(python=str(bare)))
     with pytest.raises(AdvisorError, match=r"no runtime 'abacus'"):
         remote.halves(graph, server.url(runtime="abacus"))
