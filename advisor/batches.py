@@ -10,12 +10,17 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from advisor import memory_limit
+from advisor.computing.chosen_device import CPU, current
+from advisor.computing.moves import there
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, plain_attention
 
 BATCH = 32
 """More samples at once only move memory: 224×224 images run fastest at 8 to 16, 32×32 ones at 64."""
+
+GPU_BATCH = 256
+"""On a GPU, which smaller ones leave idle."""
 
 HELD = 16
 """Part of the memory that the largest tensor of a batch may take: operations hold several of its size."""
@@ -24,7 +29,8 @@ HELD = 16
 def batch_size(graph: PartitionGraph) -> int:
     """Samples at once: as many as run well, and fewer where the memory of the run is small for the model."""
     largest = max((graph.value_bytes(node) for node in graph.data_nodes), default=1) or 1
-    return max(1, min(BATCH, int(memory_limit.limit() / (HELD * largest))))
+    usual = BATCH if current().type == CPU else GPU_BATCH
+    return max(1, min(usual, int(memory_limit.limit() / (HELD * largest))))
 
 
 def carried(graph: PartitionGraph, tensors: Sequence[Tensor], start: int, stop: int) -> tuple[Tensor, ...]:
@@ -32,7 +38,7 @@ def carried(graph: PartitionGraph, tensors: Sequence[Tensor], start: int, stop: 
     if start == stop:
         return tuple(tensors)
     with left_as_found():
-        return gathered(in_parts(graph.piece(stop, start), tensors, batch_size(graph)), len(tensors[0]))
+        return gathered(in_parts(there(graph).piece(stop, start), tensors, batch_size(graph)), len(tensors[0]))
 
 
 def gathered(parts: Iterable[tuple[Tensor, ...]], rows: int) -> tuple[Tensor, ...]:
@@ -54,7 +60,7 @@ def first_scores(graph: PartitionGraph, tensors: Sequence[Tensor], start: int = 
     """
     parts = []
     with left_as_found():
-        for outputs in in_parts(graph.piece(len(graph.cuts) - 1, start), tensors, batch_size(graph)):
+        for outputs in in_parts(there(graph).piece(len(graph.cuts) - 1, start), tensors, batch_size(graph)):
             if graph.task is not None:
                 outputs = outputs[graph.task.position : graph.task.position + 1]
             floats = [t for t in outputs if t.dtype.is_floating_point and t.dim()]
@@ -90,5 +96,8 @@ def in_parts(module: Callable[..., Any], tensors: Sequence[Tensor], size: int) -
 
 
 def _run(module: Callable[..., Any], batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """On the compute device; what comes out lies where the samples do."""
+    home, device = batch[0].device, current()
     with plain_attention(), torch.no_grad():
-        return tuple(t for t in pytree.tree_leaves(module(*batch)) if isinstance(t, Tensor))
+        leaves = pytree.tree_leaves(module(*(t.to(device) for t in batch)))
+        return tuple(t.to(home) for t in leaves if isinstance(t, Tensor))

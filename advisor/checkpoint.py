@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from advisor.computing.moves import moved
+from advisor.computing.regions import place
 from advisor.errors import AdvisorError
 from advisor.files import read_bytes, write_atomically
 from advisor.loading.content import Content
@@ -41,8 +43,8 @@ class Checkpoint:
         """Keep tensors, numbers, strings, and lists and dicts of them."""
         if self.file is None:
             return
-        buffer = io.BytesIO()
-        torch.save({"shape": list(self.shape), "random": torch.get_rng_state(), "state": state}, buffer)
+        buffer, here = io.BytesIO(), moved(state, torch.device("cpu"))
+        torch.save({"shape": list(self.shape), "random": torch.get_rng_state(), "state": here}, buffer)
         write_atomically(self.file, buffer.getvalue(), private=True)
 
     def load(self) -> dict[str, Any] | None:
@@ -61,7 +63,7 @@ class Checkpoint:
             torch.set_rng_state(kept["random"])
         except Exception as error:
             raise AdvisorError(f"{self.file} is not of this attack.", "Name another folder, or remove it.") from error
-        state: dict[str, Any] = kept["state"]
+        state: dict[str, Any] = moved(kept["state"], place())
         return state
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -21,6 +21,8 @@ GROUP = Path("/sys/fs/cgroup")
 
 _stated: ContextVar[int | None] = ContextVar("memory", default=None)
 _notes: ContextVar[list[str] | None] = ContextVar("memory notes", default=None)
+_device: ContextVar[Callable[[], int | None]] = ContextVar("memory of the compute device", default=lambda: None)
+_part: ContextVar[int] = ContextVar("part of the memory", default=1)
 
 
 @contextmanager
@@ -42,14 +44,35 @@ def within(stated: int | None) -> Iterator[list[str]]:
 
 
 def limit() -> int:
-    """Bytes that may be used: of the block under way, else what is free now."""
-    stated = _stated.get()
-    return available() if stated is None else stated
+    """Bytes that may be used: on the compute device, of the block under way, else what is free now."""
+    there, stated = _device.get()(), _stated.get()
+    most = there if there is not None else available() if stated is None else stated
+    return most // _part.get()
 
 
 def at_most(usual: int, part: int) -> int:
     """`usual` bytes, or one of so many equal parts of the limit where that is less."""
-    return min(usual, limit() // part)
+    return min(usual // _part.get(), limit() // part)
+
+
+@contextmanager
+def of_device(free: Callable[[], int | None]) -> Iterator[None]:
+    """Within the block memory is that of a device, as it tells itself; None: it is this computer's."""
+    token = _device.set(free)
+    try:
+        yield
+    finally:
+        _device.reset(token)
+
+
+@contextmanager
+def halved() -> Iterator[None]:
+    """Within the block there is half as much, for chunks and caches alike."""
+    token = _part.set(2 * _part.get())
+    try:
+        yield
+    finally:
+        _part.reset(token)
 
 
 def say(sentence: str) -> None:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
+from advisor.computing.chosen_device import check_name
 from advisor.errors import AdvisorError
 from advisor.recipe_text import read_recipe
 from advisor.requirements import REQUIREMENTS, Budgets, objective
@@ -194,9 +196,14 @@ class MachinePart:
 
     Attributes:
         memory: bytes; None for what is free when it starts.
+        compute: "auto", "cpu", "cuda", "cuda:1" or "mps": where tensors are computed.
     """
 
     memory: Annotated[int | None, BeforeValidator(lambda v: None if v is None else int(size(v)))] = None
+    compute: str = ANY_DEVICE
+
+    def __post_init__(self) -> None:
+        check_name(self.compute)
 
 
 @dataclass(frozen=True, config=_OBJECTS)

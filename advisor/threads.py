@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from advisor.computing.chosen_device import elsewhere
+
 Spread = Callable[..., Iterator[Any]]
 """As `map`: results in the order of the items, whichever is done first."""
 
@@ -39,7 +41,7 @@ def side_by_side() -> Iterator[Spread]:
     """
     with one_thread():
         cores = min(MOST_AT_ONCE, _outside[0])
-        if cores == 1:
+        if cores == 1 or elsewhere():  # a GPU is kept busy by one thread
             yield map
             return
         with ThreadPoolExecutor(cores) as pool:

@@ -68,6 +68,7 @@ def attack(
     resume: Annotated[
         Path | None, typer.Option(help="Folder that a killed attack resumes from.", rich_help_panel=given.SEARCH)
     ] = None,
+    compute: given.Compute = "auto",
     seed: given.Seed = 0,
     no_config: given.NoConfig = False,
     pictures: given.Pictures = False,
@@ -80,9 +81,11 @@ def attack(
     with exit_codes():
         import advisor
         from advisor.checkpoint import forget
+        from advisor.computing.chosen_device import chosen
         from advisor.estimators.attacks import ATTACKS
 
-        ATTACKS.find(name)  # an unknown one is refused before anything slow
+        ATTACKS.find(name)  # what is unknown or absent is refused before anything slow
+        chosen(compute)
         advice, source = _advice(model, model_file)
         where, defense = _where(advice, cut, defense)
         protection = _defense(advice, defense)
@@ -96,7 +99,7 @@ def attack(
                 own if own is None or isinstance(own, str) else own.x, name=name, defense=protection, budget=budget,
                 seed=wanted.seed, y=samples.labels, aux_y=getattr(own, "labels", None), aux_samples=aux_samples,
                 labels=labels, repeats=repeats, folder=resume,
-                progress=lambda place, share: progress("attack", share, place.name),
+                progress=lambda place, share: progress("attack", share, place.name), compute=compute,
             )  # fmt: skip
             interrupted = False
             try:

@@ -55,6 +55,7 @@ def defend(
     verify: Annotated[
         str, typer.Option(help="Attack the plan: none, quick or strong.", rich_help_panel=given.SEARCH)
     ] = "strong",
+    compute: given.Compute = "auto",
     model_file: Annotated[
         str | None, typer.Option("--model", help="The model of an advice, if it moved.", rich_help_panel=given.WHAT)
     ] = None,

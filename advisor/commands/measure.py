@@ -85,6 +85,7 @@ def leakage(
             help="Columns to measure: score,rc2,fisher; or package.module:Name.", rich_help_panel=given.SEARCH
         ),
     ] = None,
+    compute: given.Compute = "auto",
     seed: given.Seed = 0,
     no_config: given.NoConfig = False,
     out: given.Out = Path("out"),
@@ -93,7 +94,9 @@ def leakage(
     """What every cut of MODEL leaks of its input. Writes leakage.json."""
     with exit_codes():
         import advisor
+        from advisor.computing.chosen_device import chosen
 
+        chosen(compute)  # one that is absent is refused before anything slow
         task, seed = settled(context, no_config, "task", "seed")
         path = result_file(out, "leakage.json")
         columns = None if only is None else [name.strip() for name in only.split(",")]
@@ -106,7 +109,7 @@ def leakage(
             graph, samples = measured.graph, measured.samples
             found = advisor.leakage(
                 graph, samples.x, samples.labels, columns, seed,
-                progress=lambda share, what: progress("leakage", share, what),
+                progress=lambda share, what: progress("leakage", share, what), compute=compute,
             )  # fmt: skip
         say(progress.summary())
         _finish(found, path, as_json)

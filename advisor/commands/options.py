@@ -112,6 +112,12 @@ Pictures = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same answer.", rich_help_panel=SEARCH)]
+Compute = Annotated[
+    str,
+    typer.Option(
+        "--compute", help="auto, cpu, cuda, cuda:1 or mps: where tensors are computed.", rich_help_panel=SEARCH
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=OUTPUT)]
 AllCuts = Annotated[
     bool,

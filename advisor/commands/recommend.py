@@ -71,6 +71,7 @@ def recommend(
         str | None,
         typer.Option(help="Keep to so much memory: 3GB. Default: what is free.", rich_help_panel=given.SEARCH),
     ] = None,
+    compute: given.Compute = "auto",
     storage: Annotated[
         str | None,
         typer.Option(

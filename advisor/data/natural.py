@@ -43,7 +43,7 @@ def natural_images(shape: tuple[int, int, int], n: int, seed: int) -> Tensor:
     import torch
 
     images = np.stack([_image(shape, np.random.default_rng([seed, i])) for i in range(n)])
-    return torch.from_numpy(images.astype(np.float32))
+    return torch.as_tensor(images.astype(np.float32))
 
 
 def _image(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
+from advisor.computing.regions import on_the_device
 from advisor.cuts import TensorSpec
 from advisor.data.batchnorm import Statistics, from_batchnorm_statistics
 from advisor.data.natural import natural_images
@@ -25,6 +26,7 @@ MEMORY = 400 * 2**20  # bytes of activations that a step may keep
 BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm", "cudnn_batch_norm")
 
 
+@on_the_device
 def synthesise(
     graph: PartitionGraph, n: int = 64, seed: int = 0, progress: ShareProgress | None = None, steps: int | None = None,
     values: ValueRange = UNIT,

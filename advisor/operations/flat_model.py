@@ -89,12 +89,18 @@ class FlatModel:
 
         A module and its `.pt2` have the same; names of weights and the choice of cuts play no part.
         """
-        held = [self.constant(n) for n in self.module.graph.nodes if n.op == "get_attr"]
-        written = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in held if isinstance(t, Tensor))
-        if self._digests.get("written") != written:
-            found = digest_of(self.placeholders, self.results, self.constant, self.fixed_batch)
-            self._digests.update(written=written, found=found)
+        if self._digests.get("written") != self._written:
+            self.has_digest(digest_of(self.placeholders, self.results, self.constant, self.fixed_batch))
         return str(self._digests["found"])
+
+    def has_digest(self, found: str) -> None:
+        """Take this for the digest of the weights as they are now."""
+        self._digests.update(written=self._written, found=found)
+
+    @property
+    def _written(self) -> tuple[tuple[int, int], ...]:
+        held = [self.constant(n) for n in self.module.graph.nodes if n.op == "get_attr"]
+        return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in held if isinstance(t, Tensor))
 
     @cached_property
     def _digests(self) -> dict[str, Any]:

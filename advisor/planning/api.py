@@ -68,6 +68,7 @@ def leakage(
     defense: Defense | str | None = None,
     *,
     progress: StepProgress | None = None,
+    compute: str | None = None,
 ) -> Profile:
     """Leakage of every cut, measured in one forward pass over the samples; with a cut, of that payload alone.
 
@@ -80,23 +81,25 @@ def leakage(
         cut: measure what is sent there, a profile of one cut; None measures every cut, undefended.
         defense: what happens to the activation at that cut before it is sent: a defense, or its text.
         progress: called with the fraction done and the cut.
+        compute: "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as of the run under way, else "auto".
 
     Raises:
         DataError: when the samples do not fit the model.
         AdvisorError: on an unknown column or defense, or a defense without a cut.
     """
+    from advisor.computing.chosen_device import computing_on
     from advisor.estimators.study.leakage_study import study
     from advisor.estimators.study.payload_leakage import payload_leakage
     from advisor.payload import Payload
     from advisor.tracing.given import as_graph
 
     graph = as_graph(graph, x)
-
-    if cut is not None:
-        return payload_leakage(Payload.of(graph, cut, defense), x, y, only=only, seed=seed, progress=progress)
-    if defense is not None:
+    if cut is None and defense is not None:
         raise AdvisorError("A defense acts at one cut, and none is named.", "Pass cut as well.")
-    return study(graph, x, y, only=only, seed=seed, progress=progress).profile
+    with computing_on(compute):
+        if cut is not None:
+            return payload_leakage(Payload.of(graph, cut, defense), x, y, only=only, seed=seed, progress=progress)
+        return study(graph, x, y, only=only, seed=seed, progress=progress).profile
 
 
 def accuracy(
@@ -109,6 +112,7 @@ def accuracy(
     *,
     task: str = "auto",
     scores: str | int | None = None,
+    compute: str | None = None,
 ) -> Estimate:
     """How well the model answers from what is received: a share, or what its task asks.
 
@@ -121,6 +125,7 @@ def accuracy(
         seed: of the defense's randomness.
         task: how the output is judged; "auto" goes by the labels and the outputs, as `recommend` does.
         scores: name or number of the output that counts; None chooses.
+        compute: "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as of the run under way, else "auto".
 
     Raises:
         DataError: when the samples do not fit the model, or the labels the task.
@@ -129,6 +134,7 @@ def accuracy(
     import torch
 
     from advisor.batches import carried, first_scores
+    from advisor.computing.chosen_device import computing_on
     from advisor.data.samples import Samples
     from advisor.data.tasks import understood
     from advisor.payload import Payload
@@ -145,10 +151,11 @@ def accuracy(
     known = base.task.kind if base.task is not None and task == "auto" else task
     base, read = understood(base, given, known, scores)
     graph = graph if base.task is None else graph.with_task(base.task)
-    judged = Accuracy(first_scores(base, inputs), read.y, base.task)
-    if judged.why_not:
-        raise AdvisorError(f"Accuracy cannot be measured: {judged.why_not}.", "Pass other samples or labels.")
-    if cut is None:
-        return judged.undefended()["accuracy"]
-    payload = Payload.of(graph, cut, defense)
-    return judged.of(payload.scores(carried(graph, inputs, 0, payload.cut.index), seed))["accuracy"]
+    with computing_on(compute):
+        judged = Accuracy(first_scores(base, inputs), read.y, base.task)
+        if judged.why_not:
+            raise AdvisorError(f"Accuracy cannot be measured: {judged.why_not}.", "Pass other samples or labels.")
+        if cut is None:
+            return judged.undefended()["accuracy"]
+        payload = Payload.of(graph, cut, defense)
+        return judged.of(payload.scores(carried(graph, inputs, 0, payload.cut.index), seed))["accuracy"]

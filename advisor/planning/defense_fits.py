@@ -222,7 +222,7 @@ class Fits:
     ) -> VariantEvaluator | None:
         """One fit; None, and a note, where it fails."""
         method, started = METHODS.find(pair.method), time.monotonic()
-        recipe = {**pair.recipe, **({"epochs": epochs} if "epochs" in method.settings else {})}
+        recipe: dict[str, Any] = {**pair.recipe, **({"epochs": epochs} if "epochs" in method.settings else {})}
         part, seed = self.training.take(torch.arange(count)), self.request.search.seed
         identity = fit_digest(self.evaluator.graph, pair, recipe, part, seed)
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advisor.computing.chosen_device import current, elsewhere
+from advisor.computing.regions import on_the_device
 from advisor.derivatives.tangents import MICRO_BYTES, batch_energies
 from advisor.estimators.inversion.alignment import QUICK
 from advisor.estimators.inversion.fast_products import Fast
@@ -53,18 +55,24 @@ class Speed:
 
 def measured(graph: PartitionGraph, inputs: tuple[Tensor, ...]) -> Speed:
     """The speed with one model and its samples `[N, ...]`; draws nothing from torch's random numbers."""
-    few = tuple(t[:SAMPLES] for t in inputs)
-    product, step = training_speed(torch.get_num_threads())
+    return _measured(graph, tuple(t[:SAMPLES] for t in inputs))
+
+
+@on_the_device
+def _measured(graph: PartitionGraph, few: tuple[Tensor, ...]) -> Speed:
+    product, step = training_speed(torch.get_num_threads(), str(current()))
     with left_as_found(graph.module), plain_attention(), torch.no_grad():
         graph.run(tuple(t[:1] for t in few))
         forward = taken(lambda: graph.run(few)) / len(few[0])
-    return Speed(forward, _tangent(graph, inputs, forward), product, step, solving_speed())
+    return Speed(forward, _tangent(graph, few, forward), product, step, solving_speed(str(current())))
 
 
 def taken(work: Callable[[], object]) -> float:
-    """Seconds of wall time."""
+    """Seconds of wall time, until a GPU is done too."""
     started = time.perf_counter()
     work()
+    if elsewhere() and torch.accelerator.is_available():
+        torch.accelerator.synchronize()
     return time.perf_counter() - started
 
 
@@ -82,7 +90,7 @@ def _tangent(graph: PartitionGraph, inputs: tuple[Tensor, ...], forward: float) 
 
 
 @functools.cache
-def training_speed(threads: int) -> tuple[float, float]:
+def training_speed(threads: int, device: str) -> tuple[float, float]:
     """Seconds of a multiply-add, and of a step besides, of the quick attack's network on so many of torch's threads."""
     with left_as_found(), torch.enable_grad():
         torch.manual_seed(0)
@@ -115,7 +123,7 @@ def step_products(channels: int, cells: int, width: int, outputs: int) -> int:
 
 
 @functools.cache
-def solving_speed() -> float:
+def solving_speed(device: str) -> float:
     """Seconds of the eigenproblem that closed forms are counted in."""
     made = torch.randn(SOLVED, SOLVED, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     matrix = made @ made.T

@@ -14,6 +14,8 @@ from torch.export import ExportedProgram
 from advisor import profilers
 from advisor.checkpoint import forget
 from advisor.columns import Profile
+from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
+from advisor.computing.chosen_device import computing_on, said
 from advisor.errors import DataError, InterruptedRunError
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.graph import Granularity, PartitionGraph
@@ -58,6 +60,7 @@ def recommend(
     trials: int | None = None,
     timeout: float | str | None = None,
     memory: float | str | None = None,
+    compute: str = ANY_DEVICE,
     storage: str | None = None,
     verify: str = "quick",
     task: str = "auto",
@@ -114,6 +117,8 @@ def recommend(
         timeout: seconds for the whole run: after them nothing new begins, and what was found is the answer.
         memory: bytes, or text as "3GB", that the run keeps to; None for what is free when it starts. Chunks, caches and
             samples follow it.
+        compute: "auto" (a GPU where torch has one), "cpu", "cuda", "cuda:1" or "mps": where the model is
+            run, attacks and fits are trained and leakage is estimated. The same seeds draw the same everywhere.
         storage: Optuna storage URL; a killed search resumes from it, and where it is an SQLite file, killed attacks
             from a folder beside it.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
@@ -152,8 +157,8 @@ def recommend(
         no_labels=no_labels, device=device, link=link, cloud=cloud, profile=profile, tail=tail,
         requirements=requirements, max_latency=max_latency, max_accuracy_drop=max_accuracy_drop,
         max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, recipe=recipe,
-        cuts=cuts, effort=effort, trials=trials, timeout=timeout, memory=memory, storage=storage, verify=verify,
-        seed=seed, thresholds=thresholds,
+        cuts=cuts, effort=effort, trials=trials, timeout=timeout, memory=memory, compute=compute, storage=storage,
+        verify=verify, seed=seed, thresholds=thresholds,
         objective=objective, confidence=confidence, require_split=require_split, pictures=pictures, **asked,
     )  # fmt: skip
     return advise(request, example_inputs, trust=trust, earlier=earlier, command=command, progress=progress, keep=keep)
@@ -181,7 +186,7 @@ def advise(
     Raises:
         AdvisorError, InterruptedRunError: as `recommend`.
     """
-    with within(request.machine.memory) as short:
+    with within(request.machine.memory) as short, computing_on(request.machine.compute):
         return _advised(request, example_inputs, trust, earlier, recorded, command, progress, keep, short)
 
 
@@ -190,7 +195,7 @@ def _advised(
     recorded: Source | None, command: str, progress: Progress | None, keep: Callable[[Advice], None] | None,
     short: list[str],
 ) -> Advice:  # fmt: skip
-    started, clock = time.perf_counter(), time.monotonic()
+    started, clock, on = time.perf_counter(), time.monotonic(), said()
     before = load_advice(earlier) if isinstance(earlier, str | Path) else earlier
     check(request)
     searched: Searched | None = None
@@ -207,7 +212,7 @@ def _advised(
         verified = verified or Verified(searched=searched, plans=searched.plans, interrupted="verify")
     with held() as waiting:  # the answer is there: Ctrl-C waits until it is kept
         provenance = provenance_of(request, verified, command or request.command(trust is True))
-        provenance |= {"wall_time_s": time.perf_counter() - started}
+        provenance |= {"computed_on": on, "wall_time_s": time.perf_counter() - started}
         if verified.interrupted:
             provenance["interrupted"] = verified.interrupted
         advice = assemble(request, verified, provenance)

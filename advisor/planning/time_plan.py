@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from advisor.computing.chosen_device import said as compute_said
 from advisor.derivatives.exact_tangents import EXACT_ELEMENTS
 from advisor.estimators.inversion.alignment import QUICK, STRONG
 from advisor.estimators.study import leakage_study as derivatives
@@ -102,7 +103,7 @@ class TimePlan:
     def sentence(self, effort: str, cuts: int) -> str:
         """What is told before the run starts."""
         parts = ", ".join(f"{name} {show_duration(seconds)}" for name, seconds in self.told.items() if seconds >= 0.5)
-        said = f"This will take about {show_duration(sum(self.told.values()))} ({parts})"
+        said = f"On {compute_said()} this will take about {show_duration(sum(self.told.values()))} ({parts})"
         left = [
             f"{self.attacks} of {cuts} cuts are attacked, their neighbours bracket the rest" if self.attacks else "",
             f"accuracy is measured on {self.rows:,} samples" if self.rows else "",

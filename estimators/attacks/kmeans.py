@@ -50,7 +50,7 @@ def clustered(z: Tensor, context: AttackContext) -> dict[str, Any]:
     from sklearn.cluster import KMeans
 
     found = KMeans(context.classes, n_init=STARTS[context.effort], random_state=context.seed).fit(z.numpy())
-    return {"centres": torch.from_numpy(found.cluster_centers_).float()}
+    return {"centres": torch.as_tensor(found.cluster_centers_).float()}
 
 
 def assigned(clusters: Tensor, labels: Tensor, context: AttackContext) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from advisor.activations import ActivationCache
 from advisor.attack_versions import FIRST
+from advisor.computing.chosen_device import computing_on
+from advisor.computing.regions import on_the_device
 from advisor.cuts import Cut
 from advisor.defenses import Defense
 from advisor.errors import AdvisorError, DataError
@@ -64,6 +66,7 @@ def attack(
     folder: str | Path | None = None,
     progress: ShareProgress | None = None,
     walks: ActivationCache | None = None,
+    compute: str | None = None,
 ) -> AttackResult:
     """Attack one cut.
 
@@ -93,6 +96,7 @@ def attack(
         folder: where a killed attack keeps what it resumes from.
         progress: called with the fraction done.
         walks: shared by attacks on several cuts or defenses with the same samples, so that these cross once.
+        compute: "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as of the run under way, else "auto".
 
     Raises:
         AdvisorError: on an unknown attack or budget, or an attack that failed (which is never called private).
@@ -101,7 +105,7 @@ def attack(
     ((_, found),) = attack_cuts(
         graph, (cut,), x, aux, name=name, defense=defense, budget=budget, seed=seed, y=y, aux_y=aux_y,
         aux_samples=aux_samples, labels=labels, repeats=repeats, beyond=beyond, tail=tail, folder=folder,
-        progress=progress and (lambda _, share: progress(share)), walks=walks,
+        progress=progress and (lambda _, share: progress(share)), walks=walks, compute=compute,
     )  # fmt: skip
     if isinstance(found, AdvisorError):
         raise found
@@ -128,6 +132,7 @@ def attack_cuts(
     folder: str | Path | None = None,
     progress: Callable[[Cut, float], None] | None = None,
     walks: ActivationCache | None = None,
+    compute: str | None = None,
 ) -> Iterator[tuple[Cut, AttackResult | AdvisorError]]:
     """Attack several cuts, the shallowest first, over one forward pass.
 
@@ -156,8 +161,10 @@ def attack_cuts(
     places = sorted({graph.cut(cut).index for cut in cuts})
     further = None if beyond is None else _beyond(graph, beyond, places, chosen)
     end = _end(graph, tail, places)
-    given = split_data(graph, chosen, x, aux, y, aux_y, effort, seed)
-    known = _known(graph, given, chosen, effort, seed, aux_samples, labels)
+    with computing_on(compute) as device:
+        given = split_data(graph, chosen, x, aux, y, aux_y, effort, seed)
+        known = _known(graph, given, chosen, effort, seed, aux_samples, labels)
+    given = dataclasses.replace(given, auxiliary=None)  # what the attacker takes of it is known
     if walks is None and len(places) > 1:
         walks = ActivationCache(graph, WALK_BYTES)
     for place in places:
@@ -165,7 +172,8 @@ def attack_cuts(
         channel = Channel(Payload.of(graph, place, defense), repeats, walks, further)
         tell = None if progress is None else functools.partial(progress, cut)
         try:
-            found = _attacked(channel, chosen, given, known, effort, seed, folder, tell, end)
+            with computing_on(device):
+                found = _attacked(channel, chosen, given, known, effort, seed, folder, tell, end)
         except NotMeasurableError as error:
             said = "This says nothing about privacy; pass other samples."
             yield cut, AdvisorError(f"The attack failed: {error}.", said)
@@ -174,7 +182,7 @@ def attack_cuts(
             found, name=chosen.name, threat=chosen.threat, budget=budget, repeats=repeats, rows=given.rows,
             version=getattr(chosen, "version", FIRST),
         )  # fmt: skip
-        asked = Asked(attack, x, aux, budget, seed, aux_samples, folder)
+        asked = Asked(functools.partial(attack, compute=str(device)), x, aux, budget, seed, aux_samples, folder)
         yield cut, dataclasses.replace(found, source=floor_of(channel, found, end, asked))
 
 
@@ -192,6 +200,7 @@ def _end(graph: PartitionGraph, tail: Cut | int | str | None, places: Sequence[i
     return index
 
 
+@on_the_device
 def _attacked(
     channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int,
     folder: str | Path | None, tell: ShareProgress | None, end: int,

@@ -36,5 +36,7 @@ class Fast(nn.Module):
         if not self.fast:
             return self.network(x)  # type: ignore[no-any-return]
         x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16(), cache_enabled=False):
+        kind = x.device.type
+        enabled = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu" and multiplies_bfloat16()
+        with torch.autocast(kind if enabled else "cpu", torch.bfloat16, enabled=enabled, cache_enabled=False):
             return self.network(x).float()  # type: ignore[no-any-return]

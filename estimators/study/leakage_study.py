@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from advisor.columns import Column, Profile
+from advisor.computing.regions import on_the_device
 from advisor.derivatives.cotangents import with_exact_ends, with_reverse_mode
 from advisor.derivatives.embeddings import looked_up
 from advisor.derivatives.exact_tangents import EXACT_ELEMENTS, exact_energies
@@ -116,6 +117,14 @@ def study(
         DataError: when the samples do not fit the model or are too few.
     """
     samples = study_samples(graph, x, y, aux, aux_y, seed)
+    return _studied(graph, samples, only, thresholds, seed, allowance, progress)
+
+
+@on_the_device
+def _studied(
+    graph: PartitionGraph, samples: StudySamples, only: Sequence[str] | None, thresholds: ZoneThresholds | None,
+    seed: int, allowance: Allowance, progress: StepProgress | None,
+) -> LeakageStudy:  # fmt: skip
     inputs, targets = samples.inputs, samples.targets
     quick = QuickAlignment(mirrored=mirrored_activations(graph, inputs, targets))
     members, only = chosen(only, (curves := NoiseCurves(), quick))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advisor.batches import carried
 from advisor.columns import Profile
+from advisor.computing.regions import on_the_device
 from advisor.errors import AdvisorError
 from advisor.estimators.inversion.alignment import QuickAlignment
 from advisor.estimators.noise import NoiseCurves
@@ -58,6 +59,7 @@ def payload_leakage(
     return leakage_on(payload, samples, only=only, seed=seed, progress=progress)
 
 
+@on_the_device
 def leakage_on(
     payload: Payload, samples: StudySamples, *, only: Sequence[str] | None = None, seed: int = 0,
     progress: StepProgress | None = None,

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from advisor.computing.chosen_device import computing_on
+from advisor.computing.regions import on_the_device
 from advisor.cuts import Cut
 from advisor.data.samples import fingerprint
 from advisor.defenses.methods import METHODS
@@ -38,6 +40,7 @@ def defend(
     seed: int = 0,
     folder: str | Path | None = None,
     progress: ShareProgress | None = None,
+    compute: str | None = None,
     **recipe: Any,
 ) -> Variant:
     """Fit a defense that learns what to send, and return the defended model: a graph again.
@@ -53,6 +56,7 @@ def defend(
         seed: same seed, same answer.
         folder: where a killed fit keeps what it goes on from, and the variant is saved: the same fit is then loaded.
         progress: called with the fraction done, often enough to tell the time that is left.
+        compute: "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as of the run under way, else "auto".
         recipe: the method's own settings.
 
     Raises:
@@ -66,9 +70,8 @@ def defend(
     if task.folder is not None and (kept := fitted_in(task.folder, task.key)) is not None:
         task.progress(1.0)
         return load_variant(kept, graph)
-    with left_as_found(graph.module):
-        torch.manual_seed(seed)
-        fitted = chosen.fit(task)
+    with computing_on(compute):
+        fitted = _fitted(chosen, task)
     _check_weights(chosen, fitted)
     variant = variant_of(
         graph, found, fitted.encoder, fitted.decoder, plain(_told(chosen, task, fitted)),
@@ -79,6 +82,13 @@ def defend(
         save_variant(variant, task.folder)
         task.checkpoint.unlink(missing_ok=True)
     return variant
+
+
+@on_the_device
+def _fitted(method: TrainedDefense, task: FitTask) -> Fitted:
+    with left_as_found(task.graph.module):
+        torch.manual_seed(task.seed)
+        return method.fit(task)
 
 
 def fit_key(graph: PartitionGraph, cut: Cut, method: str, facts: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ class Standardised:
         self.raw, self.shape = features, features.shape
         sums = torch.zeros(2, features.shape[1], dtype=torch.float64)
         for index in torch.split(train, CHUNK):
-            rows = features[index].double().flatten(2)
+            rows = self._read(index).double().flatten(2)
             sums += torch.stack([rows.sum((0, 2)), rows.square().sum((0, 2))])
         count = len(train) * features[0, 0].numel()
         mean = sums[0] / count
@@ -57,7 +57,11 @@ class Standardised:
         self.spread = Standard(self.mean, self.scale)
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        return self.spread(self.raw[index])
+        return self.spread(self._read(index))
+
+    def _read(self, index: Tensor) -> Tensor:
+        """Those samples, from the computer's memory to wherever they are asked for."""
+        return self.raw[index.to(self.raw.device)].to(index.device)
 
 
 def inverse(mean: Tensor, std: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ class Loop:
         for optimiser, state in zip(self.optimisers, kept["optimisers"], strict=True):
             optimiser.load_state_dict(state)
         for draw, state in zip(self.draws, kept["draws"], strict=True):
-            draw.set_state(state)
+            draw.set_state(state.cpu())
         self.taken, self.turn, self.end, self.curve = kept["taken"], kept["turn"], kept["end"], kept["curve"]
 
 

@@ -123,5 +123,5 @@ def test_the_run_tells_how_long_it_takes_before_it_measures(monkeypatch: pytest.
     )  # fmt: skip
     stages = [stage for stage, _ in told]
     assert stages.index("plan") < stages.index("leakage")
-    assert dict(told)["plan"].startswith("This will take about")
+    assert dict(told)["plan"].startswith("On cpu this will take about")
     assert advice.best is not None

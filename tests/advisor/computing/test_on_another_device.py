@@ -1,0 +1,175 @@
+"""No tensor is made without its device: every family runs on a pretended one, and finds what it finds on the CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import advisor
+from advisor.data.synthesis import synthesise
+from advisor.defenses.methods import METHODS
+from advisor.estimators import ESTIMATORS
+from advisor.estimators.attacks import ATTACKS, dci, dip, ids, mlp, pmc, rmle, shadow
+from advisor.estimators.inversion import alignment, fast_products
+from advisor.graph import PartitionGraph
+from tests.pretended_device import MixedDevicesError, There, device, pretended
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3, padding=1),
+        nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 5),
+    ).eval()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def graph() -> PartitionGraph:
+    return advisor.trace(small(), torch.rand(2, 3, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def x() -> torch.Tensor:
+    draw = torch.Generator().manual_seed(3)
+    return torch.nn.functional.interpolate(torch.rand(60, 3, 4, 4, generator=draw), size=8, mode="bilinear")
+
+
+def test_the_pretended_device_refuses_what_is_not_there() -> None:
+    with pretended() as there:
+        mine, other = torch.ones(3, device=there), torch.ones(3)
+        assert isinstance(mine, There)
+        assert mine.device == device()
+        with pytest.raises(MixedDevicesError):
+            mine + other
+        with pytest.raises(RuntimeError):
+            mine.numpy()
+        assert (mine + other.to(there)).cpu().tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("name", [*ESTIMATORS])
+def test_estimators(graph: PartitionGraph, x: torch.Tensor, name: str) -> None:
+    columns = [spec.name for spec in ESTIMATORS[name].columns]
+    here = advisor.leakage(graph, x, only=columns, compute="cpu")
+    with pretended():
+        there = advisor.leakage(graph, x, only=columns)
+    for column in columns:
+        np.testing.assert_allclose(there[column].values, here[column].values, rtol=1e-4, atol=1e-6)
+
+
+def test_the_quick_attack_and_what_is_received_under_noise(graph: PartitionGraph, x: torch.Tensor) -> None:
+    def found() -> list[float]:
+        names = ("ka_nmse", "ka_ssim")
+        noisy = advisor.leakage(graph, x, only=names, cut=3, defense="gaussian:sigma=0.2")
+        return [float(noisy[name].values[0]) for name in names]
+
+    agree(found)
+
+
+LONG = ("rmle", "dip", "dci", "shadow", "kmeans", "mlp", "mlp-sim", "pmc", "unbiased")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in ATTACKS if name not in ("worst", "ids")],
+)
+def test_attacks(graph: PartitionGraph, x: torch.Tensor, name: str) -> None:
+    """All that are one attack, on a noisy payload; `worst` runs three of them."""
+    y = (x.mean((1, 2, 3)) * 1000).long() % 5
+
+    def found() -> list[float]:
+        result = advisor.attack(
+            graph, 1, x[:6], x[6:], name=name, y=y[:6], aux_y=y[6:], defense="gaussian:sigma=0.1", seed=1
+        )
+        assert not isinstance(result.reconstructions, There)
+        return [float(result.nmse), float(result.top1), float(result.reconstructions.double().sum())]
+
+    agree(found)
+
+
+@pytest.mark.slow
+def test_attack_on_ids() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(12, 6), nn.Flatten(), nn.Linear(24, 8), nn.Tanh(), nn.Linear(8, 3)).eval()
+    ids = torch.randint(12, (4, 4), generator=torch.Generator().manual_seed(1))
+    text = advisor.trace(model, ids[:2])
+    agree(lambda: [float(advisor.attack(text, 3, ids, name="ids").top1)])
+
+
+@pytest.mark.parametrize("method", [*METHODS])
+def test_fits(graph: PartitionGraph, x: torch.Tensor, method: str) -> None:
+    def found() -> list[float]:
+        variant = advisor.defend(graph, 3, method, x[:40], epochs=1)
+        held = [*variant.parts.encoder.constants.values(), *variant.parts.cloud_weights.values()]
+        assert not any(isinstance(t, There) for t in held)
+        answered = float(advisor.accuracy(variant, x))
+        return [answered, *(float(t.detach().double().abs().sum()) for t in held)]
+
+    agree(found)
+
+
+def test_samples_that_are_made_up(graph: PartitionGraph) -> None:
+    agree(lambda: synthesise(graph, 4, steps=3).x.flatten().tolist())
+
+
+def test_accuracy_under_noise(graph: PartitionGraph, x: torch.Tensor) -> None:
+    agree(lambda: [float(advisor.accuracy(graph, x, cut=3, defense="gaussian:sigma=0.5"))])
+
+
+def test_the_users_model_and_random_numbers_are_left_as_they_were(x: torch.Tensor) -> None:
+    model = small()
+    graph, weights, state = (
+        advisor.trace(model, x[:2]),
+        [p.data_ptr() for p in model.parameters()],
+        torch.get_rng_state(),
+    )
+    with pretended():
+        advisor.attack(graph, 3, x[:6], x[6:30], name="wiener")
+    assert [p.data_ptr() for p in model.parameters()] == weights
+    assert all(p.device.type == "cpu" for p in [*model.parameters(), *model.buffers()])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_weights_written_since_are_taken_anew(x: torch.Tensor) -> None:
+    model = small()
+    graph = advisor.trace(model, x[:2])
+    with pretended():
+        before = float(advisor.accuracy(graph, x, torch.zeros(60, dtype=torch.long)))
+        with torch.no_grad():
+            model[-1].bias.copy_(torch.tensor([100.0, 0, 0, 0, 0]))
+        after = float(advisor.accuracy(graph, x, torch.zeros(60, dtype=torch.long)))
+    assert before < after == 1
+
+
+def agree(found: Callable[[], list[float]]) -> None:
+    """What is found there is what is found here."""
+    here = found()
+    with pretended():
+        there = found()
+    np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-5)
+
+
+@pytest.fixture(autouse=True)
+def in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU multiplies as the pretended device does, and training is short."""
+    monkeypatch.setattr(fast_products, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setitem(alignment.BUDGETS, "quick", dataclasses.replace(alignment.QUICK, steps=6, checks=2))
+    monkeypatch.setattr(alignment, "QUICK", alignment.BUDGETS["quick"])
+    for stepping in (dci, mlp, pmc, shadow):
+        monkeypatch.setitem(stepping.STEPS, "quick", 8)
+    for descending in (dip, ids, rmle):
+        brief = dataclasses.replace(descending.BUDGETS["quick"], steps=6)
+        monkeypatch.setitem(descending.BUDGETS, "quick", brief)
+
+
+def test_a_model_that_makes_tensors_in_its_forward(x: torch.Tensor) -> None:
+    class Counting(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x + torch.arange(8.0, device=x.device)).flatten(1) @ torch.ones(192, 3)
+
+    graph = advisor.trace(Counting(), x[:2])
+    agree(lambda: [float(v) for v in advisor.leakage(graph, x, only=["rc2"])["rc2"].values])
