@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
 from advisor.errors import AdvisorError
 from advisor.request import IN_PYTHON, SOURCES, Request
 
@@ -64,7 +65,7 @@ def harmless(request: Request | None) -> Recorded:
         return Recorded({}, {}, {})
     options = {name: value for name, value in request.options().items() if name not in ("model", *SOURCES)}
     refused = {name: str(options[name]) for name in ASKED_AGAIN if not _is_harmless(name, options[name])}
-    dropped = {name: str(options[name]) for name in DROPPED if options[name] not in (None, False)}
+    dropped = {name: str(options[name]) for name in DROPPED if options[name] not in (None, False, ANY_DEVICE)}
     kept = {name: value for name, value in options.items() if name not in refused and name not in DROPPED}
     return Recorded(kept | dict(request.requirements.limits), refused, dropped)
 
