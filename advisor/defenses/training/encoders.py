@@ -151,13 +151,14 @@ def bottleneck(
 
 def _pair(spec: TensorSpec, z: Tensor, width: int, stride: int) -> tuple[nn.Module, nn.Module]:
     shape, scale = spec.shape, channel_scale(z)
-    pair: tuple[MapEncoder, MapDecoder] | tuple[RowEncoder, RowDecoder]
+    encoder: MapEncoder | RowEncoder
+    decoder: MapDecoder | RowDecoder
     if len(shape) == 3:
-        pair = MapEncoder(scale, shape[0], width, stride), MapDecoder(scale, shape, width, stride)
+        encoder, decoder = MapEncoder(scale, shape[0], width, stride), MapDecoder(scale, shape, width, stride)
     else:
-        pair = RowEncoder(scale, shape[-1], width), RowDecoder(scale, shape[-1], width)
-    start(*pair, scale(z.float()))
-    return pair
+        encoder, decoder = RowEncoder(scale, shape[-1], width), RowDecoder(scale, shape[-1], width)
+    start(encoder, decoder, scale(z.float()))
+    return encoder, decoder
 
 
 @torch.no_grad()
@@ -168,13 +169,12 @@ def start(encoder: MapEncoder | RowEncoder, decoder: MapDecoder | RowDecoder, sc
         encoder, decoder: set in place; components beyond those that the samples tell stay as they are.
         scaled: activations `[n, ...]` in units of their channels' spread.
     """
-    nn.init.zeros_(decoder.refine.weight)
-    nn.init.zeros_(decoder.refine.bias)
+    for still in (decoder.refine.weight, decoder.refine.bias, encoder.mix.bias, decoder.spread.bias):
+        if still is not None:
+            nn.init.zeros_(still)
     blocks = blocks_of(scaled, encoder.mix.stride[0]) if isinstance(encoder, MapEncoder) else scaled.flatten(0, -2)
     directions, spread = principal(blocks, len(encoder.mix.weight))
     there, back = directions * (START / spread)[:, None], directions * (spread / START)[:, None]
-    nn.init.zeros_(encoder.mix.bias)
-    nn.init.zeros_(decoder.spread.bias)
     if isinstance(encoder, RowEncoder):
         encoder.mix.weight[: len(there)] = there
         decoder.spread.weight[:, : len(back)] = back.T

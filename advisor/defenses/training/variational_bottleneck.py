@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advisor.cuts import TensorSpec
-from advisor.defenses.training.encoders import Each, bottleneck
+from advisor.defenses.training.encoders import Each, MapEncoder, RowEncoder, bottleneck
 from advisor.defenses.training.terms import Step
 from advisor.measures.gaussian_divergence import gaussian_divergence
 
@@ -73,7 +73,8 @@ def variational_bottleneck(
     means, decoder = bottleneck(specs, samples, width, stride)
     spreads, _ = bottleneck(specs, samples, width, stride)
     for part in _parts(spreads):  # σ is 1 at the start
-        nn.init.zeros_(part.mix.weight)  # type: ignore[arg-type]  # a module's attribute may be one
+        assert isinstance(part, MapEncoder | RowEncoder)
+        nn.init.zeros_(part.mix.weight)
     encoders, decoders = iter(zip(_parts(means), _parts(spreads), strict=True)), iter(_parts(decoder))
     pairs: list[tuple[nn.Module, nn.Module] | None] = [
         (Statistics(*next(encoders)), FromStatistics(next(decoders))) if spec.is_floating else None for spec in specs
