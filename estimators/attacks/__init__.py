@@ -10,6 +10,8 @@ from advisor.registry import Registry, instance_of
 _BUILT_IN = {
     "ka": "advisor.estimators.attacks.ka:KnowledgeAlignment",
     "wiener": "advisor.estimators.attacks.wiener:Wiener",
+    "wide": "advisor.estimators.attacks.wide:Wide",
+    "sfd": "advisor.estimators.attacks.sfd:FeatureRegression",
     "worst": "advisor.estimators.attacks.worst:Worst",
     "rmle": "advisor.estimators.attacks.rmle:RegularisedMaximumLikelihood",
     "dip": "advisor.estimators.attacks.dip:DeepImagePrior",

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from advisor.batches import carried
 from advisor.checkpoint import Checkpoint
 from advisor.data.synthesis import synthesise
 from advisor.estimators.attacks.support.channel import Channel, Reduce, Store
 from advisor.estimators.attacks.support.draws import Draws
 from advisor.progress import ShareProgress
 from advisor.value_range import ValueRange
+from advisor.variant import Variant
 
 if TYPE_CHECKING:
     from advisor.cuts import Cut
@@ -231,6 +233,14 @@ class AttackContext:
         """The edge half from cut `start` on: flat tensors in and out, differentiable, in eval mode."""
         self._allowed("edge weights" in self.threat.knows, "edge weights")
         return self.graph.piece(self.cut.index, start)
+
+    def undefended(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The activation of flat inputs `[n, ...]` before any defense: of a variant its base's, where that was cut."""
+        self._allowed("edge weights" in self.threat.knows, "edge weights")
+        own = self.graph
+        if isinstance(own, Variant):
+            return carried(own.base, tuple(inputs), 0, own.base.cut(own.at).index)
+        return carried(own, tuple(inputs), 0, self.cut.index)
 
     def cloud(self) -> nn.Module:
         """The cloud half: flat tensors in and out, differentiable, in eval mode."""

@@ -15,6 +15,7 @@ from advisor.estimators.attacks.support.draws import joined
 from advisor.estimators.inversion.alignment import BUDGETS, FEWEST, Reconstruction, reconstruct
 from advisor.estimators.inversion.training import Anew
 from advisor.measures.decoders.activation_layouts import Layout, arrange
+from advisor.measures.decoders.decoders import DecoderFamily, decoders_for
 from advisor.sweep import NotMeasurableError, Targets
 
 
@@ -45,20 +46,22 @@ def said(found: Reconstruction) -> Recovered:
     return Recovered(inputs=found.inputs, notes=(note,), evidence={"steps": float(found.steps)})
 
 
-def decoded(context: AttackContext, known: Auxiliary, sent: tuple[Tensor, ...]) -> Reconstruction:
-    """Reconstructions of `sent`, `[N, ...]`, by a network trained on queries of the known samples.
+def decoded(
+    context: AttackContext, known: Auxiliary, sent: tuple[Tensor, ...], family: DecoderFamily = decoders_for
+) -> Reconstruction:
+    """Reconstructions of `sent`, `[N, ...]`, by a network of this family, trained on queries of the known samples.
 
     Raises:
         NotMeasurableError: too few samples, NaN in the activation, or training diverged.
     """
     if len(known) < FEWEST:
         raise NotMeasurableError(f"an inversion network learns from at least {FEWEST} samples, not {len(known)}")
-    layout = _arranged(context, sent[0][:1], sent)[1]
+    layout = arranged(context, sent[0][:1], sent)[1]
 
     def features_of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if not all(torch.isfinite(t).all() for t in tensors):
             raise NotMeasurableError("the activation holds NaN or infinities")
-        return (_arranged(context, tensors[0], tensors)[0],)
+        return (arranged(context, tensors[0], tensors)[0],)
 
     turned = BUDGETS[context.effort].mirrored and context.images and len(known.inputs) == 1
     n = len(known)
@@ -69,7 +72,7 @@ def decoded(context: AttackContext, known: Auxiliary, sent: tuple[Tensor, ...]) 
         sets.append(context.queries((known.inputs[0].flip(-1),), features_of, store, salt=2))
         starts.append(n + len(context))
     (everything,) = store.tensors()
-    return trained_decoder(context, everything, layout, known.pixels, turned, joined(sets, starts))
+    return trained_decoder(context, everything, layout, known.pixels, turned, joined(sets, starts), family)
 
 
 def trained_decoder(
@@ -79,6 +82,7 @@ def trained_decoder(
     pixels: Tensor,
     turned: bool = False,
     anew: Anew | None = None,
+    family: DecoderFamily = decoders_for,
 ) -> Reconstruction:
     """Reconstructions `[N, ...]`, by a decoder learnt from the first of the features to `pixels`.
 
@@ -91,6 +95,7 @@ def trained_decoder(
         pixels: `[n, ...]`.
         turned: whether n more features follow, of the attacker's images turned left to right.
         anew: other draws of the attacker's own, by position; None: nothing is random.
+        family: which decoders are tried.
     """
     n, count = len(pixels), len(features) - len(pixels) * (1 + turned)
     unknown = pixels.mean(0).expand(count, *pixels.shape[1:])
@@ -101,10 +106,11 @@ def trained_decoder(
     )  # fmt: skip
     return reconstruct(
         features, layout, targets, BUDGETS[context.effort], context.seed, tick=context.tick, folder=context.folder,
-        twins=twins, anew=anew,
+        twins=twins, anew=anew, family=family,
     )  # fmt: skip
 
 
-def _arranged(context: AttackContext, rows: Tensor, tensors: tuple[Tensor, ...]) -> tuple[Tensor, Layout]:
+def arranged(context: AttackContext, rows: Tensor, tensors: tuple[Tensor, ...]) -> tuple[Tensor, Layout]:
+    """Features of as many samples as there are rows, and how a decoder of what is attacked reads them."""
     template = context.template.new_zeros(1, *context.template.shape[1:]).expand(len(rows), *context.template.shape[1:])
     return arrange(tensors, template, context.images)

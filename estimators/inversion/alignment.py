@@ -18,7 +18,7 @@ from advisor.estimators.inversion.training import Anew, Budget, recover, train_a
 from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import Layout, arrange
-from advisor.measures.decoders.decoders import decoders_for
+from advisor.measures.decoders.decoders import DecoderFamily, decoders_for
 from advisor.measures.images import mse, psnr, ssim
 from advisor.progress import ShareProgress
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
@@ -103,6 +103,7 @@ def invert(
 def reconstruct(
     features: Tensor, layout: Layout, targets: Targets, budget: Budget, seed: int, *, tick: ShareProgress | None = None,
     folder: Path | None = None, twins: Tensor | None = None, anew: Anew | None = None,
+    family: DecoderFamily = decoders_for,
 ) -> Reconstruction:  # fmt: skip
     """Learn to invert, then invert; of `targets.pixels` only those of `targets.train` and `twins` are looked at.
 
@@ -118,6 +119,7 @@ def reconstruct(
             are left out.
         anew: what a sample's features are where what is random on its way is drawn again: networks then learn from no
             draw twice. None: nothing is random.
+        family: which decoders are tried.
 
     Raises:
         NotMeasurableError: training diverged.
@@ -128,7 +130,7 @@ def reconstruct(
         order = targets.train[shuffled]
         held = held_back(len(order))
         fit, check = order[held:], order[:held]
-        decoders = decoders_for(features, layout, targets.pixels, order, budget.width, budget.depth)
+        decoders = family(features, layout, targets.pixels, order, budget.width, budget.depth)
         more = None if twins is None else twins[shuffled[held:]]
         blend = train_all(decoders, targets.pixels, fit, check, budget, tick, folder, more, anew=anew)
         steps, stopped = sum(b.steps for b in blend), "; ".join(b.stopped for b in blend)

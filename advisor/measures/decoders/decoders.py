@@ -126,7 +126,7 @@ class MapDecoder:
         self.weight = torch.zeros(self.goal.shape[1], features.shape[1], self.kernel, self.kernel)
         head = nn.Conv2d(width, self.goal.shape[1], 3, padding=1)
         blocks = (Residual(width) for _ in range(depth))
-        self.network = nn.Sequential(nn.Conv2d(features.shape[1], width, 1), *blocks, nn.GELU(), _zeroed(head))
+        self.network = nn.Sequential(nn.Conv2d(features.shape[1], width, 1), *blocks, nn.GELU(), zeroed(head))
 
     def solve(self, fit: Tensor, check: Tensor) -> None:
         """Ridge on patches; the penalty that serves the samples `check` best."""
@@ -192,7 +192,7 @@ class VectorDecoder:
         layers: list[nn.Module] = [nn.Linear(features.shape[1], width), nn.GELU()]
         for _ in range(depth):
             layers += [nn.Linear(width, width), nn.GELU()]
-        self.network = nn.Sequential(*layers, _zeroed(nn.Linear(width, self.basis.shape[1])))
+        self.network = nn.Sequential(*layers, zeroed(nn.Linear(width, self.basis.shape[1])))
 
     def solve(self, fit: Tensor, check: Tensor) -> None:
         """Ridge with the penalty of generalised cross-validation; `check` has no part in it."""
@@ -255,6 +255,10 @@ def principal_components(centred: Tensor, most: int) -> Tensor:
     return chosen.float()
 
 
+DecoderFamily = Callable[[Tensor, Layout, Tensor, Tensor, int, int], list[Callable[[], Decoder]]]
+"""What `decoders_for` is: from features, layout, targets, samples to learn from, width and depth to decoders."""
+
+
 def decoders_for(
     features: Tensor, layout: Layout, pixels: Tensor, train: Tensor, width: int, depth: int
 ) -> list[Callable[[], Decoder]]:
@@ -284,7 +288,8 @@ def map_width(width: int, features: Tensor) -> int:
     return int(width * min(WIDEST, max(1.0, math.sqrt(FULL_CELLS / features[0, 0].numel()))))
 
 
-def _zeroed(head: nn.Conv2d | nn.Linear) -> nn.Module:
+def zeroed(head: nn.Conv2d | nn.Linear) -> nn.Module:
+    """A last layer that says nothing yet."""
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)  # type: ignore[arg-type]
     return head

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import advisor
+from advisor.batches import carried
+from advisor.errors import AdvisorError
+from advisor.estimators.attacks.base import AttackContext
 from advisor.estimators.attacks.rmle import RegularisedMaximumLikelihood
 from advisor.estimators.attacks.support.matching import Descent
 from advisor.graph import PartitionGraph
@@ -106,3 +110,39 @@ def test_an_encoder_that_drops_channels_does_hide() -> None:
     all_of_it = advisor.attack(bare(), CUT, x, name="ka", defense=noise).nmse
     part = advisor.attack(made, made.payload, x, name="ka", defense=noise).nmse
     assert part.value > all_of_it.value + 2 * math.hypot(part.stderr, all_of_it.stderr)
+
+
+@kinds
+@pytest.mark.parametrize("name", ["wide", "sfd"])
+def test_attackers_of_another_shape_read_a_bijection_too(kind: str, name: str) -> None:
+    x, _ = digits(400)
+    other = variant(kind)
+    usual = advisor.attack(other, other.payload, x[:80], aux=x[80:], name="ka")
+    found = advisor.attack(other, other.payload, x[:80], aux=x[80:], name=name)
+    assert found.nmse.value < max(0.08, 2 * usual.nmse.value)
+    assert found.reconstructions.shape == usual.reconstructions.shape
+
+
+def test_sfd_regresses_the_activation_of_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, _ = digits(120)
+    wanted: list[Tensor] = []
+    original = AttackContext.undefended
+
+    def seen(self: AttackContext, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        wanted.extend(original(self, inputs))
+        return tuple(wanted)
+
+    monkeypatch.setattr(AttackContext, "undefended", seen)
+    other = variant("permuted")
+    advisor.attack(other, other.payload, x[:20], aux=x[20:], name="sfd", defense="gaussian:sigma=0.1")
+    assert len(wanted) == 1
+    clean = carried(bare(), (x[20:],), 0, bare().cut(CUT).index)[0]
+    assert len(wanted[0]) == 50  # one half of the attacker's samples
+    distances = torch.cdist(wanted[0].flatten(1).double(), clean.flatten(1).double())
+    assert float(distances.min(1).values.max()) < 1e-4
+
+
+def test_sfd_needs_samples_for_two_networks() -> None:
+    x, _ = digits(30)
+    with pytest.raises(AdvisorError, match="two networks learn from at least 16 samples, not 10"):
+        advisor.attack(bare(), CUT, x[:20], aux=x[20:], name="sfd")
