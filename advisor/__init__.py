@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from advisor.exporting import load_export as load_export
     from advisor.gate import Gate as Gate
     from advisor.graph import PartitionGraph as PartitionGraph
+    from advisor.outlook import Outlook as Outlook
     from advisor.planning.api import accuracy as accuracy
     from advisor.planning.api import leakage as leakage
     from advisor.planning.api import profile as profile
+    from advisor.planning.conditions import whatif as whatif
     from advisor.planning.recommending import recommend as recommend
     from advisor.planning.release_gate import check as check
     from advisor.plans import Advice as Advice

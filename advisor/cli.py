@@ -24,6 +24,7 @@ from advisor.commands.report import report
 from advisor.commands.split import split
 from advisor.commands.streams import open_streams
 from advisor.commands.usage_errors import OneLineErrors
+from advisor.commands.whatif import whatif
 from advisor.quiet import quiet_kernels, usable_cache
 from advisor.registry import PlugInWarning
 
@@ -35,8 +36,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    recommend, profile, leakage, attack, attacks, defend, defenses, split, report, compare, check, calibrate, devices,
-    links, doctor,
+    recommend, profile, leakage, attack, attacks, defend, defenses, split, report, compare, check, whatif, calibrate,
+    devices, links, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(epilog=epilog(command.__name__))(command)

@@ -293,6 +293,7 @@ class Advice:
         best_split: the best split whatever the verdict; None where the model has no cut.
         alternatives: role -> plan that stands beside `best`: fastest private, most private, the next device up, how
             people send inputs and activations.
+        tried: defended plans that were priced and are shown nowhere: `advisor.whatif` chooses among them too.
     """
 
     headline: str
@@ -315,6 +316,7 @@ class Advice:
     verdict: Verdict = "split"
     best_split: Plan | None = None
     alternatives: dict[str, Plan] = dataclasses.field(default_factory=dict)
+    tried: tuple[Plan, ...] = ()
     schema_version: str = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -430,7 +432,7 @@ def lying_in(folder: Path, payload: Any) -> Advice:
         AdvisorError: when they are no advice.
     """
     advice = Advice.from_json(payload)
-    for plan in advice.plans:  # where the weights of what was fitted lie
+    for plan in (*advice.plans, *advice.tried):  # where the weights of what was fitted lie
         object.__setattr__(plan, "folder", folder)
     return advice
 

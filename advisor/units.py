@@ -87,6 +87,7 @@ SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "J": (("kJ", 1e3), ("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)),
     "B": (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0)),
     "count": (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3), ("", 1.0)),
+    "bit/s": (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3), ("bit/s", 1.0)),
 }
 """SI unit -> the units in which its values are written, largest first."""
 
@@ -111,6 +112,11 @@ def show_count(value: float) -> str:
     return shown_in(value, *scale(value, "count")).strip()
 
 
+def show_rate(bits_per_second: float) -> str:
+    """`2e7` as `20 Mbit/s`."""
+    return shown_in(bits_per_second, *scale(bits_per_second, "bit/s"))
+
+
 def show_per_second(value: float) -> str:
     """`31.25` as `31.2/s`."""
     return f"{digits(value)}/s"
@@ -121,7 +127,7 @@ def scale(value: float, unit: str) -> tuple[str, float]:
 
     Args:
         value: in `unit`; minutes are used from 100 s on.
-        unit: "s", "B", "J" or "count".
+        unit: "s", "B", "J", "count" or "bit/s".
     """
     for name, factor in SCALES[unit]:
         short = name in ("min", "h") and abs(value) < max(100.0, factor)

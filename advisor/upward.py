@@ -19,6 +19,7 @@ PUBLIC = {
     "Exported": "advisor.exporting",
     "Gate": "advisor.gate",
     "PartitionGraph": "advisor.graph",
+    "Outlook": "advisor.outlook",
     "Plan": "advisor.plans",
     "Profile": "advisor.columns",
     "REQUIREMENTS": "advisor.requirements",
@@ -40,6 +41,7 @@ PUBLIC = {
     "recommend": "advisor.planning.recommending",
     "save_variant": "advisor.defenses.training.fitted_files",
     "trace": "advisor.tracing.tracer",
+    "whatif": "advisor.planning.conditions",
 }
 """The public surface: name -> the module that holds it."""
 

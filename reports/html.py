@@ -63,8 +63,8 @@ def _page(advice: Advice, live: bool) -> str:
     context: dict[str, Any] = {
         "advice": advice, "answer": answer, "words": words, "tables": tables,
         "shares": _shares(advice.best), "scenes": _scenes(answer.attacker.thumbnail),
-        "line": [_drawn(chart) for chart in line], "front": [_drawn(chart) for chart in plans],
-        "curves": [_drawn(chart) for chart in curves], "plan_names": [plan["name"] for plan in data["plans"]],
+        "line": [drawn(chart) for chart in line], "front": [drawn(chart) for chart in plans],
+        "curves": [drawn(chart) for chart in curves], "plan_names": [plan["name"] for plan in data["plans"]],
         "columns": [_header(advice, name) for name in names],
         "all_columns": [_header(advice, name) for name in tables.all_columns(profile)],
         "rows": _rows(advice, names, data["brief"]), "published": tables.flagged(profile, "in_gpz"),
@@ -115,9 +115,9 @@ def _finalize(value: object) -> object:
     return _QUANTITY.sub("\\1\N{NO-BREAK SPACE}\\2", clean(value))
 
 
-def _drawn(chart: Chart) -> dict[str, Any]:
+def drawn(chart: Chart, width: int = STILL_WIDTH) -> dict[str, Any]:
     """A chart with its still picture, whose text the library escapes; or why there is none."""
-    still = vega.out_of_reach() or Markup(vega.still(chart.spec, STILL_WIDTH, chart.name))
+    still = vega.out_of_reach() or Markup(vega.still(chart.spec, width, f"{chart.name}-{width}"))
     return {"name": chart.name, "title": chart.title, "words": chart.words, "still": still}
 
 

@@ -33,6 +33,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "advisor check out --max-latency 50ms --max-ssim 0.3 --model new.pt2 --data test.npz",
         "advisor check out --digest 3f0c…  (64 digits, as recommend prints them)",
     ),
+    "whatif": (
+        "advisor whatif out --link 1..100Mbps",
+        "advisor whatif out --link 1..100Mbps --max-latency 10ms..1s --out whatif.html",
+        "advisor whatif out --link trace=lte.csv --portfolio 3",
+    ),
     "calibrate": ("advisor calibrate --out device.toml --time-limit 60s",),
     "devices": ("advisor devices --full",),
     "links": ("advisor links --json",),

@@ -20,6 +20,7 @@ from advisor.planning.alternatives import alternatives, as_bytes
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.final_accuracy import with_final_accuracy
 from advisor.planning.pictures import gallery
+from advisor.planning.recorded_plans import tried
 from advisor.planning.reuse import host
 from advisor.planning.selection import Choice, LeakageLimits, pareto, reasons, verdict, with_excess
 from advisor.planning.stages import Verified
@@ -50,13 +51,16 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
     plans, baselines = every[: len(plans)], every[len(plans) :]
     feasible = [plan for plan in plans if plan.feasible]
     met, pictures = chosen.verdict != "none", request.output.pictures
+    beside = alternatives(evaluator, plans, chosen, limits, budgets)
+    front = pareto(feasible or plans)
+    shown = [p for p in (chosen.best, chosen.best_split, *front, *chosen.nearest, *beside.values()) if p is not None]
     return Advice(
         headline=_headline(chosen, limits, measured.prepared.inputs.loaded, provenance),
         best=chosen.best,
         feasible=met,
         reasons=(*reasons(chosen.best, plans, limits), *([] if met else payload_that_fits(evaluator, budgets)), *final),
         zone=found.zone.cuts,
-        pareto=pareto(feasible or plans),
+        pareto=front,
         nearest=chosen.nearest,
         baselines=baselines,
         profile=evaluator.profile,
@@ -70,7 +74,8 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         request=request,
         verdict=chosen.verdict,
         best_split=chosen.best_split,
-        alternatives=alternatives(evaluator, plans, chosen, limits, budgets),
+        alternatives=beside,
+        tried=tried(plans, shown, request, bool(evaluator.link.compression)),
     )
 
 

@@ -15,6 +15,7 @@ from advisor.batches import first_scores
 from advisor.defenses import DEFENSES, NoDefense
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
+from advisor.planning.alternative_roles import ELSEWHERE
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import Choice, LeakageLimits, with_excess
 from advisor.plans import Plan
@@ -162,7 +163,7 @@ def _next_device(evaluator: PlanEvaluator, chosen: Choice) -> Iterator[tuple[str
     priced = there.costs(best.cut, best.defense, best.tail)
     if best.kind != "split":
         priced["bytes"] = best.predicted["bytes"]
-    yield f"the same on {faster.name}", dataclasses.replace(best, predicted=best.predicted | priced)
+    yield f"{ELSEWHERE}{faster.name}", dataclasses.replace(best, predicted=best.predicted | priced)
 
 
 def next_device(device: Device) -> Device | None:

@@ -25,7 +25,7 @@ from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.planning.defense_fits import FitResult, Fits, fit_folder, roles_of
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.selection import LeakageLimits, with_excess
+from advisor.planning.selection import LeakageLimits, limits_of, with_excess
 from advisor.planning.stages import Measured, Searched, Step
 from advisor.planning.study_storage import known_trials, open_storage, quiet, strange_trial, try_once, understood
 from advisor.planning.wanted_defenses import wanted_defenses
@@ -232,13 +232,10 @@ def fit(
 
 def leakage_limits(request: Request, found: LeakageStudy) -> LeakageLimits:
     """The user's leakage budget, else the zone's thresholds; SSIM has no say where inputs are no images."""
-    budgets, best_in = request.requirements, requirements.objective(request.search.objective)
-    confidence = request.search.confidence
-    if budgets.has_leakage:
-        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, True, best_in, confidence)
-    thresholds, baseline = request.search.thresholds or ZoneThresholds(), found.baseline_ssim
-    ssim = None if math.isnan(baseline) else thresholds.ssim_limit(baseline)
-    return LeakageLimits(thresholds.min_nmse, ssim, False, best_in, confidence)
+    zone = (request.search.thresholds or ZoneThresholds()).limits(found.baseline_ssim)
+    return limits_of(
+        request.requirements, zone, requirements.objective(request.search.objective), request.search.confidence
+    )
 
 
 def identity(request: Request, measured: Measured, names: tuple[str, ...]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from advisor.plans import Plan, Verdict
@@ -92,7 +92,7 @@ def verdict(
     close = () if any(plan.feasible for plan in splits) else nearest(splits, budgets)
     shown = split if split is not None else next(iter(close), None)
     whole = [] if require_split else [p for p in baselines if p.kind != "all-cloud" or waives_leakage(budgets)]
-    meeting = [plan for plan in whole if plan.feasible and not limits.shortfall(plan)]
+    meeting = [plan for plan in whole if meets(plan, limits)]
     if split is not None and not limits.shortfall(split):
         meeting.append(split)
     if meeting:
@@ -104,9 +104,29 @@ def verdict(
     return Choice("none", next(iter(close), None), shown, close)
 
 
+def meets(plan: Plan, limits: LeakageLimits) -> bool:
+    """Whether a judged plan meets every requirement, the zone's thresholds where no leakage is limited."""
+    return plan.feasible and not limits.shortfall(plan)
+
+
 def waives_leakage(budgets: Budgets) -> bool:
     """Whether the user said that leakage does not matter."""
     return budgets.min_nmse == 0 and (budgets.max_ssim is None or budgets.max_ssim >= 1)
+
+
+def limits_of(
+    budgets: Budgets, zone: Mapping[str, float], best_in: Requirement, confidence: float | None
+) -> LeakageLimits:
+    """What a plan may leak: the leakage that was asked for, else what makes a cut private by itself.
+
+    Args:
+        budgets: what was asked.
+        zone: the zone's thresholds, by requirement; without `max_ssim` where inputs are no images.
+        best_in, confidence: as `LeakageLimits` has them.
+    """
+    if budgets.has_leakage:
+        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, True, best_in, confidence)
+    return LeakageLimits(zone.get("min_nmse"), zone.get("max_ssim"), False, best_in, confidence)
 
 
 def rank(plan: Plan, best_in: Requirement) -> tuple[float, ...]:

@@ -144,8 +144,12 @@ PROVENANCE = {
     "device": {
         "key": "jetson", "stands_for": "Jetson Orin Nano Super, TensorRT fp16",
         "loads": ["edge.onnx"], "source": "data sheet",
+        "name": "jetson", "runtime": "trt", "precision": "fp16", "copy_rate": 8e9, "memory": 8e9, "active_power": 15.0,
     },
-    "link": {"key": "wifi", "stands_for": "home Wi-Fi, 40 Mbit/s up"},
+    "link": {
+        "key": "wifi", "stands_for": "home Wi-Fi, 40 Mbit/s up", "name": "wifi", "up": 40e6, "down": 40e6,
+        "rtt": 0.005, "rtt_low": 0.005, "rtt_high": 0.005, "assumed": ["no rate down given: the rate up was taken"],
+    },
     "cloud": {"key": "t4", "stands_for": "NVIDIA T4"},
     "stages": {"trace": 0.8, "sweep": 11.2, "search": 3.4},
     "wall_time_s": 16.1,

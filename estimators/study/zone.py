@@ -39,6 +39,10 @@ class ZoneThresholds:
         """Highest SSIM an attacker may reach where the mean image itself scores `baseline`."""
         return baseline + self.max_ssim_share * (1 - baseline)
 
+    def limits(self, baseline: float) -> dict[str, float]:
+        """The limits by requirement; SSIM has no say where the mean image's, `baseline`, is NaN."""
+        return {"min_nmse": self.min_nmse} | ({} if math.isnan(baseline) else {"max_ssim": self.ssim_limit(baseline)})
+
 
 @dataclass(frozen=True)
 class Zone:
