@@ -1,7 +1,7 @@
 """The frozen protocol: who has which images, the cuts, rows, noise levels, seeds. A change raises VERSION.
 
 No choice is made on the private or the test images. Roles, of one file of images and one of further ones:
-training = the first 12,000 further images; attacker = the first 8,000 training images of the first file;
+training = the 16,000 further images; attacker = the first 8,000 training images of the first file;
 validation (stopping) = test images 0-999; private (attacked) = 1,000-1,999; test (final accuracy) = 2,000-3,999.
 """
 
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "papers"))
 from common import cifar, data_folder
 
 VERSION = 2
-"""2: attacks draw noise anew in every pass; rows of version 1 faced a weaker attacker."""
+"""2: attacks draw noise anew in every pass (rows of version 1 faced a weaker attacker); fits are twice as long."""
 
 CUTS = ("stem.2", "stage1.2.relu#2", "stage2.2.relu#2", "stage3.0.relu#2")
 """Of ResNet-20, in order of depth."""
@@ -30,11 +30,11 @@ SHAPES: Mapping[str, tuple[int, int]] = {
 }  # fmt: skip
 """Width and stride of the payload: 8×8×8, at the last cut 8×4×4."""
 
-EPOCHS, IMAGES, BATCH = 4, 12_000, 128
-"""Of a fit; of the 16,000 training images the first."""
-FIT_SIGMA = (0.2, 1.0)
+EPOCHS, IMAGES, BATCH = 6, 16_000, 128
+"""Of a fit."""
+FIT_SIGMA = (0.1, 0.5)
 """Noise during a fit, in units of the payload's root mean square."""
-SIGMAS = (0.25, 0.5, 1.0)
+SIGMAS = (0.1, 0.25, 0.5)
 """Noise in use, in the same units: one fit serves all."""
 DRAWS = 4
 """Of the noise, over which accuracy is averaged."""
