@@ -26,7 +26,7 @@ ASKED_AGAIN = {
     "link": "names a file", "profile": "names a file", "thresholds": "were given in Python",
 }  # fmt: skip
 """Keyword -> why its recorded value is asked for again, where it is not one of the catalog's."""
-DROPPED = ("storage", "out", "pictures", "memory", "compute")
+DROPPED = ("storage", "study", "artifacts", "out", "pictures", "memory", "compute")
 """Where to write, leave to keep private inputs, and what another computer had: the answer is the same without."""
 
 

@@ -14,7 +14,7 @@ from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
 from advisor.computing.chosen_device import check_name
 from advisor.errors import AdvisorError
 from advisor.recipe_text import read_recipe
-from advisor.requirements import REQUIREMENTS, Budgets, objective
+from advisor.requirements import BUILT_IN, REQUIREMENTS, Budgets, objective, own
 from advisor.safe_text import shell_words, without_secrets
 from advisor.task import check_kind
 from advisor.units import duration, size
@@ -153,7 +153,9 @@ class SearchPart:
         effort: "quick", "standard" or "thorough": how long a run may take, and how many trials where `trials` is None.
         trials: defended plans to price.
         timeout: seconds for the whole run.
-        storage: Optuna storage URL that a killed search resumes from.
+        storage: Optuna storage URL, or a journal file, that a killed search resumes from and other machines join.
+        study: name of the study on it; None: named by what the request asks for.
+        artifacts: folder or `s3://bucket` that fitted weights are shared by; None: beside the storage's file.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
         seed: same seed, same answer.
         thresholds: what counts as private enough where no leakage budget is given; None for the usual.
@@ -169,6 +171,8 @@ class SearchPart:
     trials: Whole | None = None
     timeout: Annotated[float | None, BeforeValidator(lambda v: None if v is None else duration(v))] = None
     storage: Source = None
+    study: str | None = None
+    artifacts: Source = None
     verify: str = "quick"
     seed: Whole = 0
     thresholds: Source = None
@@ -243,7 +247,7 @@ class Request:
         Raises:
             AdvisorError: on an unknown keyword or a value that is none, in one line.
         """
-        asked = dict(options.pop("requirements", None) or {})
+        asked = {own(name): limit for name, limit in dict(options.pop("requirements", None) or {}).items()}
         named = {name: options.pop(name) for name in REQUIREMENTS if name in options}
         asked |= {name: value for name, value in named.items() if value is not None}
         parts = {name: {key: options.pop(key) for key in keys if key in options} for name, keys in FIELDS.items()}
@@ -273,7 +277,10 @@ class Request:
             AdvisorError: when they are no request.
         """
         found = _checked(lambda: _REQUEST.validate_python(payload))
-        named = {key: found.options()[key] for key in ("model", *SOURCES, "profile", "storage", "thresholds", "out")}
+        named = {
+            key: found.options()[key]
+            for key in ("model", *SOURCES, "profile", "storage", "artifacts", "thresholds", "out")
+        }
         wrong = [key for key, value in named.items() if not isinstance(value, str | dict | None)]
         if wrong or not isinstance(named["model"], str):
             raise AdvisorError(f"This is no request: its {wrong[0] if wrong else 'model'} is no name.")
@@ -282,7 +289,8 @@ class Request:
     def command(self, trusted: bool = False) -> str:
         """The command line that asks for the same; "" where it names something that was given in Python."""
         plain = self.to_json()
-        if IN_PYTHON in _leaves(plain) or plain["search"]["thresholds"] is not None:
+        theirs = any(row.name not in BUILT_IN for row, _ in self.requirements)
+        if theirs or IN_PYTHON in _leaves(plain) or plain["search"]["thresholds"] is not None:
             return ""
         source = str(plain["model"]["model"])
         words, last = ["advisor", "recommend"], ["--", source] if source.startswith("-") else []

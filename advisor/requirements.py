@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from advisor.errors import AdvisorError
 from advisor.estimate import NORMAL_90
+from advisor.registry import Registry
 from advisor.units import (
     count,
     digits,
@@ -188,7 +189,9 @@ REQUIREMENTS: dict[str, Requirement] = {
         ),
     )
 }  # fmt: skip
-"""Every requirement by its name; one more is one more entry."""
+"""Every requirement by its name; one more is one more entry, a user's own by `own`."""
+
+BUILT_IN = frozenset(REQUIREMENTS)
 
 
 def objective(wanted: str | Callable[[Any], float]) -> Requirement:
@@ -205,6 +208,38 @@ def objective(wanted: str | Callable[[Any], float]) -> Requirement:
             return row
     known = ", ".join(row.quantity for row in REQUIREMENTS.values())
     raise AdvisorError(f"There is no objective {wanted!r}.", f"Known: {known}.")
+
+
+def own(asked: str | Requirement) -> str:
+    """The name of a requirement: a row of the table, or one of a user's own, which is then in the table.
+
+    Args:
+        asked: its name; a `Requirement`; what `package.module:ROW` holds; or the name of an entry point of
+            `partition_advisor.requirements`. For what a person typed or wrote in Python, never for what a file names.
+
+    Raises:
+        AdvisorError: when there is no such requirement, or another one has its name.
+    """
+    if isinstance(asked, str) and asked in REQUIREMENTS:
+        return asked
+    row = asked if isinstance(asked, Requirement) else None
+    if row is None and (":" in asked or asked in _OWN):
+        row = _OWN.find(asked)
+    if row is None:
+        return requirement(str(asked)).name
+    if not row.name.isidentifier() or REQUIREMENTS.get(row.name, row) != row:
+        raise AdvisorError(f"A requirement cannot have the name {row.name!r}.", "Give it one of its own: max_price.")
+    REQUIREMENTS[row.name] = row
+    return row.name
+
+
+def _row(found: object) -> Requirement:
+    if not isinstance(found, Requirement):
+        raise TypeError("it is no Requirement")
+    return found
+
+
+_OWN: Registry[Requirement] = Registry("requirement", {}, _row)
 
 
 def front() -> tuple[Requirement, ...]:
@@ -263,7 +298,9 @@ class Budgets:
     def excess(self, predicted: Mapping[str, Estimate]) -> dict[str, float]:
         """How far a plan is over each cost budget: budget name -> excess in the budget's unit; NaN = not measured."""
         missed = {
-            row.name: row.missed_by(predicted.get(row.measurement), limit) for row, limit in self if not row.leakage
+            row.name: row.missed_by(predicted.get(row.measurement), limit)
+            for row, limit in self
+            if not row.leakage and row.function is None
         }
         return {name: over for name, over in missed.items() if over != 0}
 
@@ -287,6 +324,7 @@ class Budgets:
             return payload
         if not isinstance(payload, Mapping):
             raise ValueError("budgets are no object")
+        payload = {name: value for name, value in payload.items() if value is not None or name in REQUIREMENTS}
         wrong = [name for name, value in payload.items() if not isinstance(value, int | float | None)]
         if wrong:
             raise ValueError(f"the budget {wrong[0]} is no number")

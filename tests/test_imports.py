@@ -67,7 +67,13 @@ ANSWERED = {
 """The few imports that go up on purpose."""
 
 HOMES = {
-    "optuna": ("advisor.planning.search", "advisor.planning.study_storage"),
+    "optuna": (
+        "advisor.planning.study_storage",
+        "advisor.planning.results",
+        "advisor.planning.rounds",
+        "advisor.planning.study_books",
+        "advisor.planning.fitted_store",
+    ),
     "typer": ("advisor.cli", "advisor.commands"),
     "vl_convert": ("advisor.reports.vega",),
     "jinja2": ("advisor.reports",),

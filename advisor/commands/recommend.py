@@ -75,8 +75,16 @@ def recommend(
     storage: Annotated[
         str | None,
         typer.Option(
-            help="Optuna storage to resume from, attacks included: sqlite:///s.db.", rich_help_panel=given.SEARCH
+            help="Resume from it, or share it with other machines: sqlite:///s.db, s.journal, postgresql://….",
+            rich_help_panel=given.SEARCH,
         ),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study on the storage.", rich_help_panel=given.SEARCH)
+    ] = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(help="Share fitted weights by it: a folder, s3://bucket.", rich_help_panel=given.SEARCH),
     ] = None,
     verify: Annotated[
         str, typer.Option(help="Attack the best plans: none, quick or strong.", rich_help_panel=given.SEARCH)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,14 @@ from advisor.data.samples import Samples
 from advisor.defenses import NoDefense
 from advisor.defenses.methods import METHODS
 from advisor.defenses.training.defending import FEWEST, defend
+from advisor.defenses.training.fitted_files import variant_digest
 from advisor.errors import AdvisorError, DataError
 from advisor.planning import fit_schedule as schedule
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.fit_recipes import fit_digest, fitted_of, noise_range, payload_bytes, recipe_at
 from advisor.planning.fit_schedule import Allowance, Pair
+from advisor.planning.fitted_store import FittedStore
+from advisor.planning.results import Task, digest_of, strange
 from advisor.planning.selection import LeakageLimits, nearest_first, with_excess
 from advisor.planning.stages import Prepared
 from advisor.planning.study_storage import attack_folder
@@ -30,6 +35,7 @@ from advisor.plans import Plan
 from advisor.profilers import transfer_time
 from advisor.progress import StepProgress
 from advisor.request import Request
+from advisor.safe_text import one_line
 from advisor.units import show_duration
 
 SLACK = 0.05
@@ -48,6 +54,27 @@ PRICED_AT = ("max_accuracy_drop", "min_nmse", "max_ssim")
 
 class OutOfTimeError(Exception):
     """The time for fits is over in the middle of one."""
+
+
+def unheard(share: float, what: str) -> None:
+    """Nobody is told."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit of a recommendation.
+
+    Attributes:
+        pair: a method at a cut.
+        short: whether it only tells which are worth a full one.
+        identity: what it is known by.
+        task: does it, here or by another worker of the study.
+    """
+
+    pair: Pair
+    short: bool
+    identity: str
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -72,6 +99,8 @@ class Fits:
         training, validation: samples to fit to, and to stop by.
         folder: where a killed run keeps what it goes on from, or None.
         seconds: after which no fit goes on; None: only the effort bounds them.
+        study: name of the study on a storage; "" in memory.
+        store: where fitted weights are shared with its other workers.
     """
 
     evaluator: PlanEvaluator
@@ -82,6 +111,8 @@ class Fits:
     validation: Samples | None = None
     folder: Path | None = None
     seconds: float | None = None
+    study: str = ""
+    store: FittedStore | None = None
     plans: list[Plan] = field(default_factory=list, init=False)
     notes: list[str] = field(default_factory=list, init=False)
     heads: list[Plan] = field(default_factory=list, init=False)
@@ -146,7 +177,12 @@ class Fits:
         seconds = schedule.SECONDS[effort] if self.seconds is None else min(self.seconds, schedule.SECONDS[effort])
         step = schedule.STEP_FORWARDS * schedule.forward_seconds(self.evaluator.graph, self._inputs)
         finalists = min(pairs, schedule.FINALISTS[effort])
-        return Allowance(seconds, schedule.rounded_up(step), pairs, finalists, schedule.LEVELS[effort])
+        own = [seconds, schedule.rounded_up(step)]
+        task = Task("allowance", digest_of(self.study, self.methods), lambda: own)
+        agreed = self.evaluator.results.one(task) if self.study else own  # what the first worker may, all do
+        if not (isinstance(agreed, list) and len(agreed) == 2 and all(_positive(number) for number in agreed)):
+            raise strange(task, ValueError("it is no time for fits"))
+        return Allowance(agreed[0], agreed[1], pairs, finalists, schedule.LEVELS[effort])
 
     # ---- fits ----------------------------------------------------------------------------------------------------
 
@@ -155,6 +191,8 @@ class Fits:
         parts = len(pairs) + 3 * allowance.finalists if len(pairs) > 1 else 1
         best = list(pairs)
         if len(pairs) > 1:
+            if self.evaluator.results.shared:  # so that they spread before the first is priced
+                self.evaluator.results.all([self._short_fit(pair, allowance).task for pair in pairs])
             short: list[tuple[Plan, Pair]] = []
             for number, pair in enumerate(pairs):
                 plan = self._short(pair, allowance, _part(progress, number, 1, parts))
@@ -172,10 +210,7 @@ class Fits:
 
     def _short(self, pair: Pair, allowance: Allowance, progress: StepProgress) -> Plan | None:
         """The plan of a short fit at the noise that accuracy stands, or a little more; None where it failed."""
-        batch = self._batch(pair)
-        steps = allowance.short_steps(self._trained(pair), batch)
-        count = min(len(self.training), steps * batch)
-        priced = self._fitted(pair, max(1, round(steps * batch / count)), count, progress, short=True)
+        priced = self._fitted(self._short_fit(pair, allowance, progress))
         if priced is None:
             return None
         low, high = noise_range(priced.fitted)
@@ -183,13 +218,19 @@ class Fits:
         level = (low + high) / 2 if allowed is None else priced.most_noise(allowed + SLACK, low, high, 3)
         return self._priced(priced, [level], progress)[0]
 
+    def _short_fit(self, pair: Pair, allowance: Allowance, progress: StepProgress = unheard) -> Fit:
+        batch = self._batch(pair)
+        steps = allowance.short_steps(self._trained(pair), batch)
+        count = min(len(self.training), steps * batch)
+        return self._fit_of(pair, max(1, round(steps * batch / count)), count, progress, short=True)
+
     def _finished(self, pair: Pair, allowance: Allowance, progress: StepProgress) -> list[Plan]:
         """A fit to its end, priced along its curve."""
         batch, count = self._batch(pair), len(self.training)
         steps, wanted = allowance.steps(self._trained(pair), batch), int(self._recipe(pair).get("epochs", 1))
         epochs = max(1, min(wanted, steps * batch // count))
         fewer = min(count, max(FEWEST, steps * batch // epochs))
-        priced = self._fitted(pair, epochs, fewer, progress, short=False)
+        priced = self._fitted(self._fit_of(pair, epochs, fewer, progress, short=False))
         if priced is None:
             return []
         if epochs < wanted or fewer < count:
@@ -205,7 +246,8 @@ class Fits:
         batch = self._batch(pair)
         steps = allowance.short_steps(1.0, batch)
         count = min(len(self.training), steps * batch)
-        priced = self._fitted(pair, max(1, round(steps * batch / count)), count, lambda share, what: None, short=False)
+        fit = self._fit_of(pair, max(1, round(steps * batch / count)), count, unheard, short=False)
+        priced = self._fitted(fit)
         return [] if priced is None else [priced.alone()]
 
     def _levels(self, priced: VariantEvaluator, count: int) -> list[float]:
@@ -217,13 +259,11 @@ class Fits:
             levels.append(priced.most_noise(allowed, 0.0, high, BISECTIONS))
         return sorted(set(levels))
 
-    def _fitted(
-        self, pair: Pair, epochs: int, count: int, progress: StepProgress, short: bool
-    ) -> VariantEvaluator | None:
-        """One fit; None, and a note, where it fails."""
-        method, started = METHODS.find(pair.method), time.monotonic()
+    def _fit_of(self, pair: Pair, epochs: int, count: int, progress: StepProgress, short: bool) -> Fit:
+        """One fit, as a task that one worker of the study does."""
+        method, seed = METHODS.find(pair.method), self.request.search.seed
         recipe: dict[str, Any] = {**pair.recipe, **({"epochs": epochs} if "epochs" in method.settings else {})}
-        part, seed = self.training.take(torch.arange(count)), self.request.search.seed
+        part = self.training.take(torch.arange(count))
         identity = fit_digest(self.evaluator.graph, pair, recipe, part, seed)
 
         def tell(share: float) -> None:
@@ -231,16 +271,42 @@ class Fits:
             if self.seconds is not None and time.monotonic() - self._started > self.seconds:
                 raise OutOfTimeError
 
-        try:
-            variant = defend(
-                self.evaluator.graph, pair.cut, method, part.x, part.labels if "labels" in method.needs else None,
-                None if self.validation is None else self.validation.x, self._tail, seed,
-                None if self.folder is None else self.folder / identity[:16], tell, **recipe,
-            )  # fmt: skip
-        except AdvisorError as error:
-            self.notes.append(f"{pair} was not fitted: {error.problem}")
+        def compute() -> dict[str, Any]:
+            started = time.monotonic()
+            try:
+                variant = defend(
+                    self.evaluator.graph, pair.cut, method, part.x, part.labels if "labels" in method.needs else None,
+                    None if self.validation is None else self.validation.x, self._tail, seed,
+                    None if self.folder is None else self.folder / identity[:16], tell, **recipe,
+                )  # fmt: skip
+            except AdvisorError as error:
+                return {"problem": error.problem}
+            self.evaluator.results.held[identity] = variant
+            digest = variant_digest(variant) if self.store is None else self.store.keep(variant)
+            return {"digest": digest, "seconds": time.monotonic() - started}
+
+        held = None if self.validation is None else self.validation.fingerprint
+        told = digest_of(version("partition-advisor"), identity, self._tail, held)
+        return Fit(pair, short, identity, Task("fit", told, compute))
+
+    def _fitted(self, fit: Fit) -> VariantEvaluator | None:
+        """What prices a fit, done here or by another worker; None, and a note, where it failed."""
+        found = self.evaluator.results.one(fit.task)
+        if isinstance(found, dict) and isinstance(found.get("problem"), str):
+            self.notes.append(f"{fit.pair} was not fitted: {one_line(found['problem'])}")
             return None
-        return of_fit(self.evaluator, variant, fitted_of(variant, time.monotonic() - started, short))
+        if not (isinstance(found, dict) and _is_hash(found.get("digest")) and _positive(found.get("seconds"))):
+            raise strange(fit.task, ValueError("it is no fit"))
+        held = self.evaluator.results.held
+        variant = held.get(fit.identity)
+        if variant is None:
+            variant = None if self.store is None else self.store.load(found["digest"], self.evaluator.graph)
+        if variant is None:
+            self.notes.append(f"{fit.pair} was fitted again: its weights are on another machine (see --artifacts).")
+            fit.task.compute()
+            variant = held[fit.identity]
+        held[fit.identity] = variant
+        return of_fit(self.evaluator, variant, fitted_of(variant, found["seconds"], fit.short))
 
     def _priced(self, priced: VariantEvaluator, levels: Sequence[float], progress: StepProgress) -> list[Plan]:
         def tell(share: float) -> None:
@@ -269,6 +335,14 @@ class Fits:
     @property
     def _inputs(self) -> tuple[Tensor, ...]:
         return self.evaluator.graph.flat(self.training.x)
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def roles_of(prepared: Prepared) -> tuple[Samples, Samples | None]:

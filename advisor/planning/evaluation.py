@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from advisor.columns import Profile
 from advisor.cuts import Cut
 from advisor.data.roles import Roles
 from advisor.data.samples import Samples, limited
-from advisor.defenses import CutFacts, Defense, NoDefense
+from advisor.defenses import CutFacts, Defense, NoDefense, defense_to_json
 from advisor.errors import AdvisorError, CutError
 from advisor.estimate import Estimate
 from advisor.estimators.attacks import ATTACKS, verifying
@@ -34,7 +35,9 @@ from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.planning import u_shape
 from advisor.planning.accuracy import Accuracy
+from advisor.planning.estimates_as_json import as_estimates, as_json
 from advisor.planning.message_size import as_sent
+from advisor.planning.results import Results, Task, digest_of
 from advisor.planning.selection import LeakageLimits
 from advisor.plans import Plan
 from advisor.profilers import Device, Link, transfer_time
@@ -77,6 +80,7 @@ class PlanEvaluator:
         only: names of cuts: the edge may stop at no other; empty for any.
         most_rows: samples on which accuracy is measured, where the time allows fewer than usual.
         also: leakage columns beside the score that a plan is asked for.
+        results: what was computed before, in this run or over a storage.
     """
 
     graph: PartitionGraph
@@ -91,6 +95,7 @@ class PlanEvaluator:
     only: tuple[str, ...] = ()
     most_rows: int | None = None
     also: tuple[str, ...] = ()
+    results: Results = field(default_factory=Results)
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -109,12 +114,32 @@ class PlanEvaluator:
         return tuple(cut for cut in inner if not self.only or cut.name in self.only)
 
     def evaluate(self, cut: Cut, defense: Defense) -> Plan:
-        """A split plan with everything predicted."""
-        predicted = self.costs(cut, defense, self.tail)
-        predicted |= self.leakage(cut, defense) | self.guarantee(cut, defense)
-        predicted |= self.also_asked(cut, defense, predicted)
-        predicted |= self.accuracy(cut, defense)
-        return self.plan(cut, defense, predicted)
+        """A split plan with everything predicted; what is more than arithmetic is computed once."""
+        costs = self.costs(cut, defense, self.tail)
+        if defense.identity and self.is_bare:
+            return self.plan(cut, defense, costs | self.effects(cut, defense))
+        task = self.task(cut, defense)
+        return self.plan(cut, defense, costs | as_estimates(task, self.results.one(task)))
+
+    def task(self, cut: Cut, defense: Defense) -> Task:
+        """Leakage and accuracy of what a defense sends, to be computed once for the same graph, chain and samples."""
+        told = digest_of(
+            version("partition-advisor"), self.graph.digest, cut.name, None if self.tail is None else self.tail.name,
+            defense_to_json(defense), self.roles.fingerprints, len(self.rows), self.seed, self.also, self.scores,
+            self.profile.provenance.get("leakage"), self.scored_by,
+        )  # fmt: skip
+        return Task("evaluation", told, lambda: as_json(self.effects(cut, defense)))
+
+    @property
+    def scored_by(self) -> str:
+        """What else the numbers hang on; "" for the model itself."""
+        return ""
+
+    def effects(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
+        """Leakage and accuracy."""
+        found = self.leakage(cut, defense) | self.guarantee(cut, defense)
+        found |= self.also_asked(cut, defense, found)
+        return found | self.accuracy(cut, defense)
 
     def plan(self, cut: Cut, defense: Defense, predicted: dict[str, Estimate]) -> Plan:
         """A split plan, U-shaped where there is a tail."""

@@ -26,8 +26,10 @@ from advisor.planning.bare_accuracy import said_of_the_model
 from advisor.planning.contradictions import check_budgets
 from advisor.planning.data_roles import converted, divided, made, sources
 from advisor.planning.evaluation import EVALUATION_SAMPLES, PlanEvaluator, chosen_cuts
+from advisor.planning.results import Results
 from advisor.planning.stages import Inputs, Measured, Prepared, Step, Traced, step
-from advisor.planning.study_storage import attack_folder
+from advisor.planning.study_identity import joined
+from advisor.planning.study_storage import attack_folder, open_storage
 from advisor.planning.time_plan import UNBOUNDED, TimePlan, plan_time
 from advisor.planning.u_shape import tail_cut
 from advisor.plans import Advice
@@ -200,20 +202,24 @@ def measure(
     limits = UNBOUNDED
     if started is not None:
         limits = _time_plan(request, prepared, started, before is not None)
-        if progress:
-            progress("plan", 1.0, limits.sentence(request.search.effort, len(graph.cuts)))
+    results = Results(open_storage(request.search.storage))
+    name = joined(request, prepared, results) if results.shared else ""
+    limits = limits.agreed(results, name) if results.shared else limits
+    if progress and started is not None:
+        progress("plan", 1.0, limits.sentence(request.search.effort, len(graph.cuts)))
     with step("leakage", progress, cost) as studying:
         found, more = _leakage(request, prepared, cost, before, studying, limits)
         evaluator = PlanEvaluator(
             graph, cost.joined(found.profile), found, prepared.roles, edge, wire, seed, tail_cut(graph, target.tail),
             attack_folder(request.search.storage), chosen_cuts(graph, request.search.cuts), limits.rows,
-            also_asked(request),
+            also_asked(request), results,
         )  # fmt: skip
         of_the_model = said_of_the_model(evaluator.undefended)
     kept = before is not None and request.output.pictures and reuse.LEAKAGE_TAKEN in more
     return Measured(
         prepared=prepared, cost=cost, evaluator=evaluator, gallery=before.gallery if kept and before else None,
-        notes=(*notes, *said, *more, *of_the_model), time=limits, seconds={**pricing.seconds, **studying.seconds},
+        notes=(*notes, *said, *more, *of_the_model), time=limits, study=name,
+        seconds={**pricing.seconds, **studying.seconds},
     )  # fmt: skip
 
 

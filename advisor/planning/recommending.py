@@ -24,9 +24,11 @@ from advisor.memory_limit import within
 from advisor.planning.advice_builder import assemble, provenance_of
 from advisor.planning.defense_fits import fit_folder
 from advisor.planning.fit_recipes import check_recipe
+from advisor.planning.fitted_store import store_of
 from advisor.planning.pipeline import load, measure, prepare, trace
 from advisor.planning.search import search
 from advisor.planning.stages import Searched, Verified
+from advisor.planning.study_identity import check_study
 from advisor.planning.study_storage import attack_folder, open_storage
 from advisor.planning.verification import verify
 from advisor.planning.wanted_defenses import wanted_defenses
@@ -35,6 +37,7 @@ from advisor.preserve import left_as_found
 from advisor.progress import Progress
 from advisor.recorded import Source
 from advisor.request import Request
+from advisor.requirements import Requirement
 
 
 def recommend(
@@ -52,7 +55,7 @@ def recommend(
     max_ssim: float | str | None = None,
     min_nmse: float | str | None = None,
     max_edge_memory: float | str | None = None,
-    requirements: Mapping[str, float | str] | Iterable[tuple[str, float | str]] = (),
+    requirements: Mapping[str | Requirement, float | str] | Iterable[tuple[str | Requirement, float | str]] = (),
     defenses: str = "free",
     recipe: str | None = None,
     cuts: str | None = None,
@@ -62,6 +65,8 @@ def recommend(
     memory: float | str | None = None,
     compute: str = ANY_DEVICE,
     storage: str | None = None,
+    study: str | None = None,
+    artifacts: str | Path | None = None,
     verify: str = "quick",
     task: str = "auto",
     scores: str | int | None = None,
@@ -105,7 +110,8 @@ def recommend(
         max_ssim: highest structural similarity a strong inversion attack may reach, 0 to 1.
         min_nmse: lowest normalised error it must be left with, 0 to 1.
         max_edge_memory: bytes. Each of these also as text: "50ms", "2%", "1GiB".
-        requirements: the same by name, `{"max_latency": 0.05}`, for any row of `advisor.REQUIREMENTS`.
+        requirements: the same by name, `{"max_latency": 0.05}`, for any row of `advisor.REQUIREMENTS`; also a
+            `Requirement` of your own, `[(Requirement(...), 5.0)]`, or `package.module:ROW`.
         asked: the other rows by keyword: `min_throughput="30/s"`, `max_bytes="4KiB"`, `max_edge_energy="20mJ"`, ….
         defenses: a set ("none", "free", "trained", "all") or names separated by commas, of payload defenses and of
             methods that are fitted (`advisor defenses` lists both).
@@ -119,8 +125,11 @@ def recommend(
             samples follow it.
         compute: "auto" (a GPU where torch has one), "cpu", "cuda", "cuda:1" or "mps": where the model is
             run, attacks and fits are trained and leakage is estimated. The same seeds draw the same everywhere.
-        storage: Optuna storage URL; a killed search resumes from it, and where it is an SQLite file, killed attacks
-            from a folder beside it.
+        storage: Optuna storage URL, or a journal file: a killed run resumes from it, and where it is a file, killed
+            attacks from a folder beside it. The same call on other machines joins the study on a database they share.
+        study: its name on the storage; None: the request itself, which then must be plain values.
+        artifacts: a folder or `s3://bucket` that all workers reach, for fitted weights; None: beside the storage's
+            file, or in the user's cache where it is a database.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
         task: "auto", "classes", "multilabel", "regression", "dense" or "ranking": how the output is judged.
         scores: name or number of the output that is judged, where the model has several; None chooses and says why.
@@ -158,7 +167,7 @@ def recommend(
         requirements=requirements, max_latency=max_latency, max_accuracy_drop=max_accuracy_drop,
         max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, recipe=recipe,
         cuts=cuts, effort=effort, trials=trials, timeout=timeout, memory=memory, compute=compute, storage=storage,
-        verify=verify, seed=seed, thresholds=thresholds,
+        study=study, artifacts=artifacts, verify=verify, seed=seed, thresholds=thresholds,
         objective=objective, confidence=confidence, require_split=require_split, pictures=pictures, **asked,
     )  # fmt: skip
     return advise(request, example_inputs, trust=trust, earlier=earlier, command=command, progress=progress, keep=keep)
@@ -237,5 +246,8 @@ def check(request: Request) -> None:
     check_recipe(methods, request.search.recipe)
     if methods and request.data.data is None:
         raise DataError("A defense is fitted to samples, and none are given.", "Pass data, with --data or data=.")
+    check_study(request)
     open_storage(request.search.storage)
+    if methods:
+        store_of(request)
     profilers.device(request.target.device), profilers.link(request.target.link), profilers.device(request.target.cloud)

@@ -123,6 +123,7 @@ class Measured(Stage):
         evaluator: prices plans from cost, leakage and the model itself.
         gallery: pictures of earlier advice, where its leakage was taken; else None.
         time: how long the run may take, and what it leaves out for that.
+        study: name of the study on a storage; "" in memory.
     """
 
     prepared: Prepared
@@ -130,6 +131,7 @@ class Measured(Stage):
     evaluator: PlanEvaluator
     gallery: Gallery | None = None
     time: TimePlan = UNBOUNDED
+    study: str = ""
 
     @property
     def chain(self) -> tuple[Stage, ...]:

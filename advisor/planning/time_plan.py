@@ -20,6 +20,7 @@ from advisor.measures.decoders.activation_layouts import SKETCH, VECTOR_LIMIT, c
 from advisor.measures.decoders.decoders import FEW_CELLS, FULL_CELLS, PERCEPTRON, WIDEST
 from advisor.measures.images import PICTURE_SIDE, is_image_batch
 from advisor.planning.machine_speed import SOLVED, Speed, step_products
+from advisor.planning.results import Results, Task, digest_of, strange
 from advisor.request import Request
 from advisor.sweep import panel_size
 from advisor.units import show_duration
@@ -57,6 +58,10 @@ FIXED = 2.0
 
 LOCAL = 60.0
 """Seconds of timing where a device is measured, not looked up."""
+
+
+LEFT_OUT = ("cuts_attacked", "accuracy_samples", "trials")
+"""What a run may leave out, as an advice records it."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +117,23 @@ class TimePlan:
         kept = "; ".join(part for part in left if part)
         return f"{said}; to keep to {show_duration(self.allowed)} ({effort}) {kept}." if kept else f"{said}."
 
+    def agreed(self, results: Results, study: str) -> TimePlan:
+        """The same with what the first worker of a study left out: one answer needs one plan.
+
+        Raises:
+            AdvisorError: where the storage holds what is no plan.
+        """
+        task = Task("time", digest_of(study), self.to_json)
+        found = results.one(task)
+        kept = [found.get(name) if isinstance(found, dict) else 0 for name in LEFT_OUT]
+        if any(value is not None and not (type(value) is int and value > 0) for value in kept):
+            raise strange(task, ValueError("it is no plan of a run's time"))
+        return replace(self, attacks=kept[0], rows=kept[1], trials=kept[2])
+
     def to_json(self) -> dict[str, Any]:
         """What was left out, as an advice records it; empty where nothing was."""
-        left = {"cuts_attacked": self.attacks, "accuracy_samples": self.rows, "trials": self.trials}
-        return {name: value for name, value in left.items() if value is not None}
+        left = zip(LEFT_OUT, (self.attacks, self.rows, self.trials), strict=True)
+        return {name: value for name, value in left if value is not None}
 
 
 UNBOUNDED = TimePlan()

@@ -82,6 +82,11 @@ class VariantEvaluator(PlanEvaluator):
         return False
 
     @property
+    def scored_by(self) -> str:
+        """The fit: what it was trained against says nothing of it."""
+        return self.fitted.digest
+
+    @property
     def scores(self) -> list[str]:
         """As of the base."""
         return self.base.scores

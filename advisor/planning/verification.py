@@ -7,12 +7,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
+from typing import Any
 
+from advisor.defenses import defense_to_json
 from advisor.errors import AdvisorError
 from advisor.estimators.attacks.runner import AttackResult
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.faced import faced
 from advisor.planning.pictures import evidence_of
+from advisor.planning.proofs import Proof, as_proof, proof_to_json
+from advisor.planning.results import Task, digest_of
 from advisor.planning.selection import LeakageLimits, choose, pareto, with_excess
 from advisor.planning.stages import Searched, Step, Verified
 from advisor.planning.time_plan import UNBOUNDED, TimePlan
@@ -87,8 +92,9 @@ def verify(request: Request, searched: Searched, progress: Progress | None = Non
         except KeyboardInterrupt:
             interrupted = "verify"
     return Verified(
-        searched=searched, plans=found.plans, unverified=found.unverified, interrupted=interrupted, seconds=now.seconds
-    )
+        searched=searched, plans=found.plans, unverified=found.unverified, interrupted=interrupted, seconds=now.seconds,
+        notes=judge.evaluator.results.notes,
+    )  # fmt: skip
 
 
 def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
@@ -109,9 +115,13 @@ def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
         found = found.attacked(best, proven, why_not, *added)
         yield found
         best = choose(list(found.plans), judge.limits)
-    for number, plan in enumerate(
-        _also_shown([p for p in found.plans if p not in found.failed], best), VERIFY_ATTEMPTS
-    ):
+    others = _also_shown([p for p in found.plans if p not in found.failed], best)
+    if judge.evaluator.results.shared and not judge.request.output.pictures:  # so that they spread
+        tasks = [
+            _attack_task(judge, plan, _part(now, number, plan)) for number, plan in enumerate(others, VERIFY_ATTEMPTS)
+        ]
+        judge.evaluator.results.all(tasks, judge.time.until("verify"))
+    for number, plan in enumerate(others, VERIFY_ATTEMPTS):
         if judge.over():
             return
         found = found.attacked(plan, *_attacked(judge, plan, _part(now, number, plan)))
@@ -129,6 +139,35 @@ def _part(now: Step, number: int, plan: Plan) -> ShareProgress:
 
 def _attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan, str]:
     """The plan with what attacks on its input reached; or as it is, and why there is none.
+
+    Over a storage one worker of the study attacks it; where pictures are asked for, each does: they leave no machine.
+    """
+    if judge.request.output.pictures:
+        return _attacked_here(judge, plan, progress)
+    task = _attack_task(judge, plan, progress)
+    proof = as_proof(task, judge.evaluator.results.one(task))
+    proven = dataclasses.replace(plan, verified=proof.verified, evidence=proof.evidence)
+    return judge.judged(proven) if proof.verified else proven, proof.lost
+
+
+def _attack_task(judge: _Judge, plan: Plan, progress: ShareProgress) -> Task:
+    """The attacks on a plan, to be run once for the same graph, chain, samples and effort."""
+    evaluator = for_plan(judge.evaluator, plan)
+    told = digest_of(
+        version("partition-advisor"), evaluator.graph.digest, [cut.name for cut in plan.cuts],
+        defense_to_json(plan.defense), evaluator.roles.fingerprints, _effort(judge, plan), evaluator.seed,
+        faced(plan, evaluator.secret),
+    )  # fmt: skip
+
+    def compute() -> dict[str, Any]:
+        proven, lost = _attacked_here(judge, plan, progress)
+        return proof_to_json(Proof(proven.verified, tuple(proven.evidence), lost))
+
+    return Task("attack", told, compute)
+
+
+def _attacked_here(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan, str]:
+    """The same, by this process.
 
     Every attack that its defense must face is run, and the worst counts; where the model's output alone gives more
     away, that counts: an attack that is left with more has failed.

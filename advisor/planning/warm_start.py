@@ -82,23 +82,24 @@ class WarmStart:
             found = [found[round(i * (len(found) - 1) / max(1, room - 1))] for i in range(room)]
         return sorted(found, key=lambda parameters: self.evaluator.graph.cut(parameters["cut"]).index)
 
-    def next(self, plans: Sequence[Plan]) -> Values | None:
-        """The noise that would hide most and may still keep accuracy; None where no cut can gain by that any more.
+    def next(self, plans: Sequence[Plan], count: int = 1) -> list[Values]:
+        """The noise that would hide most and may still keep accuracy; none where no cut can gain by that any more.
 
         Accuracy falls and leakage shrinks with noise, so that at one cut only levels between the most noise that kept
         the budget and the least that broke it are of interest; where all kept it, more; where none was tried, the
-        first. Of these the one that is predicted to miss the limits by least, then the one with the highest score. A
+        first. Of these those that are predicted to miss the limits by least, then those with the highest score. A
         cut is dropped where even that is no better than the best that was found within the other budgets, and where
         it misses one that no noise helps with, unless all do.
 
         Args:
             plans: every one that was priced, undefended ones too.
+            count: how many at most, one for each cut and defense.
         """
-        best: tuple[tuple[float, float], Values] | None = None
         inside = [plan for plan in plans if not self._elsewhere(plan)] or plans
         cuts = {plan.cut.index: self._elsewhere(plan) for plan in inside}
         stood = [plan for plan in inside if not plan.excess.keys() & ACCURACY]
         reached = min((self._nearness(plan.predicted, self._elsewhere(plan)) for plan in stood), default=_NOTHING)
+        found: list[tuple[tuple[float, float], Values]] = []
         for cut in (cut for cut in self.evaluator.candidates if cut.index in cuts):
             for kind in self._kinds:
                 tried = [
@@ -109,9 +110,9 @@ class WarmStart:
                 if values is None or kind.at(self.evaluator.facts(cut), **values) in [plan.defense for plan in tried]:
                     continue
                 nearness = self._nearness(self.evaluator.under_noise(cut, sigma), cuts[cut.index])
-                if nearness < min(reached, _NOTHING if best is None else best[0]):  # NaN is not
-                    best = nearness, _trial(cut, kind, values)
-        return None if best is None else best[1]
+                if nearness < reached:  # NaN is not
+                    found.append((nearness, _trial(cut, kind, values)))
+        return [values for _, values in sorted(found, key=lambda pair: pair[0])[:count]]
 
     @cached_property
     def _kinds(self) -> tuple[type[Defense], ...]:

@@ -16,7 +16,8 @@ import advisor
 from advisor.data.image_folder import ImageFolder
 from advisor.data.samples import decoded, read
 from advisor.graph import PartitionGraph
-from advisor.planning.study_storage import known_trials, open_storage, understood
+from advisor.planning.results import Results
+from advisor.planning.study_storage import known_trials, open_storage
 from advisor.profilers import links
 from advisor.settings import OWN, defaults
 from advisor.testing.small_models import digits, trained
@@ -116,11 +117,11 @@ def _study(path: Path) -> bytes:
 def _trials(path: Path) -> None:
     import optuna
 
-    url = f"sqlite:///{path}"
-    storage = open_storage(url)
-    with understood(url):
+    def read(storage: optuna.storages.BaseStorage) -> None:
         for name in optuna.get_all_study_names(storage):
             known_trials(optuna.load_study(study_name=name, storage=storage))
+
+    Results(open_storage(f"sqlite:///{path}")).guarded(read)
 
 
 @pytest.mark.parametrize("name", NAMES)

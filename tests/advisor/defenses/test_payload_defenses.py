@@ -39,7 +39,7 @@ from advisor.estimators.study.leakage_study import study
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.search import Search
+from advisor.planning.rounds import Search
 from advisor.planning.selection import LeakageLimits
 from advisor.profilers import device, link
 from advisor.requirements import Budgets
@@ -168,9 +168,7 @@ def test_a_made_up_defense_is_one_entry_and_its_leakage_is_measured_on_what_is_s
     found = study(graph, x, y, only=["score", "score_ssim"])
     profile = advisor.profile(graph).joined(found.profile)
     evaluator = PlanEvaluator(graph, profile, found, by_role(x, y), device("jetson"), link("wifi"), 0)
-    search = Search(
-        evaluator, Budgets(), LeakageLimits(None, None, asked=False), ("none", "sign"), 2, math.inf, None, {}, 0
-    )
+    search = Search(evaluator, Budgets(), LeakageLimits(None, None, asked=False), ("none", "sign"), 2, math.inf, "", 0)
     tried = [plan for plan in search.run().plans if plan.defense.name == "sign"]
     assert len(tried) == 2
     for plan in tried:

@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.planning.study_storage import known_trials, open_storage, try_once
+from advisor.planning.study_storage import known_trials, open_storage
 
 OPEN = "import sys; from advisor.planning.study_storage import open_storage; open_storage(sys.argv[1])"
 
@@ -56,28 +56,3 @@ def test_trials_that_optuna_did_not_write_are_one_line(change: str, value: str, 
         database.execute(change, (value,))
     with pytest.raises(AdvisorError, match=r"^The storage's trials cannot be read: "):
         known_trials(optuna.load_study(storage=open_storage(url), study_name="s"))
-
-
-@pytest.mark.parametrize("attribute", [False, True])
-def test_a_trial_that_another_run_finished_is_left_to_it(attribute: bool, tmp_path: Path) -> None:
-    """Two runs may take the same asked trial from one storage."""
-    storage = open_storage(f"sqlite:///{tmp_path / 's.db'}")
-    study = optuna.create_study(storage=storage, study_name="s")
-
-    def objective(trial: optuna.Trial) -> float:
-        value = trial.suggest_float("a", 0, 1)
-        optuna.load_study(storage=storage, study_name="s").tell(trial.number, 0.25)
-        if attribute:
-            trial.set_user_attr("plan", {})
-        return value
-
-    try_once(study, objective)
-    assert [trial.value for trial in known_trials(study)] == [0.25]
-
-
-def test_what_goes_wrong_within_a_trial_is_raised(tmp_path: Path) -> None:
-    def objective(trial: optuna.Trial) -> float:
-        raise ValueError("a bug")
-
-    with pytest.raises(ValueError, match="a bug"):
-        try_once(optuna.create_study(), objective)

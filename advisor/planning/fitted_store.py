@@ -1,0 +1,113 @@
+"""Fitted weights where all workers of a study reach them, by digest: Optuna's artifact store, a folder or S3."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+from advisor.defenses.training.fitted_files import load_variant, save_variant
+from advisor.errors import AdvisorError
+from advisor.fitted import ENDING, FOLDER, LARGEST
+from advisor.graph import PartitionGraph
+from advisor.planning.study_storage import storage_file
+from advisor.request import Request
+from advisor.variant import Variant
+
+BUCKET = "s3://"
+
+
+class ArtifactStore(Protocol):
+    """What is asked of Optuna's artifact stores."""
+
+    def open_reader(self, artifact_id: str):  # type: ignore[no-untyped-def]
+        """The bytes of an artifact."""
+
+    def write(self, artifact_id: str, content_body) -> None:  # type: ignore[no-untyped-def]
+        """Keep an artifact."""
+
+
+class FittedStore:
+    """Variants by the digest of their files.
+
+    Args:
+        place: a folder, or `s3://bucket`; it is made where it is not there.
+
+    Raises:
+        AdvisorError: where it cannot be used.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._store = _opened(place)
+
+    def keep(self, variant: Variant) -> str:
+        """Write a variant, and tell its digest."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = save_variant(variant, folder)
+            try:
+                with path.open("rb") as file:
+                    self._store.write(path.name, file)
+            except Exception as error:
+                raise _unusable(self.place, error) from error
+            return path.stem
+
+    def load(self, digest: str, base: PartitionGraph) -> Variant | None:
+        """The variant of a digest; None where the store does not have it. Its bytes are checked.
+
+        Raises:
+            AdvisorError: where it was changed, or is of another model.
+        """
+        from optuna.artifacts.exceptions import ArtifactNotFound
+
+        try:
+            with self._store.open_reader(f"{digest}{ENDING}") as reader:
+                data = reader.read(LARGEST + 1)
+        except ArtifactNotFound:
+            return None
+        except Exception as error:
+            raise _unusable(self.place, error) from error
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / FOLDER / f"{digest}{ENDING}"
+            path.parent.mkdir()
+            path.write_bytes(data)
+            return load_variant(path, base)
+
+
+def store_of(request: Request) -> FittedStore | None:
+    """Where the fits of a stored study are kept: as asked, else beside its file, else in the user's cache.
+
+    Raises:
+        AdvisorError: where that cannot be used.
+    """
+    search = request.search
+    if search.storage is None:
+        return None
+    if search.artifacts is not None:
+        return FittedStore(str(search.artifacts))
+    file = storage_file(search.storage)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "partition-advisor" / "artifacts"
+    return FittedStore(str(cache if file is None else file.with_name(f"{file.name}-artifacts")))
+
+
+def _opened(place: str) -> ArtifactStore:
+    from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
+
+    try:
+        if place.startswith(BUCKET):
+            store: ArtifactStore = Boto3ArtifactStore(place.removeprefix(BUCKET).strip("/"))
+            return store
+        if "://" in place:
+            raise AdvisorError(f"Artifacts are not kept at {place}.", "Name a folder, or s3://bucket.")
+        Path(place).mkdir(parents=True, exist_ok=True)
+        return FileSystemArtifactStore(place)
+    except ImportError:
+        raise AdvisorError("S3 is not reached without boto3.", "Install it: pip install boto3") from None
+    except OSError as error:
+        raise _unusable(place, error) from None
+
+
+def _unusable(place: str, error: Exception) -> AdvisorError:
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return AdvisorError(f"Fitted weights cannot be kept at {place}: {line[:160]}.", "Name another place: --artifacts.")

@@ -1,0 +1,193 @@
+"""The search over cut × defense, in rounds: each is sampled from the finished ones alone.
+
+Which trials a round has does not hang on who finished first, nor on how many workers there are: samplers are seeded by
+the trial's number, results are told in the order of the numbers, and what one worker sampled is what all try.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.storages import BaseStorage
+
+from advisor.cuts import Cut
+from advisor.defenses import DEFENSES, Defense, NoDefense
+from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.results import Results, Task, digest_of, strange
+from advisor.planning.selection import LeakageLimits, with_excess
+from advisor.planning.study_books import Books, Values
+from advisor.planning.warm_start import WarmStart
+from advisor.plans import Plan
+from advisor.progress import StepProgress
+from advisor.requirements import Budgets
+
+FIRST_SHARE = 0.5
+"""Share of the trials that start from what the noise curves suggest; the rest close in on the most noise that accuracy
+stands. Where a plan meets everything, the sampler has half of those; where no cut can gain any more, all."""
+
+ROUNDS = 10
+"""After the first round, in which the other trials come."""
+
+FEWEST, MOST = 2, 16
+"""Trials of a round."""
+
+ASKED_AT_MOST = 3
+"""Trials asked for, each that is wanted: where little is left to try, the sampler repeats itself."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Every plan that was priced, and whether the user stopped the search."""
+
+    plans: tuple[Plan, ...]
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to search.
+
+    Attributes:
+        evaluator: prices plans; its results may be shared with other workers.
+        budgets, limits: what a plan must meet.
+        defenses: names of the defenses to try.
+        trials: defended plans to price; undefended ones are all priced and not counted.
+        until: `time.monotonic()` after which no new trial starts; infinity for none.
+        study: name under which the trials are kept on the results' storage.
+        seed: of the sampler.
+    """
+
+    evaluator: PlanEvaluator
+    budgets: Budgets
+    limits: LeakageLimits
+    defenses: tuple[str, ...]
+    trials: int
+    until: float = math.inf
+    study: str = ""
+    seed: int = 0
+
+    def run(self, progress: StepProgress | None = None) -> SearchResult:
+        """Price every undefended cut, then spend the trials on defended ones. Ctrl-C keeps what was priced."""
+        bare: list[Plan] = []
+        names = [name for name in self.defenses if name != NoDefense.name]
+        try:
+            bare.extend(self._judged(self.evaluator.evaluate(cut, NoDefense())) for cut in self.evaluator.candidates)
+        except KeyboardInterrupt:
+            if not bare:
+                raise
+            return SearchResult(tuple(bare), interrupted=True)
+        if not bare or not names or self.trials < 1:
+            return SearchResult(tuple(bare))
+        found: list[Plan] = []
+        try:
+            self._rounds(bare, names, found, progress)
+        except KeyboardInterrupt:
+            return SearchResult((*bare, *unique(found)), interrupted=True)
+        return SearchResult((*bare, *unique(found)))
+
+    def _rounds(
+        self, bare: Sequence[Plan], names: Sequence[str], found: list[Plan], progress: StepProgress | None
+    ) -> None:
+        books = Books({cut.name: cut for cut in self.evaluator.candidates}, tuple(names), self.seed, self.limits)
+        suggestions, number = WarmStart(self.evaluator, self.budgets, self.limits, tuple(names)), 0
+        while len(unique(found)) < self.trials and books.count < ASKED_AT_MOST * self.trials and not self._over:
+            room = self.trials - len(unique(found))
+
+            def sampled(room: int = room, first: bool = not number) -> list[Values]:
+                return books.sampled(*self._wanted(suggestions, bare, found, room, first))
+
+            task = Task("round", digest_of(self.study, self._about, number), sampled)
+            asked = self._checked(task, books, self.results.one(task))
+            if not self._tried(books, asked, found, progress):
+                return
+            number += 1
+            self.results.one(Task("kept", digest_of(task.digest), lambda: self._kept(books)))
+
+    @property
+    def results(self) -> Results:
+        """What was computed before."""
+        return self.evaluator.results
+
+    @property
+    def _about(self) -> list[Any]:
+        """What the rounds hang on, where no study's name tells."""
+        return [self.trials, self.budgets.to_json(), self.limits.by_name, self.defenses, self.seed]
+
+    @property
+    def _over(self) -> bool:
+        return time.monotonic() >= self.until
+
+    def _wanted(
+        self, suggestions: WarmStart, bare: Sequence[Plan], found: Sequence[Plan], room: int, first: bool
+    ) -> tuple[list[Values], int]:
+        """The suggestions of a round, and how many more the sampler is asked for."""
+        if first and (start := suggestions.first(bare, max(1, int(FIRST_SHARE * self.trials)))):
+            return start, 0
+        every = [*bare, *found]
+        size = min(room, max(FEWEST, min(MOST, self.trials // ROUNDS)))
+        met = any(plan.feasible and not self.limits.shortfall(plan) for plan in every)
+        closer = suggestions.next(every, math.ceil(size / 2) if met else size)
+        return closer, size - len(closer)
+
+    def _tried(self, books: Books, asked: Sequence[Values], found: list[Plan], progress: StepProgress | None) -> bool:
+        """Price a round; False where the time was up before all of it was. What was priced is kept on Ctrl-C too."""
+        pairs = [self._pair(values) for values in asked]
+        tasks = {self.evaluator.task(cut, defense).digest: str(defense) for cut, defense in pairs}
+
+        def told(task: Task) -> None:
+            if progress and task.digest in tasks:
+                done = len(unique([*found, *self._priced(pairs)]))
+                progress(min(1.0, done / self.trials), tasks[task.digest])
+
+        wanted = [self.evaluator.task(cut, defense) for cut, defense in pairs if not defense.identity]
+        try:
+            self.results.all(wanted, self.until, told)
+        finally:
+            plans = self._priced(pairs)
+            found.extend(plans)
+        if len(plans) < len(pairs):
+            return False
+        for values, plan in zip(asked, plans, strict=True):
+            books.keep(values, plan)
+        return True
+
+    def _priced(self, pairs: Sequence[tuple[Cut, Defense]]) -> list[Plan]:
+        """The plans whose price is known, in the order of the trials."""
+        known = [(c, d) for c, d in pairs if d.identity or self.results.knows(self.evaluator.task(c, d))]
+        return [self._judged(self.evaluator.evaluate(cut, defense)) for cut, defense in known]
+
+    def _judged(self, plan: Plan) -> Plan:
+        return with_excess(plan, self.budgets, self.limits)
+
+    def _pair(self, values: Values) -> tuple[Cut, Defense]:
+        """The cut and the defense of a trial; none where it cannot be set up there."""
+        cut, kind = self.evaluator.graph.cut(values["cut"]), DEFENSES.find(values["defense"])
+        own = {name: values[f"{kind.name}.{name}"] for name in kind.space}
+        if cut.undefendable:
+            return cut, NoDefense()
+        return cut, kind.at(self.evaluator.facts(cut), **own) or NoDefense()
+
+    def _checked(self, task: Task, books: Books, asked: Any) -> list[Values]:
+        """The trials of a round, which another worker may have written."""
+        try:
+            return [books.checked(values) for values in list(asked)]
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise strange(task, error) from None
+
+    def _kept(self, books: Books) -> int:
+        """Write the finished rounds' trials to the study on the storage."""
+
+        def write(storage: BaseStorage) -> None:
+            books.write(storage, self.study)
+
+        self.results.guarded(write)
+        return books.count
+
+
+def unique(plans: Sequence[Plan]) -> list[Plan]:
+    """The plans of the trials, without those that came twice."""
+    return list({(plan.cut.index, str(plan.defense)): plan for plan in plans}.values())

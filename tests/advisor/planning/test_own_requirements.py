@@ -1,0 +1,66 @@
+"""A requirement of the user's own: an object or a dotted path, held against every plan like those of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from advisor.errors import AdvisorError
+from advisor.requirements import REQUIREMENTS, Budgets, Requirement, own
+from advisor.units import digits, number
+from tests.advisor.planning.shared_search import recommended
+
+PRICE = 1e-3
+
+
+def price(plan: Any) -> float:
+    """Of what is sent, in cents."""
+    return PRICE * float(plan.predicted["bytes"].value)
+
+
+ROW = Requirement(
+    "max_price", "price", "price", "at most", "cent", number, digits, "price", "In Python.", function=price
+)
+SAME_NAME = Requirement("max_latency", "price", "price", "at most", "cent", number, digits, "price", "In Python.")
+
+
+@pytest.fixture(autouse=True)
+def table() -> Iterator[None]:
+    before = dict(REQUIREMENTS)
+    yield
+    REQUIREMENTS.clear()
+    REQUIREMENTS.update(before)
+
+
+@pytest.mark.parametrize("asked", [ROW, f"{__name__}:ROW"])
+def test_a_row_of_the_users_own_decides_like_those_of_the_table(asked: Requirement | str) -> None:
+    free = recommended(None, trials=4, require_split=True, defenses="none", min_nmse=0)
+    assert free.best is not None
+    limit = price(free.best) * 0.99
+    bound = recommended(
+        None, trials=4, require_split=True, defenses="none", min_nmse=0, requirements=[(asked, limit)],
+    )  # fmt: skip
+    assert bound.best is not None
+    assert not bound.feasible or price(bound.best) <= limit
+    every = [*bound.pareto, *bound.nearest]
+    assert all(("max_price" in plan.excess) == (price(plan) > limit) for plan in every)
+    assert any(plan.cut == free.best.cut and "max_price" in plan.excess for plan in every) or bound.feasible
+
+
+def test_a_name_that_is_taken_or_unknown_is_refused() -> None:
+    with pytest.raises(AdvisorError, match=r"A requirement cannot have the name 'max_latency'"):
+        own(SAME_NAME)
+    with pytest.raises(AdvisorError, match=r"There is no requirement 'max_beauty'.*Known: max_latency"):
+        own("max_beauty")
+    with pytest.raises(AdvisorError, match=r"is no requirement"):
+        own(f"{__name__}:PRICE")
+
+
+def test_what_was_recorded_elsewhere_is_read_where_it_was_not_asked() -> None:
+    own(ROW)
+    recorded = Budgets(max_latency=0.1).to_json()
+    assert "max_price" in recorded
+    del REQUIREMENTS["max_price"]
+    assert Budgets.from_json(recorded) == Budgets(max_latency=0.1)
