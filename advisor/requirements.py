@@ -220,13 +220,12 @@ def own(asked: str | Requirement) -> str:
     Raises:
         AdvisorError: when there is no such requirement, or another one has its name.
     """
-    if isinstance(asked, str) and asked in REQUIREMENTS:
-        return asked
-    row = asked if isinstance(asked, Requirement) else None
-    if row is None and (":" in asked or asked in _OWN):
+    if isinstance(asked, Requirement):
+        row = asked
+    elif asked in REQUIREMENTS or (":" not in asked and asked not in _OWN):
+        return requirement(asked).name
+    else:
         row = _OWN.find(asked)
-    if row is None:
-        return requirement(str(asked)).name
     if not row.name.isidentifier() or REQUIREMENTS.get(row.name, row) != row:
         raise AdvisorError(f"A requirement cannot have the name {row.name!r}.", "Give it one of its own: max_price.")
     REQUIREMENTS[row.name] = row
