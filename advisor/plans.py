@@ -293,6 +293,7 @@ class Advice:
         best_split: the best split whatever the verdict; None where the model has no cut.
         alternatives: role -> plan that stands beside `best`: fastest private, most private, the next device up, how
             people send inputs and activations.
+        next_best: the plans that would be chosen next, in that order, each of another cut or another defense.
         tried: defended plans that were priced and are shown nowhere: `advisor.whatif` chooses among them too.
     """
 
@@ -316,6 +317,7 @@ class Advice:
     verdict: Verdict = "split"
     best_split: Plan | None = None
     alternatives: dict[str, Plan] = dataclasses.field(default_factory=dict)
+    next_best: tuple[Plan, ...] = ()
     tried: tuple[Plan, ...] = ()
     schema_version: str = SCHEMA_VERSION
 
@@ -385,7 +387,7 @@ class Advice:
     def plans(self) -> tuple[Plan, ...]:
         """Every plan that is shown, each once."""
         found = [self.best, self.best_split, *self.pareto, *self.nearest, *self.baselines]
-        found += self.alternatives.values()
+        found += [*self.alternatives.values(), *self.next_best]
         return tuple({id(plan): plan for plan in found if plan is not None}.values())
 
     def save(self, folder: str | Path) -> None:

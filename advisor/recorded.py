@@ -24,6 +24,7 @@ ASKED_AGAIN = {
     "arch": "names code", "defenses": "names code", "device": "names a machine or a file",
     "cloud": "names a machine or a file",
     "link": "names a file", "profile": "names a file", "thresholds": "were given in Python",
+    "objective": "was given in Python",
 }  # fmt: skip
 """Keyword -> why its recorded value is asked for again, where it is not one of the catalog's."""
 DROPPED = ("storage", "study", "artifacts", "out", "pictures", "memory", "compute")
@@ -75,6 +76,8 @@ def _is_harmless(name: str, value: Any) -> bool:
         return True
     if name == "defenses":
         return is_named_defense(str(value))
+    if name == "objective":
+        return isinstance(value, str) and value != IN_PYTHON
     if name in ("device", "cloud"):
         return is_catalog_device(str(value))
     return name == "link" and is_catalog_link(str(value))

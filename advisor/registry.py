@@ -80,6 +80,11 @@ class Registry(Mapping[str, T], Generic[T]):
         guess = f"Did you mean {close[0]!r}? " if close else ""
         raise AdvisorError(f"There is no {self.family} {name!r}.", f"{guess}Known: {', '.join(self)}.")
 
+    def loaded(self, name: str) -> T | None:
+        """A member that was named before by its dotted path, by that path or its own name; nothing is imported."""
+        own = [member for path, member in self._loaded.items() if path == name or getattr(member, "name", "") == name]
+        return own[0] if own else None
+
     def working(self) -> dict[str, T]:
         """Every member that loads. One of a user's that does not is left out, with a `PlugInWarning`."""
         members = {name: self[name] for name in self.built_in}

@@ -178,7 +178,8 @@ class SearchPart:
     thresholds: Source = None
 
     def __post_init__(self) -> None:
-        objective(self.objective)
+        if self.objective != IN_PYTHON:  # as a file says it; whoever needs it asks again
+            objective(self.objective)
         if self.confidence is not None and not 0 < self.confidence < 1:
             raise AdvisorError(f"A confidence of {self.confidence:g} makes no sense.", "Pass a share such as 0.9.")
         read_recipe(self.recipe)

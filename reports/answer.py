@@ -15,6 +15,7 @@ from advisor.reports.beliefs import Belief, beliefs
 from advisor.reports.beside import COLUMNS, Row, alternatives
 from advisor.reports.next_step import next_command
 from advisor.reports.quantities import UNKNOWN_SPREAD, quantity, show_in
+from advisor.reports.rivals import Rival, rivals
 from advisor.reports.tables import estimate_cell
 from advisor.reports.text import clean
 from advisor.verdicts import NAMES
@@ -52,6 +53,7 @@ class Answer:
         budgets: each budget against the plan.
         attacker: what an attacker gets.
         beliefs: the three assumptions that matter most.
+        rivals: why not the next plans.
         columns: names of the quantities of the alternatives.
         alternatives: the plan and what stands beside it.
         next: the command to type next, or "".
@@ -65,6 +67,7 @@ class Answer:
     budgets: tuple[budgets.Verdict, ...]
     attacker: Attacker
     beliefs: tuple[Belief, ...]
+    rivals: tuple[Rival, ...]
     columns: tuple[str, ...]
     alternatives: tuple[Row, ...]
     next: str
@@ -89,6 +92,7 @@ def answer_of(advice: Advice) -> Answer:
         budgets=() if plan is None else budgets.verdicts(plan, advice.budgets),
         attacker=attacker(advice),
         beliefs=beliefs(advice),
+        rivals=rivals(advice),
         columns=COLUMNS,
         alternatives=alternatives(advice),
         next=next_command(advice),

@@ -59,6 +59,7 @@ def print_advice(advice: Advice, console: Console, all_cuts: bool = False) -> No
     _section(console, "What an attacker gets", filter(None, (got.gets, got.predicted, *got.run, got.guarantee)))
     _section(console, "What must be believed", (f"{b.assumption} {b.changes}" for b in answer.beliefs))
     _section(console, "Why", advice.reasons)
+    _section(console, "Why not the next", map(str, answer.rivals))
     _print_alternatives(answer, console)
     console.print()
     _print_cuts(advice, console, all_cuts)

@@ -29,6 +29,7 @@ def render(advice: Advice) -> str:
         _listed("What an attacker gets", filter(None, (got.gets, got.predicted, *got.run, got.guarantee))),
         _listed("What must be believed", (f"{b.assumption} {b.changes}" for b in answer.beliefs)),
         _listed("Why", advice.reasons),
+        _listed("Why not the next", map(str, answer.rivals)),
         _alternatives(answer),
         _cuts(advice),
         markdown_text(words.zone_words(advice)),

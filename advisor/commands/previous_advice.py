@@ -63,6 +63,7 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
     Raises:
         AdvisorError: when MODEL is missing or named twice, or a recorded value is asked for again.
     """
+    from advisor.planning.wanted_defenses import wanted_defenses
     from advisor.recorded import harmless
     from advisor.request import FIELDS, SOURCES, Request
 
@@ -70,6 +71,8 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
     model, moved = now.pop("model", None), now.pop("model_file", None)
     if model is not None and moved is not None:
         raise AdvisorError("Both MODEL and --model name the model.", "Give one of them.")
+    if "defenses" in now:  # the earlier advice may hold plans of a user's own, which this loads
+        wanted_defenses(now["defenses"])
     before = load(earlier, moved)
     taken = harmless(None if before is None else before.request)
     taken.require(now)

@@ -124,7 +124,8 @@ def defense_to_json(defense: Defense) -> dict[str, Any]:
 
 
 def defense_from_json(payload: Any) -> Defense:
-    """The inverse of `defense_to_json`; a `Defense` passes through. Names a file gives are looked up, never imported.
+    """The inverse of `defense_to_json`; a `Defense` passes through. Names a file gives are looked up, never imported:
+    a user's own is known where it is installed, or was named by its dotted path before.
 
     Raises:
         ValueError: when it is none.
@@ -139,9 +140,11 @@ def defense_from_json(payload: Any) -> Defense:
         if not isinstance(rows, list) or any(isinstance(row, dict) and row.get("name") == name for row in rows):
             raise ValueError("a chain's members are a list of defenses that are no chains")
         return Chain(tuple(defense_from_json(row) for row in rows))
-    if name not in DEFENSES:
-        raise ValueError(f"unknown defense {name!r}")
+    member = DEFENSES[name] if name in DEFENSES else DEFENSES.loaded(name)
+    if member is None:
+        own = "; one of your own is an entry point, or named with --defenses first" if ":" in name else ""
+        raise ValueError(f"unknown defense {name!r}{own}")
     try:
-        return DEFENSES[name].of_parameters(parameters)
+        return member.of_parameters(parameters)
     except TypeError as error:  # a validator may raise a ValueError alone
         raise ValueError(f"{name}: {error}") from None

@@ -22,7 +22,16 @@ from advisor.planning.final_accuracy import with_final_accuracy
 from advisor.planning.pictures import gallery
 from advisor.planning.recorded_plans import tried
 from advisor.planning.reuse import host
-from advisor.planning.selection import Choice, LeakageLimits, pareto, reasons, verdict, with_excess
+from advisor.planning.selection import (
+    Choice,
+    LeakageLimits,
+    next_best,
+    pareto,
+    reasons,
+    verdict,
+    waives_leakage,
+    with_excess,
+)
 from advisor.planning.stages import Verified
 from advisor.plans import Advice, Gallery, NoiseLevels
 from advisor.profilers import payload_within
@@ -53,7 +62,11 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
     met, pictures = chosen.verdict != "none", request.output.pictures
     beside = alternatives(evaluator, plans, chosen, limits, budgets)
     front = pareto(feasible or plans)
-    shown = [p for p in (chosen.best, chosen.best_split, *front, *chosen.nearest, *beside.values()) if p is not None]
+    rivals = [p for p in baselines if p.kind != "all-cloud" or waives_leakage(budgets)]
+    rivals = [] if request.search.require_split else rivals
+    following = next_best(chosen.best, (*rivals, *plans), budgets, limits)
+    found_plans = (chosen.best, chosen.best_split, *front, *chosen.nearest, *beside.values(), *following)
+    shown = [plan for plan in found_plans if plan is not None]
     return Advice(
         headline=_headline(chosen, limits, measured.prepared.inputs.loaded, provenance),
         best=chosen.best,
@@ -75,6 +88,7 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         verdict=chosen.verdict,
         best_split=chosen.best_split,
         alternatives=beside,
+        next_best=following,
         tried=tried(plans, shown, request, bool(evaluator.link.compression)),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.planning.alternative_roles import ELSEWHERE
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.selection import Choice, LeakageLimits, with_excess
+from advisor.planning.selection import Choice, LeakageLimits, rank, with_excess
 from advisor.plans import Plan
 from advisor.profilers import Device, transfer_time
 from advisor.profilers.energy import edge_energy
@@ -41,18 +41,21 @@ def alternatives(
         chosen: the verdict.
         limits, budgets: what was asked.
     """
-    found = dict(_by_aim(plans, limits))
+    found = dict(_by_aim(plans, limits, evaluator.study.zone.cuts))
     priced = [*_inputs(evaluator), *_activations(evaluator, chosen), *_next_device(evaluator, chosen)]
     return found | {role: with_excess(plan, budgets, limits) for role, plan in priced}
 
 
-def _by_aim(plans: tuple[Plan, ...], limits: LeakageLimits) -> Iterator[tuple[str, Plan]]:
+def _by_aim(plans: tuple[Plan, ...], limits: LeakageLimits, zone: Container[str]) -> Iterator[tuple[str, Plan]]:
     feasible = [plan for plan in plans if plan.feasible]
     private = [plan for plan in feasible if not limits.shortfall(plan)]
     if private:
         yield "fastest private", min(private, key=lambda plan: _known(plan.predicted["latency"].value, math.inf))
     if feasible:
         yield "most private", max(feasible, key=lambda plan: _known(plan.leakage("score").value, -math.inf))
+    inside = [plan for plan in feasible if plan.places[0] in zone]
+    if inside:
+        yield "best in the golden zone", min(inside, key=lambda plan: rank(plan, limits.best_in))
 
 
 def _known(value: float, otherwise: float) -> float:

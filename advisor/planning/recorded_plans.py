@@ -57,7 +57,7 @@ def remakes(request: Request | None, compressed: bool) -> bool:
 def splits(advice: Advice, compressed: bool) -> tuple[Plan, ...]:
     """Every split of an advice that it can price again, each once."""
     here = [plan for role, plan in advice.alternatives.items() if not role.startswith(ELSEWHERE)]
-    shown = [advice.best, advice.best_split, *advice.pareto, *advice.nearest, *here, *advice.tried]
+    shown = [advice.best, advice.best_split, *advice.pareto, *advice.nearest, *here, *advice.next_best, *advice.tried]
     recorded = [plan for plan in shown if plan is not None and plan.kind == "split"]
     made = bare(advice) if remakes(advice.request, compressed) else ()
     found: dict[tuple[str, ...], Plan] = {}

@@ -154,6 +154,25 @@ def nearest_first(plans: Sequence[Plan], budgets: Budgets, limits: LeakageLimits
     return sorted(plans, key=order)
 
 
+def next_best(
+    best: Plan | None, plans: Sequence[Plan], budgets: Budgets, limits: LeakageLimits, count: int = 3
+) -> tuple[Plan, ...]:
+    """The plans that would be chosen next, each of another cut or another kind of defense than those before it."""
+    there = set() if best is None else {_sort(best)}
+    found: list[Plan] = []
+    for plan in nearest_first(plans, budgets, limits):
+        if _sort(plan) not in there and len(found) < count:
+            there.add(_sort(plan))
+            found.append(plan)
+    return tuple(found)
+
+
+def _sort(plan: Plan) -> tuple[str, ...]:
+    """What a plan is, its parameters left out."""
+    method = "" if plan.fitted is None else plan.fitted.method
+    return (plan.kind, *plan.places, plan.defense.name, method)
+
+
 def pareto(plans: Sequence[Plan], count: int = 12) -> tuple[Plan, ...]:
     """Plans that no other beats in all that the front weighs (latency, leakage, accuracy), fastest first."""
     points = [tuple(_cost(plan, row) for row in front()) for plan in plans]

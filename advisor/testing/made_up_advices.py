@@ -177,6 +177,7 @@ def advice_of(names: Sequence[str], budgets: Budgets, chosen: int, side: int = 3
         pareto=front,
         nearest=(),
         baselines=baselines_of(profile),
+        next_best=front[:3],
         profile=profile,
         budgets=budgets,
         unmeasured=("Edge energy: no sourced power figure for this device.",),
