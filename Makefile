@@ -37,16 +37,16 @@ types: $(VENV)/.tested  # no checker follows package-dir in the checkout, so the
 	cd $(TREE) && "$(abspath $(BIN))/mypy" --config-file "$(CURDIR)/pyproject.toml" advisor
 
 unit: $(VENV)/.tested
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 slow: $(VENV)/.tested
-	$(BIN)/python -m pytest -m "slow and not wheel" -n $(WORKERS)
+	$(BIN)/python -m pytest -m "slow and not wheel" -n $(WORKERS) --dist loadfile
 
 wheel: $(VENV)/.tested ## Build a wheel and try it in a bare environment.
 	$(BIN)/python -m pytest -m wheel
 
 coverage: $(VENV)/.tested ## Which lines the quick tests reach.
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --cov --cov-report=term:skip-covered --cov-report=xml
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered --cov-report=xml
 
 docs: $(VENV)/.documented ## Build the site into build/docs, every warning an error.
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs

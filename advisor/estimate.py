@@ -117,11 +117,15 @@ class Estimate:
 
     @classmethod
     def of_mean(cls, samples: Sequence[float] | np.ndarray, unit: str = "1", method: str = "") -> Estimate:
-        """Mean over independent samples with its standard error and normal 90 % interval; one sample has no spread."""
+        """Mean over independent samples with its standard error and normal 90 % interval; one sample has no spread.
+
+        NaN with the reason where one of them is not finite: a mean of the others would be about other samples.
+        """
         array = np.asarray(samples, dtype=float)
-        array = array[np.isfinite(array)]
-        if array.size == 0:
-            return cls(math.nan, unit=unit, method=method)
+        odd = int(array.size - np.isfinite(array).sum())
+        if odd or array.size == 0:
+            why = f"{odd:,} of {array.size:,} values are not finite" if odd else "there are no values"
+            return cls(math.nan, unit=unit, method=f"{method}: {why}" if method else why)
         mean = float(array.mean())
         stderr = float(array.std(ddof=1) / math.sqrt(array.size)) if array.size > 1 else math.nan
         half = NORMAL_90 * stderr

@@ -157,6 +157,10 @@ class PartitionGraph(FlatModel):
         inputs, outputs = self.activation_nodes[stop - 1 if start is None else start], self.activation_nodes[stop]
         return self._runnable(subgraph(self.module, inputs, outputs, Calling([n.name for n in inputs])))
 
+    def made_for(self, cut: Cut) -> str:
+        """Name of the defense without which a cut's activation means nothing; "" of a model's own."""
+        return ""
+
     def split(self, cut: Cut | int | str, tail: Cut | int | str | None = None) -> tuple[nn.Module, ...]:
         """Two modules, `cloud(edge(x)) == model(x)`; with `tail`, three: edge head, cloud body, edge tail.
 

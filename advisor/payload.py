@@ -46,6 +46,11 @@ class Payload:
                 f"The activation at {found.name!r} is {spec.dtype}: {chosen} needs floating-point numbers.",
                 "Cut elsewhere, or use no defense.",
             )
+        if (own := graph.made_for(found)) and own not in chosen.names:
+            raise CutError(
+                f"The payload at {found.name!r} is sent by {own}, which draws it: without it, it means nothing.",
+                f"Pass the defense {own!r}, or a chain that begins with it.",
+            )
         if reason := chosen.misfit(found):
             raise CutError(f"{chosen} does not fit the payload at {found.name!r}: {reason}.", "Use another defense.")
         return cls(graph, found, chosen)

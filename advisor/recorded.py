@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
 from advisor.errors import AdvisorError
 from advisor.request import IN_PYTHON, SOURCES, Request
+from advisor.safe_text import shell_words
 
 if TYPE_CHECKING:
     from advisor.plans import Advice
@@ -158,6 +159,11 @@ def recorded_data(advice: Advice, folder: Path, keyword: str = "data") -> Source
         return Source(str(recorded), "")
     if recorded == IN_PYTHON:
         raise AdvisorError(f"{_NOUNS[keyword]} of this advice were given in Python.", f"Name them with {option}.")
+    if Path(str(recorded)).is_dir() or (folder / str(recorded)).is_dir():
+        raise AdvisorError(
+            f"{_NOUNS[keyword]} of this advice were a folder, {recorded}, of which no hash is recorded.",
+            f"Name it again: {option} {shell_words([str(recorded)])}.",
+        )
     place, expected = _plain_file(str(recorded), folder, "data", option), _section(advice, keyword).get("sha256")
     if sha256(place) != expected:
         raise AdvisorError(

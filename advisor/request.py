@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -253,7 +254,11 @@ class Request:
         asked |= {name: value for name, value in named.items() if value is not None}
         parts = {name: {key: options.pop(key) for key in keys if key in options} for name, keys in FIELDS.items()}
         if options:
-            raise AdvisorError(f"There is no option {next(iter(options))!r}.", "See the documentation of recommend.")
+            unknown = next(iter(options))
+            known = [*REQUIREMENTS, *(key for keys in FIELDS.values() for key in keys)]
+            near = difflib.get_close_matches(unknown, known, 1)
+            hint = f"Did you mean {near[0]}?" if near else "See the documentation of recommend."
+            raise AdvisorError(f"There is no option {unknown!r}.", hint)
         budgets = Budgets(**asked)
         return _checked(lambda: cls(requirements=budgets, **{name: _PARTS[name](**own) for name, own in parts.items()}))
 

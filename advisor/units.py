@@ -156,6 +156,8 @@ def digits(value: float) -> str:
     """Three significant digits: 0.0712, 1.50, 1230, 4.56e-07."""
     if value == 0:
         return "0"
+    if not math.isfinite(value):
+        return f"{value:g}"
     rounded = float(f"{value:.2e}")
     power = math.floor(math.log10(abs(rounded)))
     if not -4 <= power < 6:

@@ -64,6 +64,10 @@ class Variant(PartitionGraph):
         """Whether the payload is the model's answer, so that the cloud has nothing to compute."""
         return self.parts.answers
 
+    def made_for(self, cut: Cut) -> str:
+        """Of the payload: the defense that its method was trained with, as `reparam` of `mid`."""
+        return str(self.recipe.get("chain") or "") if cut.index == self.payload.index else ""
+
     @cached_property
     def payload(self) -> Cut:
         """What is sent: the cut between encoder and decoder."""

@@ -70,6 +70,8 @@ def check_classes(samples: Samples, classes: int | None) -> Samples:
         return samples
     y, named = samples.y, len(samples.classes)
     highest = int(y.max()) + 1
+    if not named and highest == classes + 1 and int(y.min()) > 0:
+        raise DataError(f"The labels count from 1, and end at {classes}.", "Pass class numbers from 0: y - 1.")
     if highest > classes or (named and named != classes):
         raise DataError(
             f"The data has {named or highest} classes, the model has {classes} outputs.",

@@ -23,7 +23,7 @@ from advisor.defenses.training.fitted_files import variant_digest
 from advisor.errors import AdvisorError, DataError
 from advisor.planning import fit_schedule as schedule
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.fit_recipes import fit_digest, fitted_of, noise_range, payload_bytes, recipe_at
+from advisor.planning.fit_recipes import fit_digest, fitted_of, message_bytes, noise_range, recipe_at
 from advisor.planning.fit_schedule import Allowance, Pair
 from advisor.planning.fitted_store import FittedStore
 from advisor.planning.results import Task, digest_of, strange
@@ -161,8 +161,8 @@ class Fits:
     def _missed(self, cut: Cut, recipe: dict[str, Any]) -> float:
         """How far the cost budgets are missed at a cut, relative to each; before anything is fitted."""
         predicted = self.evaluator.costs(cut, NoDefense(), self.evaluator.tail)
-        answer = (self.evaluator.tail or self.evaluator.graph.cuts[-1]).bytes
-        link = transfer_time(self.evaluator.link, payload_bytes(cut, recipe), answer, self.evaluator.device.copy_rate)
+        answer = (self.evaluator.tail or self.evaluator.graph.cuts[-1]).message_bytes
+        link = transfer_time(self.evaluator.link, message_bytes(cut, recipe), answer, self.evaluator.device.copy_rate)
         saved = link.value - predicted["link_latency"].value
         predicted["latency"] = predicted["latency"].mapped(lambda v: max(0.0, v + saved), "before a fit")
         over = self.request.requirements.excess(predicted)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from advisor.cuts import Cut
+from advisor.cuts import Cut, TensorSpec
 from advisor.data.samples import Samples
 from advisor.defenses.methods import METHODS
 from advisor.defenses.training.fitted_files import variant_digest
@@ -19,11 +20,8 @@ from advisor.planning.fit_schedule import Pair
 from advisor.recipe_text import read_recipe
 from advisor.variant import Variant
 
-FLOAT_BYTES = 4
 LARGE, SMALL = 8, 5
 """Sides of a map, in cells: larger ones are reduced to the first, those from the second on to half."""
-
-TUNED = {"none": ("app",), "cloud": ("app", "cloud weights"), "all": ("app", "cloud weights", "edge weights")}
 
 
 def recipe_at(method: str, cut: Cut, given: str | None) -> dict[str, Any]:
@@ -54,17 +52,24 @@ def reduction(side: int) -> int:
     return 2 if side >= SMALL else 1
 
 
-def payload_bytes(cut: Cut, recipe: dict[str, Any]) -> int:
-    """Bytes of the payload that a bottleneck of this recipe makes of a cut's activation; without one, of that."""
+def message_bytes(cut: Cut, recipe: dict[str, Any]) -> int:
+    """Bytes of the message of a payload that a bottleneck of this recipe makes of a cut's activation, header included;
+    without a bottleneck, of the activation's own.
+    """
     width, stride = recipe.get("width"), int(recipe.get("stride") or 1)
-    total = 0
-    for spec in cut.tensors:
-        if not spec.is_floating or width is None or not spec.shape:
-            total += spec.bytes
-            continue
-        cells = [math.ceil(side / stride) for side in spec.shape[1:]] if len(spec.shape) == 3 else spec.shape[:-1]
-        total += int(width) * math.prod(cells) * FLOAT_BYTES
-    return total
+    if width is None:
+        return cut.message_bytes
+    return dataclasses.replace(
+        cut, tensors=tuple(_narrowed(spec, int(width), stride) for spec in cut.tensors)
+    ).message_bytes
+
+
+def _narrowed(spec: TensorSpec, width: int, stride: int) -> TensorSpec:
+    if not spec.is_floating or not spec.shape:
+        return spec
+    if len(spec.shape) == 3:
+        return TensorSpec((width, *(math.ceil(side / stride) for side in spec.shape[1:])), "float32")
+    return TensorSpec((*spec.shape[:-1], width), "float32")
 
 
 def noise_range(fitted: FittedDefense) -> tuple[float, float]:
@@ -76,11 +81,8 @@ def noise_range(fitted: FittedDefense) -> tuple[float, float]:
 def fitted_of(variant: Variant, seconds: float, short: bool) -> FittedDefense:
     """What a plan says of a fit."""
     recipe = dict(variant.recipe)
-    method = METHODS.find(str(recipe["method"]))
-    kept = TUNED.get(str(recipe.get("tuned", "all")), TUNED["all"])
     return FittedDefense(
-        variant_digest(variant), method.name, variant.at, recipe, seconds,
-        tuple(change for change in method.changes if change in kept),
+        variant_digest(variant), str(recipe["method"]), variant.at, recipe, seconds, variant.changes,
         tuple(recipe.get("trained_against", ())), (), short,
     )  # fmt: skip
 

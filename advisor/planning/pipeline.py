@@ -39,6 +39,7 @@ from advisor.recorded import Source, check_hash
 from advisor.request import Request
 from advisor.requirements import objective
 from advisor.tracing import tracer
+from advisor.tracing.refusals import refuse_detectors
 
 
 def load(
@@ -136,6 +137,8 @@ def trace(request: Request, inputs: Inputs, progress: Progress | None = None) ->
         if isinstance(wanted.model, PartitionGraph):
             graph = tracer.trace(wanted.model, **cuts)
         else:
+            if isinstance(loaded.model, nn.Module):
+                refuse_detectors(loaded.model)
             normalization, sentence = chosen_normalization(wanted.normalize, loaded.normalization)
             notes.append(sentence)
             example = inputs.example if inputs.example is not None else loaded.example_inputs

@@ -25,11 +25,7 @@ def as_graph(model: Any, x: Any = None) -> PartitionGraph:
         return model
     if not isinstance(model, nn.Module):
         return trace(model)
-    if x is None:
-        from advisor.loading.shapes import infer_example
-
-        return trace(model, infer_example(model)[0])
-    return trace(model, _two(x))
+    return trace(model, None if x is None else _two(x))
 
 
 def _two(x: Any) -> Any:

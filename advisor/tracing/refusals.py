@@ -33,17 +33,20 @@ _BY_VALUE = "data-dependent"
 
 
 def refuse_detectors(model: nn.Module) -> None:
-    """Refuse torchvision's detectors at once: tracing them takes minutes before torch says why it cannot.
+    """Refuse torchvision's detectors at once, also inside a wrapper: to trace one, or to try which inputs it takes,
+    lasts minutes before torch says why it cannot.
 
     Raises:
         TraceError: for a detector; its backbone is traced like any model.
     """
-    if type(model).__module__.startswith("torchvision.models.detection.") and hasattr(model, "backbone"):
-        raise TraceError(
-            f"{type(model).__name__} is a detector: how many boxes there are depends on the image.",
-            "Trace its backbone, model.backbone: its feature maps are the cuts, and all that follows runs in the "
-            "cloud (docs/models.md).",
-        )  # fmt: skip
+    for path, module in model.named_modules():
+        if type(module).__module__.startswith("torchvision.models.detection.") and hasattr(module, "backbone"):
+            name = ".".join(filter(None, ("model", path, "backbone")))
+            raise TraceError(
+                f"{type(module).__name__} is a detector: how many boxes there are depends on the image.",
+                f"Trace its backbone, {name}: its feature maps are the cuts, and all that follows runs in the "
+                "cloud (docs/models.md).",
+            )  # fmt: skip
 
 
 def explained(model: nn.Module, error: Exception) -> TraceError:

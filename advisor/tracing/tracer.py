@@ -82,6 +82,8 @@ def _traced(
         loaded = load_model(model)
         model, example_inputs = loaded.model, loaded.example_inputs if example_inputs is None else example_inputs
         normalization = normalization or loaded.normalization
+    if isinstance(model, nn.Module):
+        refuse_detectors(model)
     if isinstance(example_inputs, InputSpec):
         normalization = normalization or example_inputs.normalization
         args, kwargs = example_inputs.example()
@@ -106,7 +108,6 @@ def _of_program(program: ExportedProgram, inputs: Arguments) -> PartitionGraph:
 
 def _of_module(model: nn.Module, inputs: Arguments) -> PartitionGraph:
     """By torch.export, or what else takes the model."""
-    refuse_detectors(model)
 
     def build(program: ExportedProgram, notes: Sequence[str]) -> PartitionGraph:
         if frozen_batch(program) is not None:

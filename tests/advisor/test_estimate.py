@@ -26,8 +26,11 @@ def test_means_carry_their_standard_error() -> None:
     assert (found.unit, found.source, found.method) == ("s", "measured", "clock")
 
 
-def test_means_leave_out_what_is_no_number() -> None:
-    assert Estimate.of_mean([1.0, math.nan, 3.0, math.inf]).value == 2.0
+def test_a_mean_of_what_is_no_number_is_none_and_says_so() -> None:
+    found = Estimate.of_mean([1.0, math.nan, 3.0, math.inf], "s", "clock")
+    assert math.isnan(found.value)
+    assert found.method == "clock: 2 of 4 values are not finite"
+    assert not found <= 10.0
 
 
 def test_one_sample_has_no_spread() -> None:
@@ -39,6 +42,7 @@ def test_one_sample_has_no_spread() -> None:
 
 def test_no_sample_is_no_number() -> None:
     assert math.isnan(Estimate.of_mean([]).value)
+    assert Estimate.of_mean([]).method == "there are no values"
     assert math.isnan(Estimate.of_mean([math.nan]).value)
 
 

@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advisor.errors import AdvisorError
-from advisor.units import duration, rate, share, show_duration, show_share, show_size, size
+from advisor.units import (
+    digits,
+    duration,
+    rate,
+    share,
+    show_duration,
+    show_points,
+    show_ratio,
+    show_share,
+    show_size,
+    size,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +32,13 @@ from advisor.units import duration, rate, share, show_duration, show_share, show
 )  # fmt: skip
 def test_durations(text: str | float, seconds: float) -> None:
     assert duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("value", "text"), [(math.inf, "inf"), (-math.inf, "-inf"), (math.nan, "nan"), (-0.0, "0")])
+def test_what_is_no_finite_number_is_shown_as_such(value: float, text: str) -> None:
+    """A file may hold it."""
+    assert digits(value) == show_ratio(value) == text
+    assert show_points(value) == f"{text} pp"
 
 
 @pytest.mark.parametrize(("text", "fraction"), [("2%", 0.02), ("0.02", 0.02), ("2pp", 0.02), (0.5, 0.5), ("100 %", 1)])

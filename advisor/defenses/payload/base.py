@@ -116,6 +116,11 @@ class Defense(ABC):
         """The tensors that the cloud half takes, given those that `draw` gave."""
         return tuple(received)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the defenses that it is made of, in the order in which they act."""
+        return (self.name,)
+
     def misfit(self, cut: Cut) -> str:
         """Why it cannot be used at a cut, in half a sentence; empty where it can."""
         return ""

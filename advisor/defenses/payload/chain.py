@@ -53,6 +53,11 @@ class Chain(Defense):
         return self.last.wire_roles
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of all members."""
+        return tuple(member.name for member in self.members)
+
+    @property
     def random(self) -> bool:  # type: ignore[override]  # of any member
         """Whether a member draws anew for each transmission."""
         return any(member.random for member in self.members)

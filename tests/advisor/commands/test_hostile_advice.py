@@ -134,6 +134,10 @@ def test_recorded_data_must_be_the_same_bytes(strange: Callable[..., Path], cli:
     endless = cli("recommend", "--from", folder, "--out", "mine")
     assert endless.exit_code == 2, endless.output
     assert "recorded data /dev/zero is no plain file. Name it with --data." in endless.stderr
+    (tmp_path / "two words").mkdir()
+    images = cli("recommend", "--from", strange(requested("data", data="two words")), "--out", "mine")
+    assert images.exit_code == 2, images.output
+    assert "were a folder, two words, of which no hash is recorded. Name it again: --data 'two words'." in images.stderr
     folder = strange(lambda advice: None)
     (tmp_path / "got" / "d.npz").write_bytes((tmp_path / "got" / "d.npz").read_bytes() + b"\0")
     other = cli("recommend", "--from", folder, "--out", "mine")

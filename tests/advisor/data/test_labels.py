@@ -36,6 +36,10 @@ def test_labels_are_checked_against_the_models_outputs() -> None:
     assert check_classes(SAMPLES, 9).notes == ("The labels name 5 of the model's 9 outputs.",)
     with pytest.raises(DataError, match="The data has 5 classes, the model has 3 outputs"):
         check_classes(SAMPLES, 3)
+    from_one = Samples(SAMPLES.x, Y + 1, "x and y", "")
+    with pytest.raises(DataError, match=r"The labels count from 1, and end at 5\. Pass class numbers from 0: y - 1"):
+        check_classes(from_one, 5)
+    assert check_classes(from_one, 6).notes == ("The labels name 5 of the model's 6 outputs.",)
     named = Samples(SAMPLES.x, Y % 3, "folder", "", classes=("cat", "dog", "eel"))
     with pytest.raises(DataError, match=r"The data has 3 classes, the model has 10 outputs.*--no-labels"):
         check_classes(named, 10)

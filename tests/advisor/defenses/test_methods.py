@@ -64,6 +64,12 @@ def test_mid_sends_what_is_drawn_from_mean_and_spread(tmp_path: Path) -> None:
     payload = Payload.of(variant, variant.payload, variant.recipe["chain"])
     assert payload.defense.wire_bytes(variant.payload) == 4 * 4 * 4 * 4
     assert agreement(variant, "reparam") > 0.6
+    assert Payload.of(variant, variant.payload, "reparam+int8").defense.names == ("reparam", "int8")
+    for defense in (None, "int8", "gaussian:sigma=1"):
+        with pytest.raises(
+            CutError, match=r"is sent by reparam, which draws it.*Pass the defense 'reparam', or a chain"
+        ):
+            advisor.attack(variant, variant.payload, digits(16)[0], defense=defense)
     again = advisor.load_variant(advisor.save_variant(variant, tmp_path), graph())
     assert again.digest == variant.digest
 

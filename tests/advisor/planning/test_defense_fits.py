@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -19,7 +20,7 @@ from advisor.estimators.study.leakage_study import study
 from advisor.fitted import FittedDefense
 from advisor.planning.defense_fits import Fits
 from advisor.planning.evaluation import PlanEvaluator, chosen_cuts
-from advisor.planning.fit_recipes import payload_bytes, recipe_at, reduction
+from advisor.planning.fit_recipes import message_bytes, recipe_at, reduction
 from advisor.planning.fit_schedule import ATTACK_SECONDS, SHORT_SHARE, Allowance, levels_between, rounded_up
 from advisor.planning.selection import LeakageLimits, nearest_first, verdict
 from advisor.planning.variant_pricing import VariantEvaluator, for_plan, of_fit
@@ -284,7 +285,11 @@ def test_maps_are_reduced_to_eight_cells_a_side():
     cut = Cut(1, "a", (TensorSpec((16, 32, 32), "float32"), TensorSpec((4,), "bool")))
     recipe = recipe_at("ridge", cut, "width=4")
     assert recipe == {"stride": 4, "width": 4}
-    assert payload_bytes(cut, recipe) == 4 * 8 * 8 * 4 + 4
+    sent = [np.zeros((1, 4, 8, 8), np.float32), np.zeros((1, 4), bool)]
+    assert message_bytes(cut, recipe) == len(wire.pack(sent))
+    tokens = Cut(1, "a", (TensorSpec((7, 32), "float32"),))
+    assert message_bytes(tokens, {"width": 4}) == len(wire.pack([np.zeros((1, 7, 4), np.float32)]))
+    assert message_bytes(tokens, {}) == tokens.message_bytes
     assert "stride" not in recipe_at("tuned", cut, None)
 
 

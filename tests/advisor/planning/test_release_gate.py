@@ -286,8 +286,10 @@ def test_the_advice_of_no_plan_fails(advice: Advice) -> None:
 
 
 def test_what_is_unknown_is_refused(advice: Advice) -> None:
-    with pytest.raises(AdvisorError, match="There is no option 'max_joy'"):
-        advisor.check(advice, max_latency=1, max_joy=2)
+    with pytest.raises(AdvisorError, match=r"There is no option 'joy'\. See the documentation"):
+        advisor.check(advice, max_latency=1, joy=2)
+    with pytest.raises(AdvisorError, match=r"There is no option 'max_latncy'\. Did you mean max_latency\?"):
+        advisor.check(advice, max_latency=1, max_latncy=2)
 
 
 def test_the_model_is_left_as_found(advice: Advice) -> None:

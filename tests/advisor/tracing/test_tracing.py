@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, export
 
+import advisor
 from advisor.errors import AdvisorError, DataError, TraceError
 from advisor.inputs import InputSpec
+from advisor.loading import shapes
+from advisor.planning import pipeline
 from advisor.tracing.refusals import refuse_detectors
 from advisor.tracing.tracer import trace
 from tests import models
@@ -311,10 +314,17 @@ def test_without_example_the_layers_tell() -> None:
     assert equal(graph(vectors(6)(3)), graph(vectors(6)(3)))
 
 
-def test_a_detector_is_refused_at_once_and_its_backbone_is_traced() -> None:
+def test_a_detector_is_refused_at_once_and_its_backbone_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
     detector = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None).eval()
     with pytest.raises(TraceError, match=r"SSD is a detector: .* Trace its backbone, model\.backbone"):
         trace(detector, torch.zeros(2, 3, 32, 32))
+    with pytest.raises(TraceError, match=r"SSD is a detector: .* Trace its backbone, model\.0\.backbone"):
+        refuse_detectors(nn.Sequential(detector))
+    for module in (shapes, pipeline):
+        monkeypatch.setattr(module, "infer_example", lambda model: pytest.fail("inputs were tried out"))
+    for use in (trace, advisor.profile, advisor.recommend):
+        with pytest.raises(TraceError, match="SSD is a detector"):
+            use(detector)
     refuse_detectors(detector.backbone)
