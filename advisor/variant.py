@@ -65,8 +65,9 @@ class Variant(PartitionGraph):
         return self.parts.answers
 
     def made_for(self, cut: Cut) -> str:
-        """Of the payload: the defense that its method was trained with, as `reparam` of `mid`."""
-        return str(self.recipe.get("chain") or "") if cut.index == self.payload.index else ""
+        """Of a payload that is drawn from what the encoder gives: `reparam`; noise on a payload may be left out."""
+        drawn = self.recipe.get("chain") == "reparam" and cut.index == self.payload.index
+        return "reparam" if drawn else ""
 
     @cached_property
     def payload(self) -> Cut:

@@ -8,6 +8,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import advisor
+from advisor.estimators.study.leakage_study import study
+from advisor.planning.evaluation import PlanEvaluator
+from advisor.profilers import device, link
+from tests.advisor.samples_by_role import by_role
 
 
 def digits(count: int):
@@ -52,3 +56,13 @@ def digits_data():
 @pytest.fixture(scope="session")
 def digits_advice(digits_net, digits_data):
     return advisor.recommend(digits_net, data=digits_data, max_latency=0.2, max_accuracy_drop=0.05, trials=10)
+
+
+@pytest.fixture(scope="session")
+def digits_evaluator(digits_net, digits_data):
+    """Prices plans of the small CNN, every leakage column measured."""
+    x, y = digits_data
+    graph = advisor.trace(digits_net, x[:2])
+    found = study(graph, x, y)
+    profile = advisor.profile(graph).joined(found.profile)
+    return PlanEvaluator(graph, profile, found, by_role(x, y), device("jetson"), link("wifi"), 0)

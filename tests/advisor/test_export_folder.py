@@ -16,7 +16,7 @@ from advisor.errors import AdvisorError
 from advisor.exporting import folder as module
 from advisor.exporting.folder import earlier, put, staged
 from advisor.exporting.manifest import PLAN_FILE
-from tests.advisor.test_exporting import plan_of
+from tests.advisor.exported_once import exported
 from tests.conftest import tree
 
 
@@ -25,7 +25,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two exports of one model at different cuts."""
     folders = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
     for path, cut in zip(folders, ("silu", "linear"), strict=True):
-        plan_of("functional", cut).export(path)
+        exported(cut, path)
     return folders
 
 

@@ -29,6 +29,7 @@ from advisor.exporting.parts import Part
 from advisor.files import sha256
 from advisor.graph import PartitionGraph
 from advisor.plans import Plan
+from tests.advisor.exported_once import exported
 from tests.conftest import tree
 from tests.models import ZOO, traced
 
@@ -253,7 +254,7 @@ def test_plan_json_says_what_is_there_and_is_read_again(tmp_path: Path, digits_a
 
 
 def test_a_file_that_was_changed_since_is_refused(tmp_path: Path) -> None:
-    plan_of("functional", "silu").export(tmp_path)
+    exported("silu", tmp_path)
     with (tmp_path / "edge.pt2").open("ab") as file:
         file.write(b"x")
     with pytest.raises(AdvisorError, match=r"edge\.pt2 is not the file of its plan\.json"):
@@ -279,7 +280,7 @@ COMPARED = {
     ],
 )
 def test_what_is_no_plan_file(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    plan_of("functional", "silu").export(tmp_path)
+    exported("silu", tmp_path)
     payload = json.loads((tmp_path / "plan.json").read_text())
     (tmp_path / "plan.json").write_text(json.dumps(payload | changes))
     with pytest.raises(AdvisorError, match=message):
@@ -385,7 +386,7 @@ def exporting_parts(plan: Plan, graph: PartitionGraph) -> Any:
 
 def test_a_second_split_replaces_the_first_as_a_whole_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    plan_of("functional", "silu").export(tmp_path)
+    exported("silu", tmp_path)
     first = tree(tmp_path)
     plan_of("functional", "linear").export(tmp_path)
     assert set(tree(tmp_path)) == set(first)
@@ -402,7 +403,7 @@ def test_somebody_else_s_file_is_not_overwritten(name: str, tmp_path: Path) -> N
 
 
 def test_a_half_that_was_changed_after_a_split_is_not_overwritten(tmp_path: Path) -> None:
-    plan_of("functional", "silu").export(tmp_path)
+    exported("silu", tmp_path)
     (tmp_path / "cloud.pt2").write_text("tuned")
     before = tree(tmp_path)
     with pytest.raises(AdvisorError, match=r"cloud\.pt2 is there already"):
@@ -476,7 +477,8 @@ def onnx_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pa
     made = {}
     for defense in (GaussianNoise(0.3), Quantize8()):
         folder = tmp_path_factory.mktemp(defense.name)
-        made[defense.name] = (folder, plan_of("functional", "silu", defense).export(folder, "onnx"))
+        exported("silu", folder, defense, "onnx")
+        made[defense.name] = (folder, advisor.load_export(folder))
     return made
 
 

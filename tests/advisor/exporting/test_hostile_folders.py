@@ -12,6 +12,7 @@ import pytest
 import advisor
 from advisor.errors import AdvisorError
 from advisor.exporting.manifest import ASIDE, Exported
+from tests.advisor.exported_once import exported
 from tests.advisor.test_exporting import plan_of
 
 
@@ -20,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {}
     for format in ("pt2", "onnx"):
         folders[format] = tmp_path_factory.mktemp(format)
-        plan_of("functional", "silu").export(folders[format], format)  # type: ignore[arg-type]
+        exported("silu", folders[format], format=format)
     return folders
 
 

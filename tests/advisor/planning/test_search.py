@@ -14,21 +14,13 @@ from advisor.batches import carried
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import AdvisorError, CutError
 from advisor.estimate import Estimate
-from advisor.estimators.study.leakage_study import study
-from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits, reasons
-from advisor.profilers import device, link
 from tests.advisor.conftest import DigitsNet
-from tests.advisor.samples_by_role import by_role
 
 
-@pytest.fixture(scope="module")
-def evaluator(digits_net, digits_data):
-    x, y = digits_data
-    graph = advisor.trace(digits_net, x[:2])
-    found = study(graph, x, y)
-    cost = advisor.profile(graph)
-    return PlanEvaluator(graph, cost.joined(found.profile), found, by_role(x, y), device("jetson"), link("wifi"), 0)
+@pytest.fixture
+def evaluator(digits_evaluator):
+    return digits_evaluator
 
 
 def test_an_undefended_split_costs_no_accuracy_and_leaks_the_score(evaluator):

@@ -7,28 +7,19 @@ import math
 import numpy as np
 import pytest
 
-import advisor
 from advisor.defenses import GaussianNoise, NoDefense
-from advisor.estimators.study.leakage_study import study
-from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.rounds import Search
 from advisor.planning.selection import LeakageLimits, choose, with_excess
 from advisor.planning.warm_start import GROWTH, LEAKAGE, SETTLED, START, WarmStart
 from advisor.plans import Budgets
-from advisor.profilers import device, link
 from tests.advisor.plans import a_plan
-from tests.advisor.samples_by_role import by_role
 
 UNREACHABLE = LeakageLimits(0.999, None, asked=False)
 
 
-@pytest.fixture(scope="module")
-def evaluator(digits_net, digits_data):
-    x, y = digits_data
-    graph = advisor.trace(digits_net, x[:2])
-    found = study(graph, x, y, only=["score", "score_ssim", "fisher"])
-    cost = advisor.profile(graph)
-    return PlanEvaluator(graph, cost.joined(found.profile), found, by_role(x, y), device("jetson"), link("wifi"), 0)
+@pytest.fixture
+def evaluator(digits_evaluator):
+    return digits_evaluator
 
 
 def suggestions(evaluator, drop=0.02, limits=UNREACHABLE):

@@ -25,6 +25,7 @@ from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import AdvisorError
 from advisor.plans import Plan
 from advisor.runtime.edge import NORMAL, UNIFORM, standard
+from tests.advisor.exported_once import exported
 from tests.advisor.test_exporting import masked_graph, plan_of
 from tests.hostile import Payload
 from tests.models import traced
@@ -40,7 +41,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("bare", NoDefense(), "pt2"),
     ):  # fmt: skip
         made[name] = tmp_path_factory.mktemp(name)
-        plan_of("functional", "silu", defense).export(made[name], format)  # type: ignore[arg-type]
+        exported("silu", made[name], defense, format)
     return made
 
 
