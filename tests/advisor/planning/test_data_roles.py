@@ -170,6 +170,7 @@ def test_too_few_samples_say_how_many_are_needed() -> None:
     assert [len(part) for part in prepared(data=tuple(pool(6).values())).roles.samples.values()] == [2, 2, 2]
 
 
+@pytest.mark.slow
 def test_what_the_attacker_learnt_from_is_taken_from_an_advice_only_with_its_hash(
     cli: Cli, tiny_model: Path, both_parts: Path, tmp_path: Path
 ) -> None:

@@ -299,6 +299,7 @@ def test_levels_of_noise_hold_both_ends():
     assert levels_between(0.5, 0.5, 3) == [0.5]
 
 
+@pytest.mark.slow
 def test_a_timeout_ends_a_fit_and_keeps_what_was_priced(priced, small):
     run = fits(priced, small, cuts=("block1.2", "block2.2"), seconds=3600.0)
 

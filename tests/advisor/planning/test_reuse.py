@@ -47,7 +47,14 @@ def test_a_module_in_memory_is_neither_priced_nor_studied_again(first: Advice, m
     assert [note for note in second.assumptions if note not in {COST_TAKEN, LEAKAGE_TAKEN}] == list(first.assumptions)
 
 
-@pytest.mark.parametrize("place", [{"device": "raspberry-pi-5"}, {"link": "lte"}, {"cloud": "l4"}])
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"device": "raspberry-pi-5"},
+        pytest.param({"link": "lte"}, marks=pytest.mark.slow),
+        pytest.param({"cloud": "l4"}, marks=pytest.mark.slow),
+    ],
+)
 def test_on_another_device_link_or_cloud_it_is_priced_again(first: Advice, place: dict[str, str]) -> None:
     second, fresh = recommended(tiny_net(), earlier=first, **place), recommended(tiny_net(), **place)
     assert taken(second) == {LEAKAGE_TAKEN}

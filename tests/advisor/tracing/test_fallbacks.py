@@ -118,7 +118,7 @@ class Mapped(Base):
 class Scripted(Base):
     def __init__(self) -> None:
         super().__init__()
-        with pytest.warns(FutureWarning):
+        with pytest.warns((FutureWarning, DeprecationWarning)):
             self.c = torch.jit.script(nn.Sequential(nn.Linear(6, 6), nn.ReLU()))
 
     def forward(self, x: Tensor) -> Tensor:
