@@ -96,7 +96,9 @@ def regret(plans: Sequence[Plan], every: Sequence[Plan], row: Requirement) -> fl
     best, median = feasible[0], statistics.median(feasible)
     if math.isnan(found):
         return 1.0
-    return 0.0 if median == best else min(1.0, (found - best) / (median - best))
+    if found <= best:
+        return 0.0
+    return 1.0 if median == best else min(1.0, (found - best) / (median - best))
 
 
 def main() -> None:
