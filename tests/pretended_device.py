@@ -86,6 +86,7 @@ class Copied(TorchFunctionMode):
 @functools.cache
 def device() -> torch.device:
     torch.utils.backend_registration._setup_privateuseone_for_python_backend(NAME)
+    getattr(torch, NAME).device_count = lambda: 0  # it draws nothing of its own: `fork_rng` has no state to keep
     return torch.device(NAME, 0)
 
 

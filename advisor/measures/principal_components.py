@@ -1,4 +1,4 @@
-"""Principal components of activations: of vectors, of tokens, of the blocks of maps."""
+"""Principal components of activations, and of the blocks of maps."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ _BUILT_IN = {
     "dci": "advisor.estimators.attacks.dci:DividedInversion",
     "shadow": "advisor.estimators.attacks.shadow:Shadow",
     "pmc": "advisor.estimators.attacks.pmc:ModelCompletion",
+    "pmc-tuned": "advisor.estimators.attacks.pmc_tuned:TunedCompletion",
     "mlp": "advisor.estimators.attacks.mlp:MLP",
     "mlp-sim": "advisor.estimators.attacks.mlp:MLP_SIM",
     "kmeans": "advisor.estimators.attacks.kmeans:Clusters",

@@ -17,6 +17,7 @@ from advisor.data.synthesis import synthesise
 from advisor.estimators.attacks.support.channel import Channel, Reduce, Store
 from advisor.estimators.attacks.support.draws import Draws
 from advisor.progress import ShareProgress
+from advisor.sweep import NotMeasurableError
 from advisor.value_range import ValueRange
 from advisor.variant import Variant
 
@@ -246,6 +247,17 @@ class AttackContext:
         """The cloud half: flat tensors in and out, differentiable, in eval mode."""
         self._allowed("cloud weights" in self.threat.knows, "cloud weights")
         return self.graph.piece(len(self.graph.cuts) - 1, self.cut.index)
+
+    def body(self) -> nn.Module:
+        """The cloud half up to where it knows least of the input: what it answers, or sends back; as `cloud`.
+
+        Raises:
+            NotMeasurableError: where nothing of it comes after what was received.
+        """
+        self._allowed("cloud weights" in self.threat.knows, "cloud weights")
+        if self.floor_at is None:
+            raise NotMeasurableError("nothing of the cloud half comes after the payload")
+        return self.graph.piece(self.floor_at, self.cut.index)
 
     @property
     def strong(self) -> bool:

@@ -1,12 +1,13 @@
 """`pmc`: passive model completion (Fu et al., USENIX Security 2022): a head from few labels and many samples without.
 
 MixMatch (Berthelot et al. 2019) on the features that crossed. The private samples count among those without a label:
-the attacker received them. Theirs fine-tunes the attacker's own bottom model as well; here the activation is given.
+the attacker received them. Here the activation is given and read as it is; `pmc-tuned` fine-tunes what reads it.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,10 +24,14 @@ from advisor.estimators.attacks.support.loop import Loop
 STEPS = {"quick": 600, "strong": 5000}
 BATCH = 64
 RATE, AVERAGE = 2e-3, 0.99
+TUNED = 0.1
+"""Rate of what was trained before, as a share."""
 ALPHA, TEMPERATURE, WEIGHT = 0.75, 0.8, 50.0
 """Of mixing, of sharpening, and of the samples without a label, as in their code."""
 
 DROPOUT, VIEWS = 0.2, 2
+CHUNK = 256
+"""Samples that a head is asked for at once."""
 HIDDEN: tuple[int, ...] = ()
 
 
@@ -89,17 +94,21 @@ class Pool:
         return torch.cat([self.read.own[self.others], self.read.seen])
 
 
-def mixmatch(head: nn.Module, pool: Pool, context: AttackContext) -> nn.Module:
+def mixmatch(head: nn.Module, pool: Pool, context: AttackContext, slower: Sequence[nn.Parameter] = ()) -> nn.Module:
     """Train a head; returns the moving average of its weights.
 
     Args:
         head: classifier of features.
         pool: what it learns from.
         context: for effort, progress and folder.
+        slower: parameters of it that were trained before, and are only tuned.
     """
     unlabelled = pool.without_label
     steps, steady = STEPS[context.effort], copy.deepcopy(head)
-    optimiser = torch.optim.AdamW(head.parameters(), RATE, weight_decay=DECAY)
+    tuned = {id(p) for p in slower}
+    groups = [{"params": [p for p in head.parameters() if id(p) not in tuned], "lr": RATE}]
+    groups += [{"params": list(slower), "lr": TUNED * RATE}] if slower else []
+    optimiser = torch.optim.AdamW(groups, weight_decay=DECAY)
     changed = [*head.parameters(), *steady.parameters()]
     loop = Loop(steps, changed, [optimiser], file=context.file("head"), tick=context.tick)
 
@@ -129,7 +138,7 @@ def mixmatch(head: nn.Module, pool: Pool, context: AttackContext) -> nn.Module:
 def doubt(head: nn.Module, z: Tensor) -> float:
     """Mean entropy of a head's answers, in nats. It falls as long as samples without a label teach; the loss rises."""
     with torch.no_grad():
-        logs = head(z).log_softmax(1)
+        logs = torch.cat([head(part).log_softmax(1) for part in torch.split(z, CHUNK)])
         return float(-(logs.exp() * logs).sum(1).mean())
 
 

@@ -182,7 +182,7 @@ def carrier() -> PartitionGraph:
     return trace(model, torch.zeros(2, 12))
 
 
-@pytest.mark.parametrize("name", ["pmc", "mlp", "mlp-sim", "kmeans"])
+@pytest.mark.parametrize("name", ["pmc", "pmc-tuned", "mlp", "mlp-sim", "kmeans"])
 def test_labels_of_clouds_far_apart_are_read_from_four_a_class(name: str) -> None:
     x, y = blobs(4, 240, 0.5)
     found = attack(carrier(), 1, x, y=y, name=name)
@@ -195,7 +195,7 @@ def test_labels_of_clouds_far_apart_are_read_from_four_a_class(name: str) -> Non
     assert "chance 0.25, the commonest class 0." in found.notes[-1]
 
 
-@pytest.mark.parametrize("name", ["pmc", "mlp-sim"])
+@pytest.mark.parametrize("name", ["pmc", "pmc-tuned", "mlp-sim"])
 def test_labels_that_have_nothing_to_do_with_what_crosses_are_guessed(name: str) -> None:
     x, y = blobs(4, 400, 0.5)
     chance = attack(carrier(), 1, x, y=y[torch.randperm(400, generator=torch.Generator().manual_seed(0))], name=name)

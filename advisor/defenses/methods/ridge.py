@@ -21,8 +21,8 @@ class Ridge(BottleneckMethod):
     cost: ClassVar[str] = "at most 1.2 plain steps"
     weakness: ClassVar[str] = "what a deep decoder sees and a regression does not; repeats average the noise"
     settings: ClassVar[Mapping[str, Any]] = {
-        **BottleneckMethod.settings, "weight": 2.0, "bank": 3, "local": 0.75, "filters": 64, "scales": (0.5, 1.0, 2.0),
-        "directions": 0,
+        **BottleneckMethod.settings, "sigma": (0.1, 0.5), "weight": 2.0, "bank": 3, "local": 0.75, "filters": 64,
+        "scales": (0.5, 1.0, 2.0), "directions": 0,
     }  # fmt: skip
     space: ClassVar[Mapping[str, Distribution]] = {**BottleneckMethod.space, "weight": Float(0.5, 8.0, log=True)}
 

@@ -129,7 +129,7 @@ class Each(nn.Module):
 def bottleneck(
     specs: Sequence[TensorSpec], samples: Sequence[Tensor], width: int, stride: int
 ) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder for a cut's tensors; they start as the principal components of the samples, and back.
+    """Encoder and decoder for a cut's tensors, at a start that torch's generator and the samples decide.
 
     Args:
         specs: of the cut's tensors.
@@ -151,40 +151,35 @@ def bottleneck(
 
 def _pair(spec: TensorSpec, z: Tensor, width: int, stride: int) -> tuple[nn.Module, nn.Module]:
     shape, scale = spec.shape, channel_scale(z)
-    encoder: MapEncoder | RowEncoder
-    decoder: MapDecoder | RowDecoder
     if len(shape) == 3:
         encoder, decoder = MapEncoder(scale, shape[0], width, stride), MapDecoder(scale, shape, width, stride)
-    else:
-        encoder, decoder = RowEncoder(scale, shape[-1], width), RowDecoder(scale, shape[-1], width)
-    start(encoder, decoder, scale(z.float()))
-    return encoder, decoder
+        start(encoder, decoder, scale(z.float()))
+        return encoder, decoder
+    return RowEncoder(scale, shape[-1], width), RowDecoder(scale, shape[-1], width)
 
 
 @torch.no_grad()
-def start(encoder: MapEncoder | RowEncoder, decoder: MapDecoder | RowDecoder, scaled: Tensor) -> None:
-    """Set a pair to the principal components of standardised activations and back; the residual block to nothing.
+def start(encoder: MapEncoder, decoder: MapDecoder, scaled: Tensor) -> None:
+    """Set a pair to the principal components of blocks of standardised maps and back; the residual block to nothing.
+
+    Vectors and tokens start at random: of them the leading components are what an attacker wants, and a fit is slow to
+    leave them.
 
     Args:
         encoder, decoder: set in place; components beyond those that the samples tell stay as they are.
-        scaled: activations `[n, ...]` in units of their channels' spread.
+        scaled: maps `[n, C, H, W]` in units of their channels' spread.
     """
     for still in (decoder.refine.weight, decoder.refine.bias, encoder.mix.bias, decoder.spread.bias):
         if still is not None:
             nn.init.zeros_(still)
-    blocks = blocks_of(scaled, encoder.mix.stride[0]) if isinstance(encoder, MapEncoder) else scaled.flatten(0, -2)
-    directions, spread = principal(blocks, len(encoder.mix.weight))
-    there, back = directions * (START / spread)[:, None], directions * (spread / START)[:, None]
-    if isinstance(encoder, RowEncoder):
-        encoder.mix.weight[: len(there)] = there
-        decoder.spread.weight[:, : len(back)] = back.T
-        return
     channels, stride, kernel = scaled.shape[1], encoder.mix.stride[0], encoder.mix.kernel_size[0]
+    directions, spread = principal(blocks_of(scaled, stride), len(encoder.mix.weight))
+    there, back = directions * (START / spread)[:, None], directions * (spread / START)[:, None]
     first = kernel // 2 - (stride - 1) // 2
-    inside = (slice(first, first + stride),) * 2
+    inside = slice(first, first + stride)
     for weight, rows in ((encoder.mix.weight, there), (decoder.spread.weight, back)):
         weight[: len(rows)] = 0.0
-        weight[: len(rows), :, inside[0], inside[1]] = rows.view(len(rows), channels, stride, stride)
+        weight[: len(rows), :, inside, inside] = rows.view(len(rows), channels, stride, stride)
 
 
 def channel_scale(z: Tensor) -> Standardise:

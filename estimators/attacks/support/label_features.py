@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +32,7 @@ class LabelFeatures:
 
     own: Tensor
     seen: Tensor
-    reader: Reader
+    reader: Callable[[Sequence[Tensor]], Tensor]
     draws: Draws
 
     def anew(self, rows: Tensor, number: int) -> Tensor:
@@ -42,10 +42,14 @@ class LabelFeatures:
         return self.reader(self.draws.at(rows, number))
 
 
-def label_features(context: AttackContext) -> LabelFeatures:
+def label_features(context: AttackContext, whole: bool = False) -> LabelFeatures:
     """Features of all samples, scaled to unit mean square.
 
     Nothing here needs a label, so all that was received helps: the attacker's samples and the private ones alike.
+
+    Args:
+        context: of the attack.
+        whole: what was received as it is, all tensors side by side, is read instead.
 
     Raises:
         NotMeasurableError: when the activation holds NaN or infinities.
@@ -57,7 +61,7 @@ def label_features(context: AttackContext) -> LabelFeatures:
     received = store.tensors()
     if not all(torch.isfinite(t).all() for t in received):
         raise NotMeasurableError("the activation holds NaN or infinities")
-    reader = Reader.fitted(received)
+    reader = untouched if whole else Reader.fitted(received)
     both = reader(received)
     return LabelFeatures(both[:count], both[count:], reader, draws)
 
@@ -89,6 +93,11 @@ class Reader:
         """`[n, f]` of tensors `[n, ...]`."""
         parts = [flat_vector([t.float() for t in tensors]) @ self.directions, *_means(tensors)]
         return torch.cat([(p - mean) * scale for p, (mean, scale) in zip(parts, self.scales, strict=True)], 1)
+
+
+def untouched(tensors: Sequence[Tensor]) -> Tensor:
+    """`[n, f]` of tensors `[n, ...]`: all numbers that were received."""
+    return torch.cat([t.float().flatten(1) for t in tensors], 1)
 
 
 def _means(tensors: Sequence[Tensor]) -> list[Tensor]:

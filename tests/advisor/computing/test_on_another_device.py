@@ -70,7 +70,7 @@ def test_the_quick_attack_and_what_is_received_under_noise(graph: PartitionGraph
     agree(found)
 
 
-LONG = ("rmle", "dip", "dci", "shadow", "kmeans", "mlp", "mlp-sim", "pmc", "unbiased")
+LONG = ("rmle", "dip", "dci", "shadow", "kmeans", "mlp", "mlp-sim", "pmc", "pmc-tuned", "unbiased")
 
 
 @pytest.mark.parametrize(
