@@ -18,7 +18,7 @@ from advisor.recipe_text import read_recipe
 from advisor.requirements import BUILT_IN, REQUIREMENTS, Budgets, objective, own
 from advisor.safe_text import shell_words, without_secrets
 from advisor.task import check_kind
-from advisor.units import duration, size
+from advisor.units import duration, samples, size
 
 IN_PYTHON = "given in Python"
 """What a file says of what is no JSON: a model, samples or a profile in memory."""
@@ -29,6 +29,10 @@ EFFORTS = {"quick": 12, "standard": 40, "thorough": 120}
 VERIFICATIONS = ("none", "quick", "strong")
 SOURCES = ("data", "train_data", "aux")
 """Where samples come from: keywords that name what is read."""
+NATIVE = "native"
+SMALLEST_SIDE, LARGEST_SIDE = 8, 2**16
+"""Sizes of pictures that an attack may reconstruct, in pixels a side."""
+
 _OBJECTS = ConfigDict(arbitrary_types_allowed=True)
 
 
@@ -58,6 +62,19 @@ def _at_least(name: str, value: int, least: int) -> None:
 def _one_of(name: str, value: Any, known: Iterable[str]) -> None:
     if value not in tuple(known):
         raise AdvisorError(f"There is no {name} {value!r}.", f"Use {_or(known)}.")
+
+
+def check_attack_size(text: str) -> None:
+    """Refuse what is no size of pictures.
+
+    Raises:
+        AdvisorError: on anything but native and a number of pixels from 8.
+    """
+    pixels = int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 0
+    if text != NATIVE and not SMALLEST_SIDE <= pixels <= LARGEST_SIDE:
+        raise AdvisorError(
+            f"An attack size of {text[:40]!r} makes no sense.", f"Use native, or pixels from {SMALLEST_SIDE}."
+        )
 
 
 def _or(names: Iterable[str]) -> str:
@@ -158,6 +175,8 @@ class SearchPart:
         study: name of the study on it; None: named by what the request asks for.
         artifacts: folder or `s3://bucket` that fitted weights are shared by; None: beside the storage's file.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
+        attack_size: pixels a side, or "native", at which the chosen plan is attacked once more; None: at 32 alone.
+        attacker_samples: what an attacker of so many samples would get of the plan is told; None asks nothing.
         seed: same seed, same answer.
         thresholds: what counts as private enough where no leakage budget is given; None for the usual.
     """
@@ -175,6 +194,8 @@ class SearchPart:
     study: str | None = None
     artifacts: Source = None
     verify: str = "quick"
+    attack_size: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = None
+    attacker_samples: Annotated[int | None, BeforeValidator(lambda v: None if v is None else samples(v))] = None
     seed: Whole = 0
     thresholds: Source = None
 
@@ -186,6 +207,8 @@ class SearchPart:
         read_recipe(self.recipe)
         _one_of("effort", self.effort, EFFORTS)
         _one_of("verification", self.verify, VERIFICATIONS)
+        if self.attack_size is not None:
+            check_attack_size(self.attack_size)
         _at_least("seed", self.seed, 0)
         if self.trials is not None:
             _at_least("trials", self.trials, 1)

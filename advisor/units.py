@@ -45,6 +45,17 @@ def size(text: str | float) -> float:
     return _parse(text, {**SIZES, "": 1.0}, "a size such as 1GiB or 500MB")
 
 
+def samples(text: str | float) -> int:
+    """A whole number of samples from `8000`, `8,000` or `1e6`, one or more."""
+    try:
+        value = float(str(text).replace(",", ""))
+    except ValueError:
+        value = math.nan
+    if not 1 <= value <= 1e12 or value != int(value):
+        raise AdvisorError(f"{str(text)[:40]!r} is no number of samples.", "Write a whole number such as 8000 or 1e6.")
+    return int(value)
+
+
 def rate(text: str | float) -> float:
     """Bits per second from `20Mbps`; a bare number is bits per second."""
     return _parse(text, {**RATES, "": 1.0}, "a rate such as 20Mbps")

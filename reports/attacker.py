@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from advisor.estimate import Estimate
 from advisor.plans import Advice, Evidence, Plan
 from advisor.reports import words
 from advisor.reports.comparisons import comparison, thumbnail, yardstick
+from advisor.reports.learning_curve import samples_needed
 from advisor.reports.quantities import NOT_MEASURED, quantity, show, show_estimate
 from advisor.reports.text import clean
 
+SIZED = re.compile(r"images reconstructed at \((\d{1,6}), (\d{1,6})\) pixels")
 SHARES = ("reidentified", "top1", "top5")
 RUN = ("nmse", "ssim", *SHARES)
 
@@ -24,7 +27,8 @@ class Attacker:
         gets: the comparison, as a sentence.
         thumbnail: side of the thumbnail that it is compared with; 0 where it is compared with none.
         predicted: what a strong attack is predicted to reach; "" where nothing is sent.
-        run: what the attacks that were run on this plan reached, one sentence each, beside chance.
+        run: what the attacks that were run on this plan reached, one sentence each, beside chance; then what
+            an attacker of other numbers of samples would, where it was asked.
         guarantee: what no attacker can undercut, or that there is no guarantee.
     """
 
@@ -74,6 +78,10 @@ def _mean_image(advice: Advice) -> str:
 
 def _run(advice: Advice, plan: Plan) -> tuple[str, ...]:
     """The attacks on this plan; that they are weaker than the strong one is said."""
+    return (*_attacks(advice, plan), *filter(None, [samples_needed(advice)]))
+
+
+def _attacks(advice: Advice, plan: Plan) -> tuple[str, ...]:
     own = [item for item in advice.evidence if (item.cut, item.defense) == (plan.cut.name, str(plan.defense))]
     if own:
         return tuple(_sentence(advice, item) for item in own)
@@ -83,8 +91,15 @@ def _run(advice: Advice, plan: Plan) -> tuple[str, ...]:
 
 
 def _sentence(advice: Advice, item: Evidence) -> str:
+    numbers = _numbers(advice, item.scores)
     weaker = "" if item.budget == "strong" else ", which is weaker than the strong attack that is predicted,"
-    return f"The {clean(item.budget)} {clean(item.attack)} attack{weaker} was run: {_numbers(advice, item.scores)}."
+    return f"The {clean(item.budget)} {clean(item.attack)} attack{weaker} was run{_size(item)}: {numbers}."
+
+
+def _size(item: Evidence) -> str:
+    """At which size large images were reconstructed; "" where they are small, or there are none."""
+    found = [size.groups() for note in item.notes if (size := SIZED.match(note))]
+    return f" on images of {found[0][0]}×{found[0][1]} pixels" if found else ""
 
 
 def _numbers(advice: Advice, scores: dict[str, Estimate]) -> str:

@@ -16,6 +16,7 @@ from advisor.plans import Advice, Plan
 from advisor.reports import gallery, tables, vega, words
 from advisor.reports.answer import answer_of
 from advisor.reports.charts import Chart, line_of_cuts
+from advisor.reports.learning_curve import learning_chart
 from advisor.reports.page_data import crosses, embedded, marks_of, page_data
 from advisor.reports.plan_charts import front
 from advisor.reports.quantities import NOT_MEASURED, quantity, show_in
@@ -24,6 +25,8 @@ from advisor.reports.text import clean
 from advisor.reports.trade_off import trade_off
 
 STILL_WIDTH = 880
+DRAWN = ("command", "attacker_samples")
+"""Provenance that stands elsewhere on the page."""
 TEMPLATES = Path(__file__).parent / "templates"
 _QUANTITY = re.compile(r"(\d) ([mµ]?s|[KMG]?i?B|pp|%|[mµk]?J)(?!\w)")
 
@@ -57,20 +60,22 @@ def still_page(advice: Advice) -> str:
 def _page(advice: Advice, live: bool) -> str:
     profile = advice.profile
     names = tables.main_columns(profile)
-    line, plans, curves = line_of_cuts(advice), tuple(front(advice)), tuple(trade_off(advice))
-    data = page_data(advice, [*line, *plans, *curves])
+    line, plans = line_of_cuts(advice), tuple(front(advice))
+    curves, learning = tuple(trade_off(advice)), tuple(learning_chart(advice))
+    data = page_data(advice, [*line, *plans, *curves, *learning])
     answer = answer_of(advice)
     context: dict[str, Any] = {
         "advice": advice, "answer": answer, "words": words, "tables": tables,
         "shares": _shares(advice.best), "scenes": _scenes(answer.attacker.thumbnail),
         "line": [drawn(chart) for chart in line], "front": [drawn(chart) for chart in plans],
-        "curves": [drawn(chart) for chart in curves], "plan_names": [plan["name"] for plan in data["plans"]],
+        "learning": [drawn(chart) for chart in learning], "curves": [drawn(chart) for chart in curves],
+        "plan_names": [plan["name"] for plan in data["plans"]],
         "columns": [_header(advice, name) for name in names],
         "all_columns": [_header(advice, name) for name in tables.all_columns(profile)],
         "rows": _rows(advice, names, data["brief"]), "published": tables.flagged(profile, "in_gpz"),
         "gallery": gallery.of(advice),
         "attacks": words.attacks(advice),
-        "facts": [(key, text) for key, text in words.facts(advice.provenance) if key != "command"],
+        "facts": [(key, text) for key, text in words.facts(advice.provenance) if not key.startswith(DRAWN)],
         "missing": tables.missing_notes(profile, tables.all_columns(profile)), "not_measured": NOT_MEASURED,
         "model": str(words.section(advice, "model").get("path") or words.section(advice, "model").get("name") or ""),
     }  # fmt: skip

@@ -69,6 +69,7 @@ def attack(
         Path | None, typer.Option(help="Folder that a killed attack resumes from.", rich_help_panel=given.SEARCH)
     ] = None,
     compute: given.Compute = "auto",
+    attack_size: given.AttackSize = None,
     seed: given.Seed = 0,
     no_config: given.NoConfig = False,
     pictures: given.Pictures = False,
@@ -83,9 +84,12 @@ def attack(
         from advisor.checkpoint import forget
         from advisor.computing.chosen_device import chosen
         from advisor.estimators.attacks import ATTACKS
+        from advisor.request import check_attack_size
 
         ATTACKS.find(name)  # what is unknown or absent is refused before anything slow
         chosen(compute)
+        if attack_size is not None:
+            check_attack_size(attack_size)
         advice, source = _advice(model, model_file)
         where, defense = _where(advice, cut, defense)
         protection = _defense(advice, defense)
@@ -100,6 +104,7 @@ def attack(
                 seed=wanted.seed, y=samples.labels, aux_y=getattr(own, "labels", None), aux_samples=aux_samples,
                 labels=labels, repeats=repeats, folder=resume,
                 progress=lambda place, share: progress("attack", share, place.name), compute=compute,
+                attack_size=attack_size,
             )  # fmt: skip
             interrupted = False
             try:

@@ -118,6 +118,12 @@ Compute = Annotated[
         "--compute", help="auto, cpu, cuda, cuda:1 or mps: where tensors are computed.", rich_help_panel=SEARCH
     ),
 ]
+AttackSize = Annotated[
+    str | None,
+    typer.Option(
+        "--attack-size", help="Reconstruct images at their native size, or at 64 pixels a side.", rich_help_panel=SEARCH
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=OUTPUT)]
 AllCuts = Annotated[
     bool,

@@ -42,7 +42,7 @@ def typed(context: typer.Context) -> dict[str, Any]:
     Raises:
         AdvisorError: on text that is no value; the message names the option.
     """
-    from advisor.units import duration, size
+    from advisor.units import duration, samples, size
 
     named = {name: value for name, value in context.params.items() if _given(context, name)}
     for name, text in named.items():
@@ -52,6 +52,8 @@ def typed(context: typer.Context) -> dict[str, Any]:
         named["input_shape"] = given.sizes(named["input_shape"], "--input-shape")
     if "timeout" in named:
         named["timeout"] = given.optional(duration, named["timeout"], "--timeout")
+    if "attacker_samples" in named:
+        named["attacker_samples"] = given.optional(samples, named["attacker_samples"], "--attacker-samples")
     if "memory" in named:
         named["memory"] = given.optional(size, named["memory"], "--memory")
     return named

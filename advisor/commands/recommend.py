@@ -89,6 +89,13 @@ def recommend(
     verify: Annotated[
         str, typer.Option(help="Attack the best plans: none, quick or strong.", rich_help_panel=given.SEARCH)
     ] = "quick",
+    attack_size: given.AttackSize = None,
+    attacker_samples: Annotated[
+        str | None,
+        typer.Option(
+            help="Tell what an attacker of so many samples gets: 400, 8000, 1e6.", rich_help_panel=given.SEARCH
+        ),
+    ] = None,
     objective: Annotated[
         str, typer.Option(help="What is to be best: latency, nmse, edge_memory ...", rich_help_panel=given.BUDGETS)
     ] = "latency",

@@ -83,7 +83,7 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         gallery=measured.gallery or (gallery(found, "quick") if pictures else Gallery(note=NO_PICTURES)),
         noise=_noise(found),
         evidence=tuple(item for plan in plans for item in plan.evidence),
-        provenance=provenance | {"zone": _zone(found)} | yardstick(evaluator.inputs),
+        provenance=provenance | {"zone": _zone(found)} | yardstick(evaluator.inputs) | _learnt(verified),
         request=request,
         verdict=chosen.verdict,
         best_split=chosen.best_split,
@@ -91,6 +91,10 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         next_best=following,
         tried=tried(plans, shown, request, bool(evaluator.link.compression)),
     )
+
+
+def _learnt(verified: Verified) -> dict[str, Any]:
+    return {"attacker_samples": dict(verified.learning)} if verified.learning else {}
 
 
 def payload_that_fits(evaluator: PlanEvaluator, budgets: Budgets) -> list[str]:

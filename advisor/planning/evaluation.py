@@ -338,8 +338,9 @@ class PlanEvaluator:
         return "input" if any(spec.is_floating for spec in self.graph.cuts[0].tensors) else "ids"
 
     def attack(
-        self, plan: Plan, budget: str, progress: ShareProgress | None = None, labels: bool = False, name: str = ""
-    ) -> AttackResult:
+        self, plan: Plan, budget: str, progress: ShareProgress | None = None, labels: bool = False, name: str = "",
+        own: int | None = None, size: str | None = None,
+    ) -> AttackResult:  # fmt: skip
         """Attack what a plan really sends: the input, by its ids where it is discrete; or its labels after the body.
 
         The attacker learns from its own samples, and the private ones are attacked: as many as fit in memory.
@@ -350,24 +351,32 @@ class PlanEvaluator:
             progress: called with the fraction done.
             labels: whether the labels are attacked, and not the input.
             name: of the attack; the first that verifies where it is "".
+            own: samples that the attacker learns from, at most; None: all of its own.
+            size: at which images are reconstructed, in pixels a side, or "native"; None: 32.
 
         Raises:
             AdvisorError: where the attack failed, does not apply, or would take too long.
         """
         learn, attacked = (self._within_memory(self.roles[role]) for role in ("attacker", "private"))
-        private, own, own_labels, truth = self.graph.flat(attacked.x), learn.x, None, None
+        private, learnt, own_labels, truth = self.graph.flat(attacked.x), learn.x, None, None
         discrete = not any(t.dtype.is_floating_point for t in private)
         chosen = ATTACKS[name] if name else verifying("label" if labels else self.secret)[0]
         if labels:
             truth, own_labels = attacked.labels, learn.labels
         elif discrete:
-            own = None
+            learnt = None
             private = tuple(t[: self._id_samples(plan.cut)] for t in private)
         return attack(
-            self.graph, plan.cut, pack(self.graph, private), own, name=chosen, defense=plan.defense, budget=budget,
-            seed=self.seed, y=truth, aux_y=own_labels, beyond=plan.tail if labels else None,
-            tail=plan.tail, folder=self.folder, progress=progress, walks=self.walks,
+            self.graph, plan.cut, pack(self.graph, private), learnt, name=chosen, defense=plan.defense, budget=budget,
+            aux_samples=own, attack_size=size, seed=self.seed, y=truth, aux_y=own_labels,
+            beyond=plan.tail if labels else None, tail=plan.tail, folder=self.folder, progress=progress,
+            walks=self.walks,
         )  # fmt: skip
+
+    @property
+    def attackers_own(self) -> int:
+        """Samples that an attack on a plan learns from at most."""
+        return len(self._within_memory(self.roles["attacker"]))
 
     def _within_memory(self, samples: Samples) -> Samples:
         """As many of the samples as the largest tensor of a forward pass allows."""

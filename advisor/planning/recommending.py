@@ -68,6 +68,8 @@ def recommend(
     study: str | None = None,
     artifacts: str | Path | None = None,
     verify: str = "quick",
+    attack_size: int | str | None = None,
+    attacker_samples: int | str | None = None,
     task: str = "auto",
     scores: str | int | None = None,
     no_labels: bool = False,
@@ -131,6 +133,11 @@ def recommend(
         artifacts: a folder or `s3://bucket` that all workers reach, for fitted weights; None: beside the storage's
             file, or in the user's cache where it is a database.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
+        attack_size: pixels a side, or "native": the chosen plan is attacked once more, its images reconstructed at that
+            size. What counts is the lesser of both. None: at 32 pixels alone, the size that the score speaks of.
+        attacker_samples: 400, 8000, "1e6": what an attacker of so many samples gets of the plan is told, from the quick
+            attack with more and more of them, carried on along its learning curve; or that it is not known, and how
+            many would do.
         task: "auto", "classes", "multilabel", "regression", "dense" or "ranking": how the output is judged.
         scores: name or number of the output that is judged, where the model has several; None chooses and says why.
         no_labels: leave labels of the data out.
@@ -167,7 +174,8 @@ def recommend(
         requirements=requirements, max_latency=max_latency, max_accuracy_drop=max_accuracy_drop,
         max_ssim=max_ssim, min_nmse=min_nmse, max_edge_memory=max_edge_memory, defenses=defenses, recipe=recipe,
         cuts=cuts, effort=effort, trials=trials, timeout=timeout, memory=memory, compute=compute, storage=storage,
-        study=study, artifacts=artifacts, verify=verify, seed=seed, thresholds=thresholds,
+        study=study, artifacts=artifacts, verify=verify, attack_size=attack_size, attacker_samples=attacker_samples,
+        seed=seed, thresholds=thresholds,
         objective=objective, confidence=confidence, require_split=require_split, pictures=pictures, **asked,
     )  # fmt: skip
     return advise(request, example_inputs, trust=trust, earlier=earlier, command=command, progress=progress, keep=keep)

@@ -172,12 +172,14 @@ class Verified(Stage):
         plans: all of them, also stronger ones that an attack made necessary.
         unverified: which attacks failed or were not run, and why: never taken for privacy.
         interrupted: the stage that the user ended early, else "".
+        learning: of `samples_needed`; empty where it was not asked for.
     """
 
     searched: Searched
     plans: tuple[Plan, ...]
     unverified: tuple[str, ...] = ()
     interrupted: str = ""
+    learning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def measured(self) -> Measured:

@@ -13,6 +13,7 @@ from typing import Any
 from advisor.defenses import defense_to_json
 from advisor.errors import AdvisorError
 from advisor.estimators.attacks.runner import AttackResult
+from advisor.planning.attacker_samples import samples_needed
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.faced import faced
 from advisor.planning.pictures import evidence_of
@@ -84,17 +85,56 @@ def verify(request: Request, searched: Searched, progress: Progress | None = Non
     """
     judge = _Judge(searched.measured.evaluator, searched.limits, request, searched.measured.time)
     found, now, interrupted = _Found(searched.plans), Step("verify", progress), searched.interrupted
+    learning: dict[str, Any] = {}
     if not interrupted and judge.budget != "none" and choose(list(found.plans), searched.limits) is not None:
         try:
             with now.timed():
                 for later in _attacks(judge, found, now):
                     found = later  # is kept on Ctrl-C
+                found = _at_another_size(judge, found, now)
+                found, learning = _learning(judge, found, now)
         except KeyboardInterrupt:
             interrupted = "verify"
     return Verified(
-        searched=searched, plans=found.plans, unverified=found.unverified, interrupted=interrupted, seconds=now.seconds,
-        notes=judge.evaluator.results.notes,
+        searched=searched, plans=found.plans, unverified=found.unverified, interrupted=interrupted, learning=learning,
+        seconds=now.seconds, notes=judge.evaluator.results.notes,
     )  # fmt: skip
+
+
+def _at_another_size(judge: _Judge, found: _Found, now: Step) -> _Found:
+    """The chosen plan attacked once more at the size that was asked for; a lesser error there counts."""
+    size, best = judge.request.search.attack_size, choose(list(found.plans), judge.limits)
+    evaluator = None if best is None else for_plan(judge.evaluator, best)
+    if size is None or best is None or evaluator is None or evaluator.secret != "input":
+        return found
+    try:
+        result = evaluator.attack(
+            best, judge.budget, lambda share: now(share, f"{best} at {size} pixels"), name="ka", size=size
+        )
+    except AdvisorError as error:
+        return found.attacked(best, best, f"{best} was not attacked at {size} pixels: {error.problem}")
+    shown = evidence_of(result, best.cut, best.defense, judge.request.output.pictures)
+    before, numbers = best.verified.get("nmse"), dict(best.verified)
+    if before is not None and result.nmse.value < before.value:
+        numbers["nmse"] = result.nmse
+    proven = dataclasses.replace(best, verified=numbers, evidence=(*best.evidence, shown))
+    return found.attacked(best, judge.judged(proven), "")
+
+
+def _learning(judge: _Judge, found: _Found, now: Step) -> tuple[_Found, dict[str, Any]]:
+    """What an attacker of as many samples as was asked is left with on the plan that would be chosen."""
+    wanted, best = judge.request.search.attacker_samples, choose(list(found.plans), judge.limits)
+    if wanted is None or best is None:
+        return found, {}
+    evaluator = for_plan(judge.evaluator, best)
+    try:
+        if evaluator.secret != "input":
+            raise AdvisorError("the inputs are discrete: there is nothing to reconstruct.")
+        learnt = samples_needed(evaluator, best, wanted, lambda share: now(share, f"learning curve at {best.cut.name}"))
+    except AdvisorError as error:
+        why = f"What an attacker of {wanted:,} samples gets is not known: {error.problem}"
+        return dataclasses.replace(found, unverified=(*found.unverified, why)), {}
+    return found, learnt
 
 
 def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:

@@ -29,6 +29,7 @@ from advisor.estimators.attacks.support.scoring import scored, worst_of
 from advisor.estimators.inversion.alignment import BUDGETS
 from advisor.estimators.study.study_samples import pixels_of, values_of
 from advisor.graph import PartitionGraph
+from advisor.measures.images import at_size
 from advisor.payload import Payload
 from advisor.preserve import left_as_found
 from advisor.progress import ShareProgress
@@ -67,6 +68,7 @@ def attack(
     progress: ShareProgress | None = None,
     walks: ActivationCache | None = None,
     compute: str | None = None,
+    attack_size: int | str | None = None,
 ) -> AttackResult:
     """Attack one cut.
 
@@ -97,6 +99,8 @@ def attack(
         progress: called with the fraction done.
         walks: shared by attacks on several cuts or defenses with the same samples, so that these cross once.
         compute: "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as of the run under way, else "auto".
+        attack_size: pixels a side up to which images are reconstructed and scored, or "native" for their own size;
+            None: 32, the size that `score` speaks of.
 
     Raises:
         AdvisorError: on an unknown attack or budget, or an attack that failed (which is never called private).
@@ -106,6 +110,7 @@ def attack(
         graph, (cut,), x, aux, name=name, defense=defense, budget=budget, seed=seed, y=y, aux_y=aux_y,
         aux_samples=aux_samples, labels=labels, repeats=repeats, beyond=beyond, tail=tail, folder=folder,
         progress=progress and (lambda _, share: progress(share)), walks=walks, compute=compute,
+        attack_size=attack_size,
     )  # fmt: skip
     if isinstance(found, AdvisorError):
         raise found
@@ -133,6 +138,7 @@ def attack_cuts(
     progress: Callable[[Cut, float], None] | None = None,
     walks: ActivationCache | None = None,
     compute: str | None = None,
+    attack_size: int | str | None = None,
 ) -> Iterator[tuple[Cut, AttackResult | AdvisorError]]:
     """Attack several cuts, the shallowest first, over one forward pass.
 
@@ -161,7 +167,7 @@ def attack_cuts(
     places = sorted({graph.cut(cut).index for cut in cuts})
     further = None if beyond is None else _beyond(graph, beyond, places, chosen)
     end = _end(graph, tail, places)
-    with computing_on(compute) as device:
+    with computing_on(compute) as device, at_size(attack_size):
         given = split_data(graph, chosen, x, aux, y, aux_y, effort, seed)
         known = _known(graph, given, chosen, effort, seed, aux_samples, labels)
     given = dataclasses.replace(given, auxiliary=None)  # what the attacker takes of it is known
@@ -172,7 +178,7 @@ def attack_cuts(
         channel = Channel(Payload.of(graph, place, defense), repeats, walks, further)
         tell = None if progress is None else functools.partial(progress, cut)
         try:
-            with computing_on(device):
+            with computing_on(device), at_size(attack_size):
                 found = _attacked(channel, chosen, given, known, effort, seed, folder, tell, end)
         except NotMeasurableError as error:
             said = "This says nothing about privacy; pass other samples."
@@ -182,7 +188,8 @@ def attack_cuts(
             found, name=chosen.name, threat=chosen.threat, budget=budget, repeats=repeats, rows=given.rows,
             version=getattr(chosen, "version", FIRST),
         )  # fmt: skip
-        asked = Asked(functools.partial(attack, compute=str(device)), x, aux, budget, seed, aux_samples, folder)
+        again = functools.partial(attack, compute=str(device), attack_size=attack_size)
+        asked = Asked(again, x, aux, budget, seed, aux_samples, folder)
         yield cut, dataclasses.replace(found, source=floor_of(channel, found, end, asked))
 
 
@@ -279,6 +286,7 @@ def _own_folder(folder: Path, chosen: Attack, context: AttackContext) -> Path:
     """A folder of this attack's own: another attack, tensor, seed or defense never resumes from it."""
     payload = context.channel.payload
     said = f"{context.cut};{payload.defense.spec};{context.effort};{context.seed};{len(context)}"
+    said += f";{tuple(context.template.shape)}"
     who = repr(chosen) if dataclasses.is_dataclass(chosen) else chosen.name
     who += f";version {getattr(chosen, 'version', FIRST)};{context.channel.repeats}"
     digest = hashlib.sha256(f"{said};{who};{context.threat}".encode())

@@ -16,7 +16,7 @@ from advisor.columns import Column
 from advisor.data.roles import sides
 from advisor.errors import DataError
 from advisor.graph import PartitionGraph
-from advisor.measures.images import PICTURE_SIDE, is_image_batch, pictures, ssim
+from advisor.measures.images import PICTURE_SIDE, is_image_batch, picture_side, pictures, ssim
 from advisor.sweep import NotMeasurableError, Targets, panel_size
 from advisor.value_range import UNIT, ValueRange
 
@@ -87,24 +87,31 @@ def _targets(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None
 
 
 def pixels_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool, str]:
-    """What a reconstruction is held against: `[n, ...]` images at most 64 pixels a side, else `[n, d]`; images?; why.
+    """What a reconstruction is held against: `[n, ...]` images of the size that is asked, else `[n, d]`; images?; why.
 
     Discrete inputs have nothing to hold against: zeros `[n, 1]`.
     """
     if len(inputs) == 1 and is_image_batch(inputs[0]):
         pixels = pictures(inputs[0])
-        reduced = f"images reconstructed at {tuple(pixels.shape[-2:])} pixels (at most {PICTURE_SIDE} a side)"
-        return pixels, True, AS_GIVEN if pixels.shape == inputs[0].shape else reduced
+        return pixels, True, _at_size(pixels, inputs[0])
     if floats := [t.flatten(1).float() for t in inputs if t.dtype.is_floating_point]:
         return torch.cat(floats, 1), False, AS_GIVEN
     return torch.zeros(len(inputs[0]), 1), False, "the inputs are discrete: there are no pixels to reconstruct"
+
+
+def _at_size(pixels: Tensor, original: Tensor) -> str:
+    """At which size, where images are larger than usual or are reduced."""
+    if pixels.shape == original.shape:
+        large = max(pixels.shape[-2:]) > PICTURE_SIDE
+        return f"images reconstructed at {tuple(pixels.shape[-2:])} pixels, their own size" if large else AS_GIVEN
+    return f"images reconstructed at {tuple(pixels.shape[-2:])} pixels (at most {picture_side()} a side)"
 
 
 def said_at_size(columns: dict[str, Column], targets: Targets) -> dict[str, Column]:
     """The columns, those of what an attacker reconstructs with the size at which it is held against the inputs."""
     if not targets.images or targets.note == AS_GIVEN:
         return columns
-    said = f"{targets.note}: finer detail is not judged"
+    said = f"{targets.note}: finer detail is not judged" if "at most" in targets.note else targets.note
     return columns | {
         name: dataclasses.replace(columns[name], method=f"{columns[name].method}; {said}")
         for name in OF_PICTURES

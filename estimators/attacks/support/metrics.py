@@ -17,7 +17,7 @@ from advisor.estimators.attacks.support.floors import Floor, fixed, none
 from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.estimators.statistics.spread import proportion
 from advisor.graph import PartitionGraph
-from advisor.measures.images import mse, psnr, ssim
+from advisor.measures.images import GAUSSIAN_WINDOW, mse, psnr, ssim
 from advisor.measures.perceptual import lpips
 from advisor.sweep import NotMeasurableError
 from advisor.value_range import ValueRange
@@ -131,10 +131,13 @@ def score_inputs(found: Recovered, original: Tensor, mean: Tensor, images: bool)
     back = shown if found.clip else back
     squared = mse(back, original)
     similar, apart = (_missing("the inputs are no images of at least 7×7 pixels") for _ in range(2))
+    evidence = dict(found.evidence)
     if images:
         apart = lpips(values.to_unit(shown), values.to_unit(original))
         if min(original.shape[-2:]) >= 7:
             similar = Estimate.of_mean(ssim(shown, original).numpy(), "1", "7×7 uniform window").within(-1.0, 1.0)
+        if min(original.shape[-2:]) >= GAUSSIAN_WINDOW:
+            evidence["ssim_gaussian"] = float(ssim(shown, original, gaussian=True).mean())
     return AttackResult(
         nmse=ratio_of_means(squared, mse(mean.expand_as(original), original)).within(0.0),
         mse=Estimate.of_mean(squared.numpy(), "x²", "per element, held-out samples").within(0.0),
@@ -144,7 +147,7 @@ def score_inputs(found: Recovered, original: Tensor, mean: Tensor, images: bool)
         originals=original,
         lpips=apart,
         notes=found.notes,
-        evidence=found.evidence,
+        evidence=evidence,
     )
 
 
