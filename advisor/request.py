@@ -15,7 +15,7 @@ from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
 from advisor.computing.chosen_device import check_name
 from advisor.errors import AdvisorError
 from advisor.recipe_text import read_recipe
-from advisor.requirements import BUILT_IN, REQUIREMENTS, Budgets, objective, own
+from advisor.requirements import BUILT_IN, REQUIREMENTS, Budgets, checked_confidence, objective, own
 from advisor.safe_text import shell_words, without_secrets
 from advisor.task import check_kind
 from advisor.units import duration, samples, size
@@ -202,8 +202,7 @@ class SearchPart:
     def __post_init__(self) -> None:
         if self.objective != IN_PYTHON:  # as a file says it; whoever needs it asks again
             objective(self.objective)
-        if self.confidence is not None and not 0 < self.confidence < 1:
-            raise AdvisorError(f"A confidence of {self.confidence:g} makes no sense.", "Pass a share such as 0.9.")
+        checked_confidence(self.confidence)
         read_recipe(self.recipe)
         _one_of("effort", self.effort, EFFORTS)
         _one_of("verification", self.verify, VERIFICATIONS)

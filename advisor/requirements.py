@@ -355,3 +355,14 @@ def requirement(name: str) -> Requirement:
 
 def _from_mapping(limits: dict[str, float]) -> Budgets:
     return Budgets(**limits)
+
+
+def checked_confidence(confidence: float | None) -> float | None:
+    """The same, where it is a share between 0 and 1, or None.
+
+    Raises:
+        AdvisorError: otherwise.
+    """
+    if confidence is not None and not 0 < confidence < 1:
+        raise AdvisorError(f"A confidence of {confidence:g} makes no sense.", "Pass a share such as 0.9.")
+    return confidence

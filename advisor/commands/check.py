@@ -41,6 +41,10 @@ def check(
     data: given.Data = None,
     train_data: given.TrainData = None,
     aux: given.Aux = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="Hold every limit against this interval's bad end: 0.9.", rich_help_panel=given.BUDGETS),
+    ] = None,
     digest: Annotated[
         str | None,
         typer.Option(help="SHA-256 of the advice, kept elsewhere: what it records counts.", rich_help_panel=given.WHAT),
@@ -85,8 +89,8 @@ def check(
         options: dict[str, Any] = {name: now[name] for name in OF_RECOMMEND if name in now}
         with StageProgress() as progress, answer_only():
             gate = advisor.check(
-                advice, model, data, digest=digest, requirements=limits, trust=trust(trusted, progress),
-                progress=progress, **options,
+                advice, model, data, confidence=confidence, digest=digest, requirements=limits,
+                trust=trust(trusted, progress), progress=progress, **options,
             )  # fmt: skip
         for note in gate.notes:
             say(f"Note: {note}")

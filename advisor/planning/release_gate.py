@@ -19,7 +19,7 @@ from advisor.planning.release_subject import Subject, subject
 from advisor.planning.reuse import fingerprints
 from advisor.plans import DERIVED, Advice, Plan, lying_in
 from advisor.progress import Progress
-from advisor.requirements import REQUIREMENTS, Budgets, Requirement
+from advisor.requirements import REQUIREMENTS, Budgets, Requirement, checked_confidence
 
 VOUCHED = "recorded; the digest vouches for it"
 _HEX = re.compile(r"(sha256:)?([0-9a-f]{64})")
@@ -36,6 +36,7 @@ def check(
     min_nmse: float | str | None = None,
     max_edge_memory: float | str | None = None,
     requirements: Mapping[str, float | str] | None = None,
+    confidence: float | None = None,
     digest: str | None = None,
     trust: Any = False,
     progress: Progress | None = None,
@@ -58,6 +59,8 @@ def check(
         min_nmse: lowest normalised error that it must be left with, 0 to 1.
         max_edge_memory: bytes.
         requirements: the same by name; every row of the table.
+        confidence: of the interval whose unfavourable end must keep every limit, between 0 and 1; None: leakage by its
+            90 % interval, costs and accuracy by their value, or as the advice was asked where the digest vouches.
         digest: SHA-256 of the advice as `recommend` and `report` print it, kept where nobody can edit it. With it the
             advice's own budgets count too.
         trust: run code from the model file.
@@ -76,6 +79,8 @@ def check(
         **{name: others.pop(name) for name in list(others) if name in REQUIREMENTS},
     }  # fmt: skip
     asked = Budgets(**rows)
+    if confidence is None and vouched and answer.request is not None:
+        confidence = answer.request.search.confidence
     limits = {**(answer.budgets.limits if vouched else {}), **asked.limits}
     if not limits and digest is None:
         raise AdvisorError(
@@ -87,11 +92,13 @@ def check(
     if plan is None:
         checks.append(_failed("plan", "plan", "there is one", "none", "The advice has no plan."))
         return Gate("none", found, tuple(checks))
-    gate = _Gated(answer, plan, {name: limits[name] for name in REQUIREMENTS if name in limits}, vouched)
+    ordered = {name: limits[name] for name in REQUIREMENTS if name in limits}
+    gate = _Gated(answer, plan, ordered, vouched, checked_confidence(confidence))
     opened = subject(
         answer, folder, model, data, others, samples=gate.wants_samples(model, data), trust=trust, progress=progress
     )
-    return Gate(str(plan), found, (*checks, *gate.checks(opened, progress)), opened.notes)
+    more, notes = gate.checks(opened, progress)
+    return Gate(str(plan), found, (*checks, *more), (*opened.notes, *notes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,27 +109,29 @@ class _Gated:
         advice, plan: what is checked.
         limits: by requirement.
         vouched: whether what is recorded counts.
+        confidence: of the interval that is held against them; None: as each row says.
     """
 
     advice: Advice
     plan: Plan
     limits: Mapping[str, float]
     vouched: bool
+    confidence: float | None = None
 
     def wants_samples(self, model: Any, data: Any) -> bool:
         """Whether something may have to be measured on samples."""
         needed = any(REQUIREMENTS[name].leakage or _is_accuracy(REQUIREMENTS[name]) for name in self.limits)
         return data is not None or (needed and (model is not None or not self.vouched))
 
-    def checks(self, opened: Subject, progress: Progress | None) -> tuple[Checked, ...]:
-        """Every check of model, data, requirements and evidence."""
+    def checks(self, opened: Subject, progress: Progress | None) -> tuple[tuple[Checked, ...], tuple[str, ...]]:
+        """Every check of model, data, requirements and evidence; and what should be said beside them."""
         if opened.traced is None:
-            return (self._without_model(opened.why_no_model), *self._judged(Found()))
+            return (self._without_model(opened.why_no_model), *self._judged(Found())), ()
         graph = opened.traced.graph
         if other := same_architecture(self.advice, self.plan, graph):
             failure = f"The model is not that of the advice: {other}."
             model = _failed("model", "model", "the architecture of the advice", other, failure, "moved")
-            return (model, *(_unknown(REQUIREMENTS[name], limit) for name, limit in self.limits.items()))
+            return (model, *(_unknown(REQUIREMENTS[name], limit) for name, limit in self.limits.items())), ()
         weights = graph.digest == self.advice.profile.cuts[0].graph
         told = "the same" if weights else "the same architecture, other weights"
         checks = [Checked("model", "model", "the architecture of the advice", told, "compared by its digest")]
@@ -137,7 +146,7 @@ class _Gated:
             self.plan, opened, prepared, rows=[REQUIREMENTS[name] for name in self.limits], samples_needed=not known,
             columns={column.name for column in self.advice.profile}, progress=progress,
         )  # fmt: skip
-        return (*checks, *self._judged(found, known), *self._moved(found, weights and samples))
+        return (*checks, *self._judged(found, known), *self._moved(found, weights and samples)), found.notes
 
     def _without_model(self, why: str) -> Checked:
         if self.vouched:
@@ -155,7 +164,7 @@ class _Gated:
             stands = self.vouched and (known if row.leakage or _is_accuracy(row) else True)
             if not measured and stands:
                 estimate, how = self.plan.found(row), VOUCHED
-            checks.append(_row_check(row, limit, estimate, how, found.why(row)))
+            checks.append(_row_check(row, limit, estimate, how, found.why(row), self.confidence))
         return checks
 
     def _moved(self, found: Found, same: bool) -> list[Checked]:
@@ -175,16 +184,18 @@ class _Gated:
         return moved
 
 
-def _row_check(row: Requirement, limit: float, found: Estimate | None, how: str, why: str) -> Checked:
-    over, asked = row.missed_by(found, limit), row.asks(limit)
+def _row_check(
+    row: Requirement, limit: float, found: Estimate | None, how: str, why: str, confidence: float | None
+) -> Checked:
+    over, asked = row.missed_by(found, limit, confidence), row.asks(limit)
     if found is None or math.isnan(over):
         reason = why or (found.method if found is not None else "") or "it is not recorded"
         failure = f"{row.option}: the {row.label} could not be measured ({reason.rstrip('.')})."
         return _failed(row.name, row.label, asked, "not measured", failure, "not measured")
-    judged = row.judged(found)
+    judged = row.judged(found, confidence)
     shown = row.show(judged)
     if judged != found.value:
-        shown += f" at the bad end of its 90 % interval ({row.show(found.value)} by itself)"
+        shown += f" at the bad end of its {100 * (confidence or 0.9):g} % interval ({row.show(found.value)} by itself)"
     if over == 0:
         return Checked(row.name, row.label, asked, shown, how, estimate=found)
     failure = f"{row.option}: the {row.label} is {shown}, {asked} is asked ({how})."

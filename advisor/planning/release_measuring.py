@@ -52,10 +52,12 @@ class Found:
     Attributes:
         plan: with what was computed and measured; None where nothing was.
         missing: group of a requirement ("cost", "accuracy", "leakage") -> why there is nothing.
+        notes: attacks that failed beside others that did not, and why.
     """
 
     plan: Plan | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def how(self, row: Requirement) -> str:
         """How the number of a requirement came about."""
@@ -111,7 +113,7 @@ def measured_again(
     except AdvisorError as error:  # the weights of what was fitted are gone, or belong to other weights of the model
         return Found(None, dict.fromkeys(("cost", "accuracy", "leakage"), f"{error.problem} {error.next_step}"))
     cut = judge.graph.cut(plan.cut.name)
-    found, attacked = dict[str, Estimate](), dict[str, Estimate]()
+    found, attacked, notes = dict[str, Estimate](), dict[str, Estimate](), list[str]()
     if not opened.priced:
         missing["cost"] = MEASURED_ELSEWHERE
     elif prepared is None and judge.link.compression:
@@ -126,11 +128,11 @@ def measured_again(
         if "leakage" in wanted:
             try:
                 names = sorted({row.measurement for row in rows if row.leakage and row.measurement in columns})
-                leaks, attacked = _leaks(judge, plan, names, opened, progress)
+                leaks, attacked = _leaks(judge, plan, names, opened, notes, progress)
                 found |= leaks
             except AdvisorError as error:  # an attack that failed is no privacy
                 missing["leakage"] = f"the attack failed: {error.problem}"
-    return Found(dataclasses.replace(plan, predicted=found, verified=attacked, excess={}), missing)
+    return Found(dataclasses.replace(plan, predicted=found, verified=attacked, excess={}), missing, tuple(notes))
 
 
 def _costs(judge: PlanEvaluator, cut: Cut, plan: Plan) -> dict[str, Estimate]:
@@ -142,7 +144,12 @@ def _costs(judge: PlanEvaluator, cut: Cut, plan: Plan) -> dict[str, Estimate]:
 
 
 def _leaks(
-    judge: PlanEvaluator, plan: Plan, names: Sequence[str], opened: Subject, progress: Progress | None
+    judge: PlanEvaluator,
+    plan: Plan,
+    names: Sequence[str],
+    opened: Subject,
+    notes: list[str],
+    progress: Progress | None,
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """What is predicted of what is sent, and what an attack reached there; of a whole model what is exact.
 
@@ -161,13 +168,15 @@ def _leaks(
         predicted = {column.name: column.at(0) for column in columns}
     with step("verify", progress) as attacking:
         found = _attacked(
-            judge, dataclasses.replace(plan, cuts=(payload.cut, *plan.cuts[1:])), _budget(opened), attacking
+            judge, dataclasses.replace(plan, cuts=(payload.cut, *plan.cuts[1:])), _budget(opened), notes, attacking
         )
     return predicted, found
 
 
-def _attacked(judge: PlanEvaluator, plan: Plan, budget: str, now: Step) -> dict[str, Estimate]:
+def _attacked(judge: PlanEvaluator, plan: Plan, budget: str, notes: list[str], now: Step) -> dict[str, Estimate]:
     """What the worst of the attacks that its defense must face reached, or the floor where that is less.
+
+    Those that fail beside others are added to `notes`.
 
     Raises:
         AdvisorError: when all of them failed.
@@ -178,6 +187,7 @@ def _attacked(judge: PlanEvaluator, plan: Plan, budget: str, now: Step) -> dict[
             found.append(judge.attack(plan, budget, now, name=name))
         except AdvisorError as error:
             failed.append(error)
+            notes.append(f"The attack {name} failed, which says nothing about privacy: {error.problem}")
     if not found:
         raise failed[0]
     if judge.secret == "ids":

@@ -239,6 +239,37 @@ def test_an_attack_that_fails_is_no_privacy(advice: Advice, monkeypatch: pytest.
     assert gate.failures == ("--min-nmse: the attacker's NMSE could not be measured (the attack failed: it diverged).",)
 
 
+def test_an_attack_that_fails_beside_others_is_named(
+    advice: Advice, attacked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = release_measuring.PlanEvaluator.attack
+
+    def attack(judge: Any, plan: Any, budget: str, progress: object, name: str) -> Any:
+        if name == "rmle":
+            raise AdvisorError("it diverged.", "Report it.")
+        return works(judge, plan, budget, progress, name)
+
+    monkeypatch.setattr(release_measuring.PlanEvaluator, "attack", attack)
+    monkeypatch.setattr(release_measuring, "faced", lambda plan, secret: ("ka", "rmle"))
+    gate = advisor.check(advice, min_nmse=0)
+    assert gate.passed
+    assert "The attack rmle failed, which says nothing about privacy: it diverged." in gate.notes
+
+
+def test_limits_are_held_against_the_interval_that_is_asked_for(advice: Advice) -> None:
+    latency = by_name(advisor.check(advice, max_latency=1e3))["max_latency"].estimate
+    assert latency is not None
+    between = (latency.value + latency.high) / 2
+    assert advisor.check(advice, max_latency=between).passed
+    gate = advisor.check(advice, max_latency=between, confidence=0.9)
+    assert not gate.passed
+    assert "at the bad end of its 90 % interval" in gate.failures[0]
+    wider = advisor.check(advice, max_latency=latency.high * (1 + 1e-9), confidence=0.99)
+    assert "at the bad end of its 99 % interval" in wider.failures[0]
+    with pytest.raises(AdvisorError, match=r"A confidence of 1\.5 makes no sense"):
+        advisor.check(advice, max_latency=1, confidence=1.5)
+
+
 def test_nan_passes_no_check(advice: Advice, attacked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     missing = dataclasses.replace(
         advice, best=dataclasses.replace(advice.best, predicted={}, verified={}, graph=None), evidence=()
