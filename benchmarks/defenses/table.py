@@ -62,7 +62,7 @@ def _rows(cut: str, screen: Sequence[Screened], worst: Sequence[Worst]) -> list[
     attacked = {(w.cut, w.method, w.level, w.seed): w for w in worst}
     tuned = [s.drop for s in screen if s.method == "tuned-bare" and s.cut == cut]
     lines = []
-    for s in (s for s in screen if s.cut == cut):
+    for s in sorted((s for s in screen if s.cut == cut), key=lambda s: (s.method, s.level)):
         w = attacked.get((s.cut, s.method, s.level, s.seed))
         against = f"{s.drop - tuned[0]:.1f}" if tuned else ""
         hardest = [f"{w.nmse:.3f} ± {w.nmse_se:.3f}", w.by, f"{w.ssim:.2f}", f"{w.floor:.2f}"] if w else [""] * 4
@@ -96,7 +96,8 @@ def picture(screen: Sequence[Screened], path: Path) -> None:
             panel.plot([s.drop for s in own], [s.nmse for s in own], "o-", label=method, markersize=4)
         panel.set(title=cut, xlabel="accuracy drop, percentage points", ylim=(0, 1))
     panels[0].set_ylabel("NMSE of the quick attack (higher is more private)")
-    panels[-1].legend(fontsize=7)
+    shown = {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    panels[-1].legend(shown.values(), shown.keys(), fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=90)
     plt.close(figure)
