@@ -128,7 +128,7 @@ class Chooser:
                 found += [math.inf if math.isnan(end) else sign * end for end in ends or [math.nan] * 3]
             sent, parts = plan.predicted.get("bytes"), ("edge_latency", "cloud_latency")
             occupied = math.nan if sent is None else on_wire(link, sent.value, self.repricer.answer).value
-            times = [occupied, *(plan.predicted[part].value for part in parts if part in plan.predicted)]
+            times = [occupied, *(plan.predicted[p].value if p in plan.predicted else math.nan for p in parts)]
             found += [math.inf if math.isnan(time) else time for time in times]
         return found
 

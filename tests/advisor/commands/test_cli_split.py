@@ -108,7 +108,7 @@ def test_another_model(answered: Path, cli: Run, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--format", "tflite"), r"no format 'tflite'\. Use pt2 or onnx"),
-        (("--model", "missing.pt"), r"Cannot read .*missing\.pt"),
+        (("--model", "missing.pt"), r"There is no file .*missing\.pt"),
         (("--out", "taken"), r"Cannot write taken.*--out"),
         (("--out", "full"), r"full.edge\.pt2 is there already, and is not of an earlier split.*--out"),
     ],

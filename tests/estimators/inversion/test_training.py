@@ -138,6 +138,7 @@ def noisy_goal() -> tuple[Tensor, Tensor]:
 
 def test_training_ends_soon_after_the_curve_is_flat_and_says_so() -> None:
     """Least squares on noise: flat once the line is found, at what least squares itself leaves."""
+    torch.manual_seed(0)  # of the order of batches
     goal, z = noisy_goal()
     trained = train(Toy(goal, z), FIT, CHECK, HOLD)
     assert trained.stopped == "flat"
