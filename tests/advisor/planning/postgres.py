@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import socket
@@ -11,12 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 NEEDED = ("initdb", "pg_ctl", "postgres")
-OTHERS = ("postgres", "nobody")
-"""Users that may run it where the tests run as root, which it refuses."""
+OTHER = "nobody"
+"""The user that runs it where the tests run as root, which it refuses."""
 
 
 def programs() -> dict[str, str]:
@@ -26,27 +26,20 @@ def programs() -> dict[str, str]:
     return {name: found for name in NEEDED if (found := shutil.which(name, path=path)) is not None}
 
 
-def as_another_user() -> list[str]:
-    """What to put before a command so that it does not run as root."""
+def as_another_user() -> dict[str, Any]:
+    """Keywords of a process so that it does not run as root."""
     if os.getuid() != 0:
-        return []
-    import pwd
+        return {}
+    import pwd  # not on Windows
 
-    for name in OTHERS:
-        try:
-            user = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        if shutil.which("setpriv"):
-            return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    pytest.skip("PostgreSQL refuses to run as root, and there is no other user to run it as")
+    return {"user": OTHER, "group": pwd.getpwnam(OTHER).pw_gid, "extra_groups": []}
 
 
 class Server:
     """A running server."""
 
-    def __init__(self, folder: Path, before: list[str], found: dict[str, str]) -> None:
-        self._folder, self._before, self._found = folder, before, found
+    def __init__(self, folder: Path, found: dict[str, str]) -> None:
+        self._folder, self._found = folder, found
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -67,8 +60,9 @@ class Server:
 
     def _run(self, name: str, *words: str) -> None:
         subprocess.run(
-            [*self._before, self._found[name], *words], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd="/"
-        )
+            [self._found[name], *words], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd="/",
+            **as_another_user(),
+        )  # fmt: skip
 
 
 @contextmanager
@@ -77,14 +71,11 @@ def running() -> Iterator[Server]:
     found = programs()
     if len(found) < len(NEEDED):
         pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("the driver is not installed: pip install 'partition-advisor[postgresql]'")
-    before = as_another_user()
     folder = Path(tempfile.mkdtemp(prefix="pg"))  # a short path: a socket is in it
     try:
         folder.chmod(0o777)
         (folder / "word").write_text("hidden-word")
-        server = Server(folder, before, found)
+        server = Server(folder, found)
         server._run(
             "initdb", "-D", str(folder / "data"), "-U", "tester", "-A", "scram-sha-256",
             "--pwfile", str(folder / "word"), "--no-sync",
