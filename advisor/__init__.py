@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from advisor.planning.api import accuracy as accuracy
     from advisor.planning.api import leakage as leakage
     from advisor.planning.api import profile as profile
-    from advisor.planning.conditions import whatif as whatif
+    from advisor.planning.outlooks.conditions import whatif as whatif
     from advisor.planning.recommending import recommend as recommend
-    from advisor.planning.release_gate import check as check
+    from advisor.planning.release.release_gate import check as check
     from advisor.plans import Advice as Advice
     from advisor.plans import Plan as Plan
     from advisor.plans import load_advice as load_advice

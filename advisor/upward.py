@@ -30,7 +30,7 @@ PUBLIC = {
     "accuracy": "advisor.planning.api",
     "attack": "advisor.estimators.attacks.runner",
     "attack_cuts": "advisor.estimators.attacks.runner",
-    "check": "advisor.planning.release_gate",
+    "check": "advisor.planning.release.release_gate",
     "defend": "advisor.defenses.training.defending",
     "export": "advisor.exporting",
     "leakage": "advisor.planning.api",
@@ -41,7 +41,7 @@ PUBLIC = {
     "recommend": "advisor.planning.recommending",
     "save_variant": "advisor.defenses.training.fitted_files",
     "trace": "advisor.tracing.tracer",
-    "whatif": "advisor.planning.conditions",
+    "whatif": "advisor.planning.outlooks.conditions",
 }
 """The public surface: name -> the module that holds it."""
 

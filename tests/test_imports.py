@@ -68,11 +68,11 @@ ANSWERED = {
 
 HOMES = {
     "optuna": (
-        "advisor.planning.study_storage",
-        "advisor.planning.results",
-        "advisor.planning.rounds",
-        "advisor.planning.study_books",
-        "advisor.planning.fitted_store",
+        "advisor.planning.shared_study.study_storage",
+        "advisor.planning.shared_study.results",
+        "advisor.planning.shared_study.rounds",
+        "advisor.planning.shared_study.study_books",
+        "advisor.planning.shared_study.fitted_store",
     ),
     "typer": ("advisor.cli", "advisor.commands"),
     "vl_convert": ("advisor.reports.vega",),

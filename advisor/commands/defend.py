@@ -79,7 +79,7 @@ def _asked(context: typer.Context, model: str, model_file: str | None) -> tuple[
     Raises:
         AdvisorError: when nothing says which cut or method, or the name is of none that is fitted.
     """
-    from advisor.planning.fit_recipes import check_recipe
+    from advisor.planning.fits.fit_recipes import check_recipe
     from advisor.planning.wanted_defenses import one_method
     from advisor.recorded import Source, harmless
     from advisor.request import FIELDS, SOURCES, Request

@@ -19,8 +19,8 @@ from advisor.measures.thumbnails import thumbnail_scale
 from advisor.planning.alternatives import alternatives, as_bytes
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.final_accuracy import with_final_accuracy
+from advisor.planning.outlooks.recorded_plans import tried
 from advisor.planning.pictures import gallery
-from advisor.planning.recorded_plans import tried
 from advisor.planning.reuse import host
 from advisor.planning.selection import (
     Choice,

@@ -37,8 +37,8 @@ from advisor.planning import u_shape
 from advisor.planning.accuracy import Accuracy
 from advisor.planning.estimates_as_json import as_estimates, as_json
 from advisor.planning.message_size import as_sent
-from advisor.planning.results import Results, Task, digest_of
 from advisor.planning.selection import LeakageLimits
+from advisor.planning.shared_study.results import Results, Task, digest_of
 from advisor.plans import Plan
 from advisor.profilers import Device, Link, transfer_time
 from advisor.profilers.energy import edge_energy

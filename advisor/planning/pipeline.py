@@ -26,10 +26,10 @@ from advisor.planning.bare_accuracy import said_of_the_model
 from advisor.planning.contradictions import check_budgets
 from advisor.planning.data_roles import converted, divided, made, sources
 from advisor.planning.evaluation import EVALUATION_SAMPLES, PlanEvaluator, chosen_cuts
-from advisor.planning.results import Results
+from advisor.planning.shared_study.results import Results
+from advisor.planning.shared_study.study_identity import joined
+from advisor.planning.shared_study.study_storage import attack_folder, open_storage
 from advisor.planning.stages import Inputs, Measured, Prepared, Step, Traced, step
-from advisor.planning.study_identity import joined
-from advisor.planning.study_storage import attack_folder, open_storage
 from advisor.planning.time_plan import UNBOUNDED, TimePlan, plan_time
 from advisor.planning.u_shape import tail_cut
 from advisor.plans import Advice

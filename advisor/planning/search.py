@@ -9,10 +9,10 @@ from advisor import requirements
 from advisor.errors import AdvisorError, InterruptedRunError
 from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.estimators.study.zone import ZoneThresholds
-from advisor.planning.defense_fits import FitResult, Fits, fit_folder, roles_of
-from advisor.planning.fitted_store import store_of
-from advisor.planning.rounds import Search, SearchResult
+from advisor.planning.fits.defense_fits import FitResult, Fits, fit_folder, roles_of
 from advisor.planning.selection import LeakageLimits, limits_of
+from advisor.planning.shared_study.fitted_store import store_of
+from advisor.planning.shared_study.rounds import Search, SearchResult
 from advisor.planning.stages import Measured, Searched, Step
 from advisor.planning.wanted_defenses import wanted_defenses
 from advisor.progress import Progress

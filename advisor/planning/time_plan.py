@@ -20,7 +20,7 @@ from advisor.measures.decoders.activation_layouts import SKETCH, VECTOR_LIMIT, c
 from advisor.measures.decoders.decoders import FEW_CELLS, FULL_CELLS, PERCEPTRON, WIDEST
 from advisor.measures.images import PICTURE_SIDE, is_image_batch
 from advisor.planning.machine_speed import SOLVED, Speed, step_products
-from advisor.planning.results import Results, Task, digest_of, strange
+from advisor.planning.shared_study.results import Results, Task, digest_of, strange
 from advisor.request import Request
 from advisor.sweep import panel_size
 from advisor.units import show_duration

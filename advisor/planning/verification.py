@@ -16,13 +16,13 @@ from advisor.estimators.attacks.runner import AttackResult
 from advisor.planning.attacker_samples import samples_needed
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.faced import faced
+from advisor.planning.fits.variant_pricing import for_plan
 from advisor.planning.pictures import evidence_of
-from advisor.planning.proofs import Proof, as_proof, proof_to_json
-from advisor.planning.results import Task, digest_of
 from advisor.planning.selection import LeakageLimits, choose, pareto, with_excess
+from advisor.planning.shared_study.proofs import Proof, as_proof, proof_to_json
+from advisor.planning.shared_study.results import Task, digest_of
 from advisor.planning.stages import Searched, Step, Verified
 from advisor.planning.time_plan import UNBOUNDED, TimePlan
-from advisor.planning.variant_pricing import for_plan
 from advisor.plans import Plan
 from advisor.progress import Progress, ShareProgress
 from advisor.request import Request

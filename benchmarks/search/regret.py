@@ -20,8 +20,8 @@ import optuna
 
 from advisor.cuts import Cut
 from advisor.defenses import Defense
-from advisor.planning.rounds import Search
 from advisor.planning.selection import LeakageLimits, with_excess
+from advisor.planning.shared_study.rounds import Search
 from advisor.plans import Plan
 from advisor.requirements import Budgets, Requirement, objective
 from benchmarks.search.truth import Replay, evaluator, grid, measured, replay_of

@@ -24,7 +24,7 @@ from advisor.estimate import Estimate
 from advisor.estimators.study.leakage_study import study
 from advisor.planning.estimates_as_json import as_json
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.results import Task, digest_of
+from advisor.planning.shared_study.results import Task, digest_of
 
 LEVELS = 12
 """Of noise at each cut, from one that changes nothing to one that leaves nothing."""

@@ -13,8 +13,8 @@ import time
 import uuid
 
 from advisor.defenses import GaussianNoise
-from advisor.planning.results import Results, Task, digest_of
-from advisor.planning.study_storage import open_storage
+from advisor.planning.shared_study.results import Results, Task, digest_of
+from advisor.planning.shared_study.study_storage import open_storage
 
 TASKS, SECONDS = 40, 0.5
 

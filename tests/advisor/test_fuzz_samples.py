@@ -16,8 +16,8 @@ import advisor
 from advisor.data.image_folder import ImageFolder
 from advisor.data.samples import decoded, read
 from advisor.graph import PartitionGraph
-from advisor.planning.results import Results
-from advisor.planning.study_storage import known_trials, open_storage
+from advisor.planning.shared_study.results import Results
+from advisor.planning.shared_study.study_storage import known_trials, open_storage
 from advisor.profilers import links
 from advisor.settings import OWN, defaults
 from advisor.testing.small_models import digits, trained

@@ -10,7 +10,7 @@ import pytest
 
 import advisor
 from advisor.cuts import Cut
-from advisor.planning import axis_regions as regions
+from advisor.planning.outlooks import axis_regions as regions
 from advisor.reports import outlook_page, outlook_tables
 from advisor.reports.outlook_chart import chart
 from advisor.testing.made_up_advices import HOSTILE, resnet

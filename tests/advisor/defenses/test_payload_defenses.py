@@ -39,8 +39,8 @@ from advisor.estimators.study.leakage_study import study
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.rounds import Search
 from advisor.planning.selection import LeakageLimits
+from advisor.planning.shared_study.rounds import Search
 from advisor.profilers import device, link
 from advisor.requirements import Budgets
 from advisor.testing.defense_contract import DefenseContract

@@ -10,7 +10,7 @@ import pytest
 from advisor.errors import AdvisorError
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement, own
 from advisor.units import digits, number
-from tests.advisor.planning.shared_search import recommended
+from tests.advisor.planning.shared_study.shared_search import recommended
 
 PRICE = 1e-3
 

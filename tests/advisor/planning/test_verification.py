@@ -20,7 +20,7 @@ from advisor.estimators.attacks.support import floors
 from advisor.estimators.attacks.support.floors import fixed
 from advisor.estimators.attacks.support.metrics import AttackResult
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.study_storage import attack_folder
+from advisor.planning.shared_study.study_storage import attack_folder
 from advisor.plans import Advice, Evidence, Plan
 from advisor.reports import console, html, markdown
 from advisor.testing import made_up_advices

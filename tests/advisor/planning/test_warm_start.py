@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from advisor.defenses import GaussianNoise, NoDefense
-from advisor.planning.rounds import Search
 from advisor.planning.selection import LeakageLimits, choose, with_excess
+from advisor.planning.shared_study.rounds import Search
 from advisor.planning.warm_start import GROWTH, LEAKAGE, SETTLED, START, WarmStart
 from advisor.plans import Budgets
 from tests.advisor.plans import a_plan

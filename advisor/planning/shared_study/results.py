@@ -21,8 +21,8 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from advisor.errors import AdvisorError
-from advisor.planning.study_storage import LOST, known_trials, quiet, understood
-from advisor.planning.worker import is_gone, this_worker
+from advisor.planning.shared_study.study_storage import LOST, known_trials, quiet, understood
+from advisor.planning.shared_study.worker import is_gone, this_worker
 from advisor.safe_text import without_secrets
 
 PAUSE = 0.2

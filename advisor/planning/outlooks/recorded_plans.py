@@ -10,7 +10,7 @@ from advisor.cuts import Cut
 from advisor.defenses import NoDefense
 from advisor.estimate import Estimate
 from advisor.planning.alternative_roles import ELSEWHERE
-from advisor.planning.repricing import UNKNOWN
+from advisor.planning.outlooks.repricing import UNKNOWN
 from advisor.plans import Advice, Evidence, Plan
 from advisor.profilers.halves.half_latency import total
 from advisor.request import Request

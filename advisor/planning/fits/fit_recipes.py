@@ -16,7 +16,7 @@ from advisor.defenses.training.fitted_files import variant_digest
 from advisor.errors import AdvisorError
 from advisor.fitted import FittedDefense
 from advisor.graph import PartitionGraph
-from advisor.planning.fit_schedule import Pair
+from advisor.planning.fits.fit_schedule import Pair
 from advisor.recipe_text import read_recipe
 from advisor.variant import Variant
 

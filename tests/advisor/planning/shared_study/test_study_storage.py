@@ -12,9 +12,9 @@ import optuna
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.planning.study_storage import known_trials, open_storage
+from advisor.planning.shared_study.study_storage import known_trials, open_storage
 
-OPEN = "import sys; from advisor.planning.study_storage import open_storage; open_storage(sys.argv[1])"
+OPEN = "import sys; from advisor.planning.shared_study.study_storage import open_storage; open_storage(sys.argv[1])"
 
 
 def test_two_first_users_of_one_file_both_get_it(tmp_path: Path) -> None:

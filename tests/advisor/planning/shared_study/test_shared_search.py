@@ -14,12 +14,12 @@ import optuna
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.planning.study_storage import open_storage
-from tests.advisor.planning.postgres import Server, running
-from tests.advisor.planning.shared_search import TRIALS, plain, recommended, samples
+from advisor.planning.shared_study.study_storage import open_storage
+from tests.advisor.planning.shared_study.postgres import Server, running
+from tests.advisor.planning.shared_study.shared_search import TRIALS, plain, recommended, samples
 
 WAIT = 300
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def server() -> Iterator[Server]:
 
 
 def worker(url: str, out: Path, **more: Any) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "tests.advisor.planning.shared_search", url, str(out), json.dumps(more)]
+    words = [sys.executable, "-m", "tests.advisor.planning.shared_study.shared_search", url, str(out), json.dumps(more)]
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 

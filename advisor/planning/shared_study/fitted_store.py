@@ -11,7 +11,7 @@ from advisor.defenses.training.fitted_files import load_variant, save_variant
 from advisor.errors import AdvisorError
 from advisor.fitted import ENDING, FOLDER, LARGEST
 from advisor.graph import PartitionGraph
-from advisor.planning.study_storage import storage_file
+from advisor.planning.shared_study.study_storage import storage_file
 from advisor.request import Request
 from advisor.variant import Variant
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from advisor.errors import AdvisorError
-from advisor.planning.results import NAME, Results, Task, digest_of, strange
+from advisor.planning.shared_study.results import NAME, Results, Task, digest_of, strange
 from advisor.planning.stages import Prepared
 from advisor.request import IN_PYTHON, Request
 

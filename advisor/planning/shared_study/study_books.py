@@ -16,7 +16,7 @@ from advisor.cuts import Cut
 from advisor.defenses import DEFENSES, defense_to_json
 from advisor.planning.estimates_as_json import as_json
 from advisor.planning.selection import LeakageLimits
-from advisor.planning.study_storage import known_trials, quiet
+from advisor.planning.shared_study.study_storage import known_trials, quiet
 from advisor.plans import Plan
 from advisor.requirements import REQUIREMENTS, front
 

@@ -10,11 +10,11 @@ from typing import Any
 from advisor.errors import AdvisorError
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.outlook import LINK, Axis, Outlook
-from advisor.planning import recorded_plans
-from advisor.planning.choosing import Chooser
-from advisor.planning.outlooks import Looking
-from advisor.planning.repricing import Repricer
-from advisor.planning.varied import Asked, asked_of
+from advisor.planning.outlooks import recorded_plans
+from advisor.planning.outlooks.assembling_outlooks import Looking
+from advisor.planning.outlooks.choosing import Chooser
+from advisor.planning.outlooks.repricing import Repricer
+from advisor.planning.outlooks.varied import Asked, asked_of
 from advisor.plans import Advice, Plan, load_advice
 from advisor.request import IN_PYTHON
 from advisor.requirements import REQUIREMENTS

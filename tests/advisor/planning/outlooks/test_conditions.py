@@ -12,9 +12,9 @@ import pytest
 import advisor
 from advisor.defenses import GaussianNoise
 from advisor.errors import AdvisorError
-from advisor.planning import axis_regions as regions
-from advisor.planning import recorded_plans
-from advisor.planning.repricing import Repricer, at_rate, recorded_link
+from advisor.planning.outlooks import axis_regions as regions
+from advisor.planning.outlooks import recorded_plans
+from advisor.planning.outlooks.repricing import Repricer, at_rate, recorded_link
 from advisor.plans import Advice
 from advisor.profilers import link as link_of
 from advisor.reports import outlook_tables

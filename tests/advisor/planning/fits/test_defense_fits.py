@@ -18,12 +18,12 @@ from advisor.errors import AdvisorError, CutError, DataError
 from advisor.estimate import Estimate
 from advisor.estimators.study.leakage_study import study
 from advisor.fitted import FittedDefense
-from advisor.planning.defense_fits import Fits
 from advisor.planning.evaluation import PlanEvaluator, chosen_cuts
-from advisor.planning.fit_recipes import message_bytes, recipe_at, reduction
-from advisor.planning.fit_schedule import ATTACK_SECONDS, SHORT_SHARE, Allowance, levels_between, rounded_up
+from advisor.planning.fits.defense_fits import Fits
+from advisor.planning.fits.fit_recipes import message_bytes, recipe_at, reduction
+from advisor.planning.fits.fit_schedule import ATTACK_SECONDS, SHORT_SHARE, Allowance, levels_between, rounded_up
+from advisor.planning.fits.variant_pricing import VariantEvaluator, for_plan, of_fit
 from advisor.planning.selection import LeakageLimits, nearest_first, verdict
-from advisor.planning.variant_pricing import VariantEvaluator, for_plan, of_fit
 from advisor.planning.wanted_defenses import wanted_defenses
 from advisor.plans import Plan
 from advisor.profilers import device, link

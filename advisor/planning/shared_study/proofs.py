@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
-from advisor.planning.results import Task, strange
+from advisor.planning.shared_study.results import Task, strange
 from advisor.plans import Evidence
 
 

@@ -25,10 +25,10 @@ from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.planning.evaluation import PlanEvaluator, pack
 from advisor.planning.faced import faced
-from advisor.planning.release_subject import Subject
+from advisor.planning.fits.variant_pricing import VariantEvaluator, of_fit
+from advisor.planning.release.release_subject import Subject
 from advisor.planning.stages import Prepared, Step, step
 from advisor.planning.u_shape import tail_cut
-from advisor.planning.variant_pricing import VariantEvaluator, of_fit
 from advisor.plans import Advice, Plan
 from advisor.profilers.support import imported_profile as given_profiles
 from advisor.progress import Progress

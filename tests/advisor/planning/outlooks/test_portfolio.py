@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import advisor
-from advisor.planning.portfolio import EXHAUSTIVE, fewest, spread_out, walked
-from advisor.planning.repricing import Repricer, at_rate
+from advisor.planning.outlooks.portfolio import EXHAUSTIVE, fewest, spread_out, walked
+from advisor.planning.outlooks.repricing import Repricer, at_rate
 from advisor.testing.made_up_advices import resnet
 
 LOOSE = {"max_latency": "none", "min_nmse": 0.3}

@@ -20,7 +20,7 @@ import advisor
 from advisor.errors import AdvisorError, GateError
 from advisor.estimate import Estimate
 from advisor.gate import Checked, Gate
-from advisor.planning import release_measuring
+from advisor.planning.release import release_measuring
 from advisor.plans import Advice
 from advisor.requirements import REQUIREMENTS
 from tests.conftest import samples, tiny_net

@@ -13,10 +13,10 @@ import numpy as np
 
 from advisor.errors import AdvisorError
 from advisor.outlook import LINK, Axis, Portfolio, Segment, Switch
-from advisor.planning.axis_regions import segments
-from advisor.planning.choosing import NONE, Chooser, Chosen, identity
-from advisor.planning.repricing import at_rate
-from advisor.planning.varied import Asked
+from advisor.planning.outlooks.axis_regions import segments
+from advisor.planning.outlooks.choosing import NONE, Chooser, Chosen, identity
+from advisor.planning.outlooks.repricing import at_rate
+from advisor.planning.outlooks.varied import Asked
 from advisor.plans import Plan
 from advisor.profilers import Link
 from advisor.requirements import Budgets

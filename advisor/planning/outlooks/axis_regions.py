@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from advisor.outlook import NOTHING, Axis, Band, Segment
-from advisor.planning.choosing import NONE, Chosen
+from advisor.planning.outlooks.choosing import NONE, Chosen
 
 EXACT, FOR_THE_PICTURE = 1e-9, 2e-3
 """How near a threshold is found, as a share of its axis."""

@@ -1,4 +1,4 @@
-"""A worker of the tests of shared storages: `python -m tests.advisor.planning.shared_search URL OUT [MORE]`."""
+"""A worker of the tests of shared storages: `python -m` this module, with URL OUT [MORE]."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 
 import advisor
 from advisor.defenses import GaussianNoise
-from advisor.planning import study_storage
+from advisor.planning.shared_study import study_storage
 
 TRIALS = 8
 TIMED = ("wall_time_s", "stages", "made", "host", "command")

@@ -21,16 +21,16 @@ from advisor.defenses.methods import METHODS
 from advisor.defenses.training.defending import FEWEST, defend
 from advisor.defenses.training.fitted_files import variant_digest
 from advisor.errors import AdvisorError, DataError
-from advisor.planning import fit_schedule as schedule
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.fit_recipes import fit_digest, fitted_of, message_bytes, noise_range, recipe_at
-from advisor.planning.fit_schedule import Allowance, Pair
-from advisor.planning.fitted_store import FittedStore
-from advisor.planning.results import Task, digest_of, strange
+from advisor.planning.fits import fit_schedule as schedule
+from advisor.planning.fits.fit_recipes import fit_digest, fitted_of, message_bytes, noise_range, recipe_at
+from advisor.planning.fits.fit_schedule import Allowance, Pair
+from advisor.planning.fits.variant_pricing import VariantEvaluator, of_fit
 from advisor.planning.selection import LeakageLimits, nearest_first, with_excess
+from advisor.planning.shared_study.fitted_store import FittedStore
+from advisor.planning.shared_study.results import Task, digest_of, strange
+from advisor.planning.shared_study.study_storage import attack_folder
 from advisor.planning.stages import Prepared
-from advisor.planning.study_storage import attack_folder
-from advisor.planning.variant_pricing import VariantEvaluator, of_fit
 from advisor.plans import Plan
 from advisor.profilers import transfer_time
 from advisor.progress import StepProgress

@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from advisor.errors import AdvisorError
-from advisor.planning import results as module
-from advisor.planning.results import RESULT, WORKER, Results, Task, digest_of
-from advisor.planning.study_storage import known_trials, open_storage
-from advisor.planning.worker import is_gone, this_worker
+from advisor.planning.shared_study import results as module
+from advisor.planning.shared_study.results import RESULT, WORKER, Results, Task, digest_of
+from advisor.planning.shared_study.study_storage import known_trials, open_storage
+from advisor.planning.shared_study.worker import is_gone, this_worker
 
 KINDS = ("memory", "sqlite", "journal")
 
@@ -73,8 +73,8 @@ def test_workers_at_once_share_the_tasks_and_agree(tmp_path: Path) -> None:
 
 DIE = """
 import os, sys
-from advisor.planning.results import Results, Task, digest_of
-from advisor.planning.study_storage import open_storage
+from advisor.planning.shared_study.results import Results, Task, digest_of
+from advisor.planning.shared_study.study_storage import open_storage
 def die():
     os.kill(os.getpid(), 9)
 Results(open_storage(sys.argv[1])).one(Task("evaluation", digest_of("task", 1), die))
@@ -98,8 +98,8 @@ def test_the_trial_of_a_worker_that_was_killed_is_run_again_at_once(kind: str, t
 def test_the_trial_of_a_worker_on_another_machine_is_waited_for_and_freed_by_its_heartbeat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("advisor.planning.study_storage.HEARTBEAT", 1)
-    monkeypatch.setattr("advisor.planning.study_storage.GRACE", 2)
+    monkeypatch.setattr("advisor.planning.shared_study.study_storage.HEARTBEAT", 1)
+    monkeypatch.setattr("advisor.planning.shared_study.study_storage.GRACE", 2)
     url = f"sqlite:///{tmp_path / 's.db'}"
     study = optuna.create_study(storage=open_storage(url), study_name=task(1).study)
     trial = study.ask()

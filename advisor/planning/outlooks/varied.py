@@ -10,8 +10,14 @@ from typing import Any
 from advisor import profilers
 from advisor.errors import AdvisorError
 from advisor.outlook import LINK, Axis
-from advisor.planning.ranges import bandwidth, is_range, link_axis, read_range, requirement_axis
-from advisor.planning.repricing import at_rate
+from advisor.planning.outlooks.ranges import (
+    bandwidth,
+    is_range,
+    link_axis,
+    read_range,
+    requirement_axis,
+)
+from advisor.planning.outlooks.repricing import at_rate
 from advisor.plans import Advice
 from advisor.profilers import Link
 from advisor.requirements import Budgets, requirement

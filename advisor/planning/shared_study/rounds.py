@@ -17,9 +17,9 @@ from optuna.storages import BaseStorage
 from advisor.cuts import Cut
 from advisor.defenses import DEFENSES, Defense, NoDefense
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.results import Results, Task, digest_of, strange
 from advisor.planning.selection import LeakageLimits, with_excess
-from advisor.planning.study_books import Books, Values
+from advisor.planning.shared_study.results import Results, Task, digest_of, strange
+from advisor.planning.shared_study.study_books import Books, Values
 from advisor.planning.warm_start import WarmStart
 from advisor.plans import Plan
 from advisor.progress import StepProgress

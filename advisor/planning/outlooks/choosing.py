@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from advisor.planning.repricing import Repricer
+from advisor.planning.outlooks.repricing import Repricer
 from advisor.planning.selection import LeakageLimits, limits_of, meets, verdict, waives_leakage, with_excess
 from advisor.plans import Plan, Verdict
 from advisor.profilers import Link

@@ -1,0 +1,1 @@
+"""The release gate: what is checked, opened and measured again."""
