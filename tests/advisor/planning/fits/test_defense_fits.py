@@ -24,6 +24,7 @@ from advisor.planning.fits.fit_recipes import message_bytes, recipe_at, reductio
 from advisor.planning.fits.fit_schedule import ATTACK_SECONDS, SHORT_SHARE, Allowance, levels_between, rounded_up
 from advisor.planning.fits.variant_pricing import VariantEvaluator, for_plan, of_fit
 from advisor.planning.selection import LeakageLimits, nearest_first, verdict
+from advisor.planning.shared_study.results import Results
 from advisor.planning.wanted_defenses import wanted_defenses
 from advisor.plans import Plan
 from advisor.profilers import device, link
@@ -58,7 +59,7 @@ def fits(priced, data, methods=("tuned",), cuts=("block2.2",), recipe=RECIPE, se
     """The fits of a request at these cuts, on the digits."""
     x, y = data
     request = Request.of(model="torchvision:resnet18", effort="quick", recipe=recipe, **asked)
-    base = dataclasses.replace(priced.base, only=cuts)
+    base = dataclasses.replace(priced.base, only=cuts, results=Results())  # knows no fit of another test
     limits = LeakageLimits(0.7, None, asked=False)
     return Fits(base, request, limits, methods, Samples(x, y, "digits", "0"), None, None, seconds)
 
