@@ -6,7 +6,9 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; on tiny tensors threads only wait
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,22 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     np.savez(path, **samples())
     return path
+
+
+@contextmanager
+def attacks_shortened() -> Iterator[None]:
+    """The quick attack in an eighth of its steps: for tests that ask what becomes of its numbers."""
+    from advisor.estimators.inversion import alignment
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(alignment.BUDGETS, "quick", replace(alignment.QUICK, steps=30, epochs=5, checks=4))
+        yield
+
+
+@pytest.fixture(scope="module")
+def short_attacks() -> Iterator[None]:
+    with attacks_shortened():
+        yield
 
 
 Run = Callable[..., Result]

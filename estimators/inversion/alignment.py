@@ -209,8 +209,8 @@ class QuickAlignment:
         ColumnSpec("ka_ssim", "1", "low", "measured", "quick inversion network, 7×7 window, held-out"),
     )
 
-    def __init__(self, budget: Budget = QUICK, mirrored: Mirrored | None = None) -> None:
-        self.budget, self.mirrored = budget, mirrored
+    def __init__(self, budget: Budget | None = None, mirrored: Mirrored | None = None) -> None:
+        self.budget, self.mirrored = budget or BUDGETS["quick"], mirrored
         self.reconstructions: dict[str, Tensor] = {}
 
     def at(self, view: CutView) -> dict[str, Estimate]:

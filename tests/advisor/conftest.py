@@ -12,6 +12,7 @@ from advisor.estimators.study.leakage_study import study
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.profilers import device, link
 from tests.advisor.samples_by_role import by_role
+from tests.conftest import attacks_shortened
 
 
 def digits(count: int):
@@ -55,7 +56,8 @@ def digits_data():
 
 @pytest.fixture(scope="session")
 def digits_advice(digits_net, digits_data):
-    return advisor.recommend(digits_net, data=digits_data, max_latency=0.2, max_accuracy_drop=0.05, trials=10)
+    with attacks_shortened():
+        return advisor.recommend(digits_net, data=digits_data, max_latency=0.2, max_accuracy_drop=0.05, trials=10)
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +65,7 @@ def digits_evaluator(digits_net, digits_data):
     """Prices plans of the small CNN, every leakage column measured."""
     x, y = digits_data
     graph = advisor.trace(digits_net, x[:2])
-    found = study(graph, x, y)
+    with attacks_shortened():
+        found = study(graph, x, y)
     profile = advisor.profile(graph).joined(found.profile)
     return PlanEvaluator(graph, profile, found, by_role(x, y), device("jetson"), link("wifi"), 0)

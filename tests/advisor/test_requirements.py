@@ -20,6 +20,8 @@ from advisor.units import show_size, size
 from tests.advisor.plans import a_plan
 from tests.conftest import Run
 
+pytestmark = pytest.mark.usefixtures("short_attacks")
+
 NO_LIMITS = LeakageLimits(None, None, asked=False)
 
 

@@ -11,6 +11,8 @@ from advisor.errors import AdvisorError
 from advisor.settings import READERS, checked, defaults
 from tests.conftest import Run
 
+pytestmark = pytest.mark.usefixtures("short_attacks")
+
 SETTINGS = 'max-latency = "20s"\nseed = 4\nobjective = "nmse"\ndefenses = "int8"\neffort = "quick"\nlink = "lte"\n'
 
 

@@ -20,6 +20,8 @@ from advisor.errors import AdvisorError, CutError, DataError
 from advisor.graph import PartitionGraph
 from tests.estimators.nets import digits, trained
 
+pytestmark = pytest.mark.usefixtures("short_attacks")
+
 CUT = "conv2"
 
 

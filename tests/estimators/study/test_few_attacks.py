@@ -19,6 +19,8 @@ from advisor.estimators.study.few_attacks import LEFT_OUT, Allowance, evenly
 from advisor.estimators.study.leakage_study import LeakageStudy, study
 from advisor.estimators.study.score import score_columns
 
+pytestmark = pytest.mark.usefixtures("short_attacks")
+
 SCORES = ("ka_nmse", "ka_mse", "ka_ssim", "score", "score_ssim")
 
 

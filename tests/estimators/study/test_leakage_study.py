@@ -17,6 +17,8 @@ from advisor.estimators.study.study_samples import mean_image_ssim, study_sample
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Denormalising, DigitNet, Restorer, Tokens, TwoInputs, digits, fixed, trained
 
+pytestmark = pytest.mark.usefixtures("short_attacks")
+
 CONTRACT = [
     "fisher", "fisher_snr", "mse_bound", "rc2", "rc2_per_dim", "rc2_ratio", "entropy_bound", "rate", "dcor",
     "spectrum_bound", "fsinfo", "mixture_bound", "club", "info_nce", "decoder_entropy", "label_leak_few",

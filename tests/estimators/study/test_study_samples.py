@@ -10,6 +10,8 @@ import advisor
 from advisor.estimators.study.study_samples import OF_PICTURES
 from advisor.measures.images import PICTURE_SIDE
 
+pytestmark = pytest.mark.usefixtures("short_attacks")
+
 SAID = r"images reconstructed at (32, 32) pixels (at most 32 a side): finer detail is not judged"
 
 
