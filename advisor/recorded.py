@@ -25,7 +25,7 @@ ASKED_AGAIN = {
     "arch": "names code", "defenses": "names code", "device": "names a machine or a file",
     "cloud": "names a machine or a file",
     "link": "names a file", "profile": "names a file", "thresholds": "were given in Python",
-    "objective": "was given in Python",
+    "objective": "was given in Python", "requirement": "names code",
 }  # fmt: skip
 """Keyword -> why its recorded value is asked for again, where it is not one of the catalog's."""
 DROPPED = ("storage", "study", "artifacts", "out", "pictures", "memory", "compute")
@@ -66,7 +66,9 @@ def harmless(request: Request | None) -> Recorded:
     if request is None:
         return Recorded({}, {}, {})
     options = {name: value for name, value in request.options().items() if name not in ("model", *SOURCES)}
-    refused = {name: str(options[name]) for name in ASKED_AGAIN if not _is_harmless(name, options[name])}
+    refused = {name: str(options[name]) for name in ASKED_AGAIN if not _is_harmless(name, options.get(name))}
+    if request.requirements.foreign:
+        refused["requirement"] = ", ".join(f"{name}={limit:g}" for name, limit in request.requirements.foreign.items())
     dropped = {name: str(options[name]) for name in DROPPED if options[name] not in (None, False, ANY_DEVICE)}
     kept = {name: value for name, value in options.items() if name not in refused and name not in DROPPED}
     return Recorded(kept | dict(request.requirements.limits), refused, dropped)

@@ -192,6 +192,8 @@ REQUIREMENTS: dict[str, Requirement] = {
 """Every requirement by its name; one more is one more entry, a user's own by `own`."""
 
 BUILT_IN = frozenset(REQUIREMENTS)
+MOST_FOREIGN, LONGEST = 32, 60
+"""Requirements of others' own that a file may hold, and letters of a name."""
 
 
 def objective(wanted: str | Callable[[Any], float]) -> Requirement:
@@ -264,8 +266,9 @@ class Budgets:
         AdvisorError: on a name that is no requirement, or a value that is no limit for it.
     """
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_foreign", "_limits")
     _limits: Mapping[str, float]
+    _foreign: Mapping[str, float]
 
     def __init__(self, *in_order: Any, **by_name: Any) -> None:
         named = dict(zip(REQUIREMENTS, in_order, strict=False)) | by_name
@@ -273,6 +276,7 @@ class Budgets:
             raise AdvisorError(f"There are {len(REQUIREMENTS)} requirements, not {len(in_order)}.", "Name them.")
         limits = {name: requirement(name).limit(value) for name, value in named.items() if value is not None}
         object.__setattr__(self, "_limits", MappingProxyType(limits))
+        object.__setattr__(self, "_foreign", MappingProxyType({}))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("budgets are frozen: make others")
@@ -283,12 +287,17 @@ class Budgets:
         return self._limits.get(name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _from_mapping, (dict(self._limits),)
+        return _from_mapping, (dict(self._limits), dict(self._foreign))
 
     @property
     def limits(self) -> Mapping[str, float]:
         """The budgets that were set, in SI units, by name."""
         return self._limits
+
+    @property
+    def foreign(self) -> Mapping[str, float]:
+        """Recorded limits of requirements that are code of somebody's own, which no file brings along."""
+        return self._foreign
 
     def __iter__(self) -> Iterator[tuple[Requirement, float]]:
         """The rows that were set with their limits, in the table's order."""
@@ -310,7 +319,7 @@ class Budgets:
 
     def to_json(self) -> dict[str, float | None]:
         """Every budget by name, null where it was not set."""
-        return {name: self._limits.get(name) for name in REQUIREMENTS}
+        return {name: self._limits.get(name) for name in REQUIREMENTS} | dict(self._foreign)
 
     @classmethod
     def from_json(cls, payload: Any) -> Budgets:
@@ -327,16 +336,19 @@ class Budgets:
         wrong = [name for name, value in payload.items() if not isinstance(value, int | float | None)]
         if wrong:
             raise ValueError(f"the budget {wrong[0]} is no number")
+        foreign = {str(name): float(value) for name, value in payload.items() if name not in REQUIREMENTS}
+        if len(foreign) > MOST_FOREIGN or not all(name.isidentifier() and len(name) <= LONGEST for name in foreign):
+            raise ValueError("the budgets have names that are none")
         try:
-            return cls(**{str(name): value for name, value in payload.items()})
+            return _from_mapping({name: payload[name] for name in REQUIREMENTS if name in payload}, foreign)
         except AdvisorError as error:
             raise ValueError(error.problem) from None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Budgets) and dict(self._limits) == dict(other._limits)
+        return isinstance(other, Budgets) and (self._limits, self._foreign) == (other._limits, other._foreign)
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._limits.items()))
+        return hash(frozenset({**self._limits, **self._foreign}.items()))
 
     def __repr__(self) -> str:
         return f"Budgets({', '.join(f'{row.name}={limit:g}' for row, limit in self)})"
@@ -353,8 +365,10 @@ def requirement(name: str) -> Requirement:
     return REQUIREMENTS[name]
 
 
-def _from_mapping(limits: dict[str, float]) -> Budgets:
-    return Budgets(**limits)
+def _from_mapping(limits: Mapping[str, float], foreign: Mapping[str, float]) -> Budgets:
+    budgets = Budgets(**limits)
+    object.__setattr__(budgets, "_foreign", MappingProxyType(dict(foreign)))
+    return budgets
 
 
 def checked_confidence(confidence: float | None) -> float | None:

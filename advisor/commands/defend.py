@@ -94,7 +94,7 @@ def _asked(context: typer.Context, model: str, model_file: str | None) -> tuple[
         before = earlier_advice.load(folder, model_file)
         assert before is not None, "a folder was named"
         taken = harmless(before.request)
-        taken.require(now | {"defenses": now.get("method")})
+        taken.require(now | {"defenses": now.get("method"), "requirement": None})
         options = dict(taken.options)
         source = Source(model_file, "") if model_file else earlier_advice.recorded_model(before, folder)
         for keyword in SOURCES:

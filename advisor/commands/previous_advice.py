@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from advisor.commands import options as given
 from advisor.commands.exits import say
 from advisor.commands.near_names import check_model_is_there
 from advisor.errors import AdvisorError, UnsafeFileError
-from advisor.requirements import REQUIREMENTS
+from advisor.requirements import REQUIREMENTS, own
 
 if TYPE_CHECKING:
     from advisor.plans import Advice
@@ -73,17 +73,18 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
     model, moved = now.pop("model", None), now.pop("model_file", None)
     if model is not None and moved is not None:
         raise AdvisorError("Both MODEL and --model name the model.", "Give one of them.")
+    theirs = own_requirements(now.pop("requirement", None) or ())  # before the earlier advice, which may hold them
     if "defenses" in now:  # the earlier advice may hold plans of a user's own, which this loads
         wanted_defenses(now["defenses"])
     before = load(earlier, moved)
     taken = harmless(None if before is None else before.request)
-    taken.require(now)
+    taken.require(now | ({"requirement": theirs} if theirs else {}))
     for name, value in taken.dropped.items():
         if name == "storage" and name not in now:
             say(f"Note: --storage {value} of the advice is not taken from a file; give it again to resume from it.")
     known = {*(key for keys in FIELDS.values() for key in keys), *REQUIREMENTS}
     options = {**(settings() if use_settings else {}), **taken.options}
-    options |= {name: value for name, value in now.items() if name in known} | {"out": context.params["out"]}
+    options |= {name: value for name, value in now.items() if name in known} | {"out": context.params["out"]} | theirs
     source = None
     if (chosen := model or moved) is None:
         source = recorded_model(before, earlier)
@@ -94,6 +95,24 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
         missing = [keyword for keyword in SOURCES if keyword not in now]
         options |= {keyword: recorded_data(before, _folder(earlier), source, keyword) for keyword in missing}
     return Asked(Request.of(model=chosen, **options), source), before
+
+
+def own_requirements(typed: Iterable[str]) -> dict[str, float]:
+    """Limits by name of what `--requirement` asks for: `package.module:ROW=5`, or a row of the table.
+
+    Raises:
+        AdvisorError: when there is no such requirement, or the limit is none.
+    """
+    found: dict[str, float] = {}
+    for text in typed:
+        path, _, limit = text.partition("=")
+        if not path or not limit:
+            raise AdvisorError(
+                f"--requirement {text[:60]!r} states no limit.", "Write for example package.module:ROW=5."
+            )
+        name = own(path)
+        found[name] = REQUIREMENTS[name].limit(limit, f"--requirement {path[:60]}")
+    return found
 
 
 def recorded_data(advice: Advice, folder: Path, model: Source | None, keyword: str = "data") -> str | None:

@@ -134,7 +134,9 @@ def test_budgets_are_a_value() -> None:
     assert repr(budgets) == "Budgets(max_latency=0.05)"
 
 
-@pytest.mark.parametrize("payload", [[], {"max_latency": "50ms"}, {"max_latency": -1}, {"luck": 1}, {"max_ssim": []}])
+@pytest.mark.parametrize(
+    "payload", [[], {"max_latency": "50ms"}, {"max_latency": -1}, {"bad luck": 1}, {"luck": "1"}, {"max_ssim": []}]
+)
 def test_a_file_holds_numbers_of_known_requirements_only(payload: object) -> None:
     with pytest.raises(ValueError, match=r"budget|requirement|max_latency"):
         Budgets.from_json(payload)

@@ -92,6 +92,7 @@ def check(
     if plan is None:
         checks.append(_failed("plan", "plan", "there is one", "none", "The advice has no plan."))
         return Gate("none", found, tuple(checks))
+    checks += [_not_ours(name, limit) for name, limit in answer.budgets.foreign.items() if vouched]
     ordered = {name: limits[name] for name in REQUIREMENTS if name in limits}
     gate = _Gated(answer, plan, ordered, vouched, checked_confidence(confidence))
     opened = subject(
@@ -206,6 +207,12 @@ def _unknown(row: Requirement, limit: float) -> Checked:
     """A requirement of a model that is another."""
     failure = f"{row.option}: the {row.label} could not be measured (another model)."
     return _failed(row.name, row.label, row.asks(limit), "not measured", failure, "not measured")
+
+
+def _not_ours(name: str, limit: float) -> Checked:
+    """A requirement of the advice whose code nobody named."""
+    failure = f"{name} could not be checked: it is code of somebody's own, which is not taken from a file."
+    return _failed(name, name, f"{limit:g}", "not measured", failure, "not measured")
 
 
 def _failed(name: str, label: str, asked: str, found: str, failure: str, status: Any = "missed") -> Checked:

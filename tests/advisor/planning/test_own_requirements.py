@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from advisor.commands.previous_advice import own_requirements
 from advisor.errors import AdvisorError
+from advisor.recorded import harmless
+from advisor.request import Request
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement, own
 from advisor.units import digits, number
 from tests.advisor.planning.shared_study.shared_search import recommended
@@ -56,6 +59,41 @@ def test_a_name_that_is_taken_or_unknown_is_refused() -> None:
         own("max_beauty")
     with pytest.raises(AdvisorError, match=r"is no requirement"):
         own(f"{__name__}:PRICE")
+
+
+def test_the_command_line_names_it_by_its_path() -> None:
+    assert own_requirements([f"{__name__}:ROW=5", "max_latency=50ms"]) == {"max_price": 5.0, "max_latency": 0.05}
+    assert REQUIREMENTS["max_price"] == ROW
+    with pytest.raises(AdvisorError, match=r"--requirement 'max_price' states no limit\. Write for example"):
+        own_requirements(["max_price"])
+    with pytest.raises(AdvisorError, match=r"--requirement .*ROW: 'much' is not a number"):
+        own_requirements([f"{__name__}:ROW=much"])
+
+
+def test_what_a_file_records_of_it_is_kept_and_asked_for_again() -> None:
+    own(ROW)
+    request = Request.of(model="m.pt2", max_price=5, max_latency="50ms")
+    recorded = request.to_json()
+    assert harmless(request).options["max_price"] == 5
+    del REQUIREMENTS["max_price"]
+    elsewhere = Request.from_json(recorded)
+    assert elsewhere.requirements.limits == {"max_latency": 0.05}
+    assert elsewhere.requirements.foreign == {"max_price": 5.0}
+    assert elsewhere.to_json() == recorded
+    assert elsewhere != request
+    taken = harmless(elsewhere)
+    assert "max_price" not in taken.options
+    with pytest.raises(AdvisorError, match=r"--requirement 'max_price=5', which names code: that is not taken from"):
+        taken.require({})
+    taken.require({"requirement": {"max_price": 6.0}})
+
+
+@pytest.mark.parametrize("name", ["max price", "--x", "a" * 61, ""])
+def test_names_that_are_none_are_no_budgets(name: str) -> None:
+    with pytest.raises(ValueError, match="names that are none"):
+        Budgets.from_json({name: 1.0})
+    with pytest.raises(ValueError, match="names that are none"):
+        Budgets.from_json({f"max_{number}": 1.0 for number in range(33)})
 
 
 def test_what_was_recorded_elsewhere_is_read_where_it_was_not_asked() -> None:
