@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from typing import Any
 
 from advisor.errors import AdvisorError
+from advisor.files import sha256
 from advisor.planning.shared_study.results import NAME, Results, Task, digest_of, strange
 from advisor.planning.stages import Prepared
 from advisor.request import IN_PYTHON, Request
@@ -16,6 +18,12 @@ LEFT_OUT = {
     "machine": ("memory", "compute"), "output": ("out", "pictures"),
 }  # fmt: skip
 """Part -> what two workers may have otherwise: where things lie, and what is known by its digest."""
+
+FILES = {
+    "device": re.compile(r"^\s*(?P<path>.*\.toml)"), "cloud": re.compile(r"^\s*(?P<path>.*\.toml)"),
+    "link": re.compile(r"trace=\s*(?P<path>[^,]*[^,\s])"), "profile": re.compile(r"^(?P<path>.+)$"),
+}  # fmt: skip
+"""Keyword of the target -> where its value names a file."""
 
 SAID = {"model": "model", "cuts": "model", "data": "data", "request": "request", "program": "version of the program"}
 
@@ -76,4 +84,14 @@ def joined(request: Request, prepared: Prepared, results: Results) -> str:
 
 def _request(request: Request) -> dict[str, Any]:
     told = request.to_json()
+    told["target"] |= {key: _by_content(key, told["target"][key]) for key in ("device", "link", "cloud", "profile")}
     return {part: {k: v for k, v in values.items() if k not in LEFT_OUT.get(part, ())} for part, values in told.items()}
+
+
+def _by_content(key: str, value: str | None) -> str | None:
+    """What names a file, with the digest of its bytes in the place of its path: workers may keep it anywhere."""
+    named = FILES[key].search(value or "")
+    if value is None or named is None or value == IN_PYTHON:
+        return value
+    start, stop = named.span("path")
+    return f"{value[:start]}{sha256(value[start:stop])}{value[stop:]}"
