@@ -45,6 +45,11 @@ class Accuracy:
     labels: Tensor | None
     task: Task | None = None
 
+    def taken(self, rows: Tensor) -> Accuracy:
+        """The same over some of the samples."""
+        some = [None if values is None else values[rows] for values in (self.bare, self.labels)]
+        return Accuracy(some[0], some[1], self.task)
+
     @property
     def method(self) -> str:
         """What was measured, on how many samples."""

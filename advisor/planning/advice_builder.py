@@ -19,6 +19,7 @@ from advisor.measures.thumbnails import thumbnail_scale
 from advisor.planning.alternatives import alternatives, as_bytes
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.final_accuracy import with_final_accuracy
+from advisor.planning.growing_samples import in_whole, shown_plans
 from advisor.planning.outlooks.recorded_plans import tried
 from advisor.planning.pictures import gallery
 from advisor.planning.reuse import host
@@ -55,6 +56,12 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
     budgets, measured, limits, plans = request.requirements, verified.measured, verified.searched.limits, verified.plans
     evaluator, found = measured.evaluator, measured.evaluator.study
     whole = [with_excess(plan, budgets, limits) for plan in (*evaluator.baselines(), *verified.searched.heads)]
+    if not verified.interrupted:
+        plans = in_whole(
+            plans,
+            lambda every: shown_plans(every, whole, found.zone.cuts, budgets, limits, request.search.require_split),
+            evaluator, lambda plan: with_excess(plan, budgets, limits),
+        )  # fmt: skip
     chosen = verdict(plans, whole, limits, budgets, request.search.require_split)
     chosen, every, final = with_final_accuracy(chosen, (*plans, *whole), evaluator)
     plans, baselines = every[: len(plans)], every[len(plans) :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -41,12 +41,13 @@ def alternatives(
         chosen: the verdict.
         limits, budgets: what was asked.
     """
-    found = dict(_by_aim(plans, limits, evaluator.study.zone.cuts))
+    found = dict(by_aim(plans, limits, evaluator.study.zone.cuts))
     priced = [*_inputs(evaluator), *_activations(evaluator, chosen), *_next_device(evaluator, chosen)]
     return found | {role: with_excess(plan, budgets, limits) for role, plan in priced}
 
 
-def _by_aim(plans: tuple[Plan, ...], limits: LeakageLimits, zone: Container[str]) -> Iterator[tuple[str, Plan]]:
+def by_aim(plans: Sequence[Plan], limits: LeakageLimits, zone: Container[str]) -> Iterator[tuple[str, Plan]]:
+    """Of the plans that were priced, the best by other aims than the objective."""
     feasible = [plan for plan in plans if plan.feasible]
     private = [plan for plan in feasible if not limits.shortfall(plan)]
     if private:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 from collections.abc import Mapping
@@ -50,6 +51,10 @@ from advisor.progress import ShareProgress
 from advisor.sweep import rows_in_memory
 
 EVALUATION_SAMPLES = 1000
+PARTS, FEWEST_JUDGED = (16, 4), 60
+"""Of the samples, that accuracy is measured on first; and how few may tell anything."""
+MEASURED = ("accuracy", "accuracy_drop")
+"""What is measured on them."""
 HELD_BYTES, HELD = 2**30, 8
 """Of the evaluation samples' activation at one cut, and the part of the memory that it may take at most."""
 EVALUATION_BYTES = 2**28
@@ -113,33 +118,74 @@ class PlanEvaluator:
         inner = self.graph.cuts[1 : len(self.graph.cuts) - 1 if self.tail is None else self.tail.index]
         return tuple(cut for cut in inner if not self.only or cut.name in self.only)
 
-    def evaluate(self, cut: Cut, defense: Defense) -> Plan:
-        """A split plan with everything predicted; what is more than arithmetic is computed once."""
+    def evaluate(self, cut: Cut, defense: Defense, rows: int | None = None) -> Plan:
+        """A split plan with everything predicted; what is more than arithmetic is computed once.
+
+        Args:
+            cut, defense: of the plan.
+            rows: one of `sizes`, on which accuracy is measured; None for all.
+        """
         costs = self.costs(cut, defense, self.tail)
         if defense.identity and self.is_bare:
             return self.plan(cut, defense, costs | self.effects(cut, defense))
-        task = self.task(cut, defense)
-        return self.plan(cut, defense, costs | as_estimates(task, self.results.one(task)))
+        first, rows = self.task(cut, defense), rows or self.sizes[-1]
+        found = as_estimates(first, self.results.one(first))
+        if rows > self.sizes[0]:
+            more = self.accuracy_task(cut, defense, rows)
+            found |= as_estimates(more, self.results.one(more))
+        return self.plan(cut, defense, costs | found)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """On how many samples accuracy is measured, one after the other where the one before decides nothing."""
+        every = len(self.rows)
+        return (*(every // part for part in PARTS if every // part >= FEWEST_JUDGED), every)
 
     def task(self, cut: Cut, defense: Defense) -> Task:
-        """Leakage and accuracy of what a defense sends, to be computed once for the same graph, chain and samples."""
-        told = digest_of(
+        """Leakage and first accuracy of what a defense sends, computed once for the same graph, chain and samples."""
+        few = self.sizes[0]
+        return Task("evaluation", self._told(cut, defense, few), lambda: as_json(self.effects(cut, defense, few)))
+
+    def accuracy_task(self, cut: Cut, defense: Defense, rows: int) -> Task:
+        """Accuracy on more samples, likewise."""
+        return Task("accuracy", self._told(cut, defense, rows), lambda: as_json(self.accuracy(cut, defense, rows)))
+
+    def measured_on(self, cut: Cut, defense: Defense) -> int:
+        """On how many samples accuracy was measured by now; 0 before anything was."""
+        if not self.results.knows(self.task(cut, defense)):
+            return 0
+        more = [rows for rows in self.sizes[1:] if self.results.knows(self.accuracy_task(cut, defense, rows))]
+        return max(more, default=self.sizes[0])
+
+    def is_whole(self, plan: Plan) -> bool:
+        """Whether a plan has the accuracy of all samples."""
+        if plan.kind != "split" or plan.fitted is not None or (plan.defense.identity and self.is_bare):
+            return True
+        return self.measured_on(plan.cut, plan.defense) in (0, self.sizes[-1])  # 0: it was never asked of a part
+
+    def with_all_samples(self, plan: Plan) -> Plan:
+        """The plan with the accuracy of all samples."""
+        found = self.evaluate(plan.cut, plan.defense).predicted
+        return dataclasses.replace(plan, predicted={**plan.predicted, **{n: found[n] for n in MEASURED}})
+
+    def _told(self, cut: Cut, defense: Defense, rows: int) -> str:
+        """What a result hangs on."""
+        return digest_of(
             version("partition-advisor"), self.graph.digest, cut.name, None if self.tail is None else self.tail.name,
-            defense_to_json(defense), self.roles.fingerprints, len(self.rows), self.seed, self.also, self.scores,
-            self.profile.provenance.get("leakage"), self.scored_by,
+            defense_to_json(defense), self.roles.fingerprints, [rows, len(self.rows)], self.seed, self.also,
+            self.scores, self.profile.provenance.get("leakage"), self.scored_by,
         )  # fmt: skip
-        return Task("evaluation", told, lambda: as_json(self.effects(cut, defense)))
 
     @property
     def scored_by(self) -> str:
         """What else the numbers hang on; "" for the model itself."""
         return ""
 
-    def effects(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
-        """Leakage and accuracy."""
+    def effects(self, cut: Cut, defense: Defense, rows: int | None = None) -> dict[str, Estimate]:
+        """Leakage and accuracy, the latter on so many samples, or all."""
         found = self.leakage(cut, defense) | self.guarantee(cut, defense)
         found |= self.also_asked(cut, defense, found)
-        return found | self.accuracy(cut, defense)
+        return found | self.accuracy(cut, defense, rows)
 
     def plan(self, cut: Cut, defense: Defense, predicted: dict[str, Estimate]) -> Plan:
         """A split plan, U-shaped where there is a tail."""
@@ -304,14 +350,28 @@ class PlanEvaluator:
         truth = None if self.truth is None else self.truth[self.rows]
         return Accuracy(first_scores(self.graph, self.evaluation), truth, self.graph.task)
 
-    def accuracy(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
-        """`accuracy` and `accuracy_drop` (absolute) by running the cloud half on what is really sent."""
-        if defense.identity or self.undefended.why_not:
-            return self.undefended.undefended()
-        payload, rows = Payload.of(self.graph, cut, defense), self.rows_held(cut)
-        if rows < len(self.rows):
-            return self.undefended.of(payload.scores_of(self.evaluation, self.seed, rows))
-        return self.undefended.of(payload.scores(self.activations.at(cut), self.seed))
+    def accuracy(self, cut: Cut, defense: Defense, rows: int | None = None) -> dict[str, Estimate]:
+        """`accuracy` and `accuracy_drop` (absolute) by running the cloud half on what is really sent.
+
+        Args:
+            cut, defense: of what is sent.
+            rows: how many of the samples, a random part of them that holds every smaller one; None for all.
+        """
+        part, held = self.part(rows), self.rows_held(cut)
+        judged = self.undefended if part is None else self.undefended.taken(part)
+        if defense.identity or judged.why_not:
+            return judged.undefended()
+        payload = Payload.of(self.graph, cut, defense)
+        if held < len(self.rows):
+            return judged.of(payload.scores_of(_taken(self.evaluation, part), self.seed, held))
+        return judged.of(payload.scores(_taken(self.activations.at(cut), part), self.seed))
+
+    def part(self, rows: int | None) -> Tensor | None:
+        """Which of the samples that accuracy is measured on are the first so many; None for all."""
+        if rows is None or rows >= len(self.rows):
+            return None
+        order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(self.seed))
+        return order[:rows].sort().values
 
     def rows_held(self, cut: Cut) -> int:
         """Of how many evaluation samples the activation at a cut may be held at once."""
@@ -397,6 +457,10 @@ class PlanEvaluator:
     def walks(self) -> ActivationCache:
         """What the attacks' samples send, shared by the attacks."""
         return ActivationCache(self.graph)
+
+
+def _taken(tensors: tuple[Tensor, ...], rows: Tensor | None) -> tuple[Tensor, ...]:
+    return tensors if rows is None else tuple(tensor[rows] for tensor in tensors)
 
 
 def chosen_cuts(graph: PartitionGraph, text: str | None) -> tuple[str, ...]:

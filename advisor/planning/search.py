@@ -10,11 +10,13 @@ from advisor.errors import AdvisorError, InterruptedRunError
 from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.planning.fits.defense_fits import FitResult, Fits, fit_folder, roles_of
-from advisor.planning.selection import LeakageLimits, limits_of
+from advisor.planning.growing_samples import in_whole, shown_plans
+from advisor.planning.selection import LeakageLimits, limits_of, with_excess
 from advisor.planning.shared_study.fitted_store import store_of
 from advisor.planning.shared_study.rounds import Search, SearchResult
 from advisor.planning.stages import Measured, Searched, Step
 from advisor.planning.wanted_defenses import wanted_defenses
+from advisor.plans import Plan
 from advisor.progress import Progress
 from advisor.request import Request
 
@@ -36,6 +38,8 @@ def search(request: Request, measured: Measured, progress: Progress | None = Non
     try:
         with now.timed():
             result = trials.run(now)
+            if not result.interrupted:
+                result = SearchResult(_shown_in_whole(request, measured, limits, result.plans))
     except KeyboardInterrupt:
         if result is None:
             raise InterruptedRunError("search", measured.cost) from None
@@ -49,6 +53,17 @@ def search(request: Request, measured: Measured, progress: Progress | None = Non
     begun = measured.time.started or started
     left = None if wanted.timeout is None else max(0.0, wanted.timeout - (time.monotonic() - begun))
     return fit(request, searched, asked.methods, left, progress)
+
+
+def _shown_in_whole(
+    request: Request, measured: Measured, limits: LeakageLimits, plans: tuple[Plan, ...]
+) -> tuple[Plan, ...]:
+    """The plans, what would be shown of them with the accuracy of all samples."""
+    budgets, zone = request.requirements, measured.evaluator.study.zone.cuts
+    return in_whole(
+        plans, lambda every: shown_plans(every, (), zone, budgets, limits, True), measured.evaluator,
+        lambda plan: with_excess(plan, budgets, limits),
+    )  # fmt: skip
 
 
 def fit(

@@ -96,7 +96,7 @@ def verdict(
     if split is not None and not limits.shortfall(split):
         meeting.append(split)
     if meeting:
-        best = min(meeting, key=lambda plan: (_cost(plan, best_in), plan is split, rank(plan, best_in)))
+        best = min(meeting, key=lambda plan: (cost_of(plan, best_in), plan is split, rank(plan, best_in)))
         return Choice(best.kind, best, shown)
     if split is not None:
         return Choice("split", split, shown)
@@ -132,7 +132,7 @@ def limits_of(
 def rank(plan: Plan, best_in: Requirement) -> tuple[float, ...]:
     """Least is best: the objective, then leakage, accuracy and all the rest, so that nothing beats the first in all."""
     order = [best_in, REQUIREMENTS["min_nmse"], REQUIREMENTS["max_accuracy_drop"], *REQUIREMENTS.values()]
-    return tuple(_cost(plan, row) for row in {row.name: row for row in order}.values())
+    return tuple(cost_of(plan, row) for row in {row.name: row for row in order}.values())
 
 
 def nearest(plans: Sequence[Plan], budgets: Budgets, count: int = 3) -> tuple[Plan, ...]:
@@ -175,7 +175,7 @@ def _sort(plan: Plan) -> tuple[str, ...]:
 
 def pareto(plans: Sequence[Plan], count: int = 12) -> tuple[Plan, ...]:
     """Plans that no other beats in all that the front weighs (latency, leakage, accuracy), fastest first."""
-    points = [tuple(_cost(plan, row) for row in front()) for plan in plans]
+    points = [tuple(cost_of(plan, row) for row in front()) for plan in plans]
     kept = [
         plan
         for plan, point in zip(plans, points, strict=True)
@@ -299,7 +299,7 @@ def _distance(plan: Plan, budgets: Budgets) -> tuple[int, float, float]:
     return sum(math.isnan(over) for over in plan.excess.values()), shown, held
 
 
-def _cost(plan: Plan, row: Requirement) -> float:
+def cost_of(plan: Plan, row: Requirement) -> float:
     """What the front and the objective compare: less is better, what was not measured is worst."""
     found = plan.found(row)
     if found is None or math.isnan(found.value):

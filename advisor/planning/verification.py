@@ -17,6 +17,7 @@ from advisor.planning.attacker_samples import samples_needed
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.faced import faced
 from advisor.planning.fits.variant_pricing import for_plan
+from advisor.planning.growing_samples import in_whole
 from advisor.planning.pictures import evidence_of
 from advisor.planning.selection import LeakageLimits, choose, pareto, with_excess
 from advisor.planning.shared_study.proofs import Proof, as_proof, proof_to_json
@@ -154,7 +155,7 @@ def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
         )
         found = found.attacked(best, proven, why_not, *added)
         yield found
-        best = choose(list(found.plans), judge.limits)
+        found, best = _whole_best(judge, found)
     others = _also_shown([p for p in found.plans if p not in found.failed], best)
     if judge.evaluator.results.shared and not judge.request.output.pictures:  # so that they spread
         tasks = [
@@ -169,6 +170,12 @@ def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
     if best is not None and not judge.over():
         proven, why_not = _labels_attacked(judge, best, _part(now, MOST_ATTACKS - 1, best))
         yield found.attacked(best, proven, why_not)
+
+
+def _whole_best(judge: _Judge, found: _Found) -> tuple[_Found, Plan | None]:
+    """The plan that is chosen now, its accuracy measured on all samples."""
+    plans = in_whole(found.plans, lambda every: [choose(every, judge.limits)], judge.evaluator, judge.judged)
+    return dataclasses.replace(found, plans=plans), choose(plans, judge.limits)
 
 
 def _part(now: Step, number: int, plan: Plan) -> ShareProgress:

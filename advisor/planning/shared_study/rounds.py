@@ -6,6 +6,7 @@ the trial's number, results are told in the order of the numbers, and what one w
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from optuna.storages import BaseStorage
 from advisor.cuts import Cut
 from advisor.defenses import DEFENSES, Defense, NoDefense
 from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.growing_samples import undecided
 from advisor.planning.selection import LeakageLimits, with_excess
 from advisor.planning.shared_study.results import Results, Task, digest_of, strange
 from advisor.planning.shared_study.study_books import Books, Values
@@ -102,7 +104,7 @@ class Search:
 
             task = Task("round", digest_of(self.study, self._about, number), sampled)
             asked = self._checked(task, books, self.results.one(task))
-            if not self._tried(books, asked, found, progress):
+            if not self._tried(books, asked, bare, found, progress):
                 return
             number += 1
             self.results.one(Task("kept", digest_of(task.digest), lambda: self._kept(books)))
@@ -133,7 +135,10 @@ class Search:
         closer = suggestions.next(every, math.ceil(size / 2) if met else size)
         return closer, size - len(closer)
 
-    def _tried(self, books: Books, asked: Sequence[Values], found: list[Plan], progress: StepProgress | None) -> bool:
+    def _tried(
+        self, books: Books, asked: Sequence[Values], bare: Sequence[Plan], found: list[Plan],
+        progress: StepProgress | None,
+    ) -> bool:  # fmt: skip
         """Price a round; False where the time was up before all of it was. What was priced is kept on Ctrl-C too."""
         pairs = [self._pair(values) for values in asked]
         tasks = {self.evaluator.task(cut, defense).digest: str(defense) for cut, defense in pairs}
@@ -146,6 +151,7 @@ class Search:
         wanted = [self.evaluator.task(cut, defense) for cut, defense in pairs if not defense.identity]
         try:
             self.results.all(wanted, self.until, told)
+            self._grow(pairs, [*bare, *(plan for plan in found if self.evaluator.is_whole(plan))])
         finally:
             plans = self._priced(pairs)
             found.extend(plans)
@@ -155,10 +161,23 @@ class Search:
             books.keep(values, plan)
         return True
 
+    def _grow(self, pairs: Sequence[tuple[Cut, Defense]], whole: Sequence[Plan]) -> None:
+        """Measure accuracy on more samples, for those plans of a round of which that may change what they are."""
+        budgets, limits, sizes = self.budgets, self.limits, self.evaluator.sizes
+        for few, more in itertools.pairwise(sizes):
+            known = [(c, d) for c, d in pairs if not d.identity and self.evaluator.measured_on(c, d) == few]
+            plans = [self._judged(self.evaluator.evaluate(cut, defense, few)) for cut, defense in known]
+            tasks = [
+                self.evaluator.accuracy_task(plan.cut, plan.defense, more)
+                for plan in plans if undecided(plan, few, whole, budgets, limits)
+            ]  # fmt: skip
+            self.results.all(tasks, self.until)
+
     def _priced(self, pairs: Sequence[tuple[Cut, Defense]]) -> list[Plan]:
-        """The plans whose price is known, in the order of the trials."""
-        known = [(c, d) for c, d in pairs if d.identity or self.results.knows(self.evaluator.task(c, d))]
-        return [self._judged(self.evaluator.evaluate(cut, defense)) for cut, defense in known]
+        """The plans whose price is known, in the order of the trials, each by the most samples so far."""
+        rows = [(c, d, self.evaluator.measured_on(c, d)) for c, d in pairs]
+        known = [(c, d, n or None) for c, d, n in rows if d.identity or n]
+        return [self._judged(self.evaluator.evaluate(cut, defense, n)) for cut, defense, n in known]
 
     def _judged(self, plan: Plan) -> Plan:
         return with_excess(plan, self.budgets, self.limits)
