@@ -32,7 +32,7 @@ from advisor.planning.faced import faced
 from advisor.planning.shared_study.results import Task, digest_of
 from advisor.plans import Plan
 
-LEVELS = 16
+LEVELS = 8
 """Of noise at each cut, from one that changes nothing to one that leaves nothing."""
 
 OTHERS = ("none", "int8", "fp16")
@@ -119,7 +119,7 @@ def levels(pricer: PlanEvaluator, cut: Cut) -> list[float]:
     """Levels of noise at a cut, evenly spread on a logarithmic scale, in units of the activation's own."""
     curve = pricer.curve(cut)
     scale = 1.0 if curve is None else curve.scale
-    return [float(s) for s in scale * np.logspace(-1.5, 1.0, LEVELS)]
+    return [float(s) for s in scale * np.logspace(-1.5, 1.0, 2 * LEVELS)[1::2]]
 
 
 def grid(pricer: PlanEvaluator) -> list[tuple[Cut, Defense]]:
