@@ -76,6 +76,27 @@ def parse_toml(data: bytes, where: object, next_step: str = "") -> dict[str, Any
     return value
 
 
+def as_text(payload: Any, levels: int = 3) -> str:
+    """JSON that two versions of a file differ in by lines, and that is little longer than it must be.
+
+    Args:
+        payload: plain JSON values.
+        levels: of objects and lists whose members stand on lines of their own; what is deeper stands on one line.
+    """
+    nested = isinstance(payload, dict | list) and any(isinstance(part, dict | list) for part in _members(payload))
+    if levels == 0 or not nested:
+        return json.dumps(payload, separators=(",", ":"), allow_nan=False)
+    members = [as_text(part, levels - 1) for part in _members(payload)]
+    if isinstance(payload, dict):
+        members = [f"{json.dumps(key)}:{text}" for key, text in zip(payload, members, strict=True)]
+    first, last = "{}" if isinstance(payload, dict) else "[]"
+    return f"{first}\n" + ",\n".join(members) + f"\n{last}"
+
+
+def _members(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value
+
+
 def digest_of(payload: Any) -> str:
     """SHA-256 in hexadecimal of plain JSON values, however they were laid out in a file.
 

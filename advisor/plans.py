@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from html import escape
@@ -16,8 +15,8 @@ from pydantic.dataclasses import dataclass
 from advisor.attack_versions import FIRST, outdated
 from advisor.columns import SCHEMA_VERSION, Profile, Provenance, check_version, first_problem, plain
 from advisor.cuts import Cut
-from advisor.defenses import defense_from_json, defense_to_json
-from advisor.documents import digest_of, holds, read_json
+from advisor.defenses import AbsentDefense, defense_to_json, recorded_defense
+from advisor.documents import as_text, digest_of, holds, read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
 from advisor.files import check_ours, sha256, write_atomically
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 else:
     AnyBudgets = Annotated[Any, BeforeValidator(Budgets.from_json), PlainSerializer(Budgets.to_json)]
     AnyRequest = Annotated[Any, BeforeValidator(_request_from_json), PlainSerializer(_request_to_json)]
-    AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
+    AnyDefense = Annotated[Any, BeforeValidator(recorded_defense), PlainSerializer(defense_to_json)]
 
 
 DERIVED = ("answer",)
@@ -124,6 +123,7 @@ class Plan:
             plan was not chosen.
         excess: budgets this plan misses, and by how much (in the budget's unit; NaN where it could not be measured).
         kind: "split", or the baselines "all-edge", "all-cloud" and "local-head".
+        sends: the form in which an all-cloud plan sends inputs: "uint8", "JPEG", or "" for as the model takes them.
         fitted: what was fitted, where the halves hold a trained defense; `graph` is then the variant, and `cut` its
             payload.
         inputs: recorded shapes of the model's inputs, so that it can be traced and split again after `load_advice`.
@@ -136,6 +136,7 @@ class Plan:
     excess: dict[str, Number] = dataclasses.field(default_factory=dict)
     tested: dict[str, Estimate] = dataclasses.field(default_factory=dict, kw_only=True)
     kind: Literal["split", "all-edge", "all-cloud", "local-head"] = "split"
+    sends: Literal["", "uint8", "JPEG"] = dataclasses.field(default="", kw_only=True)
     inputs: InputSpec | None = None
     fitted: FittedDefense | None = None
     graph: Any = Field(default=None, exclude=True, repr=False)
@@ -280,7 +281,8 @@ class Advice:
         zone: names of the cuts in the golden partition zone (ours); may be empty.
         pareto: plans that no other plan beats in latency, leakage and accuracy.
         nearest: where nothing is feasible, the plans that miss the budgets by least.
-        baselines: all-edge and all-cloud; chosen where they meet what was asked and no split is better.
+        baselines: all-edge and all-cloud; chosen where they meet what was asked and no split is better, all-cloud also
+            with inputs as people send them, which stand among the alternatives.
         profile: cost and leakage of every cut.
         budgets: what was asked.
         unmeasured: what could not be measured, and why.
@@ -384,6 +386,12 @@ class Advice:
         return bool(shown)
 
     @property
+    def absent(self) -> tuple[str, ...]:
+        """Names of the defenses of its plans whose code is not installed here: they are shown, and run nowhere."""
+        used = (plan.defense for plan in (*self.plans, *self.tried))
+        return tuple(dict.fromkeys(name for d in used if isinstance(d, AbsentDefense) for name in d.missing))
+
+    @property
     def plans(self) -> tuple[Plan, ...]:
         """Every plan that is shown, each once."""
         found = [self.best, self.best_split, *self.pareto, *self.nearest, *self.baselines]
@@ -405,7 +413,7 @@ class Advice:
             AdvisorError: as `save`.
         """
         reports, is_report = reach("REPORTS"), reach("is_report")
-        plain = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
+        plain = as_text(self.to_json()) + "\n"
         check_ours(file, is_advice)
         check_ours(page, is_report)
         private = {"private": True} if self.holds_pictures else {}

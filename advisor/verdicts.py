@@ -17,6 +17,11 @@ NAMES = {
 """The five verdicts in a few words."""
 
 
+def as_sent(plan: Plan) -> str:
+    """`, the input sent as JPEG`; "" where it is sent as the model takes it."""
+    return f", the input sent as {plan.sends}" if plan.sends else ""
+
+
 def verdict_sentence(verdict: Verdict, best: Plan | None) -> str:
     """One of five sentences; never two verdicts in one.
 
@@ -32,7 +37,7 @@ def verdict_sentence(verdict: Verdict, best: Plan | None) -> str:
         return f"Split here: cut at {where}, and send the activation {how}."
     return {
         "all-edge": "Run it all on the edge: nothing is sent.",
-        "all-cloud": "Run it all in the cloud: leakage was waived, and nothing is better.",
+        "all-cloud": f"Run it all in the cloud{as_sent(best)}: leakage was waived, and nothing is better.",
         "local-head": "Run a smaller model on the edge: the local head beats every split.",
         "none": "Nothing meets the budgets.",
     }[verdict]

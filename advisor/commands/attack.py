@@ -16,6 +16,7 @@ from advisor.commands import previous_advice as earlier_advice
 from advisor.commands.attack_output import show_all
 from advisor.commands.exits import exit_codes, say, written
 from advisor.commands.model_inputs import Wanted
+from advisor.commands.numbered_plans import Number, plan_number
 from advisor.commands.outputs import answer_only, screen
 from advisor.commands.stage_progress import StageProgress
 from advisor.errors import AdvisorError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from advisor.defenses import Defense
     from advisor.estimators.attacks.support.metrics import AttackResult
     from advisor.graph import PartitionGraph
-    from advisor.plans import Advice
+    from advisor.plans import Advice, Plan
     from advisor.recorded import Source
 
 Few = Annotated[int | None, typer.Option(min=1, help="It has this many at most.", rich_help_panel=given.WHAT)]
@@ -41,6 +42,7 @@ def attack(
         list[str] | None,
         typer.Option(help="Name or index, as `advisor profile` lists them; may be repeated; of an advice: its plan's."),
     ] = None,
+    plan: Number = None,
     defense: Annotated[
         str | None, typer.Option(help="none, int8, or gaussian:sigma=0.5; of an advice: its plan's.")
     ] = None,
@@ -83,6 +85,7 @@ def attack(
         import advisor
         from advisor.checkpoint import forget
         from advisor.computing.chosen_device import chosen
+        from advisor.defenses import parse_defense
         from advisor.estimators.attacks import ATTACKS
         from advisor.request import check_attack_size
 
@@ -91,20 +94,26 @@ def attack(
         if attack_size is not None:
             check_attack_size(attack_size)
         advice, source = _advice(model, model_file)
-        where, defense = _where(advice, cut, defense)
-        protection = _defense(advice, defense)
+        whole = _plan(advice, cut, plan, defense)
+        where = _where(cut) if whole is None else [whole.places[0]]
+        protection = parse_defense(defense or "none") if whole is None or defense is not None else whole.defense
         wanted = _wanted(source, advice, Path(model), context, no_config)
         found: dict[Cut, AttackResult | AdvisorError] = {}
         with StageProgress() as progress, answer_only():
             inputs = wanted.given(progress, lambda graph: [graph.cut(name) for name in where])
             graph, samples, own = inputs.graph, inputs.samples, inputs.aux
+            places = [_place(graph, name) for name in where]
+            if whole is not None and whole.fitted is not None:
+                say("Note: samples that the defense was fitted to may be among those that are attacked.")
+                graph = whole.fitted.spliced_again(graph, whole.folder, whole.cut)
+                places = [graph.payload]
             attacked = advisor.attack_cuts(
-                graph, [_place(graph, name) for name in where], samples.x,
+                graph, places, samples.x,
                 own if own is None or isinstance(own, str) else own.x, name=name, defense=protection, budget=budget,
                 seed=wanted.seed, y=samples.labels, aux_y=getattr(own, "labels", None), aux_samples=aux_samples,
                 labels=labels, repeats=repeats, folder=resume,
                 progress=lambda place, share: progress("attack", share, place.name), compute=compute,
-                attack_size=attack_size,
+                attack_size=attack_size, tail=whole.tail if whole is not None else None,
             )  # fmt: skip
             interrupted = False
             try:
@@ -192,17 +201,36 @@ def _advised(advice: Advice) -> dict[str, Any]:
     return said
 
 
-def _where(advice: Advice | None, cuts: list[str] | None, defense: str | None) -> tuple[list[str], str | None]:
-    """Which cuts, by name or index, and which defense, None for that of the advice's plan.
+def _plan(advice: Advice | None, cuts: list[str] | None, number: int | None, defense: str | None) -> Plan | None:
+    """The plan of an advice that is attacked as a whole; None where cuts are named instead.
+
+    Raises:
+        AdvisorError: when there is no such plan, or both a plan and a cut are named.
+    """
+    if number is not None and (advice is None or cuts):
+        wrong = (
+            "--plan numbers the plans of an advice" if advice is None else "--plan and --cut both say what to attack"
+        )
+        raise AdvisorError(f"{wrong}.", "Name an advice, or its folder." if advice is None else "Give one of them.")
+    if advice is None:
+        return None
+    plan = advice.best_split if number is None else plan_number(advice, number)
+    if plan is None or (cuts and cuts not in ([plan.cut.name], [plan.places[0]])):
+        return None
+    if plan.fitted is not None and defense not in (None, str(plan.defense)):
+        raise AdvisorError("A fitted plan is attacked with its own defense.", "Leave --defense out.")
+    return plan
+
+
+def _where(cuts: list[str] | None) -> list[str]:
+    """Which cuts, by name or index.
 
     Raises:
         AdvisorError: when nothing says which cut.
     """
-    if advice is not None and advice.best_split is not None and cuts in (None, [], [advice.best_split.cut.name]):
-        return [advice.best_split.cut.name], defense
     if not cuts:
         raise AdvisorError("Which cut is to be attacked?", "Name it with --cut; `advisor profile` lists them.")
-    return cuts, defense or "none"
+    return cuts
 
 
 def _place(graph: PartitionGraph, wanted: str) -> Cut:
@@ -213,15 +241,6 @@ def _place(graph: PartitionGraph, wanted: str) -> Cut:
     if other := also_an_index(graph.cuts, wanted, found):
         say(f"Note: {wanted} is taken for a name, of cut number {found.index}; cut number {wanted} is {other.name!r}.")
     return found
-
-
-def _defense(advice: Advice | None, defense: str | None) -> Defense:
-    if defense is None and advice is not None and advice.best_split is not None:
-        chosen: Defense = advice.best_split.defense
-        return chosen
-    from advisor.defenses import parse_defense
-
-    return parse_defense(defense or "none")
 
 
 def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples: Samples, pictures: bool) -> Advice:

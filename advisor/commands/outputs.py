@@ -9,12 +9,15 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from advisor.commands.exits import say
 from advisor.commands.streams import Quoted
 from advisor.errors import AdvisorError
 from advisor.files import IsOurs, check_ours, unwritable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from advisor.plans import Advice
 
 
 def writable(folder: Path, files: Mapping[str, IsOurs]) -> Path:
@@ -40,6 +43,13 @@ def writable(folder: Path, files: Mapping[str, IsOurs]) -> Path:
             raise unwritable(folder / name, IsADirectoryError(0, "a folder of that name is there"))
         check_ours(folder / name, is_ours)
     return folder
+
+
+def say_absent(*advices: Advice) -> None:
+    """Which defenses of advices are not installed here, in one line on standard error; nothing where all are."""
+    names = ", ".join(dict.fromkeys(name for advice in advices for name in advice.absent))
+    if names:
+        say(f"Note: {names} is not installed here: plans with it are shown as recorded.")
 
 
 def one_of(option: str, text: str, known: Mapping[str, str]) -> str:

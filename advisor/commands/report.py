@@ -10,6 +10,7 @@ import typer
 
 from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say
+from advisor.commands.outputs import say_absent
 
 SHORT = {"md": "markdown"}
 """Names that people type."""
@@ -46,6 +47,7 @@ def report(
             if format in REPORTS.built_in:
                 raise
             raise AdvisorError(f"The report {format} failed ({type(error).__name__}: {error}).", "Mend it.") from error
+        say_absent(shown)
         say(f"Digest of the advice: {shown.digest}.")
         if out is None:
             sys.stdout.write(text)

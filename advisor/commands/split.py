@@ -11,6 +11,7 @@ import typer
 
 from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say
+from advisor.commands.numbered_plans import Number, no_such, numbered, plan_number
 from advisor.commands.outputs import answer_only, screen
 from advisor.commands.stage_progress import StageProgress
 from advisor.commands.trust_prompt import trust
@@ -27,9 +28,7 @@ def split(
     cut: Annotated[
         str | None, typer.Option(help="Name or index: the plan of the front that cuts there.", show_default=False)
     ] = None,
-    plan: Annotated[
-        int | None, typer.Option(min=1, help="A plan of the front by its number, the fastest is 1.")
-    ] = None,
+    plan: Number = None,
     model: Annotated[
         str | None,
         typer.Option(help="The model file, if it is no longer where it was.", rich_help_panel=given.WHAT),
@@ -73,22 +72,17 @@ def _picked(answer: Advice, cut: str | None, number: int | None) -> Advice:
     Raises:
         AdvisorError: when there is no such plan; the message lists them.
     """
-    from advisor.errors import AdvisorError
-
     if cut is None and number is None:
         if answer.best is not None and answer.best.kind != "split":
             say(f"Note: the advice is {answer.verdict}; this is its best split.")
         return answer
-    plans = [*answer.pareto] or [*answer.nearest]
-    listed = "; ".join(f"{i}: {plan}" for i, plan in enumerate(plans, 1))
     if number is not None:
-        found = [plan for plan in plans[number - 1 : number] if cut is None or cut in _names(plan)]
+        found = [plan for plan in [plan_number(answer, number)] if cut is None or cut in _names(plan)]
     else:
         own = [] if answer.best_split is None else [answer.best_split]
-        found = [plan for plan in (*own, *plans) if cut in _names(plan)]
+        found = [plan for plan in (*own, *numbered(answer)) if cut in _names(plan)]
     if not found:
-        said = f"number {number}" if number is not None else f"at {cut!r}"
-        raise AdvisorError(f"The front has no plan {said}.", f"It has: {listed}.")
+        raise no_such(answer, f"at {cut!r}" if number is None else f"number {number} at {cut!r}")
     return dataclasses.replace(answer, best_split=found[0])
 
 

@@ -11,7 +11,7 @@ import typer
 
 from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say
-from advisor.commands.outputs import one_of, screen
+from advisor.commands.outputs import one_of, say_absent, screen
 from advisor.commands.requirement_options import TakesRequirements
 from advisor.requirements import REQUIREMENTS
 
@@ -72,6 +72,7 @@ def whatif(
         if out is not None and out.exists():
             raise AdvisorError(f"{out} exists already.", "Choose another name with --out.")
         limits: dict[str, Any] = {name: value for name, value in asked.items() if name in REQUIREMENTS}
+        say_absent(advisor.load_advice(advice))
         found = advisor.whatif(
             advice, link, portfolio=portfolio, hysteresis=fraction(hysteresis), objective=objective,
             require_split=require_split or None, requirements=limits,

@@ -10,7 +10,9 @@ from advisor.defenses.by_name import (
     defense_names,
     defense_to_json,
     parse_defense,
+    recorded_defense,
 )
+from advisor.defenses.payload.absent import AbsentDefense
 from advisor.defenses.payload.base import CutFacts, Defense
 from advisor.defenses.payload.chain import Chain
 from advisor.defenses.payload.gaussian import GaussianNoise
@@ -20,6 +22,7 @@ from advisor.defenses.payload.quantize import Quantize8
 __all__ = [
     "DEFENSES",
     "SETS",
+    "AbsentDefense",
     "Chain",
     "CutFacts",
     "Defense",
@@ -31,4 +34,5 @@ __all__ = [
     "defense_names",
     "defense_to_json",
     "parse_defense",
+    "recorded_defense",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from advisor.defenses.payload.absent import AbsentDefense, may_be_one, shown
 from advisor.defenses.payload.base import Defense
 from advisor.defenses.payload.chain import Chain
 from advisor.defenses.payload.none import NoDefense
@@ -148,3 +149,35 @@ def defense_from_json(payload: Any) -> Defense:
         return member.of_parameters(parameters)
     except TypeError as error:  # a validator may raise a ValueError alone
         raise ValueError(f"{name}: {error}") from None
+
+
+def recorded_defense(payload: Any) -> Defense:
+    """As `defense_from_json`; of a user's own whose code is not here an `AbsentDefense`: nothing is imported.
+
+    Raises:
+        ValueError: when it is no defense at all.
+    """
+    rows = _rows(payload)
+    missing = tuple(row["name"] for row in rows if _is_absent(row))
+    if not missing:
+        return defense_from_json(payload)
+    parts = (shown(row["name"], row["parameters"]) if _is_absent(row) else str(defense_from_json(row)) for row in rows)
+    return AbsentDefense(payload["name"], payload["parameters"], missing, " + ".join(parts))
+
+
+def _rows(payload: Any) -> list[Any]:
+    """The members of a recorded chain; itself where it is none."""
+    if not isinstance(payload, dict) or payload.get("name") != Chain.name:
+        return [payload]
+    parameters = payload.get("parameters")
+    rows = parameters.get("members") if isinstance(parameters, dict) else None
+    return rows if isinstance(rows, list) else [payload]
+
+
+def _is_absent(row: Any) -> bool:
+    name, parameters = (row.get(key) if isinstance(row, dict) else None for key in ("name", "parameters"))
+    if name == Chain.name or not may_be_one(name, parameters):
+        return False
+    if name in _BUILT_IN or DEFENSES.loaded(name) is not None:
+        return False
+    return name not in DEFENSES.working()

@@ -16,7 +16,7 @@ from advisor.data.samples import Samples
 from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.loading import LoadedModel
 from advisor.measures.thumbnails import thumbnail_scale
-from advisor.planning.alternatives import alternatives, as_bytes
+from advisor.planning.alternatives import alternatives
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.final_accuracy import with_final_accuracy
 from advisor.planning.growing_samples import in_whole, shown_plans
@@ -29,10 +29,12 @@ from advisor.planning.selection import (
     next_best,
     pareto,
     reasons,
+    unhidden,
     verdict,
     waives_leakage,
     with_excess,
 )
+from advisor.planning.sent_inputs import as_bytes, sent_inputs
 from advisor.planning.stages import Verified
 from advisor.plans import Advice, Gallery, NoiseLevels
 from advisor.profilers import payload_within
@@ -41,6 +43,8 @@ from advisor.requirements import Budgets
 from advisor.units import show_duration, show_size
 from advisor.verdicts import verdict_sentence
 
+SHOWN_CUTS = 6
+"""Most cuts that a sentence names."""
 NO_PICTURES = "Pictures of private inputs are kept only when asked for: --pictures, or pictures=True."
 RANDOM_WEIGHTS = "The weights are random: leakage and accuracy mean nothing here, only cost does."
 
@@ -55,7 +59,8 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
     """
     budgets, measured, limits, plans = request.requirements, verified.measured, verified.searched.limits, verified.plans
     evaluator, found = measured.evaluator, measured.evaluator.study
-    whole = [with_excess(plan, budgets, limits) for plan in (*evaluator.baselines(), *verified.searched.heads)]
+    whole = [*evaluator.baselines(), *sent_inputs(evaluator), *verified.searched.heads]
+    whole = [with_excess(plan, budgets, limits) for plan in whole]
     if not verified.interrupted:
         plans = in_whole(
             plans,
@@ -64,12 +69,13 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         )  # fmt: skip
     chosen = verdict(plans, whole, limits, budgets, request.search.require_split)
     chosen, every, final = with_final_accuracy(chosen, (*plans, *whole), evaluator)
-    plans, baselines = every[: len(plans)], every[len(plans) :]
+    plans, whole = every[: len(plans)], every[len(plans) :]
+    baselines, sent = (tuple(plan for plan in whole if bool(plan.sends) is form) for form in (False, True))
     feasible = [plan for plan in plans if plan.feasible]
     met, pictures = chosen.verdict != "none", request.output.pictures
-    beside = alternatives(evaluator, plans, chosen, limits, budgets)
+    beside = alternatives(evaluator, plans, sent, chosen, limits, budgets)
     front = pareto(feasible or plans)
-    rivals = [p for p in baselines if p.kind != "all-cloud" or waives_leakage(budgets)]
+    rivals = [p for p in whole if p.kind != "all-cloud" or waives_leakage(budgets)]
     rivals = [] if request.search.require_split else rivals
     following = next_best(chosen.best, (*rivals, *plans), budgets, limits)
     found_plans = (chosen.best, chosen.best_split, *front, *chosen.nearest, *beside.values(), *following)
@@ -78,7 +84,12 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         headline=_headline(chosen, limits, measured.prepared.inputs.loaded, provenance),
         best=chosen.best,
         feasible=met,
-        reasons=(*reasons(chosen.best, plans, limits), *([] if met else payload_that_fits(evaluator, budgets)), *final),
+        reasons=(
+            *reasons(chosen.best, plans, limits),
+            *unhidden(chosen.best, whole, limits, budgets, request.search.require_split),
+            *([] if met else payload_that_fits(evaluator, budgets)),
+            *final,
+        ),
         zone=found.zone.cuts,
         pareto=front,
         nearest=chosen.nearest,
@@ -149,8 +160,8 @@ def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, proven
 
 
 def _unmeasured(profile: Profile) -> tuple[str, ...]:
-    """What could not be measured, and why, one sentence a column and reason."""
-    said = []
+    """What could not be measured, and why, one sentence for all columns of the same cuts and reason."""
+    missing: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for column in profile:
         if column.name in ("rc2_drop",):  # defined between cuts that close a block only
             continue
@@ -159,10 +170,12 @@ def _unmeasured(profile: Profile) -> tuple[str, ...]:
             if np.isnan(value):
                 groups.setdefault(why, []).append(cut.name)
         for why, cuts in groups.items():
-            where = (
-                "any cut" if len(cuts) == len(profile.cuts) else ", ".join(cuts[:6]) + (" …" if len(cuts) > 6 else "")
-            )
-            said.append(f"{column.name} at {where}: {why}")
+            missing.setdefault((tuple(cuts), why), []).append(column.name)
+    said = []
+    for (where, why), names in missing.items():
+        cuts = list(where[:SHOWN_CUTS]) + (["…"] if len(where) > SHOWN_CUTS else [])
+        at = "any cut" if len(where) == len(profile.cuts) else ", ".join(cuts)
+        said.append(f"{', '.join(names)} at {at}: {why}")
     missed = profile.provenance.get("cost", {}).get("macs_not_counted") or {}
     if missed:
         said.append("MACs do not count these operators: " + ", ".join(sorted(missed)))

@@ -14,8 +14,10 @@ from advisor.payload import Payload
 from advisor.planning.accuracy import Accuracy
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import Choice
+from advisor.planning.sent_inputs import arrived
 from advisor.plans import Plan
 from advisor.units import show_points, show_share
+from advisor.verdicts import as_sent
 
 
 def with_final_accuracy(
@@ -48,7 +50,7 @@ def with_final_accuracy(
 
 def _tested(plan: Plan, judged: Accuracy, inputs: tuple[Tensor, ...], seed: int) -> Plan:
     if plan.kind != "split":
-        return dataclasses.replace(plan, tested=judged.of(first_scores(plan.graph, inputs)))
+        return dataclasses.replace(plan, tested=judged.of(first_scores(plan.graph, arrived(inputs, plan.sends))))
     payload = Payload.of(plan.graph, plan.cut, plan.defense)
     sent = carried(plan.graph, inputs, 0, plan.cut.index)
     return dataclasses.replace(plan, tested=judged.of(payload.scores(sent, seed)))
@@ -56,7 +58,9 @@ def _tested(plan: Plan, judged: Accuracy, inputs: tuple[Tensor, ...], seed: int)
 
 def _said(plan: Plan, count: int) -> str:
     found, drop = plan.tested["accuracy"], plan.tested["accuracy_drop"]
-    what = {"all-edge": "everything on the edge", "all-cloud": "everything in the cloud"}.get(plan.kind, str(plan))
+    what = {"all-edge": "everything on the edge", "all-cloud": f"everything in the cloud{as_sent(plan)}"}.get(
+        plan.kind, str(plan)
+    )
     return (
         f"On {count:,} test samples, which no choice looked at, {what} has {_share(found)} "
         f"{found.method.partition(' on ')[0]}, a drop of {show_points(drop.value)}."

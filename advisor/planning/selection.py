@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from advisor.plans import Plan, Verdict
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement, front
 from advisor.units import show_points, show_size
+from advisor.verdicts import as_sent
 
 FASTEST = REQUIREMENTS["max_latency"]
 """The usual objective."""
@@ -230,6 +231,25 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
             f"({found.low:.2f}–{found.high:.2f}){unit}."
         )
     return tuple(said)
+
+
+def unhidden(
+    best: Plan | None, whole: Sequence[Plan], limits: LeakageLimits, budgets: Budgets, require_split: bool = False
+) -> tuple[str, ...]:
+    """That sending the input itself would be better in the objective, where it may not be chosen; else nothing."""
+    waived, row = waives_leakage(budgets), limits.best_in
+    if best is None or not best.feasible or best.kind == "all-cloud" or (waived and not require_split):
+        return ()
+    clouds = [p for p in whole if p.kind == "all-cloud" and not any(not REQUIREMENTS[n].leakage for n in p.excess)]
+    least = min(clouds, key=lambda plan: rank(plan, row), default=None)
+    if least is None or not cost_of(least, row) < cost_of(best, row):
+        return ()
+    ours, theirs = best.found(row), least.found(row)
+    assert ours is not None
+    assert theirs is not None
+    why = "a split was required" if waived else "it counts only where leakage is waived (--min-nmse 0)"
+    better = f"has a {row.label} of {row.show(theirs.value)}, for {row.show(ours.value)} of this plan"
+    return (f"All in the cloud{as_sent(least)}, {better}, and hides nothing: {why}.",)
 
 
 def costs_or_gains(drop: float) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from advisor.documents import holds, parse_json, parse_toml, read_json
+from advisor.documents import as_text, holds, parse_json, parse_toml, read_json
 from advisor.errors import AdvisorError
 
 
@@ -63,3 +64,18 @@ def test_a_file_is_ours_when_it_validates() -> None:
     assert holds(only_lists)(b"[1]")
     assert not holds(only_lists)(b"{}")
     assert not holds(only_lists)(b"[1")
+
+
+@pytest.mark.parametrize("value", [{}, [], 1.5, "a", {"a": []}, [[1, 2], {"b": {"c": [{"d": 1}]}}], None])
+def test_text_reads_back(value: object) -> None:
+    assert json.loads(as_text(value)) == value
+
+
+def test_text_has_a_line_a_member_and_is_little_longer_than_it_must_be() -> None:
+    value = {"plans": [{"cut": str(i), "found": {"value": [0.1] * 20}} for i in range(50)], "profile": {"a": [1] * 100}}
+    text, shortest = as_text(value), json.dumps(value, separators=(",", ":"))
+    assert len(text) < 1.05 * len(shortest)
+    assert len(text.splitlines()) > 100
+    other = as_text({**value, "profile": {"a": [2] * 100}})
+    changed = [pair for pair in zip(text.splitlines(), other.splitlines(), strict=True) if pair[0] != pair[1]]
+    assert len(changed) == 1

@@ -173,7 +173,7 @@ BROKEN = changed()["best"]
     [
         ("text", "This is not an advice file: its top level"),
         (changed(schema_version="9.0"), r"schema version 9\.0, newer than .*pip install --upgrade"),
-        (changed(best={**BROKEN, "defense": {"name": "magic", "parameters": {}}}), "unknown defense 'magic'"),
+        (changed(best={**BROKEN, "defense": {"name": "ma gic", "parameters": {}}}), "unknown defense 'ma gic'"),
         (changed(best={**BROKEN, "defense": {"name": "gaussian", "parameters": {"volume": 1}}}), "volume"),
         (changed(best={**BROKEN, "defense": {"name": "gaussian", "parameters": {"sigma": "loud"}}}), "makes no sense"),
         (changed(best={**BROKEN, "defense": None}), "This is not an advice file"),

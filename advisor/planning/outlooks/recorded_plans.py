@@ -43,8 +43,15 @@ def tried(plans: Sequence[Plan], shown: Sequence[Plan], request: Request, compre
         and not (again and plan.fitted is None and plan.defense.identity and not plan.verified)
         and (plan.fitted is None or plan.fitted.digest in fits)
     ]
-    unique = {_identity(plan): plan for plan in kept}
+    unique = {_identity(plan): _terse(plan) for plan in kept}
     return tuple(sorted(unique.values(), key=lambda plan: (plan.cut.index, *plan.key)))
+
+
+def _terse(plan: Plan) -> Plan:
+    """Its numbers without how each was obtained, which fills half a file and is the same as in the plans shown."""
+    return dataclasses.replace(
+        plan, predicted={n: dataclasses.replace(e, method="") for n, e in plan.predicted.items()}
+    )
 
 
 def remakes(request: Request | None, compressed: bool) -> bool:

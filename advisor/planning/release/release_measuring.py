@@ -27,6 +27,7 @@ from advisor.planning.evaluation import PlanEvaluator, pack
 from advisor.planning.faced import faced
 from advisor.planning.fits.variant_pricing import VariantEvaluator, of_fit
 from advisor.planning.release.release_subject import Subject
+from advisor.planning.sent_inputs import sent_as
 from advisor.planning.stages import Prepared, Step, step
 from advisor.planning.u_shape import tail_cut
 from advisor.plans import Advice, Plan
@@ -36,6 +37,7 @@ from advisor.request import Request
 from advisor.requirements import Requirement
 from advisor.variant import Variant
 
+ON_THE_EDGE = ("all-edge", "local-head")
 ACCURACY = ("accuracy_drop", "accuracy")
 MEASURED_ELSEWHERE = (
     "its costs were measured on a device: --digest vouches for them, --device or --profile gives them again"
@@ -118,13 +120,15 @@ def measured_again(
         missing["cost"] = MEASURED_ELSEWHERE
     elif prepared is None and judge.link.compression:
         missing["cost"] = "how far the link compresses depends on the samples. Pass --data"
+    elif prepared is None and plan.sends:
+        missing["cost"] = f"how large inputs are as {plan.sends} depends on the samples. Pass --data"
     else:
         found |= _costs(judge, cut, plan)
     if samples_needed and prepared is None:
         missing |= dict.fromkeys(("accuracy", "leakage"), f"{opened.why_no_data} Pass --data")
     elif samples_needed:
         if "accuracy" in wanted:
-            found |= judge.accuracy(cut, plan.defense)
+            found |= _accuracy(judge, cut, plan)
         if "leakage" in wanted:
             try:
                 names = sorted({row.measurement for row in rows if row.leakage and row.measurement in columns})
@@ -136,11 +140,20 @@ def measured_again(
 
 
 def _costs(judge: PlanEvaluator, cut: Cut, plan: Plan) -> dict[str, Estimate]:
-    """What a plan costs; of a whole model on the edge nothing is sent."""
+    """What a plan costs; of a plan that stays on the edge nothing is sent."""
     found = judge.costs(cut, plan.defense, judge.tail)
-    if plan.kind == "all-edge":
+    if plan.sends and (again := sent_as(judge, plan.sends)) is not None:
+        found = {name: again.predicted[name] for name in found}
+    if plan.kind in ON_THE_EDGE:
         found["bytes"] = Estimate.exact(0, "B", "measured", "nothing is sent")
     return found
+
+
+def _accuracy(judge: PlanEvaluator, cut: Cut, plan: Plan) -> dict[str, Estimate]:
+    """Accuracy on what arrives."""
+    if not plan.sends or (again := sent_as(judge, plan.sends)) is None:
+        return judge.accuracy(cut, plan.defense)
+    return {name: again.predicted[name] for name in ACCURACY if name in again.predicted}
 
 
 def _leaks(
@@ -151,14 +164,15 @@ def _leaks(
     notes: list[str],
     progress: Progress | None,
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """What is predicted of what is sent, and what an attack reached there; of a whole model what is exact.
+    """What is predicted of what is sent, and what an attack reached there; what is exact where no activation is sent.
 
     Raises:
         AdvisorError: when the attack failed.
     """
-    if plan.kind in ("all-edge", "all-cloud"):
-        ends = dataclasses.replace(judge, also=tuple(names)).baselines()
-        (whole,) = (baseline for baseline in ends if baseline.kind == plan.kind)
+    if plan.kind != "split":
+        base = judge.base if isinstance(judge, VariantEvaluator) else judge
+        edge, cloud = dataclasses.replace(base, also=tuple(names)).baselines()
+        whole = edge if plan.kind in ON_THE_EDGE else cloud
         return {name: whole.predicted[name] for name in names if name in whole.predicted}, {}
     payload, predicted = Payload.of(judge.graph, plan.cut.name, plan.defense), dict[str, Estimate]()
     fitted_against = isinstance(judge, VariantEvaluator) and judge.scored_by_attack

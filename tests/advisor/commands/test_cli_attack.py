@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +75,52 @@ def test_an_advice_is_attacked_at_its_plan_and_keeps_the_evidence(out: Advice, c
     assert "Threat model: knows cut and defense, edge weights" in " ".join(again.stdout.split())
     second = load_advice("out").evidence[-1]
     assert (second.attack, second.cut, second.defense) == ("rmle", "2", "none")
+
+
+def test_a_plan_of_the_front_is_attacked_by_its_number(out: Advice, cli: Run, tiny_data: Path) -> None:
+    number, plan = len(out.pareto), out.pareto[-1]
+    result = cli("attack", "out", "--plan", number, "--data", tiny_data, "--json")
+    assert result.exit_code == 0, result.output
+    kept = load_advice("out").evidence[-1]
+    assert (kept.cut, kept.defense) == (plan.cut.name, str(plan.defense))
+    for given, said in (
+        (("out", "--plan", 99), "The front has no plan number 99. It has: 1: "),
+        (("out", "--plan", 1, "--cut", "2"), "--plan and --cut both say what to attack."),
+        (("tiny.pt", "--plan", 1), "--plan numbers the plans of an advice."),
+    ):
+        refused = cli("attack", *given, "--data", tiny_data)
+        assert (refused.exit_code, said in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_u_shaped_plan_is_attacked_with_its_tail(
+    out: Advice, cli: Run, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts = out.profile.cuts
+    plan = dataclasses.replace(out.pareto[0], cuts=(cuts[2], cuts[4]))
+    dataclasses.replace(out, pareto=(plan,)).save(tmp_path / "out")
+    given: dict[str, Any] = {}
+    whole = advisor.attack_cuts
+    monkeypatch.setattr(advisor, "attack_cuts", lambda *args, **more: given.update(more) or whole(*args, **more))
+    result = cli("attack", "out", "--plan", 1, "--data", tiny_data)
+    assert result.exit_code == 0, result.output
+    assert given["tail"].name == cuts[4].name
+    assert load_advice("out").evidence[-1].cut == cuts[2].name
+
+
+@pytest.mark.slow
+def test_a_fitted_plan_is_attacked_at_its_payload(recommend: Run, cli: Run, tmp_path: Path) -> None:
+    asked = ("--defenses", "bottleneck", "--recipe", "epochs=1,batch=8", "--min-nmse", "0", "--require-split")
+    made = recommend(*asked, "--verify", "none", "--effort", "quick", "--out", "out")
+    assert made.exit_code == 0, made.output
+    advice = load_advice("out")
+    plan = next(plan for plan in advice.plans if plan.fitted is not None)
+    dataclasses.replace(advice, pareto=(plan,)).save(tmp_path / "out")
+    result = cli("attack", "out", "--plan", 1)
+    assert result.exit_code == 0, result.output
+    assert load_advice("out").evidence[-1].cut == plan.cut.name != plan.fitted.at
+    assert "samples that the defense was fitted to may be among those that are attacked" in result.stderr
+    refused = cli("attack", "out", "--plan", 1, "--defense", "int8")
+    assert (refused.exit_code, "A fitted plan is attacked with its own defense." in refused.stderr) == (2, True)
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from advisor import profilers
-from advisor.planning.alternatives import as_bytes, jpeg, next_device
+from advisor.planning.alternatives import next_device
+from advisor.planning.sent_inputs import as_bytes, jpeg
 
 
 def images(count: int = 3, channels: int = 3) -> torch.Tensor:

@@ -91,8 +91,9 @@ def test_a_defense_by_dotted_path_is_searched_and_split_with(
     z = torch.randn(4, 3)
     assert torch.allclose(own[0].defense.restore(own[0].defense.apply(z)), z, atol=1e-6)
     DEFENSES._loaded.pop("mine:Shrink")  # as in another process
-    with pytest.raises(AdvisorError, match="one of your own is an entry point, or named with --defenses first"):
-        advisor.load_advice(tmp_path / "out")
+    assert advisor.load_advice(tmp_path / "out").absent == ("mine:Shrink",)
+    ended = cli("split", "out", "--out", "halves")
+    assert (ended.exit_code, "mine:Shrink is not installed here" in ended.stderr) == (2, True)
     again = cli("recommend", "--from", "out", *asked[:-1], "other", "--trials", "2", "--verify", "none")
     assert again.exit_code == 0, again.output
 
@@ -102,5 +103,7 @@ def test_a_file_cannot_bring_a_defense_along(tmp_path: Path, recommend: Run) -> 
     payload = json.loads((tmp_path / "out" / "advice.json").read_text())
     payload["best"]["defense"] = {"name": "os:system", "parameters": {}}
     (tmp_path / "out" / "advice.json").write_text(json.dumps(payload))
-    with pytest.raises(AdvisorError, match="not an advice file"):
-        advisor.load_advice(tmp_path / "out")
+    loaded = advisor.load_advice(tmp_path / "out")
+    assert loaded.absent == ("os:system",)
+    with pytest.raises(AdvisorError, match="The defense os:system is not installed here"):
+        loaded.best.split(tmp_path / "tiny.pt2")

@@ -19,10 +19,12 @@ from advisor.planning.selection import (
     pareto,
     rank,
     reasons,
+    unhidden,
     verdict,
     with_excess,
 )
 from advisor.requirements import REQUIREMENTS, Budgets, objective
+from advisor.verdicts import verdict_sentence
 from tests.advisor.plans import a_plan
 
 ZONE = LeakageLimits(min_nmse=0.7, max_ssim=0.35, asked=False)
@@ -202,3 +204,46 @@ def test_the_nearest_is_nearest_by_the_values_that_are_shown():
     sure, unsure = a_plan("sure", score=0.3, spread=0.01), a_plan("unsure", score=0.4, spread=0.3)
     plans = priced([sure, unsure, a_plan("less sure", score=0.4, spread=0.35)], budgets, limits)
     assert [plan.cut.name for plan in nearest(plans, budgets)] == ["unsure", "less sure", "sure"]
+
+
+def in_the_cloud(latency, sends="", **other):
+    return dataclasses.replace(a_plan("input", latency=latency, score=0.0, ssim=1.0, **other), kind="all-cloud",
+                               sends=sends)  # fmt: skip
+
+
+WAIVED = Budgets(min_nmse=0)
+NO_LIMIT = LeakageLimits(min_nmse=0, max_ssim=None, asked=True)
+
+
+def test_all_cloud_with_inputs_as_people_send_them_is_compared():
+    split = priced([a_plan("a", latency=0.01)], WAIVED, NO_LIMIT)
+    whole = priced([in_the_cloud(0.02), in_the_cloud(0.015, "uint8"), in_the_cloud(0.008, "JPEG")], WAIVED, NO_LIMIT)
+    assert verdict(split, whole[:2], NO_LIMIT, WAIVED).verdict == "split"
+    chosen = verdict(split, whole, NO_LIMIT, WAIVED)
+    assert (chosen.verdict, chosen.best.sends) == ("all-cloud", "JPEG")
+    assert verdict_sentence(chosen.verdict, chosen.best).startswith("Run it all in the cloud, the input sent as JPEG:")
+    assert unhidden(chosen.best, whole, NO_LIMIT, WAIVED) == ()
+
+
+def test_an_input_that_may_not_be_sent_changes_no_verdict_and_its_gain_is_said():
+    split = priced([a_plan("a", latency=0.01)], limits=ASKED)
+    whole = priced([in_the_cloud(0.02), in_the_cloud(0.008, "JPEG")], limits=ASKED)
+    chosen = verdict(split, whole, ASKED, Budgets())
+    assert chosen.verdict == "split"
+    (said,) = unhidden(chosen.best, whole, ASKED, Budgets())
+    assert said == (
+        "All in the cloud, the input sent as JPEG, has a latency of 8 ms, for 10 ms of this plan, and hides nothing: "
+        "it counts only where leakage is waived (--min-nmse 0)."
+    )
+    (said,) = unhidden(chosen.best, whole, NO_LIMIT, WAIVED, require_split=True)
+    assert said.endswith("a split was required.")
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [[in_the_cloud(0.02)], [in_the_cloud(0.01)], [in_the_cloud(0.001, drop=0.5)], [in_the_cloud(math.nan)], []],
+)
+def test_nothing_is_said_of_an_input_that_gains_nothing_or_misses_a_budget(whole):
+    budgets = Budgets(max_accuracy_drop=0.02, min_nmse=0.7)
+    best = verdict(priced([a_plan("a", latency=0.01)], budgets, ASKED), [], ASKED, budgets).best
+    assert unhidden(best, priced(whole, budgets, ASKED), ASKED, budgets) == ()

@@ -331,14 +331,43 @@ def test_the_model_is_left_as_found(advice: Advice) -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.slow
-def test_a_fitted_plan_is_measured_with_its_own_weights(tmp_path: Path, attacked: list[str]) -> None:
-    x, y = (torch.from_numpy(part) for part in samples(120).values())
-    made = advisor.recommend(
-        tiny_net(), data=(x, y), defenses="bottleneck", recipe="epochs=1,batch=32", effort="quick", verify="none",
-        require_split=True, min_nmse=0, max_ssim=1,
+FITS = tuple(torch.from_numpy(part) for part in samples(120).values())
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Advice:
+    """Plans of a bottleneck and of a local head."""
+    return advisor.recommend(
+        tiny_net(), data=FITS, defenses="bottleneck,local-head", recipe="epochs=1,batch=32", effort="quick",
+        verify="none", require_split=True, min_nmse=0, max_ssim=1,
     )  # fmt: skip
-    plan = next(plan for plan in made.plans if plan.fitted is not None)
+
+
+@pytest.mark.slow
+def test_a_local_head_is_measured_with_its_own_weights_and_sends_nothing(
+    fitted: Advice, tmp_path: Path, attacked: list[str]
+) -> None:
+    head = next(plan for plan in fitted.baselines if plan.kind == "local-head")
+    head.fitted.keep(head.graph, None, tmp_path)
+    chosen = dataclasses.replace(fitted, best=head, verdict="local-head")
+    (tmp_path / "advice.json").write_text(json.dumps(chosen.to_json()))
+    assert advisor.load_advice(tmp_path).best.kind == "local-head"
+    gate = advisor.check(tmp_path, tiny_net(), FITS, max_latency="10s", max_accuracy_drop=1, min_nmse=1, max_bytes=0)
+    assert {check.name for check in gate.checks if check.status != "met"} == set(), gate.failures
+    for limit, quantity in (("max_latency", "latency"), ("max_accuracy_drop", "accuracy_drop")):
+        assert by_name(gate)[limit].estimate.value == pytest.approx(head.predicted[quantity].value)
+    assert attacked == []
+    tight = advisor.check(tmp_path, tiny_net(), FITS, max_latency=head.predicted["latency"].value / 2)
+    assert not tight.passed
+    head.fitted.file(tmp_path).unlink()
+    gone = advisor.check(tmp_path, tiny_net(), FITS, max_latency="10s")
+    assert "The weights of local-head at " in gone.failures[0]
+
+
+@pytest.mark.slow
+def test_a_fitted_plan_is_measured_with_its_own_weights(fitted: Advice, tmp_path: Path, attacked: list[str]) -> None:
+    (x, y), made = FITS, fitted
+    plan = next(plan for plan in made.plans if plan.fitted is not None and plan.kind == "split")
     chosen = dataclasses.replace(made, best=plan, best_split=plan)
     plan.fitted.keep(plan.graph, None, tmp_path)
     (tmp_path / "advice.json").write_text(json.dumps(chosen.to_json()))
