@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from advisor.estimate import Estimate
 from advisor.plans import Advice, Evidence, Plan
 from advisor.reports import words
+from advisor.reports.chance import SHARES, chance
 from advisor.reports.comparisons import comparison, thumbnail, yardstick
 from advisor.reports.learning_curve import samples_needed
 from advisor.reports.quantities import NOT_MEASURED, quantity, show, show_estimate
 from advisor.reports.text import clean
 
 SIZED = re.compile(r"images reconstructed at \((\d{1,6}), (\d{1,6})\) pixels")
-SHARES = ("reidentified", "top1", "top5")
 RUN = ("nmse", "ssim", *SHARES)
 
 
@@ -104,28 +104,11 @@ def _size(item: Evidence) -> str:
 
 def _numbers(advice: Advice, scores: dict[str, Estimate]) -> str:
     found = [
-        f"{quantity(name).label} {show_estimate(scores[name], name)}{_chance(advice, name)}"
+        f"{quantity(name).label} {show_estimate(scores[name], name)}{chance(advice, name)}"
         for name in RUN
         if name in scores and math.isfinite(scores[name].value)
     ]
     return ", ".join(found) or NOT_MEASURED
-
-
-def _chance(advice: Advice, name: str) -> str:
-    """Chance beside a share of guesses: the model's classes, all as likely."""
-    if name not in SHARES:
-        return ""
-    classes = class_count(advice)
-    if classes is None:
-        return " (chance: not known)"
-    return f" (chance: {show((5 if name == 'top5' else 1) / max(classes, 5 if name == 'top5' else 1), '1', name)})"
-
-
-def class_count(advice: Advice) -> int | None:
-    """How many classes the model tells apart, read off its output; None where that is no vector of scores."""
-    specs = advice.profile.cuts[-1].tensors if advice.profile.cuts else ()
-    vector = len(specs) == 1 and len(specs[0].shape) == 1 and specs[0].shape[0] > 1
-    return specs[0].shape[0] if vector else None
 
 
 def _guarantee(plan: Plan) -> str:

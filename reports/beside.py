@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from advisor.estimate import Estimate
 from advisor.plans import Advice, Plan
 from advisor.reports import budgets, words
 from advisor.reports.tables import Cell, estimate_cell
@@ -31,6 +32,11 @@ class Row:
     cells: tuple[Cell, ...]
     budgets: str
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is split, so that its role says it all."""
+        return self.plan.partition(",")[0] in words.WHOLE.values()
+
 
 def alternatives(advice: Advice) -> tuple[Row, ...]:
     """Every alternative once; one that has several roles names them all."""
@@ -40,14 +46,29 @@ def alternatives(advice: Advice) -> tuple[Row, ...]:
         sent = plan.predicted["bytes"].value if "bytes" in plan.predicted else math.nan
         key = (plan.kind, str(plan), f"{latency:.9g} {sent:.9g}", repr(plan.excess))
         merged.setdefault(key, ([], plan))[0].append(role)
+    units = {name: _largest(name, [plan for _, plan in merged.values()]) for name in COLUMNS}
     return tuple(
-        Row(", ".join(dict.fromkeys(roles)), words.plan_name(plan), _cells(plan), budgets.misses(plan, advice.budgets))
+        Row(", ".join(dict.fromkeys(roles)), words.plan_name(plan), _cells(plan, units),
+            budgets.misses(plan, advice.budgets))
         for roles, plan in merged.values()
-    )
+    )  # fmt: skip
 
 
-def _cells(plan: Plan) -> tuple[Cell, ...]:
-    return tuple(estimate_cell(plan.predicted.get(name), name) for name in COLUMNS)
+def estimate_of(plan: Plan, name: str) -> Estimate | None:
+    """What is known of a plan: its leakage is what an attack found where it found more than was predicted."""
+    if name in ("score", "score_ssim") and name in plan.predicted:
+        return plan.leakage(name)  # type: ignore[arg-type]
+    return plan.predicted.get(name)
+
+
+def _largest(name: str, plans: Sequence[Plan]) -> float:
+    """The value whose unit a column is written in."""
+    known = [found.value for plan in plans if (found := estimate_of(plan, name)) and math.isfinite(found.value)]
+    return max(known, default=math.nan)
+
+
+def _cells(plan: Plan, units: Mapping[str, float]) -> tuple[Cell, ...]:
+    return tuple(estimate_cell(estimate_of(plan, name), name, units[name]) for name in COLUMNS)
 
 
 def _named(advice: Advice) -> Iterator[tuple[str, Plan]]:

@@ -54,7 +54,7 @@ def config() -> Spec:
         "background": None, "font": "system-ui, sans-serif", "view": {"stroke": None},
         "axis": {**quiet, "labelFontSize": 11, "titleFontSize": 11.5},
         "legend": {**quiet, "labelColor": role("ink"), "orient": "top", "title": None, "labelFontSize": 11.5,
-                   "symbolOpacity": 1, "symbolStrokeWidth": 2, "offset": 6},
+                   "columnPadding": 16, "symbolOpacity": 1, "symbolStrokeWidth": 2, "offset": 6},
         "title": {"color": role("muted"), "anchor": "start", "fontSize": 12, "fontWeight": 500, "offset": 6},
     }  # fmt: skip
 
@@ -83,24 +83,22 @@ def cut_axis(advice: Advice) -> Spec:
 
 def _panel(advice: Advice, name: str, title: str, height: int, layers: Sequence[Spec], words: str = "") -> Chart:
     said = clean(f"{title}, by cut. {words}".strip())
-    spec = base(height, [*_zone(advice), *layers, *_marks(advice)], cut_axis(advice), said)
+    behind = _bands(zone_rows(advice), "zone", 0.5)
+    if name == "leakage":
+        strip = {"y": {"value": {"expr": "height - 4"}}, "y2": {"value": {"expr": "height"}}}
+        behind += _bands(flagged(advice.profile, "in_gpz"), "published", 1.0, strip)
+    spec = base(height, [*behind, *layers, *_marks(advice)], cut_axis(advice), said)
     return Chart(name, title, {**spec, "title": title, "params": [{"name": "at", "value": -1}]}, said)
 
 
-def _zone(advice: Advice) -> list[Spec]:
-    """The golden zone behind the marks, and the published criterion as a strip at the bottom."""
-    layers = []
-    for rows, colour, opacity, band in (
-        (zone_rows(advice), "zone", 0.5, {}),
-        (flagged(advice.profile, "in_gpz"), "published", 1.0, {"y": {"value": {"expr": "height - 4"}},
-                                                              "y2": {"value": {"expr": "height"}}}),
-    ):  # fmt: skip
-        edges = run_edges(rows)
-        runs = [{"i": a - 0.5, "to": b + 0.5} for a, b in zip(edges[::2], edges[1::2], strict=True)]
-        if runs:
-            mark = {"type": "rect", "color": role(colour), "opacity": opacity, "aria": False}
-            layers.append({"data": {"values": runs}, "mark": mark, "encoding": {"x2": {"field": "to"}, **band}})
-    return layers
+def _bands(rows: Sequence[int], colour: str, opacity: float, band: Spec | None = None) -> list[Spec]:
+    """Behind the marks, a band a run of cuts: of the whole height, or where `band` says."""
+    edges = run_edges(rows)
+    runs = [{"i": a - 0.5, "to": b + 0.5} for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    mark = {"type": "rect", "color": role(colour), "opacity": opacity, "aria": False}
+    return (
+        [{"data": {"values": runs}, "mark": mark, "encoding": {"x2": {"field": "to"}, **(band or {})}}] if runs else []
+    )
 
 
 def _marks(advice: Advice) -> list[Spec]:

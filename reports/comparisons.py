@@ -31,8 +31,8 @@ def yardstick(advice: Advice) -> Yardstick | None:
         return None
     side, grey = min(shape[1:]), shape[0] == 1
     own = _own(section(advice, "yardstick").get("thumbnail_nmse"))
-    if own:
-        return Yardstick(own, "your samples", grey)
+    if own is not None:
+        return Yardstick(own, "your samples", grey) if own else None
     known = {k: value for k, value in CIFAR_10.items() if k < side}
     return Yardstick(known, "CIFAR-10", grey) if known else None
 
@@ -58,15 +58,12 @@ def comparison(nmse: float, known: Yardstick | None) -> str:
         return "nearly a copy of the input"
     if known is None:
         return f"what explains {100 * (1 - nmse):.0f} % of the input's variance"
-    nearest = thumbnail(nmse, known)
-    if nmse > (1 + known.nmse[1]) / 2:
-        return f"less than the input's {_mean(known)}"
-    if nearest == 1:
-        return f"about the input's {_mean(known)}"
-    finest = max(known.nmse)
-    if nearest == finest and nmse < 0.7 * known.nmse[finest]:
-        return f"more than a {finest}×{finest} thumbnail of the input"
-    return f"about {'an' if nearest == 8 else 'a'} {nearest}×{nearest} thumbnail of the input"
+    nearest, coarsest, finest = thumbnail(nmse, known), min(known.nmse), max(known.nmse)
+    if nmse > (1 + known.nmse[coarsest]) / 2:
+        return f"less than {_picture(coarsest, known)}"
+    if nearest == finest > 1 and nmse < 0.7 * known.nmse[finest]:
+        return f"more than {_picture(finest, known)}"
+    return f"about {_picture(nearest, known)}"
 
 
 def thumbnail(nmse: float, known: Yardstick) -> int:
@@ -74,14 +71,19 @@ def thumbnail(nmse: float, known: Yardstick) -> int:
     return min(known.nmse, key=lambda side: abs(math.log(max(known.nmse[side], 1e-6) / max(nmse, 1e-6))))
 
 
-def _mean(known: Yardstick) -> str:
-    return "mean brightness" if known.grey else "mean colour"
+def _picture(side: int, known: Yardstick) -> str:
+    if side == 1:
+        return f"the input's mean {'brightness' if known.grey else 'colour'}"
+    return f"{'an' if side == 8 else 'a'} {side}×{side} thumbnail of the input"
 
 
-def _own(found: object) -> dict[int, float]:
-    """Thumbnail errors as they are recorded, if they are what they should be: the file may be a stranger's."""
+def _own(found: object) -> dict[int, float] | None:
+    """Thumbnail errors as they are recorded; None where they are not what they should be: they may be a stranger's.
+
+    A thumbnail that leaves more than the mean image does, as of pictures that are alike, is none to compare with.
+    """
     if not isinstance(found, Mapping):
-        return {}
+        return None
     pairs = {int(k): v for k, v in found.items() if str(k).isdecimal() and len(str(k)) < 5}
-    good = {k: float(v) for k, v in pairs.items() if isinstance(v, int | float) and 0 < v <= 1.5 and k > 0}
-    return good if 1 in good and len(good) == len(found) else {}
+    good = {k: float(v) for k, v in pairs.items() if isinstance(v, int | float) and 0 < v < math.inf and k > 0}
+    return {k: v for k, v in good.items() if v < 1} if 1 in good and len(good) == len(found) else None

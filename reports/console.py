@@ -20,8 +20,6 @@ from advisor.reports.text import clean, shorten
 WHOLE, ROWS = 32, 20
 """Models of up to WHOLE cuts are shown whole; of longer ones ROWS cuts are."""
 NAME_WIDTH, ALTERNATIVE_WIDTH = 28, 34
-SAME = tuple(words.WHOLE.values())
-"""Plans whose role says it all."""
 GAP = 2
 """Blank columns between two columns of a table."""
 _MARKS = {"chosen": "bold cyan", "zone": "green", "published": "yellow", "": ""}
@@ -103,7 +101,7 @@ def _print_alternatives(answer: Answer, console: Console) -> None:
     for name in shown:
         table.add_column(Text(quantity(name).label), justify="right", no_wrap=True)
     for position, row in enumerate(rows):
-        said = f"{row.role}: {shorten(row.plan, 3 * ALTERNATIVE_WIDTH)}" if row.plan not in SAME else row.role
+        said = f"{row.role}: {shorten(row.plan, 3 * ALTERNATIVE_WIDTH)}" if not row.whole else row.role
         table.add_row(
             Text(said), *(Text(body[column][position]) for column in shown), style="bold" if position == 0 else ""
         )

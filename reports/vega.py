@@ -84,7 +84,7 @@ def inert(script: str) -> str:
 
 def still(spec: Mapping[str, Any], width: int, name: str) -> str:
     """A spec as one `<svg>` that scales with the page, its ids led by `name`; nothing is fetched for it."""
-    fixed = {**spec, "width": width, "autosize": {"type": "fit", "contains": "padding"}}
+    fixed = {**spec, "width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
     svg = _drawn(json.dumps(fixed, sort_keys=True))
     head, rest = svg.split(">", 1)
     head = re.sub(r' (?:width|height|xmlns(?::\w+)?|version)="[^"]*"', "", head)

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from advisor.plans import Advice, Evidence, Plan
+from advisor.reports.chance import chance
 from advisor.reports.quantities import NOT_MEASURED, quantity, show_estimate
 from advisor.reports.text import clean, is_png, shorten
 from advisor.safe_text import shell_words, without_secrets
 from advisor.units import digits, show_duration
+from advisor.verdicts import as_sent
 
 NAME_LENGTH = 60
 WHOLE = {
@@ -45,7 +47,7 @@ def machine(advice: Advice, key: Literal["device", "link", "cloud"]) -> str:
 def plan_name(plan: Plan) -> str:
     """Cut(s) and defense in one phrase."""
     if plan.kind != "split":
-        return WHOLE[plan.kind]
+        return WHOLE[plan.kind] + as_sent(plan)
     where = " … ".join(shorten(name, NAME_LENGTH) for name in plan.places)
     return where if plan.defense.name == "none" and plan.fitted is None else f"{where} + {plan.protection}"
 
@@ -64,7 +66,7 @@ def attacks(advice: Advice) -> tuple[tuple[Evidence, str, tuple[tuple[str, str],
         title = f"{item.attack} ({item.budget}) at {place}, defense {item.defense}: {item.samples:,} inputs{times}"
         title += f" ({item.outdated})" if item.outdated else ""
         rows = tuple(
-            (quantity(name).label, show_estimate(estimate, name))
+            (quantity(name).label, show_estimate(estimate, name) + chance(advice, name))
             for name, estimate in item.scores.items()
             if math.isfinite(estimate.value)
         )
@@ -143,7 +145,8 @@ def what_runs_where(advice: Advice, plan: Plan) -> str:
         return f"Run the model up to {where} and a local head there on {machine(advice, 'device')}; nothing is sent."
     if plan.kind == "all-cloud":
         return (
-            f"Send the input as it is over {machine(advice, 'link')} and run the model on {machine(advice, 'cloud')}."
+            f"Send the input as {plan.sends or 'it is'} over {machine(advice, 'link')} and run the model on "
+            f"{machine(advice, 'cloud')}."
         )
     names = [shorten(name, NAME_LENGTH) for name in plan.places]
     sent = predicted(plan, "bytes")

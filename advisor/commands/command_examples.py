@@ -28,7 +28,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "defenses": ("advisor defenses --json",),
     "split": ("advisor split out --out halves", "advisor split out --format onnx --plan 2"),
     "report": ("advisor report out", "advisor report out --format md --out summary.md"),
-    "compare": ("advisor compare out-jetson out-pi", "advisor compare before after --format md"),
+    "compare": ("advisor compare out-jetson out-pi", "advisor compare before after --format html --out both.html"),
     "check": (
         "advisor check out --max-latency 50ms --max-ssim 0.3 --model new.pt2 --data test.npz",
         "advisor check out --digest 3f0c…  (64 digits, as recommend prints them)",

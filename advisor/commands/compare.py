@@ -11,18 +11,18 @@ import typer
 
 from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say
-from advisor.commands.outputs import one_of, screen
+from advisor.commands.outputs import one_of, say_absent, screen
 
 if TYPE_CHECKING:
     from advisor.plans import Advice
 
-FORMATS = {"console": "console", "markdown": "markdown", "md": "markdown", "csv": "csv", "json": "json"}
+FORMATS = {name: name for name in ("console", "html", "markdown", "csv", "json")} | {"md": "markdown"}
 
 
 def compare(
     advices: Annotated[list[str], typer.Argument(help="Advices, or their folders.", show_default=False)],
     format: Annotated[
-        str, typer.Option(help="console, markdown, csv or json.", rich_help_panel=given.OUTPUT)
+        str, typer.Option(help="console, html, markdown, csv or json.", rich_help_panel=given.OUTPUT)
     ] = "console",
     out: Annotated[
         Path | None, typer.Option(help="File to write; else standard output.", rich_help_panel=given.OUTPUT)
@@ -39,6 +39,7 @@ def compare(
         if out is not None and out.exists():
             raise AdvisorError(f"{out} exists already.", "Choose another name with --out.")
         found = {name: load_advice(name) for name in advices}
+        say_absent(*found.values())
         text = _text(found, shown)
         if out is not None:
             write_atomically(out, text)
@@ -50,8 +51,10 @@ def compare(
 
 
 def _text(found: dict[str, Advice], shown: str) -> str:
-    from advisor.reports import several
+    from advisor.reports import several, several_page
 
+    if shown == "html":
+        return several_page.render(found)
     if shown == "json":
         return json.dumps(several.plain(found), indent=1, allow_nan=False) + "\n"
     return several.comma_separated(found) if shown == "csv" else several.markdown(found)

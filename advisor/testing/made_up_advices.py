@@ -217,14 +217,14 @@ def evidence_of(attack: str, cut: str, uri: str | None = None) -> Evidence:
     )
 
 
-def long_model() -> Advice:
-    """Two hundred cuts."""
+def long_model(cuts: int = 200) -> Advice:
+    """Many cuts."""
     names = [
         "input",
-        *(f"encoder.layers.{i // 2}.{'mlp' if i % 2 else 'self_attention'}/add" for i in range(198)),
+        *(f"encoder.layers.{i // 2}.{'mlp' if i % 2 else 'self_attention'}/add" for i in range(cuts - 2)),
         "output",
     ]
-    return advice_of(names, Budgets(max_latency=0.05), 160)
+    return advice_of(names, Budgets(max_latency=0.05), 4 * cuts // 5)
 
 
 def infeasible() -> Advice:

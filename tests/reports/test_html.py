@@ -17,7 +17,7 @@ import pytest
 
 from advisor.plans import Gallery
 from advisor.reports import html, vega
-from advisor.testing.made_up_advices import DEMOS, HOSTILE
+from advisor.testing.made_up_advices import DEMOS, HOSTILE, long_model
 
 VOID = {"meta", "img", "br", "link", "hr", "input", "path", "line", "rect"}
 FORBIDDEN = {"iframe", "object", "embed", "link", "base", "form", "foreignobject", "audio", "video", "style/script"}
@@ -234,10 +234,17 @@ def test_the_data_of_the_charts_are_the_profiles() -> None:
     assert top == pytest.approx(dict(enumerate((1e3 * advice.profile["latency"].values).tolist())))
 
 
-def test_a_page_is_small_with_few_elements_also_of_many_cuts() -> None:
-    whole = html.render(dataclasses.replace(DEMOS["long_model"](), gallery=Gallery()))
+@pytest.mark.parametrize("cuts", [200, 300])
+def test_a_page_is_small_with_few_elements_also_of_many_cuts(cuts: int) -> None:
+    whole = html.render(dataclasses.replace(long_model(cuts), gallery=Gallery()))
     assert len(whole.encode()) < 3e6
-    assert len(Page(whole).tags) < 6000
+    assert len(Page(whole).tags) < 4000
+
+
+def test_what_was_not_measured_is_marked_and_says_why() -> None:
+    absent = [a for a in page_of("digits").all("td") if "absent" in str(a.get("class")).split()]
+    assert len(absent) > 5
+    assert all(a.get("title") and "num" in str(a["class"]).split() for a in absent)
 
 
 def test_a_bare_float_in_the_template_is_refused() -> None:

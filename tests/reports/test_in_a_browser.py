@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import os
 import shutil
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from advisor.reports import REPORTS
-from advisor.testing.made_up_advices import DEMOS
+from advisor.plans import Gallery
+from advisor.reports import REPORTS, several_page
+from advisor.testing.made_up_advices import DEMOS, HOSTILE, long_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SWITCHES = (
@@ -35,11 +37,20 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
+def page_of(report: str, demo: str) -> str:
+    """A report of a made-up advice; "several" is that advice beside two others."""
+    if report != "several":
+        return REPORTS[report](DEMOS[demo]())
+    return several_page.render(
+        {"before": DEMOS[demo](), HOSTILE[0]: DEMOS["infeasible"](), "out-pi": DEMOS["resnet"]()}
+    )
+
+
 class Opened:
     """A page from a file, and everything that it complained of or asked for."""
 
     def __init__(self, browser: Any, file: Path, report: str, demo: str, **options: Any) -> None:
-        file.write_text(REPORTS[report](DEMOS[demo]()), encoding="utf-8")
+        file.write_text(page_of(report, demo), encoding="utf-8")
         self.page = browser.new_context(**options).new_page()
         self.said: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
@@ -47,7 +58,7 @@ class Opened:
         self.page.on("dialog", lambda dialog: self.said.append(f"dialog {dialog.message}"))
         self.page.on("request", lambda request: self.asked(request.url))
         self.page.goto(file.as_uri())
-        if options.get("java_script_enabled", True) and report == "html":
+        if options.get("java_script_enabled", True) and report in ("html", "several"):
             self.page.wait_for_selector("html.ready", timeout=30_000)
 
     def asked(self, url: str) -> None:
@@ -96,8 +107,26 @@ def test_hover_click_sort_filter_and_download_answer_and_nothing_leaves(browser:
     assert opened.said == []
 
 
+def test_several_advices_stand_side_by_side_and_sort(browser: Any, tmp_path: Path) -> None:
+    opened = Opened(browser, tmp_path / "a.html", "several", "digits")
+    page = opened.page
+    assert page.locator(".drawn").count() == page.locator(".chart").count() == 2
+    assert page.locator('[data-chart="latencies"] .live path[aria-label*="before: edge"]').count() == 1
+    names = lambda: [text.split("\n")[0] for text in page.locator("#several tbody th").all_inner_texts()]  # noqa: E731
+    given, latency = names(), page.locator("#several th button", has_text="latency")
+    assert given == ["before", HOSTILE[0], "out-pi"]
+    latency.click()
+    rows = [float(value) for value in page.locator("#several tbody td:nth-child(2)").evaluate_all(
+        "cells => cells.map(cell => cell.dataset.value)")]  # fmt: skip
+    assert rows == sorted(rows)
+    latency.press("Enter")
+    assert page.locator('#several th[aria-sort="descending"]').count() == 1
+    assert page.locator("#several td.best").count() > 0
+    assert opened.said == []
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("report", ["html", "card"])
+@pytest.mark.parametrize("report", ["html", "card", "several"])
 def test_a_hostile_name_does_nothing(browser: Any, tmp_path: Path, report: str) -> None:
     opened = Opened(browser, tmp_path / "a.html", report, "hostile")
     opened.page.wait_for_timeout(500)
@@ -108,25 +137,51 @@ def test_a_hostile_name_does_nothing(browser: Any, tmp_path: Path, report: str) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 820, 1400])
-@pytest.mark.parametrize("demo", ["digits", "resnet", "long_model"])
-def test_no_page_is_wider_than_its_window(browser: Any, tmp_path: Path, demo: str, width: int) -> None:
-    opened = Opened(browser, tmp_path / "a.html", "html", demo, viewport={"width": width, "height": 900})
+@pytest.mark.parametrize(
+    ("report", "demo"), [("html", "digits"), ("html", "resnet"), ("html", "long_model"), ("several", "digits")]
+)
+def test_no_page_is_wider_than_its_window(browser: Any, tmp_path: Path, report: str, demo: str, width: int) -> None:
+    opened = Opened(browser, tmp_path / "a.html", report, demo, viewport={"width": width, "height": 900})
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     assert opened.page.evaluate("document.querySelectorAll('*').length") < 8000
     assert opened.said == []
 
 
 @pytest.mark.slow
-def test_without_scripts_the_still_charts_are_there(browser: Any, tmp_path: Path) -> None:
-    opened = Opened(browser, tmp_path / "a.html", "html", "digits", java_script_enabled=False)
+@pytest.mark.parametrize("report", ["html", "several"])
+def test_without_scripts_the_still_charts_are_there(browser: Any, tmp_path: Path, report: str) -> None:
+    opened = Opened(browser, tmp_path / "a.html", report, "digits", java_script_enabled=False)
     assert opened.page.locator(".still svg").first.is_visible()
-    assert not opened.page.locator("#download").is_visible()
+    assert not opened.page.locator("button").first.is_visible()
+
+
+@pytest.mark.slow
+def test_a_page_of_three_hundred_cuts_stays_small_and_answers_soon(browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "a.html"
+    file.write_text(REPORTS["html"](dataclasses.replace(long_model(300), gallery=Gallery())), encoding="utf-8")
+    page = browser.new_context().new_page()
+    page.goto(file.as_uri())
+    page.wait_for_selector("html.ready", timeout=30_000)
+    assert page.evaluate("document.querySelectorAll('*').length") < ELEMENTS
+    moved = page.evaluate("""async () => {
+      const slider = document.getElementById("at"), before = performance.now();
+      for (let i = 0; i < 20; i++) { slider.value = 10 * i; slider.dispatchEvent(new Event("input")); }
+      await new Promise(requestAnimationFrame);
+      return (performance.now() - before) / 20;
+    }""")
+    assert moved < 100  # ms a step, on cores that are shared
+    page.locator("#every").check()
+    assert page.locator("#table tbody tr").count() == 300
+
+
+ELEMENTS = 5000
+"""Of a page of 300 cuts without pictures, the chart library's marks included."""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not AXE, reason="PARTITION_ADVISOR_AXE does not name axe.min.js (npm install axe-core)")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("report", ["html", "card"])
+@pytest.mark.parametrize("report", ["html", "card", "several"])
 def test_axe_finds_no_violation(browser: Any, tmp_path: Path, report: str, scheme: str) -> None:
     opened = Opened(browser, tmp_path / "a.html", report, "resnet", color_scheme=scheme, bypass_csp=True)
     opened.page.add_script_tag(path=AXE)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from advisor.plans import Advice
-from advisor.reports import several
+from advisor.reports import several, several_page
 from advisor.testing import made_up_advices
 from tests.conftest import Run
+from tests.reports.test_html import Page
 
 
 @pytest.fixture
@@ -60,3 +61,35 @@ def test_the_command_shows_and_writes_them(two: dict[str, Advice], cli: Run, tmp
     again = cli("compare", "a", "b", "--format", "md", "--out", "t.md")
     assert (again.exit_code, "t.md exists already" in again.stderr) == (2, True)
     assert cli("compare", "a", "nowhere").exit_code == 2
+
+
+def test_the_page_has_each_verdict_the_numbers_and_what_differs(two: dict[str, Advice]) -> None:
+    page = Page(several_page.render(two))
+    assert page.open == []
+    assert "2 advices: 1 × split here, 1 × nothing meets the budgets." in page.words
+    assert "=after|<b>" in page.words
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert "unsafe-eval" not in str(policy)
+    assert len([text for kind, text in page.scripts if kind is None]) == 2
+    differs, same = several_page.differences(two)
+    assert differs == []
+    assert dict(same)["device"].startswith("jetson")
+
+
+def test_a_change_is_told_from_the_first_and_the_best_is_marked() -> None:
+    one = made_up_advices.digits()
+    faster = dataclasses.replace(one.best, predicted={
+        **one.best.predicted, "latency": dataclasses.replace(one.best.predicted["latency"], value=0.01)})  # fmt: skip
+    other = dataclasses.replace(one, best=faster, provenance={**one.provenance, "device": {"key": "pi"}})
+    text = several_page.render({"a": one, "b": other})
+    ratio = 100 * (0.01 / one.best.predicted["latency"].value - 1)
+    assert f'<span class="change">{ratio:+.0f}\N{NO-BREAK SPACE}%</span>' in text
+    assert text.count('class="num best"') == 1
+    differs, _ = several_page.differences({"a": one, "b": other})
+    assert [key for key, _ in differs] == ["device"]
+
+
+def test_without_a_plan_or_numbers_there_is_still_a_page() -> None:
+    text = several_page.render({"a": made_up_advices.no_split(), "b": made_up_advices.unmeasured()})
+    assert "not measured" in text
+    assert Page(text).open == []
