@@ -108,9 +108,11 @@ def test_a_u_shaped_plan_is_attacked_with_its_tail(
 
 
 @pytest.mark.slow
-def test_a_fitted_plan_is_attacked_at_its_payload(recommend: Run, cli: Run, tmp_path: Path) -> None:
-    asked = ("--defenses", "bottleneck", "--recipe", "epochs=1,batch=8", "--min-nmse", "0", "--require-split")
-    made = recommend(*asked, "--verify", "none", "--effort", "quick", "--out", "out")
+def test_a_fitted_plan_is_attacked_at_its_payload(tiny_model: Path, cli: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "many.npz", **samples(120))
+    asked = ("--defenses", "bottleneck", "--recipe", "epochs=1,batch=32", "--min-nmse", "0", "--require-split")
+    given = ("--data", tmp_path / "many.npz", "--verify", "none", "--effort", "quick", "--out", "out")
+    made = cli("recommend", tiny_model, *asked, *given)
     assert made.exit_code == 0, made.output
     advice = load_advice("out")
     plan = next(plan for plan in advice.plans if plan.fitted is not None)
