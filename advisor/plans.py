@@ -56,6 +56,8 @@ else:
 
 DERIVED = ("answer",)
 """What the JSON report holds beside the advice: made anew of the rest whenever it is shown, and read by nothing."""
+Form = Literal["", "uint8", "JPEG"]
+"""In which an all-cloud plan sends inputs; "" as the model takes them."""
 Verdict = Literal["split", "all-edge", "all-cloud", "local-head", "none"]
 
 
@@ -136,7 +138,7 @@ class Plan:
     excess: dict[str, Number] = dataclasses.field(default_factory=dict)
     tested: dict[str, Estimate] = dataclasses.field(default_factory=dict, kw_only=True)
     kind: Literal["split", "all-edge", "all-cloud", "local-head"] = "split"
-    sends: Literal["", "uint8", "JPEG"] = dataclasses.field(default="", kw_only=True)
+    sends: Form = dataclasses.field(default="", kw_only=True)
     inputs: InputSpec | None = None
     fitted: FittedDefense | None = None
     graph: Any = Field(default=None, exclude=True, repr=False)

@@ -68,7 +68,7 @@ def _trade(advices: Mapping[str, Advice]) -> Iterator[Chart]:
          "scale": {"domain": [-0.03, 1.08], "clamp": True, "nice": False}}  # fmt: skip
     color = {"field": "advice", "type": "nominal", "scale": colour, "legend": {"columns": 2, "symbolLimit": 12}}
     aside = {"xOffset": {"expr": "datum.aside"}}
-    points = {"data": {"values": rows}, "mark": {"type": "point", "filled": True, "size": 110, **aside},
+    points = {"data": {"values": rows}, "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1, **aside},
               "encoding": {"x": x, "y": y, "color": color, "description": {"field": "said"},
                            "shape": {"field": "advice", "type": "nominal", "scale": shape}}}  # fmt: skip
     spread = [row for row in rows if row["lo"] is not None]

@@ -123,7 +123,7 @@ def _asked(advice: Advice) -> Iterator[tuple[str, str]]:
     yield "data", shorten(data.get("description") or "not recorded", 80)
     yield "samples", clean(str(data.get("fingerprint") or "not recorded"))[:16]
     for key in ("device", "link", "cloud"):
-        yield key, words.place(advice, key)  # type: ignore[arg-type]
+        yield key, words.place(advice, key)
     for row, limit in advice.budgets:
         yield row.label, row.asks(limit)
     if advice.request is not None:

@@ -120,7 +120,8 @@ def loads(advice: Advice) -> str:
     """Which file the chosen device can load; "" when the advice does not say."""
     found = section(advice, "device").get("loads")
     files = ", ".join(map(str, found)) if isinstance(found, (list, tuple)) else found
-    return clean(f"{machine(advice, 'device')} loads {files} files.") if files else ""
+    how = ": advisor split writes them with --format onnx" if files == "onnx" else ""
+    return clean(f"{machine(advice, 'device')} loads {files} files{how}.") if files else ""
 
 
 def facts(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -176,7 +176,7 @@ def _rows(payload: Any) -> list[Any]:
 
 def _is_absent(row: Any) -> bool:
     name, parameters = (row.get(key) if isinstance(row, dict) else None for key in ("name", "parameters"))
-    if name == Chain.name or not may_be_one(name, parameters):
+    if not isinstance(name, str) or name == Chain.name or not may_be_one(name, parameters):
         return False
     if name in _BUILT_IN or DEFENSES.loaded(name) is not None:
         return False

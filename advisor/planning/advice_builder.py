@@ -69,7 +69,7 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         )  # fmt: skip
     chosen = verdict(plans, whole, limits, budgets, request.search.require_split)
     chosen, every, final = with_final_accuracy(chosen, (*plans, *whole), evaluator)
-    plans, whole = every[: len(plans)], every[len(plans) :]
+    plans, whole = every[: len(plans)], [*every[len(plans) :]]
     baselines, sent = (tuple(plan for plan in whole if bool(plan.sends) is form) for form in (False, True))
     feasible = [plan for plan in plans if plan.feasible]
     met, pictures = chosen.verdict != "none", request.output.pictures

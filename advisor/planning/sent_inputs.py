@@ -13,7 +13,7 @@ from advisor.batches import first_scores
 from advisor.defenses import NoDefense
 from advisor.estimate import Estimate
 from advisor.planning.evaluation import PlanEvaluator
-from advisor.plans import Plan
+from advisor.plans import Form, Plan
 from advisor.profilers import transfer_time
 from advisor.profilers.energy import edge_energy
 from advisor.profilers.halves.half_latency import total
@@ -28,7 +28,7 @@ def sent_inputs(evaluator: PlanEvaluator) -> tuple[Plan, ...]:
     return tuple(plan for form in FORMS if (plan := sent_as(evaluator, form)) is not None)
 
 
-def sent_as(evaluator: PlanEvaluator, form: str) -> Plan | None:
+def sent_as(evaluator: PlanEvaluator, form: Form) -> Plan | None:
     """All-cloud with inputs in one of `FORMS`; None where the input is no image in [0, 1]."""
     images = as_bytes(evaluator.evaluation)
     if images is None or form not in FORMS:
@@ -37,7 +37,7 @@ def sent_as(evaluator: PlanEvaluator, form: str) -> Plan | None:
     return _in_the_cloud(evaluator, form, size, arrives)
 
 
-def arrived(inputs: tuple[Tensor, ...], form: str) -> tuple[Tensor, ...]:
+def arrived(inputs: tuple[Tensor, ...], form: Form) -> tuple[Tensor, ...]:
     """What the cloud has of inputs `[N, ...]` that were sent in a form; as they are where there is no such form."""
     images = as_bytes(inputs) if form in FORMS else None
     return inputs if images is None else (_scaled(FORMS[form](images)[1], inputs[0]),)
@@ -85,11 +85,11 @@ def _jpeg(images: Tensor) -> tuple[Estimate, Tensor]:
     return Estimate.of_mean(sizes, "B", f"JPEG at quality {JPEG_QUALITY}, {len(sizes)} samples"), decoded
 
 
-FORMS: Mapping[str, Callable[[Tensor], tuple[Estimate, Tensor]]] = {"uint8": _bytes, "JPEG": _jpeg}
+FORMS: Mapping[Form, Callable[[Tensor], tuple[Estimate, Tensor]]] = {"uint8": _bytes, "JPEG": _jpeg}
 """Form -> of images: bytes of one, and what arrives, both as `Plan.sends` names them."""
 
 
-def _in_the_cloud(evaluator: PlanEvaluator, form: str, sent: Estimate, images: Tensor) -> Plan:
+def _in_the_cloud(evaluator: PlanEvaluator, form: Form, sent: Estimate, images: Tensor) -> Plan:
     """All-cloud with another size of the input; accuracy is that of the model on what arrives."""
     graph, link, copies = evaluator.graph, evaluator.link, evaluator.device.copy_rate
     plain, answer = evaluator.costs(graph.cuts[0], NoDefense()), graph.cuts[-1].bytes

@@ -98,7 +98,7 @@ def test_a_defense_by_dotted_path_is_searched_and_split_with(
     assert again.exit_code == 0, again.output
 
 
-def test_a_file_cannot_bring_a_defense_along(tmp_path: Path, recommend: Run) -> None:
+def test_a_file_cannot_bring_a_defense_along(tmp_path: Path, tiny_model: Path, recommend: Run) -> None:
     recommend("--min-nmse", "0", "--require-split", "--defenses", "int8", "--out", "out")
     payload = json.loads((tmp_path / "out" / "advice.json").read_text())
     payload["best"]["defense"] = {"name": "os:system", "parameters": {}}
@@ -106,4 +106,4 @@ def test_a_file_cannot_bring_a_defense_along(tmp_path: Path, recommend: Run) -> 
     loaded = advisor.load_advice(tmp_path / "out")
     assert loaded.absent == ("os:system",)
     with pytest.raises(AdvisorError, match="The defense os:system is not installed here"):
-        loaded.best.split(tmp_path / "tiny.pt2")
+        loaded.best.split(tiny_model)
