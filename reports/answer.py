@@ -116,6 +116,8 @@ def _costs(plan: Plan) -> Iterator[Fact]:
         if name == "accuracy_drop" and found is not None and found.value < 0:
             label = "accuracy gain"
             found = dataclasses.replace(found, value=-found.value, low=-found.high, high=-found.low)
+        if name == "accuracy" and found is not None and "agreement" in found.method:
+            label = "agreement with the model"  # there were no labels
         shown = estimate_cell(found, name)
         how = _parts(plan) or how if name == "latency" else how
         yield Fact(name, label, shown.text, shown.interval, how)

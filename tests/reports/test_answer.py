@@ -169,3 +169,31 @@ def test_what_is_close_is_not_said_to_be_met_without_a_word() -> None:
 def test_the_console_ends_with_the_verdict_and_the_next_command() -> None:
     lines = [line for line in REPORTS["console"](asked(digits())).splitlines() if line]
     assert lines[-3:] == [f"Verdict: {digits().headline}", "Next", "  advisor split out --out out/halves"]
+
+
+def test_without_labels_it_is_no_accuracy_that_is_shown() -> None:
+    best = digits().best
+    assert best is not None
+    agreed = Estimate.exact(1.0, "1", "measured", "agreement with the undefended model on 9 inputs")
+    for method, label in (("", "accuracy 100 %"), (agreed.method, "agreement with the model 100 %")):
+        known = {**best.predicted, "accuracy": dataclasses.replace(agreed, method=method)}
+        plan = dataclasses.replace(best, predicted=known)
+        assert label in map(str, answer_of(dataclasses.replace(digits(), best=plan)).costs)
+
+
+def with_thumbnails(scale: dict[str, float]) -> Advice:
+    return dataclasses.replace(digits(), provenance={"yardstick": {"thumbnail_nmse": scale}})
+
+
+def test_a_thumbnail_that_says_less_than_the_mean_image_is_no_yardstick() -> None:
+    alike = yardstick(with_thumbnails({"1": 1.9, "2": 1.77, "4": 0.678}))  # as of digits, which are much alike
+    assert alike is not None
+    assert (dict(alike.nmse), alike.of) == ({4: 0.678}, "your samples")
+    assert comparison(0.386, alike) == "more than a 4×4 thumbnail of the input"
+    assert comparison(0.66, alike) == "about a 4×4 thumbnail of the input"
+    assert comparison(0.9, alike) == "less than a 4×4 thumbnail of the input"
+    assert yardstick(with_thumbnails({"1": 1.9, "2": 1.77})) is None
+    assert comparison(0.4, None) == "what explains 60 % of the input's variance"
+    strange = yardstick(with_thumbnails({"1": math.inf}))
+    assert strange is not None
+    assert strange.of == "CIFAR-10"
