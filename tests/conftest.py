@@ -68,11 +68,12 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def attacks_shortened() -> Iterator[None]:
-    """The quick attack in an eighth of its steps: for tests that ask what becomes of its numbers."""
+    """Attacks in a few of their steps: for tests that ask what becomes of their numbers."""
     from advisor.estimators.inversion import alignment
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(alignment.BUDGETS, "quick", replace(alignment.QUICK, steps=30, epochs=5, checks=4))
+        patch.setitem(alignment.BUDGETS, "strong", replace(alignment.STRONG, steps=60, epochs=10, checks=8))
         yield
 
 
