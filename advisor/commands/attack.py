@@ -215,6 +215,8 @@ def _plan(advice: Advice | None, cuts: list[str] | None, number: int | None, def
     if advice is None:
         return None
     plan = advice.best_split if number is None else plan_number(advice, number)
+    if number is None and not cuts and advice.verdict not in ("split", "none"):
+        say(f"Note: the advice is {advice.verdict}; this is its best split.")
     if plan is None or (cuts and cuts not in ([plan.cut.name], [plan.places[0]])):
         return None
     if plan.fitted is not None and defense not in (None, str(plan.defense)):
