@@ -1,54 +1,36 @@
-"""How far published latencies are off when whole families of networks are left out of the fit.
+"""How far published latencies are off when more than one network is left out of the fit.
 
-Leaving out one network keeps its sisters in, which is kinder than a model of one's own. Prints a table; run with
-`python benchmarks/published_left_out.py`.
+Leaving out one network keeps its sisters in, which is kinder than a model of one's own. Four tables: one network, a
+family of networks, and a third of each machine's networks left out, and whole machines, which then borrow from kin.
+Nearly every machine's figures have one source, so that the last leaves out sources, too. A few seconds:
+
+python benchmarks/published_left_out.py
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from advisor.profilers.published.families import family
 from advisor.profilers.published.fitting import (
     Point,
+    borrowed_left_out,
+    estimator,
+    fit_all,
     fitted_groups,
     kriging_family,
     points,
-    rows,
-    solve,
 )
-from advisor.profilers.published.kriging import Learnt, learn
+from advisor.profilers.published.kriging import without
 
-FAMILIES = {
-    "vgg|alexnet": "plain", "resnext|wide_resnet|resnet": "resnet", "mobilenet|mnasnet": "mobilenet",
-    "efficientnet": "efficientnet", "squeezenet": "squeezenet", "densenet": "densenet", "shufflenet": "shufflenet",
-    "googlenet|inception": "inception", "regnet": "regnet", "vit|swin|deit": "transformer", "convnext": "convnext",
-}  # fmt: skip
-"""Pattern of a network's name -> its family; any other network is a family of its own."""
+REPEATS = 4
+Row = tuple[Point, float, bool]
+"""A point, the relative error of its estimate, and whether its interval held it."""
 
-NORMAL_90 = 1.645
-
-
-def family(network: str) -> str:
-    """The family of a network."""
-    return next((kin for pattern, kin in FAMILIES.items() if re.match(pattern, network)), network)
-
-
-def left_out(name_of: Callable[[Point], str]) -> Iterator[tuple[list[Point], Learnt]]:
-    """Each group of points with its estimates, everything of one name left out at once."""
-    groups = fitted_groups(points())
-    families = [kriging_family(group[0].runtime) for group in groups]
-    for runtime in dict.fromkeys(families):
-        parts = [group for group, own in zip(groups, families, strict=True) if own == runtime]
-        found = learn(
-            [rows(part) for part in parts],
-            [np.array([p.seconds for p in part]) for part in parts],
-            [[(name_of(p), p.shape, p.work) for p in part] for part in parts],
-            solve,
-        )
-        yield from zip(parts, found, strict=True)
+Splits = Callable[[Sequence[Point], np.ndarray], Iterator[np.ndarray]]
+"""From points and the index of each one's machine to what is left out together."""
 
 
 def kind(point: Point) -> str:
@@ -57,20 +39,59 @@ def kind(point: Point) -> str:
     return f"{kriging_family(point.runtime)} {point.unit} {precision}"
 
 
-def table(name_of: Callable[[Point], str]) -> list[str]:
+def named(name_of: Callable[[Point], str]) -> Splits:
+    """Everything of one name at once."""
+
+    def splits(found: Sequence[Point], _: np.ndarray) -> Iterator[np.ndarray]:
+        names = np.array([name_of(p) for p in found])
+        yield from (names == name for name in dict.fromkeys(names))
+
+    return splits
+
+
+def thirds(found: Sequence[Point], machine: np.ndarray) -> Iterator[np.ndarray]:
+    """A third of each machine's points at once, drawn anew `REPEATS` times."""
+    for seed in range(REPEATS):
+        draw, part = np.random.default_rng(seed), np.zeros(len(found))
+        for one in np.unique(machine):
+            here = np.flatnonzero(machine == one)
+            part[draw.permutation(here)] = np.arange(len(here)) % 3
+        yield from (part == third for third in range(3))
+
+
+def left_out(splits: Splits) -> Iterator[Row]:
+    """Every point as estimated without it, and whether the interval that is shipped for its machine holds it."""
+    groups, own = fitted_groups(points()), fit_all()["own"]
+    families = [kriging_family(group[0].runtime) for group in groups]
+    for runtime in dict.fromkeys(families):
+        members = [i for i, name in enumerate(families) if name == runtime]
+        parts = [groups[i] for i in members]
+        flat, machine = [p for part in parts for p in part], np.repeat(members, [len(part) for part in parts])
+        seconds, works, fit = np.array([p.seconds for p in flat]), [p.work for p in flat], estimator(parts)
+        for out in splits(flat, machine):
+            estimated, spreads = without(out, seconds, machine, works, fit)
+            for i in np.flatnonzero(out):
+                width = own[machine[i]]["half_width"] * spreads[i]
+                yield flat[i], abs(estimated[i] / seconds[i] - 1), abs(np.log(seconds[i] / estimated[i])) <= width
+
+
+def borrowed() -> Iterator[Row]:
+    """Every point of a machine that borrows from kin, as if it had no figures of its own."""
+    for row, group, estimated in borrowed_left_out():
+        for point, seconds in zip(group, estimated, strict=True):
+            off = np.log(point.seconds / max(seconds, 1e-9))
+            yield point, abs(seconds / point.seconds - 1), abs(off) <= row["half_width"]
+
+
+def table(found: Iterator[Row]) -> list[str]:
     """Rows of Markdown: kind, points, median and 90th percentile of the relative error, coverage of the interval."""
     gathered: dict[str, list[tuple[float, bool]]] = {}
-    for group, found in left_out(name_of):
-        seconds = np.array([p.seconds for p in group])
-        errors = np.log(seconds / found.left_out)
-        scale = np.sqrt(np.mean((errors / found.spread) ** 2))
-        inside = np.abs(errors) <= NORMAL_90 * max(scale, 1e-9) * found.spread
-        for p, off, held in zip(group, np.abs(found.left_out / seconds - 1), inside, strict=True):
-            for name in (kind(p), "all"):
-                gathered.setdefault(name, []).append((float(off), bool(held)))
-    lines = ["| kind | points | median error | 90th percentile | held |", "|---|---|---|---|---|"]
-    for name, found_rows in sorted(gathered.items(), key=lambda item: (item[0] == "all", item[0])):
-        off, held = np.array([r[0] for r in found_rows]), np.array([r[1] for r in found_rows])
+    for point, off, held in found:
+        for name in (kind(point), "all"):
+            gathered.setdefault(name, []).append((float(off), bool(held)))
+    lines = ["| kind | estimates | median error | 90th percentile | held |", "|---|---|---|---|---|"]
+    for name, rows in sorted(gathered.items(), key=lambda item: (item[0] == "all", item[0])):
+        off, held = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
         lines.append(
             f"| {name} | {len(off)} | {np.median(off):.1%} | {np.quantile(off, 0.9):.1%} | {held.mean():.0%} |"
         )
@@ -78,9 +99,15 @@ def table(name_of: Callable[[Point], str]) -> list[str]:
 
 
 def main() -> None:
-    """Print both tables."""
-    for title, name_of in (("One network", lambda p: p.network), ("A family of networks", lambda p: family(p.network))):
-        print(f"\n{title} left out\n\n" + "\n".join(table(name_of)))
+    """Print the tables."""
+    tables = {
+        "A third of each machine's networks": left_out(thirds),
+        "One network, on every machine": left_out(named(lambda p: p.network)),
+        "A family of networks, on every machine": left_out(named(lambda p: family(p.network))),
+        "A machine, which then borrows from kin": borrowed(),
+    }
+    for title, found in tables.items():
+        print(f"\n{title}\n\n" + "\n".join(table(found)), flush=True)
 
 
 if __name__ == "__main__":

@@ -60,9 +60,5 @@ def batched(fit: Fit, work: Work, batch: int) -> tuple[float, float]:
         work: of one input.
         batch: inputs that are computed together, 1 or more.
     """
-    seconds = (
-        fit.seconds_per_op * work.ops
-        + fit.seconds_per_mac * batch * work.macs
-        + fit.seconds_per_byte * work.traffic(fit.item_size, fit.fused, batch)
-    )
+    seconds = fit.seconds(work, batch)
     return seconds, batch / seconds if seconds else math.inf

@@ -34,6 +34,7 @@ def devices(extra: given.Extra = None, full: Full = False, as_json: given.Json =
             _print_table(
                 ("name", "kind", "runtime", "memory", "loads", "times", "stands for"), _device, names, rows, full
             )
+            screen().print("~: rough, one estimate in ten is off by a factor of 2 or more")
 
 
 def links(extra: given.Extra = None, full: Full = False, as_json: given.Json = False) -> None:
@@ -61,8 +62,9 @@ def _device(row: Device) -> tuple[str, ...]:
 
     memory = "unknown" if math.isnan(row.memory) else f"{digits(row.memory / 1e9)} GB"
     times, why = _times(row)
+    rough = " ~" if why.startswith("rough") else ""
     told = row.stands_for if times else f"{row.stands_for}. {why}"
-    return row.kind, f"{row.runtime} {row.precision}", memory, ", ".join(row.loads), times or "none", told
+    return row.kind, f"{row.runtime} {row.precision}", memory, ", ".join(row.loads), f"{times or 'none'}{rough}", told
 
 
 def _times(row: Device) -> tuple[str, str]:

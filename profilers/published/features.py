@@ -30,6 +30,10 @@ class Work:
         depthwise, grouped, attention: how many of the operations are convolutions of one channel a group, convolutions
             of several, or scaled dot-product attention.
         pointwise: multiply-adds of dense 1×1 convolutions.
+        winograd: multiply-adds of dense 3×3 convolutions of stride 1, which Winograd's algorithm shortens.
+        thin: multiply-adds of depthwise and grouped convolutions.
+        connected: of `weights`, those of fully connected layers: at batch 1 each is read from memory and used once.
+        graphs: 1 in the first piece of a model: what starting it costs, however much follows.
     """
 
     ops: float = 0.0
@@ -40,6 +44,10 @@ class Work:
     grouped: float = 0.0
     attention: float = 0.0
     pointwise: float = 0.0
+    winograd: float = 0.0
+    thin: float = 0.0
+    connected: float = 0.0
+    graphs: float = 0.0
 
     def __add__(self, other: Work) -> Work:
         return Work(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -49,6 +57,18 @@ class Work:
         share = FUSED_SHARE if fused else 1.0
         return item_size * (self.weights + batch * 2 * share * self.activations)
 
+    def demands(self, item_size: int, fused: bool, batch: int = 1) -> tuple[float, ...]:
+        """What a machine has a rate for, in the order of `DEMANDS`."""
+        connected = item_size * self.connected
+        return (
+            self.ops, batch * self.winograd, batch * (self.macs - self.winograd - self.thin), batch * self.thin,
+            connected, self.traffic(item_size, fused, batch) - connected, self.graphs,
+        )  # fmt: skip
+
+
+DEMANDS = ("ops", "winograd", "dense", "thin", "connected", "traffic", "graphs")
+"""Kernels, multiply-adds of three kinds, bytes of fully connected weights, other bytes, and the start of a graph."""
+
 
 def piece_work(graph: PartitionGraph, macs: Sequence[float]) -> tuple[Work, ...]:
     """Work between neighbouring cuts, one entry a cut; the first is nothing (the raw input).
@@ -57,10 +77,12 @@ def piece_work(graph: PartitionGraph, macs: Sequence[float]) -> tuple[Work, ...]
         graph: the traced model.
         macs: multiply-adds of each piece for one sample, as `count(graph).pieces`.
     """
-    return tuple(
+    pieces = [
         Work() if i == 0 else _node_work(graph, graph.piece_nodes(i)) + Work(macs=macs[i])
         for i in range(len(graph.cuts))
-    )
+    ]
+    first = next((i for i, piece in enumerate(pieces) if piece.ops), None)
+    return tuple(piece + Work(graphs=1.0) if i == first else piece for i, piece in enumerate(pieces))
 
 
 def edge_work(pieces: Sequence[Work]) -> tuple[Work, ...]:
@@ -86,21 +108,37 @@ def _node_work(graph: PartitionGraph, nodes: Sequence[fx.Node]) -> Work:
 
 
 def _kind(graph: PartitionGraph, node: fx.Node, written: float) -> Work:
-    """Convolutions by their groups, and attention."""
-    from torch.fx import Node
-
+    """Convolutions by their groups and kernels, fully connected layers, and attention."""
     name = str(node.target)
     if "scaled_dot_product_attention" in name:
         return Work(attention=1.0)
+    if "linear" in name or "addmm" in name:
+        held = [graph.constant(source) for source in node.all_input_nodes if source.op == "get_attr"]
+        return Work(connected=float(sum(value.numel() for value in held)))
     if not any(text in name for text in ("conv1d", "conv2d", "conv3d")) or "transpose" in name:
         return Work()
-    weight, groups = node.args[1], node.args[6] if len(node.args) > 6 else 1
+    return _convolution(graph, node, written)
+
+
+def _convolution(graph: PartitionGraph, node: fx.Node, written: float) -> Work:
+    from torch.fx import Node
+
+    given = dict(enumerate(node.args))
+    weight, groups = given[1], given.get(6, 1)
     if not (isinstance(weight, Node) and weight.op == "get_attr" and isinstance(groups, int)):
         return Work()
     shape = graph.constant(weight).shape
+    macs = written * math.prod(shape[1:])
     if groups > 1:
-        return Work(depthwise=1.0) if shape[1] == 1 else Work(grouped=1.0)
-    return Work(pointwise=written * shape[1]) if math.prod(shape[2:]) == 1 else Work()
+        return Work(depthwise=1.0, thin=macs) if shape[1] == 1 else Work(grouped=1.0, thin=macs)
+    if math.prod(shape[2:]) == 1:
+        return Work(pointwise=macs)
+    steps = {*_numbers(given.get(3, 1)), *_numbers(given.get(5, 1))}
+    return Work(winograd=macs) if tuple(shape[2:]) == (3, 3) and steps == {1} else Work()
+
+
+def _numbers(argument: object) -> tuple[object, ...]:
+    return tuple(argument) if isinstance(argument, list | tuple) else (argument,)
 
 
 def item_size(node: fx.Node) -> int:

@@ -1,4 +1,4 @@
-"""The latency model, t = a·ops + MACs/E + bytes/B, with parameters fitted on published measurements.
+"""The latency model, time = Σ rate · demand over kinds of work, with rates fitted on published measurements.
 
 Parameters were fitted by `fitting.py` and are shipped in `fits.toml`, so that nothing is fitted at run time.
 """
@@ -6,13 +6,22 @@ Parameters were fitted by `fitting.py` and are shipped in `fits.toml`, so that n
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from advisor.errors import AdvisorError
 from advisor.profilers.facts import Table, shipped
 from advisor.profilers.machines.catalog import PRECISION_CLASS, Device, runtime_family
-from advisor.profilers.published.features import ITEM_SIZE, Work
+from advisor.profilers.published.features import DEMANDS, ITEM_SIZE, Work
 from advisor.profilers.published.resemblance import Neighbours, spread, traits
+
+ROUGH = 2.0
+"""A device whose estimates are off by a larger factor one time in ten is marked."""
+
+NORMAL_90 = 1.645
+
+COMPUTE = ("winograd", "dense", "thin")
+"""Demands that a power mode's compute rate slows; the others follow clocks that it says nothing of."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +29,7 @@ class Fit:
     """Parameters for one device, runtime and precision, and how wrong they were on networks left out of the fit.
 
     Attributes:
-        seconds_per_op: overhead of one operation.
-        seconds_per_mac: 1/E; 0 where the points do not tell it apart from the other terms.
-        seconds_per_byte: 1/B; likewise.
+        rates: seconds for one of each of `features.DEMANDS`.
         item_size, fused: how bytes are counted, see `Work.traffic`.
         half_width: half of the 90 % interval of ln(measured / estimated).
         log_sd: standard deviation of ln(measured / estimated), for networks left out.
@@ -31,9 +38,7 @@ class Fit:
         neighbours: what networks alike tell; `half_width` and `log_sd` are then in units of `resemblance.spread`.
     """
 
-    seconds_per_op: float
-    seconds_per_mac: float
-    seconds_per_byte: float
+    rates: tuple[float, ...]
     item_size: int
     fused: bool
     half_width: float
@@ -47,27 +52,22 @@ class Fit:
         if self.neighbours is None:
             return self
         factor, (nearest, name) = self.neighbours.factor(whole), self.neighbours.nearest(whole)
-        width = spread(nearest)
+        width = spread(nearest, self.neighbours.anywhere(whole))
         basis = f"{self.basis}; corrected by {100 * (factor - 1):+.0f} % after networks alike"
         basis += f", the nearest here {name} (likeness {nearest:.2f})" if name else ""
         return replace(
             self,
-            seconds_per_op=self.seconds_per_op * factor,
-            seconds_per_mac=self.seconds_per_mac * factor,
-            seconds_per_byte=self.seconds_per_byte * factor,
+            rates=tuple(rate * factor for rate in self.rates),
             half_width=self.half_width * width,
             log_sd=self.log_sd * width,
             basis=basis,
             neighbours=None,
         )
 
-    def seconds(self, work: Work) -> float:
-        """Estimated time of some work, batch 1."""
-        return (
-            self.seconds_per_op * work.ops
-            + self.seconds_per_mac * work.macs
-            + self.seconds_per_byte * work.traffic(self.item_size, self.fused)
-        )
+    def seconds(self, work: Work, batch: int = 1) -> float:
+        """Estimated time of some work for a batch: operations, weights and the graph are paid for once."""
+        demands = work.demands(self.item_size, self.fused, batch)
+        return math.fsum(rate * demand for rate, demand in zip(self.rates, demands, strict=True))
 
     def interval(self, seconds: float) -> tuple[float, float]:
         """90 % interval around an estimated time."""
@@ -93,11 +93,11 @@ def _matches(row: Table, device: Device) -> bool:
 
 def _own(row: Table, device: Device) -> Fit:
     basis = (
-        f"fitted on {row['points']} published latencies of {row['networks']} networks on this device; a network"
-        f" left out was off by {100 * row['median_error']:.0f} % (median)"
+        f"{'rough: ' if row['tail_factor'] > ROUGH else ''}fitted on {row['points']} published latencies of"
+        f" {row['networks']} networks on this device; a network left out was off by"
+        f" {100 * row['median_error']:.0f} % (median), one in ten by a factor of {row['tail_factor']:.1f} or more"
     )
-    fit = _fit(row, device, row["seconds_per_mac"], row["seconds_per_byte"], basis)
-    return replace(fit, neighbours=_neighbours(row))
+    return replace(_fit(row, device, row["rates"], basis), neighbours=_neighbours(row))
 
 
 def _neighbours(row: Table) -> Neighbours:
@@ -113,21 +113,26 @@ def _borrowed(row: Table, device: Device) -> Fit:
     per_mac = row["mac_factor"] * 2 / device.peak
     per_byte = row["byte_factor"] / device.bandwidth
     kin = f"{', '.join(row['devices'])} with {row['runtime']} in {row['precision']}"
-    basis = f"too few published latencies of {device.key} itself: borrowed from kin ({kin}), scaled by datasheet peaks"
+    mark = "rough: " if NORMAL_90 * row["log_sd"] > math.log(ROUGH) else ""
+    basis = f"{mark}too few published latencies of {device.key} itself: borrowed from kin ({kin})"
+    basis += ", scaled by datasheet peaks"
     if PRECISION_CLASS[device.precision] != row["precision"]:
         basis += f"; kin ran in {row['precision']}, not {device.precision}"
-    return _fit(row, device, per_mac, per_byte, basis)
+    return _fit(row, device, same_for_all(row["seconds_per_op"], per_mac, per_byte), basis)
 
 
-def _fit(row: Table, device: Device, per_mac: float, per_byte: float, basis: str) -> Fit:
+def same_for_all(per_op: float, per_mac: float, per_byte: float) -> tuple[float, ...]:
+    """Rates of `features.DEMANDS` where multiply-adds are alike, bytes are alike, and a graph starts for nothing."""
+    return per_op, per_mac, per_mac, per_mac, per_byte, per_byte, 0.0
+
+
+def _fit(row: Table, device: Device, rates: Sequence[float], basis: str) -> Fit:
     share = device.compute_share
     other = math.sqrt(share)  # the middle between clocks that the mode leaves alone and clocks that it slows as much
     if share != 1.0:
         basis += f"; power mode {device.mode} keeps {share:g} of the compute rate, its other clocks are unknown"
     return Fit(
-        seconds_per_op=row["seconds_per_op"] / other,
-        seconds_per_mac=per_mac / share,
-        seconds_per_byte=per_byte / other,
+        rates=tuple(rate / (share if name in COMPUTE else other) for name, rate in zip(DEMANDS, rates, strict=True)),
         item_size=ITEM_SIZE[PRECISION_CLASS[device.precision]],
         fused=device.fused,
         half_width=row["half_width"],

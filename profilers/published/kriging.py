@@ -15,7 +15,7 @@ LARGEST = 1.5
 """Residuals beyond, in ln, say that the fit broke down, not how the network differs: they count as this much."""
 
 Named = tuple[str, str, Work]
-Solver = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Fitting = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -33,37 +33,53 @@ class Learnt:
     neighbours: list[list[Any]]
 
 
-def learn(
-    features: Sequence[np.ndarray], seconds: Sequence[np.ndarray], networks: Sequence[Sequence[Named]], solve: Solver
-) -> list[Learnt]:
-    """Fit and correct each group, and every network as if it had never been measured anywhere.
+def learn(seconds: Sequence[np.ndarray], networks: Sequence[Sequence[Named]], fit: Fitting) -> list[Learnt]:
+    """Correct the fit of each group, for every network as if it had never been measured anywhere.
 
     Args:
-        features: of each group `[points, 3]`.
         seconds: of each group `[points]`, measured.
         networks: of each group, name, input and work of each point.
-        solve: from features and seconds to three parameters.
+        fit: from which points are kept, over all groups, to ln of the estimate of every point.
     """
     group = np.repeat(np.arange(len(seconds)), [len(part) for part in seconds])
     flat = [named for part in networks for named in part]
-    alike = _likeness([work for _, _, work in flat])
-    x, y = np.concatenate(list(features)), np.log(np.concatenate(list(seconds)))
+    y, alike = np.log(np.concatenate(list(seconds))), _likeness([work for _, _, work in flat])
     names = np.array([name for name, _, _ in flat])
     estimated, sd = np.empty(len(y)), np.empty(len(y))
     for name in dict.fromkeys(names):
         out = names == name
-        base = _fitted(x, y, group, ~out, solve)
-        weights = _weights(alike, group, y - base, ~out)
-        estimated[out] = base[out] + (_covariance(alike, group) @ weights)[out]
-        for i in np.flatnonzero(out):
-            here = ~out & (group == group[i])
-            sd[i] = spread(float(alike[i, here].max(initial=0.0)))
+        found, width = _without(out, y, group, alike, fit)
+        estimated[out], sd[out] = found[out], width[out]
     everything = np.ones(len(y), dtype=bool)
-    weights = _weights(alike, group, y - _fitted(x, y, group, everything, solve), everything)
+    weights = _weights(alike, group, y - fit(everything), everything)
     return [
         Learnt(np.exp(estimated[group == g]), sd[group == g], _rows(flat, weights, group, g))
         for g in range(len(seconds))
     ]
+
+
+def without(
+    out: np.ndarray, seconds: np.ndarray, group: np.ndarray, works: Sequence[Work], fit: Fitting
+) -> tuple[np.ndarray, np.ndarray]:
+    """Estimated seconds `[points]` where the points of `out` (`[points]` of bool) were never measured, and spreads.
+
+    Args:
+        out: what is left out.
+        seconds, group, works: of each point; `group` is the index of its machine.
+        fit: as for `learn`.
+    """
+    estimated, sd = _without(out, np.log(seconds), group, _likeness(works), fit)
+    return np.exp(estimated), sd
+
+
+def _without(
+    out: np.ndarray, y: np.ndarray, group: np.ndarray, alike: np.ndarray, fit: Fitting
+) -> tuple[np.ndarray, np.ndarray]:
+    base = fit(~out)
+    estimated = base + _covariance(alike, group) @ _weights(alike, group, y - base, ~out)
+    here = (group[:, None] == group) & ~out
+    nearest, anywhere = (np.where(seen, alike, 0.0).max(1, initial=0.0) for seen in (here, ~out))
+    return estimated, np.array([spread(*map(float, pair)) for pair in zip(nearest, anywhere, strict=True)])
 
 
 def _likeness(works: Sequence[Work]) -> np.ndarray:
@@ -79,16 +95,6 @@ def _covariance(alike: np.ndarray, group: np.ndarray) -> np.ndarray:
     own = group[:, None] == group[None, :]
     result: np.ndarray = alike * (SHARED**2 + OWN**2 * own)
     return result
-
-
-def _fitted(x: np.ndarray, y: np.ndarray, group: np.ndarray, kept: np.ndarray, solve: Solver) -> np.ndarray:
-    """ln of the three-parameter estimate of every point, each group fitted on what is kept of it."""
-    base = np.empty(len(y))
-    for g in np.unique(group):
-        here = group == g
-        parameters = solve(x[here & kept], np.exp(y[here & kept]))
-        base[here] = np.log(np.maximum(x[here] @ parameters, 1e-9))
-    return base
 
 
 def _weights(alike: np.ndarray, group: np.ndarray, residual: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -36,9 +36,14 @@ def likeness(one: Traits, other: Traits) -> float:
     return math.exp(-0.5 * math.dist(one, other) ** 2 / LENGTH**2)
 
 
-def spread(nearest: float) -> float:
-    """Standard deviation of ln(measured / estimated) where the most alike network that was measured is so alike."""
-    return math.sqrt(NOISE**2 + (SHARED**2 + OWN**2) * (1 - nearest**2))
+def spread(nearest: float, anywhere: float = 0.0) -> float:
+    """Standard deviation of ln(measured / estimated), by how alike the most alike networks are that were measured.
+
+    Args:
+        nearest: likeness of the one measured on this machine.
+        anywhere: likeness of the one measured on any machine of the runtime.
+    """
+    return math.sqrt(NOISE**2 + OWN**2 * (1 - nearest**2) + SHARED**2 * (1 - max(nearest, anywhere) ** 2))
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ class Neighbours:
             return 1.0
         pairs = zip(self.traits, self.coefficients, strict=True)
         return math.exp(math.fsum(coefficient * likeness(at, other) for other, coefficient in pairs))
+
+    def anywhere(self, whole: Work) -> float:
+        """Likeness of the most alike network that was measured with the runtime."""
+        at = traits(whole)
+        return max((0.0 if at is None else likeness(at, other) for other in self.traits), default=0.0)
 
     def nearest(self, whole: Work) -> tuple[float, str]:
         """Likeness and name of the most alike network that was measured on this machine."""

@@ -9,7 +9,7 @@ from advisor.profilers.machines.catalog import device
 from advisor.profilers.machines.roofline import halves, seconds
 from advisor.profilers.multiply_adds.counting import count
 from advisor.profilers.published.features import Work, cloud_work, edge_work, piece_work
-from advisor.profilers.published.fits import Fit
+from advisor.profilers.published.fits import Fit, same_for_all
 
 PIECES = (Work(), Work(2, 100, 10, 5), Work(3, 50, 0, 7), Work(1, 20, 30, 1))
 
@@ -21,15 +21,28 @@ def test_work_in_closed_form(graph: PartitionGraph) -> None:
     assert whole.ops == 7  # conv, relu, conv, norm, sum, relu, linear; the flatten is a view
     assert whole.activations == 6 * 256 + 5
     assert whole.weights == weights
+    assert whole.connected == 256 * 5 + 5
+    assert whole.winograd == 64 * 4 * 9 * (3 + 4)  # two convolutions of 3×3 and stride 1 over 8×8
+    assert (whole.pointwise, whole.thin, whole.graphs) == (0, 0, 1)
     assert whole.traffic(2, fused=False) == 2 * (weights + 2 * (6 * 256 + 5))
     assert whole.traffic(1, fused=True, batch=3) == pytest.approx(weights + 3 * 2 * 0.4 * (6 * 256 + 5))
 
 
 def test_time_in_closed_form() -> None:
-    fit = Fit(1e-3, 1e-6, 1e-9, 4, False, half_width=math.log(2), log_sd=0.4, basis="test")
+    fit = Fit(same_for_all(1e-3, 1e-6, 1e-9), 4, False, half_width=math.log(2), log_sd=0.4, basis="test")
     found = seconds(Work(2, 100, 10, 5), fit)
     assert found.value == pytest.approx(2e-3 + 1e-4 + 80e-9)
     assert (found.low, found.high, found.stderr) == pytest.approx((found.value / 2, found.value * 2, found.value * 0.4))
+
+
+def test_demands_hold_all_work() -> None:
+    work = Work(9, 100, 50, 7, winograd=40, thin=10, connected=20, graphs=1)
+    ops, *macs, connected, other, graphs = work.demands(2, fused=False, batch=3)
+    assert (ops, graphs) == (9, 1)
+    assert macs == [120, 150, 30]
+    assert (connected, connected + other) == (40, work.traffic(2, fused=False, batch=3))
+    fit = Fit((1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0), 2, False, half_width=0.1, log_sd=0.1, basis="test")
+    assert fit.seconds(work) == 9 + 2 * 40 + 3 * 50 + 4 * 10 + 5 * 40 + 6 * (2 * 30 + 4 * 7) + 7
 
 
 @pytest.mark.parametrize("key", ["jetson", "jetson-nano:pytorch-eager:fp16", "t4", "raspberry-pi-5"])

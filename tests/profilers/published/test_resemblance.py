@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -27,9 +28,20 @@ def timed(works: list[Work], scale: float = 1.0) -> tuple[np.ndarray, np.ndarray
     return x, scale * (x @ [1e-4, 1e-11, 1e-9]) * np.exp([0.3 * math.sin(w.ops) for w in works])
 
 
+def least_squares(*parts: tuple[np.ndarray, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """A fit of three parameters a machine, each of its own."""
+    starts = np.cumsum([0, *(len(seconds) for _, seconds in parts)])
+
+    def fit(kept: np.ndarray) -> np.ndarray:
+        here = [kept[start : start + len(y)] for start, (_, y) in zip(starts, parts, strict=False)]
+        return np.concatenate([np.log(x @ solve(x[k], y[k])) for k, (x, y) in zip(here, parts, strict=True)])
+
+    return fit
+
+
 def test_one_machine_alone_is_a_gaussian_process_as_sklearn_has_it() -> None:
     x, seconds = timed(WORKS)
-    found = learn([x], [seconds], [[(f"n{i}", "s", w) for i, w in enumerate(WORKS)]], solve)[0]
+    found = learn([seconds], [[(f"n{i}", "s", w) for i, w in enumerate(WORKS)]], least_squares((x, seconds)))[0]
     at = np.array([traits(w) for w in WORKS])
     for out in range(len(WORKS)):
         kept = np.arange(len(WORKS)) != out
@@ -44,7 +56,7 @@ def test_what_is_shipped_gives_what_was_learnt() -> None:
     """Neighbours hold a machine's whole correction, that of another machine of the runtime included."""
     first, second = timed(WORKS), timed(WORKS[:6], 3.0)
     names = [[(f"n{i}", "s", w) for i, w in enumerate(works)] for works in (WORKS, WORKS[:6])]
-    found = learn([first[0], second[0]], [first[1], second[1]], names, solve)[1]
+    found = learn([first[1], second[1]], names, least_squares(first, second))[1]
     labels, coefficients, measured = zip(*found.neighbours, strict=True)
     works = {f"n{i} s": w for i, w in enumerate(WORKS)}
     near = Neighbours(labels, tuple(traits(works[n]) for n in labels), coefficients, measured)
@@ -72,7 +84,7 @@ def test_a_network_that_is_left_out_is_not_looked_at() -> None:
     changed = seconds.copy()
     changed[3] *= 10
     names = [[(f"n{i}", "s", w) for i, w in enumerate(WORKS)]]
-    before, after = (learn([x], [y], names, solve)[0].left_out[3] for y in (seconds, changed))
+    before, after = (learn([y], names, least_squares((x, y)))[0].left_out[3] for y in (seconds, changed))
     assert before == pytest.approx(after)
 
 
@@ -82,8 +94,10 @@ def test_far_from_everything_nothing_is_corrected_and_the_interval_is_widest() -
     adapted = fit.adapted(strange)
     assert adapted.seconds(strange) == pytest.approx(fit.seconds(strange))
     assert adapted.half_width == pytest.approx(fit.half_width * spread(0.0))
-    assert fit.adapted(Work(1, 0, 0, 5)).seconds_per_op == fit.seconds_per_op
+    assert fit.adapted(Work(1, 0, 0, 5)).rates == fit.rates
     assert spread(1.0) == NOISE < spread(0.5) < spread(0.0)
+    assert spread(0.0, 1.0) == pytest.approx(math.hypot(NOISE, OWN))  # measured on another machine of the runtime
+    assert spread(0.5, 0.2) == spread(0.5)
 
 
 def test_likeness() -> None:
