@@ -175,7 +175,8 @@ class SearchPart:
         study: name of the study on it; None: named by what the request asks for.
         artifacts: folder or `s3://bucket` that fitted weights are shared by; None: beside the storage's file.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
-        attack_size: pixels a side, or "native", at which the chosen plan is attacked once more; None: at 32 alone.
+        attack_size: pixels a side, or "native", at which the chosen plan is attacked once more; None: as large as
+            the time of the effort allows.
         attacker_samples: what an attacker of so many samples would get of the plan is told; None asks nothing.
         seed: same seed, same answer.
         thresholds: what counts as private enough where no leakage budget is given; None for the usual.

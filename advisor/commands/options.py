@@ -121,7 +121,9 @@ Compute = Annotated[
 AttackSize = Annotated[
     str | None,
     typer.Option(
-        "--attack-size", help="Reconstruct images at their native size, or at 64 pixels a side.", rich_help_panel=SEARCH
+        "--attack-size",
+        help="Reconstruct images at their native size, or at 64 pixels a side; recommend: else what time allows.",
+        rich_help_panel=SEARCH,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=OUTPUT)]

@@ -134,7 +134,8 @@ def recommend(
             file, or in the user's cache where it is a database.
         verify: "none", "quick" or "strong": the attack that is run on the plans that are shown.
         attack_size: pixels a side, or "native": the chosen plan is attacked once more, its images reconstructed at that
-            size. What counts is the lesser of both. None: at 32 pixels alone, the size that the score speaks of.
+            size. What counts is the lesser of both. None: at the largest that the time of the effort
+            allows, said before it starts; the score speaks of 32 pixels.
         attacker_samples: 400, 8000, "1e6": what an attacker of so many samples gets of the plan is told, from the quick
             attack with more and more of them, carried on along its learning curve; or that it is not known, and how
             many would do.

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from advisor.computing.chosen_device import said as compute_said
 from advisor.derivatives.exact_tangents import EXACT_ELEMENTS
-from advisor.estimators.inversion.alignment import QUICK, STRONG
 from advisor.estimators.study import leakage_study as derivatives
 from advisor.estimators.study.few_attacks import FEWEST_ATTACKS, Allowance
 from advisor.graph import PartitionGraph
-from advisor.measures.decoders.activation_layouts import SKETCH, VECTOR_LIMIT, cell_factor, grid
-from advisor.measures.decoders.decoders import FEW_CELLS, FULL_CELLS, PERCEPTRON, WIDEST
 from advisor.measures.images import PICTURE_SIDE, is_image_batch
-from advisor.planning.machine_speed import SOLVED, Speed, step_products
+from advisor.planning.attack_times import AttackTimes
+from advisor.planning.machine_speed import SOLVED, Speed
 from advisor.planning.shared_study.results import Results, Task, digest_of, strange
 from advisor.request import Request
 from advisor.sweep import panel_size
@@ -47,12 +45,6 @@ DRAWN_UP = 0.7
 USUAL_ATTACKS = 3
 """Attacks on plans where the first holds: it, and two more of the front."""
 
-SETTLED_SHARE = 0.27
-"""Of its steps that a quick attack takes, on average over a model's cuts: the linear part settles shallow ones."""
-
-DEFENDED = 2.0
-"""How much longer than that it takes on a defended plan, which nothing settles."""
-
 FIXED = 2.0
 """Seconds of pricing and of making the answer."""
 
@@ -76,6 +68,8 @@ class TimePlan:
         trials: defended plans that are priced; None for what was asked.
         started: `time.monotonic()` at the run's start.
         deadline: seconds after which nothing new begins, as the user said; infinity where they did not.
+        size: pixels a side at which the chosen plan is attacked once more where no size was asked for; None: it is not.
+        of_size: what is said of the size of reconstructions; "" where the inputs are no larger images.
     """
 
     told: dict[str, float] = field(default_factory=dict)
@@ -85,6 +79,8 @@ class TimePlan:
     trials: int | None = None
     started: float = 0.0
     deadline: float = math.inf
+    size: int | None = None
+    of_size: str = ""
 
     @property
     def reduced(self) -> bool:
@@ -115,7 +111,8 @@ class TimePlan:
             f"{self.trials} defended plans are tried" if self.trials else "",
         ]
         kept = "; ".join(part for part in left if part)
-        return f"{said}; to keep to {show_duration(self.allowed)} ({effort}) {kept}." if kept else f"{said}."
+        said = f"{said}; to keep to {show_duration(self.allowed)} ({effort}) {kept}." if kept else f"{said}."
+        return f"{said} {self.of_size}".rstrip()
 
     def agreed(self, results: Results, study: str) -> TimePlan:
         """The same with what the first worker of a study left out: one answer needs one plan.
@@ -123,12 +120,12 @@ class TimePlan:
         Raises:
             AdvisorError: where the storage holds what is no plan.
         """
-        task = Task("time", digest_of(study), self.to_json)
+        task = Task("time", digest_of(study), lambda: {**self.to_json(), "size": self.size})
         found = results.one(task)
-        kept = [found.get(name) if isinstance(found, dict) else 0 for name in LEFT_OUT]
+        kept = [found.get(name) if isinstance(found, dict) else 0 for name in (*LEFT_OUT, "size")]
         if any(value is not None and not (type(value) is int and value > 0) for value in kept):
             raise strange(task, ValueError("it is no plan of a run's time"))
-        return replace(self, attacks=kept[0], rows=kept[1], trials=kept[2])
+        return replace(self, attacks=kept[0], rows=kept[1], trials=kept[2], size=kept[3])
 
     def to_json(self) -> dict[str, Any]:
         """What was left out, as an advice records it; empty where nothing was."""
@@ -149,6 +146,8 @@ class _Work:
         attacks: `[cuts]` of the quick attack at each.
         plan: of pricing one defended plan on one sample.
         verify: of one attack on a plan.
+        asked: of the attacks that `--attack-size` and `--attacker-samples` add.
+        sized: pixels a side -> of one more attack on the chosen plan at that size, where none was asked for.
     """
 
     spent: float
@@ -156,6 +155,8 @@ class _Work:
     attacks: tuple[float, ...]
     plan: float
     verify: float
+    asked: float = 0.0
+    sized: Mapping[int, float] = field(default_factory=dict)
 
 
 def plan_time(
@@ -181,9 +182,26 @@ def plan_time(
     if taken:
         work = replace(work, fixed=speed.forward, attacks=())
     whole = TimePlan(_told(request, work, None, rows, search.count), allowed, started=started, deadline=deadline)
-    if sum(whole.told.values()) <= allowed:
-        return whole
-    return _reduced(request, whole, work, rows)
+    if sum(whole.told.values()) > allowed:
+        whole = _reduced(request, whole, work, rows)
+    return _sized(whole, work)
+
+
+def _sized(plan: TimePlan, work: _Work) -> TimePlan:
+    """The chosen plan attacked once more at the largest size that the time left allows, and what is said of sizes."""
+    if not work.sized:
+        return plan
+    native, spare = max(work.sized), KEPT * plan.allowed - sum(plan.told.values())
+    size = max((side for side, seconds in work.sized.items() if seconds <= spare and not plan.reduced), default=None)
+    missing = f"--attack-size native adds about {show_duration(work.sized[native])}"
+    if size is None:
+        said = (
+            f"Images are reconstructed at {PICTURE_SIDE} of {native} pixels a side, which tells nothing of finer detail"
+        )
+        return replace(plan, of_size=f"{said}; {missing}.")
+    told = plan.told | {"verify": plan.told["verify"] + work.sized[size]}
+    said = f"The chosen plan is attacked once more with reconstructions at {size} of {native} pixels a side"
+    return replace(plan, told=told, size=size, of_size=f"{said}." if size == native else f"{said}; {missing}.")
 
 
 def _reduced(request: Request, whole: TimePlan, work: _Work, rows: int) -> TimePlan:
@@ -199,8 +217,7 @@ def _reduced(request: Request, whole: TimePlan, work: _Work, rows: int) -> TimeP
     attacks = int(max(0.0, left - searched - verified) / each) if each else 0
     some = None if attacks >= len(work.attacks) else max(FEWEST_ATTACKS, attacks)
     told = _told(request, work, some, fewer, tried)
-    if told.get("verify", 0.0) > verified:
-        told["verify"] = verified
+    told["verify"] = min(told["verify"], verified + work.asked)
     return replace(
         whole, told=told, attacks=some, rows=fewer if fewer < rows else None, trials=tried if tried < trials else None
     )
@@ -211,7 +228,7 @@ def _told(request: Request, work: _Work, attacks: int | None, rows: int, trials:
     share = 1.0 if attacks is None or not count else min(1.0, attacks / count)
     local = sum(name.startswith(("local", "ssh:")) for name in (request.target.device, request.target.cloud))
     cost = FIXED + (0.0 if request.target.profile is not None else LOCAL * local)
-    verified = 0.0 if request.search.verify == "none" else USUAL_ATTACKS * work.verify
+    verified = 0.0 if request.search.verify == "none" else USUAL_ATTACKS * work.verify + work.asked
     return {
         "preparation": work.spent, "cost": cost, "leakage": work.fixed + share * sum(work.attacks),
         "search": trials * rows * work.plan + rows * work.plan, "verify": verified,
@@ -230,18 +247,14 @@ def _work(
     closed = len(graph.cuts) * speed.solve * CLOSED_FORMS * cubes
     products = sum(samples**2 * cut.elements for cut in graph.cuts) * speed.product
     fixed = passes * speed.forward + _tangents(inputs, samples) * speed.tangent + closed + products
-    picture = _picture(inputs) if images else None
-    attacks = tuple(_attack(graph, index, picture, learnt, speed) for index in range(len(graph.cuts)))
-    usual = sorted(attacks)[len(attacks) // 2]
-    harder = 1.0 if request.search.verify != "strong" else _strong(samples)
-    sent = (2 * learnt + samples) * speed.forward
-    return _Work(spent, fixed, attacks, DRAWN_UP * speed.forward, sent + DEFENDED * harder * usual)
-
-
-def _strong(samples: int) -> float:
-    """How much longer the strong attack takes than the quick one: its steps, and its wider and deeper network."""
-    steps = min(STRONG.steps, STRONG.epochs * math.ceil(samples / STRONG.batch)) / QUICK.steps
-    return steps * (STRONG.width / QUICK.width) ** 2 * STRONG.depth / QUICK.depth
+    times = AttackTimes(graph, inputs, learnt, samples, speed)
+    attacks = times.of_study
+    work = _Work(spent, fixed, attacks, DRAWN_UP * speed.forward, times.on_plan(request.search.verify))
+    if request.search.verify == "none" or not images:
+        return work
+    if request.search.attack_size is None:
+        work = replace(work, sized={side: times.on_plan(request.search.verify, side) for side in times.larger})
+    return replace(work, asked=times.asked(request.search))
 
 
 def _tangents(inputs: tuple[Tensor, ...], most: int) -> int:
@@ -254,35 +267,3 @@ def _tangents(inputs: tuple[Tensor, ...], most: int) -> int:
     few = min(most, derivatives.tangent_samples(elements))
     spectrum = min(most, derivatives.spectrum_samples(elements))
     return few * derivatives.probes_for(elements, few) + spectrum * derivatives.DIRECTIONS
-
-
-def _picture(inputs: tuple[Tensor, ...]) -> tuple[int, int]:
-    height, width = inputs[0].shape[-2:]
-    shrink = min(1.0, PICTURE_SIDE / max(height, width))
-    return max(1, round(height * shrink)), max(1, round(width * shrink))
-
-
-def _attack(graph: PartitionGraph, index: int, picture: tuple[int, int] | None, learnt: int, speed: Speed) -> float:
-    """Seconds of the quick attack at one cut, from the shapes that cross."""
-    known = learnt * (2 if picture else 1)
-    steps = SETTLED_SHARE * min(QUICK.steps, QUICK.epochs * math.ceil(known / QUICK.batch))
-    cut, seconds = graph.cuts[index], 0.0
-    maps = [
-        None if picture is None else grid(torch.empty(1, *spec.shape, device="meta"), picture) for spec in cut.tensors
-    ]
-    if picture is not None and maps and all(m is not None for m in maps):
-        factor = cell_factor(picture, max(m.shape[-2] for m in maps if m is not None))
-        cells = (picture[0] // factor) * (picture[1] // factor)
-        channels = sum(m.shape[1] for m in maps if m is not None)
-        width = int(QUICK.width * min(WIDEST, max(1.0, math.sqrt(FULL_CELLS / cells))))
-        products = step_products(channels, cells, width, 3 * factor**2)
-        size = channels * (9 if 9 * channels <= 1200 else 1)
-        seconds = steps * (products * speed.product + speed.step) + 3 * known * cells * size**2 * speed.product / 3
-        seconds += 2 * speed.solve * (size / SOLVED) ** 3
-        if cells > FEW_CELLS:
-            return seconds
-    width = min(cut.elements, VECTOR_LIMIT if cut.elements <= VECTOR_LIMIT else SKETCH)
-    units = PERCEPTRON * QUICK.width
-    step = speed.step + 3 * QUICK.batch * units * (width + units + 256) * speed.product
-    solved = 4 * speed.solve * (min(known, 1024) / SOLVED) ** 3
-    return seconds + 2 * (steps * step + solved)

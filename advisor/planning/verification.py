@@ -103,8 +103,10 @@ def verify(request: Request, searched: Searched, progress: Progress | None = Non
 
 
 def _at_another_size(judge: _Judge, found: _Found, now: Step) -> _Found:
-    """The chosen plan attacked once more at the size that was asked for; a lesser error there counts."""
-    size, best = judge.request.search.attack_size, choose(list(found.plans), judge.limits)
+    """The chosen plan attacked once more at the size asked for, or that time allows; a lesser error there counts."""
+    asked, allowed = judge.request.search.attack_size, judge.time.size
+    size = str(allowed) if asked is None and allowed is not None and not judge.over() else asked
+    best = choose(list(found.plans), judge.limits)
     evaluator = None if best is None else for_plan(judge.evaluator, best)
     if size is None or best is None or evaluator is None or evaluator.secret != "input":
         return found

@@ -125,3 +125,57 @@ def test_the_run_tells_how_long_it_takes_before_it_measures(monkeypatch: pytest.
     assert stages.index("plan") < stages.index("leakage")
     assert dict(told)["plan"].startswith("On cpu this will take about")
     assert advice.best is not None
+
+
+def test_attacks_that_options_add_are_counted(graph: PartitionGraph) -> None:
+    bare, curve, larger, both = (
+        planned(graph, FAST, **options).told["verify"]
+        for options in (
+            {},
+            {"attacker_samples": 8000},
+            {"attack_size": 16},
+            {"attacker_samples": 8000, "attack_size": 16},
+        )
+    )
+    assert bare < curve < both
+    assert bare < larger < both
+    assert both - bare == pytest.approx((curve - bare) + (larger - bare))
+    assert planned(graph, FAST, attacker_samples=8000, verify="none").told["verify"] == 0
+
+
+def test_a_reduced_run_counts_them_too(graph: PartitionGraph) -> None:
+    bare, asked = (planned(graph, SLOW, effort="quick", **more) for more in ({}, {"attacker_samples": 8000}))
+    assert asked.reduced
+    assert asked.told["leakage"] + asked.told["search"] < bare.told["leakage"] + bare.told["search"]
+
+
+@pytest.fixture(scope="module")
+def photographs() -> PartitionGraph:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 10))
+    return advisor.trace(net.eval(), torch.rand(2, 3, 128, 128))
+
+
+def of_photographs(graph: PartitionGraph, speed: Speed, **options: Any) -> Any:
+    inputs = (torch.rand(1, 3, 128, 128).expand(250, 3, 128, 128),)
+    return plan_time(Request.of(model="m", **options), graph, inputs, 750, 1000, speed, time.monotonic())
+
+
+def test_images_are_attacked_at_the_largest_size_that_the_time_allows(photographs: PartitionGraph) -> None:
+    roomy = of_photographs(photographs, FAST)
+    assert roomy.size == 128
+    assert "reconstructions at 128 of 128 pixels a side." in roomy.sentence("standard", 5)
+    asked = of_photographs(photographs, FAST, attack_size="native")
+    assert (asked.size, asked.of_size) == (None, "")
+    assert sum(roomy.told.values()) == pytest.approx(sum(asked.told.values()), rel=0.1)
+    limited = {of_photographs(photographs, dataclasses.replace(FAST, product=p)).size for p in (1e-11, 1e-10, 1e-9)}
+    assert limited & {64, None}
+    assert of_photographs(photographs, FAST, verify="none").size is None
+
+
+def test_where_the_time_allows_none_what_is_not_told_is_said(photographs: PartitionGraph) -> None:
+    tight = of_photographs(photographs, GLACIAL, effort="quick")
+    assert tight.size is None
+    said = tight.sentence("quick", 5)
+    assert "Images are reconstructed at 32 of 128 pixels a side, which tells nothing of finer detail" in said
+    assert "--attack-size native adds about" in said
