@@ -128,7 +128,10 @@ def _finish(found: Profile, path: Path, as_json: bool) -> None:
 
 
 def _short(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Of each machine and link its name and what that stands for; the file has the rest."""
+    """Of each machine and link its name and what that stands for, and nothing of who made which column."""
     rows = {key: provenance[key] for key in ("device", "link", "cloud") if key in provenance}
     named = {key: f"{row['key']}: {row['stands_for']}" for key, row in rows.items()}
-    return named | {key: value for key, value in provenance.items() if key not in rows}
+    rest = {key: value for key, value in provenance.items() if key not in rows}
+    if isinstance(rest.get("cost"), Mapping):
+        rest["cost"] = {key: value for key, value in rest["cost"].items() if key != "columns"}
+    return named | rest

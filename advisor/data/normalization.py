@@ -31,7 +31,7 @@ def chosen_normalization(wanted: str, known: Normalization | None) -> tuple[Norm
             return None, "No normalisation is inserted: the model is taken to accept inputs as they are."
         return known, f"Inputs are normalised as the weights expect: mean {_shown(known[0])}, std {_shown(known[1])}."
     if wanted == "none":
-        return None, "No normalisation is inserted, as asked."
+        return None, "No normalisation is inserted."
     if wanted == "imagenet":
         return (
             IMAGENET,
