@@ -35,12 +35,13 @@ def with_final_accuracy(
     chosen = [plan for plan in (choice.best, choice.best_split) if plan is not None]
     if "test" not in evaluator.roles or not chosen:
         return choice, tuple(plans), ()
-    part = limited(evaluator.roles["test"], evaluator.most_judged, evaluator.seed)
+    most = min(evaluator.most_judged, evaluator.most_rows or evaluator.most_judged)
+    part = limited(evaluator.roles["test"], most, evaluator.seed)
     inputs = evaluator.graph.flat(part.x)
     judged = Accuracy(first_scores(evaluator.graph, inputs), part.y, evaluator.graph.task)
     if judged.why_not:
         return choice, tuple(plans), ()
-    tested = {id(plan): _tested(plan, judged, inputs, evaluator.seed) for plan in chosen}
+    tested = {id(plan): _tested(plan, judged, inputs, evaluator) for plan in chosen}
     best, split = (None if p is None else tested[id(p)] for p in (choice.best, choice.best_split))
     every = tuple(tested.get(id(plan), plan) for plan in plans)
     nearest = tuple(tested.get(id(plan), plan) for plan in choice.nearest)
@@ -48,10 +49,12 @@ def with_final_accuracy(
     return dataclasses.replace(choice, best=best, best_split=split, nearest=nearest), every, said
 
 
-def _tested(plan: Plan, judged: Accuracy, inputs: tuple[Tensor, ...], seed: int) -> Plan:
+def _tested(plan: Plan, judged: Accuracy, inputs: tuple[Tensor, ...], evaluator: PlanEvaluator) -> Plan:
     if plan.kind != "split":
         return dataclasses.replace(plan, tested=judged.of(first_scores(plan.graph, arrived(inputs, plan.sends))))
-    payload = Payload.of(plan.graph, plan.cut, plan.defense)
+    payload, held, seed = Payload.of(plan.graph, plan.cut, plan.defense), evaluator.rows_held(plan.cut), evaluator.seed
+    if held < min(len(inputs[0]), len(evaluator.rows)):  # too large to be held whole
+        return dataclasses.replace(plan, tested=judged.of(payload.scores_of(inputs, seed, held)))
     sent = carried(plan.graph, inputs, 0, plan.cut.index)
     return dataclasses.replace(plan, tested=judged.of(payload.scores(sent, seed)))
 

@@ -46,7 +46,11 @@ USUAL_ATTACKS = 3
 """Attacks on plans where the first holds: it, and two more of the front."""
 
 FIXED = 2.0
-"""Seconds of pricing and of making the answer."""
+"""Seconds of pricing and of making the answer, beside the forward passes below."""
+
+ANSWERED, SENT = 2 * DRAWN_UP + 3.0, 2.0
+"""Forward passes of an answer for each sample that accuracy is measured on: the best split's cut in two formats, and
+the model, the plan and the best split on the test part; for images also inputs as bytes and as JPEG."""
 
 LOCAL = 60.0
 """Seconds of timing where a device is measured, not looked up."""
@@ -147,6 +151,7 @@ class _Work:
         plan: of pricing one defended plan on one sample.
         verify: of one attack on a plan.
         asked: of the attacks that `--attack-size` and `--attacker-samples` add.
+        answer: of what is measured for the answer after the attacks, on one sample.
         sized: pixels a side -> of one more attack on the chosen plan at that size, where none was asked for.
     """
 
@@ -156,6 +161,7 @@ class _Work:
     plan: float
     verify: float
     asked: float = 0.0
+    answer: float = 0.0
     sized: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -209,9 +215,9 @@ def _reduced(request: Request, whole: TimePlan, work: _Work, rows: int) -> TimeP
     base = sum(_told(request, replace(work, attacks=(), verify=0.0), None, 0, 0).values())
     left = max(0.0, KEPT * whole.allowed - base)
     room = max(SEARCHED * left, left - sum(work.attacks) - USUAL_ATTACKS * work.verify)
-    fewer = min(rows, max(FEWEST_ROWS, int(room / max(1e-9, trials * work.plan))))
-    tried = min(trials, max(FEWEST_TRIALS, int(room / max(1e-9, fewer * work.plan))))
-    searched = tried * fewer * work.plan
+    fewer = min(rows, max(FEWEST_ROWS, int(room / max(1e-9, trials * work.plan + work.answer))))
+    tried = min(trials, max(FEWEST_TRIALS, int(room / max(1e-9, fewer * work.plan) - work.answer / work.plan)))
+    searched = fewer * (tried * work.plan + work.answer)
     verified = min(USUAL_ATTACKS * work.verify, max(work.verify, VERIFIED_SHARE * left))
     each = sum(work.attacks) / max(1, len(work.attacks))
     attacks = int(max(0.0, left - searched - verified) / each) if each else 0
@@ -232,6 +238,7 @@ def _told(request: Request, work: _Work, attacks: int | None, rows: int, trials:
     return {
         "preparation": work.spent, "cost": cost, "leakage": work.fixed + share * sum(work.attacks),
         "search": trials * rows * work.plan + rows * work.plan, "verify": verified,
+        "answer": rows * work.answer,
     }  # fmt: skip
 
 
@@ -249,7 +256,9 @@ def _work(
     fixed = passes * speed.forward + _tangents(inputs, samples) * speed.tangent + closed + products
     times = AttackTimes(graph, inputs, learnt, samples, speed)
     attacks = times.of_study
-    work = _Work(spent, fixed, attacks, DRAWN_UP * speed.forward, times.on_plan(request.search.verify))
+    answer = (ANSWERED + SENT * images) * speed.forward
+    plan, verify = DRAWN_UP * speed.forward, times.on_plan(request.search.verify)
+    work = _Work(spent, fixed, attacks, plan, verify, answer=answer)
     if request.search.verify == "none" or not images:
         return work
     if request.search.attack_size is None:
