@@ -65,7 +65,7 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         plans = in_whole(
             plans,
             lambda every: shown_plans(every, whole, found.zone.cuts, budgets, limits, request.search.require_split),
-            evaluator, lambda plan: with_excess(plan, budgets, limits),
+            evaluator, lambda plan: with_excess(plan, budgets, limits), measured.time.until("verify"),
         )  # fmt: skip
     chosen = verdict(plans, whole, limits, budgets, request.search.require_split)
     chosen, every, final = with_final_accuracy(chosen, (*plans, *whole), evaluator)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from advisor.estimate import Estimate
@@ -48,6 +49,7 @@ def in_whole(
     shown: Callable[[Sequence[Plan]], Iterable[Plan | None]],
     evaluator: PlanEvaluator,
     judged: Callable[[Plan], Plan],
+    until: float = math.inf,
 ) -> tuple[Plan, ...]:
     """The plans, those that would be shown with the accuracy of all samples; which are shown may change with it.
 
@@ -56,14 +58,16 @@ def in_whole(
         shown: of these, what an answer shows.
         evaluator: of the plans without a fit; fits are measured on all samples at once.
         judged: holds a plan against what is asked.
+        until: `time.monotonic()` after which nothing more is measured: figures say on how many samples they are.
     """
     every = tuple(plans)
-    while True:
-        short = [plan for plan in shown(every) if plan is not None and not evaluator.is_whole(plan)]
-        if not short:
-            return every
-        whole = {id(plan): judged(evaluator.with_all_samples(plan)) for plan in short}
-        every = tuple(whole.get(id(plan), plan) for plan in every)
+    while time.monotonic() < until:
+        short = next((plan for plan in shown(every) if plan is not None and not evaluator.is_whole(plan)), None)
+        if short is None:
+            break
+        whole = judged(evaluator.with_all_samples(short))
+        every = tuple(whole if plan is short else plan for plan in every)
+    return every
 
 
 def shown_plans(

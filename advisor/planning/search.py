@@ -62,7 +62,7 @@ def _shown_in_whole(
     budgets, zone = request.requirements, measured.evaluator.study.zone.cuts
     return in_whole(
         plans, lambda every: shown_plans(every, (), zone, budgets, limits, True), measured.evaluator,
-        lambda plan: with_excess(plan, budgets, limits),
+        lambda plan: with_excess(plan, budgets, limits), measured.time.until("search"),
     )  # fmt: skip
 
 

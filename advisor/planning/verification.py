@@ -176,7 +176,8 @@ def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
 
 def _whole_best(judge: _Judge, found: _Found) -> tuple[_Found, Plan | None]:
     """The plan that is chosen now, its accuracy measured on all samples."""
-    plans = in_whole(found.plans, lambda every: [choose(every, judge.limits)], judge.evaluator, judge.judged)
+    until = judge.time.started + judge.time.deadline
+    plans = in_whole(found.plans, lambda every: [choose(every, judge.limits)], judge.evaluator, judge.judged, until)
     return dataclasses.replace(found, plans=plans), choose(plans, judge.limits)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -97,6 +98,15 @@ def test_where_activations_are_too_large_to_be_held_a_part_is_the_same(
     held = evaluator.accuracy(cut, noise, 50)
     monkeypatch.setattr(PlanEvaluator, "rows_held", lambda self, cut: 16)
     assert evaluator.accuracy(cut, noise, 50)["accuracy"].value == held["accuracy"].value
+
+
+def test_when_the_time_is_up_nothing_more_is_measured(evaluator: PlanEvaluator) -> None:
+    priced = dataclasses.replace(evaluator, results=Results())
+    plans = [priced.evaluate(priced.graph.cut("block1.2"), GaussianNoise(sigma), 62) for sigma in (0.5, 0.6)]
+    assert in_whole(plans, lambda every: every, priced, judged, time.monotonic()) == tuple(plans)
+    assert priced.results.computed == {"evaluation": 2}
+    whole = in_whole(plans, lambda every: every, priced, judged)
+    assert all(plan.predicted["accuracy"].method.endswith("on 1,000 samples") for plan in whole)
 
 
 def of_drop(value: float, stderr: float, latency: float = 0.01, score: float = 0.8) -> Plan:
