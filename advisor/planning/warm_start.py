@@ -74,10 +74,10 @@ class WarmStart:
         cheap.sort(key=lambda plan: plan.predicted["latency"].value)
         found = []
         for plan in cheap:
-            for kind in self._kinds:
-                values = self._set(kind, plan.cut, min(self._enough(plan.cut), self._start(plan.cut)))
+            for kind in self.kinds:
+                values = self.values_at(kind, plan.cut, min(self.enough(plan.cut), self.start(plan.cut)))
                 suggested = kind.initial_trials(self.evaluator.facts(plan.cut))
-                found += [_trial(plan.cut, kind, v) for v in ([] if values is None else [values]) + list(suggested)]
+                found += [trial_of(plan.cut, kind, v) for v in ([] if values is None else [values]) + list(suggested)]
         if len(found) > room:
             found = [found[round(i * (len(found) - 1) / max(1, room - 1))] for i in range(room)]
         return sorted(found, key=lambda parameters: self.evaluator.graph.cut(parameters["cut"]).index)
@@ -101,24 +101,25 @@ class WarmStart:
         reached = min((self._nearness(plan.predicted, self._elsewhere(plan)) for plan in stood), default=_NOTHING)
         found: list[tuple[tuple[float, float], Values]] = []
         for cut in (cut for cut in self.evaluator.candidates if cut.index in cuts):
-            for kind in self._kinds:
+            for kind in self.kinds:
                 tried = [
                     p for p in inside if (p.cut.index, p.defense.name) == (cut.index, kind.name) and p.defense.noise
                 ]
-                sigma = self._level(tried) if tried else self._start(cut, [p for p in inside if p.defense.noise])
-                values = self._set(kind, cut, sigma)
+                sigma = self._level(tried) if tried else self.start(cut, [p for p in inside if p.defense.noise])
+                values = self.values_at(kind, cut, sigma)
                 if values is None or kind.at(self.evaluator.facts(cut), **values) in [plan.defense for plan in tried]:
                     continue
                 nearness = self._nearness(self.evaluator.under_noise(cut, sigma), cuts[cut.index])
                 if nearness < reached:  # NaN is not
-                    found.append((nearness, _trial(cut, kind, values)))
+                    found.append((nearness, trial_of(cut, kind, values)))
         return [values for _, values in sorted(found, key=lambda pair: pair[0])[:count]]
 
     @cached_property
-    def _kinds(self) -> tuple[type[Defense], ...]:
+    def kinds(self) -> tuple[type[Defense], ...]:
+        """The defenses."""
         return tuple(DEFENSES.find(name) for name in self.defenses)
 
-    def _start(self, cut: Cut, elsewhere: Sequence[Plan] = ()) -> float:
+    def start(self, cut: Cut, elsewhere: Sequence[Plan] = ()) -> float:
         """The first level at a cut: what is about to be tried at the nearest other cut, relative to the activations'
         spreads; without any, that of `START`. 0 where noise cannot be priced there.
         """
@@ -133,20 +134,25 @@ class WarmStart:
         sigma = curve.sigma_for(START)
         return sigma if math.isfinite(sigma) else 0.0
 
-    def _enough(self, cut: Cut) -> float:
-        """The least noise under which the predicted attack meets the limits; infinity: none does; 0: none needed."""
+    def enough(self, cut: Cut, margin: float = MARGIN) -> float:
+        """The least noise under which the predicted attack meets the limits; infinity: none does; 0: none needed.
+
+        Args:
+            cut: where.
+            margin: share of what the limits allow an attacker to explain that is used.
+        """
         curve = self.evaluator.curve(cut)
         if curve is None:
             return 0.0
-        allowed = MARGIN * self.evaluator.allowed_share(cut, self.limits)
-        return curve.sigma_for(allowed) if allowed < MARGIN else 0.0
+        allowed = margin * self.evaluator.allowed_share(cut, self.limits)
+        return curve.sigma_for(allowed) if allowed < margin else 0.0
 
     def _level(self, tried: Sequence[Plan]) -> float:
         """The next level of noise at one cut: a larger one, or between two; 0 where there is none."""
         if any(plan.excess.keys() & ACCURACY for plan in tried):
             return self._between(tried)
         most = max(tried, key=lambda plan: plan.defense.noise)
-        larger = min(GROWTH * most.defense.noise, max(self._enough(most.cut), SETTLED * most.defense.noise))
+        larger = min(GROWTH * most.defense.noise, max(self.enough(most.cut), SETTLED * most.defense.noise))
         return larger if self.limits.shortfall(most) else 0.0
 
     def _between(self, tried: Sequence[Plan]) -> float:
@@ -161,7 +167,7 @@ class WarmStart:
         squares = failed * math.sqrt(MARGIN * max(allowed, 1e-3) / drop) if drop > 0 else 0.0
         return squares if kept < squares < failed else math.sqrt(failed * kept)
 
-    def _set(self, kind: type[Defense], cut: Cut, sigma: float) -> Values | None:
+    def values_at(self, kind: type[Defense], cut: Cut, sigma: float) -> Values | None:
         """The values at which a defense adds such noise, within what may be searched; None: it has no such dial."""
         values = kind.values_for_noise(self.evaluator.facts(cut), sigma) if sigma > 0 else None
         if not values:
@@ -195,6 +201,6 @@ def _apart(one: Cut, other: Cut) -> tuple[int, int]:
     return abs(one.index - other.index), one.index
 
 
-def _trial(cut: Cut, kind: type[Defense], values: Values) -> Values:
+def trial_of(cut: Cut, kind: type[Defense], values: Values) -> Values:
     """A trial's parameters, as the search names them."""
     return {"cut": cut.name, "defense": kind.name} | {f"{kind.name}.{name}": value for name, value in values.items()}

@@ -19,6 +19,7 @@ from advisor.cuts import Cut
 from advisor.defenses import DEFENSES, Defense, NoDefense
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.growing_samples import undecided
+from advisor.planning.promising_trials import promising
 from advisor.planning.selection import LeakageLimits, with_excess
 from advisor.planning.shared_study.results import Results, Task, digest_of, strange
 from advisor.planning.shared_study.study_books import Books, Values
@@ -30,6 +31,9 @@ from advisor.requirements import Budgets
 FIRST_SHARE = 0.5
 """Share of the trials that start from what the noise curves suggest; the rest close in on the most noise that accuracy
 stands. Where a plan meets everything, the sampler has half of those; where no cut can gain any more, all."""
+
+BETTER_SHARE = 0.5
+"""Of the trials of every round, for what costs alone say would be better than the best plan so far."""
 
 ROUNDS = 10
 """After the first round, in which the other trials come."""
@@ -127,13 +131,16 @@ class Search:
         self, suggestions: WarmStart, bare: Sequence[Plan], found: Sequence[Plan], room: int, first: bool
     ) -> tuple[list[Values], int]:
         """The suggestions of a round, and how many more the sampler is asked for."""
-        if first and (start := suggestions.first(bare, max(1, int(FIRST_SHARE * self.trials)))):
-            return start, 0
         every = [*bare, *found]
-        size = min(room, max(FEWEST, min(MOST, self.trials // ROUNDS)))
+        size = max(1, int(FIRST_SHARE * self.trials)) if first else max(FEWEST, min(MOST, self.trials // ROUNDS))
+        size = min(room, size)
+        better = promising(suggestions, every, math.ceil(BETTER_SHARE * size))
+        left = size - len(better)
+        if first and (start := suggestions.first(bare, left) if left else []):
+            return merged(better, start), 0
         met = any(plan.feasible and not self.limits.shortfall(plan) for plan in every)
-        closer = suggestions.next(every, math.ceil(size / 2) if met else size)
-        return closer, size - len(closer)
+        closer = suggestions.next(every, math.ceil(left / 2) if met else left) if left else []
+        return merged(better, closer), left - len(closer)
 
     def _tried(
         self, books: Books, asked: Sequence[Values], bare: Sequence[Plan], found: list[Plan],
@@ -205,6 +212,11 @@ class Search:
 
         self.results.guarded(write)
         return books.count
+
+
+def merged(first: Sequence[Values], then: Sequence[Values]) -> list[Values]:
+    """Trials of both, without those that came twice."""
+    return [*first, *(values for values in then if values not in first)]
 
 
 def unique(plans: Sequence[Plan]) -> list[Plan]:

@@ -94,8 +94,8 @@ def test_what_was_tried_at_a_cut_sets_the_first_noise_at_its_neighbours(evaluato
     ]
     between = asked._level(tried)
     curves = [evaluator.curve(cut).sigma for cut in (one, other)]
-    assert asked._start(other, tried) == pytest.approx(between * curves[1][0] / curves[0][0])
-    assert evaluator.curve(other).kept(asked._start(other)) <= START
+    assert asked.start(other, tried) == pytest.approx(between * curves[1][0] / curves[0][0])
+    assert evaluator.curve(other).kept(asked.start(other)) <= START
 
 
 LIMITS = {
