@@ -42,7 +42,7 @@ SETTINGS = {
 }
 """Name -> objective and budgets; a split is required in all."""
 
-SHARES = (0.05, 0.1, 0.2, 0.4, 1.0)
+SHARES = (0.05, 0.1, 0.2, 0.4)
 """Of the table's rows, that a search may price."""
 
 
@@ -229,6 +229,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--table", type=Path, default=HERE / "truth.csv")
     asked.add_argument("--out", type=Path, default=HERE / "regret.csv")
+    asked.add_argument("--picture", type=Path, default=HERE.parents[1] / "docs" / "images" / "search-regret.png")
     asked.add_argument("--seeds", type=int, default=10)
     given = asked.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -239,7 +240,7 @@ def main() -> None:
         lines = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         lines.writeheader()
         lines.writerows(rows)
-    drawn(rows, given.out.with_suffix(".png"))
+    drawn(rows, given.picture)
     for row in rows:
         print(*row.values(), flush=True)
 

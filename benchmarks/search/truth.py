@@ -36,7 +36,7 @@ LEVELS = 8
 """Of noise at each cut, from one that changes nothing to one that leaves nothing."""
 
 OTHERS = ("none", "int8", "fp16")
-DEVICE, LINK = "raspberry-pi-4b", "bandwidth=2Mbps,rtt=20ms"
+DEVICE, LINK = "jetson-nano", "3g-jointdnn"
 PREDICTED = ("score", "score_ssim", "accuracy", "accuracy_drop")
 ATTACKED = ("nmse", "ssim")
 KEPT = (*PREDICTED, *ATTACKED)

@@ -121,7 +121,8 @@ class Search:
     @property
     def _about(self) -> list[Any]:
         """What the rounds hang on, where no study's name tells."""
-        return [self.trials, self.budgets.to_json(), self.limits.by_name, self.defenses, self.seed]
+        limits = [self.limits.by_name, self.limits.asked, self.limits.best_in.name, self.limits.confidence]
+        return [self.trials, self.budgets.to_json(), limits, self.defenses, self.seed]
 
     @property
     def _over(self) -> bool:
