@@ -3,8 +3,9 @@
 A machine has some seven published networks, too few for seven rates of its own. ln rate = usual + runtime + machine is
 therefore fitted to ln seconds, each part drawn towards 0 (a hierarchical model with normal priors; Gelman et al. 2013,
 ch. 5, its mode by Gauss-Newton): what Winograd saves and what streaming weights costs has one sign on every machine of
-a runtime, and is learnt on those where it shows. The usual ratios and how far they may move are round numbers, from
-what the hardware does; the left-out error is flat around them.
+a runtime, and is learnt on those where it shows. The usual ratios and how far they may move are round numbers, chosen
+among about ten sets by the left-out error: twice as wide ones raise its 90th percentile from 37 to 42 % (ncnn) and from
+45 to 63 % (Vulkan), and usual ratios that are far off do worse than rates of each machine alone.
 """
 
 from __future__ import annotations
