@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from advisor.estimators.attacks.support.draws import FEWEST as FEWEST_DRAWS
+from advisor.estimators.attacks.support.draws import PASSES
 from advisor.estimators.inversion.alignment import QUICK, STRONG
 from advisor.estimators.statistics.learning_curves import steps_up_to
 from advisor.graph import PartitionGraph
@@ -55,6 +57,12 @@ class AttackTimes:
         harder = _strong(self.samples) if budget == "strong" else 1.0
         sent = (2 * own + self.samples) * self.speed.forward
         return sent + DEFENDED * harder * self._seconds(self._usual, side, own)
+
+    @property
+    def floor(self) -> float:
+        """What finds the floor of a noisy plan: the cloud half, half of the model, on a few draws of each sample."""
+        sets = 1 if self._picture(PICTURE_SIDE) is None else 2
+        return sets * max(PASSES, FEWEST_DRAWS * self.learnt) * self.speed.forward / 2
 
     def asked(self, search: SearchPart) -> float:
         """The attacks that `--attack-size` and `--attacker-samples` add to those on the plans."""

@@ -149,7 +149,7 @@ class _Work:
         fixed: of the study beside its attacks.
         attacks: `[cuts]` of the quick attack at each.
         plan: of pricing one defended plan on one sample.
-        verify: of one attack on a plan.
+        verify: of one attack on a plan, and of its floor.
         asked: of the attacks that `--attack-size` and `--attacker-samples` add.
         answer: of what is measured for the answer after the attacks, on one sample.
         sized: pixels a side -> of one more attack on the chosen plan at that size, where none was asked for.
@@ -257,7 +257,7 @@ def _work(
     times = AttackTimes(graph, inputs, learnt, samples, speed)
     attacks = times.of_study
     answer = (ANSWERED + SENT * images) * speed.forward
-    plan, verify = DRAWN_UP * speed.forward, times.on_plan(request.search.verify)
+    plan, verify = DRAWN_UP * speed.forward, times.on_plan(request.search.verify) + times.floor
     work = _Work(spent, fixed, attacks, plan, verify, answer=answer)
     if request.search.verify == "none" or not images:
         return work

@@ -14,7 +14,7 @@ from advisor.estimators.attacks.support.channel import COMPACT_BYTES, Channel, R
 from advisor.estimators.inversion.training import Anew
 from advisor.preserve import plain_attention
 
-FEWEST, MOST, PASSES = 4, 64, 8192
+FEWEST, MOST, PASSES = 4, 64, 1024
 """Draws of each sample that are kept where the cloud half runs on each of them: as many as make `PASSES` passes."""
 
 SALT = 6_364_136_223_846_793_005

@@ -19,7 +19,7 @@ from advisor.planning.time_plan import EFFORT_SECONDS, FEWEST_ROWS, UNBOUNDED, p
 from advisor.request import Request
 
 FAST = Speed(forward=1e-5, tangent=1e-5, product=1e-13, step=1e-4, solve=1e-4)
-SLOW = Speed(forward=2e-2, tangent=3e-3, product=2e-11, step=3e-3, solve=2e-3)
+SLOW = Speed(forward=1.2e-2, tangent=3e-3, product=2e-11, step=3e-3, solve=2e-3)
 GLACIAL = dataclasses.replace(SLOW, forward=1.0, product=1e-9)
 
 
