@@ -16,7 +16,6 @@ of all cores.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from pathlib import Path
@@ -36,6 +35,7 @@ from advisor.threads import one_thread
 
 sys.path.insert(0, str(Path(__file__).parent / "papers"))
 from common import cifar, resnet20
+from kept_rows import append, rows_of
 
 AUXILIARY, PRIVATE = 8000, 1000
 FIELDS = (
@@ -79,7 +79,7 @@ def attacked(graph: PartitionGraph, names: list[str], out: Path, auxiliary: int,
             f"{found.ssim.value:.3f}", steps, stopped, f"{seconds:.0f}", f"{spent:.0f}",
             f"{6 * macs * STRONG.batch * steps / gflops / 1e9 / torch.get_num_threads():.0f}", f"{gflops:.0f}",
         )  # fmt: skip
-        append(out, dict(zip(FIELDS, map(str, values), strict=True)))
+        append(out, FIELDS, dict(zip(FIELDS, map(str, values), strict=True)))
         print(", ".join(f"{k} {v}" for k, v in zip(FIELDS, values, strict=True)), flush=True)
         started, busy = time.perf_counter(), time.process_time()
 
@@ -117,24 +117,6 @@ def macs_of(network: nn.Module, batch: torch.Tensor) -> float:
     for hook in hooks:
         hook.remove()
     return counted[0]
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    """The rows that are there."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def append(path: Path, row: dict[str, str]) -> None:
-    """One more row."""
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def summary(rows: list[dict[str, str]], wanted: int) -> int:

@@ -11,7 +11,7 @@ row after that time.
 from __future__ import annotations
 
 import argparse
-import csv
+import sys
 import time
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from torch import Tensor, nn
 import advisor
 from advisor.data.image_file import in_unit_range, read_image
 from advisor.graph import PartitionGraph
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from kept_rows import append, rows_of
 
 PRIVATE, CUTS, SIZES = 125, 6, ("32", "native")
 FIELDS = (
@@ -49,7 +52,7 @@ def main() -> None:
                 continue
             if time.monotonic() - started > 60 * given.minutes:
                 return
-            keep(given.out, measured(graph, name, size, x, given.budget, given.compute))
+            append(given.out, FIELDS, measured(graph, name, size, x, given.budget, given.compute))
 
 
 def network() -> nn.Module:
@@ -97,24 +100,6 @@ def measured(graph: PartitionGraph, name: str, size: str, x: Tensor, budget: str
 def private_of(images: int) -> int:
     """How many of the photographs are attacked."""
     return max(1, images * PRIVATE // 500)
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    """What was kept."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def keep(path: Path, row: dict[str, object]) -> None:
-    """Append a row."""
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 if __name__ == "__main__":

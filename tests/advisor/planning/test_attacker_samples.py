@@ -11,7 +11,6 @@ from torch import nn
 
 import advisor
 from advisor.errors import AdvisorError
-from advisor.estimators.inversion import alignment
 from advisor.estimators.statistics.learning_curves import LearningCurve, Point
 from advisor.planning.attacker_samples import told
 from advisor.reports.console import render
@@ -19,11 +18,6 @@ from advisor.reports.html import render as page
 from advisor.reports.learning_curve import learning_chart, samples_needed
 from advisor.request import Request
 from advisor.testing.made_up_advices import digits
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(alignment.BUDGETS, "quick", dataclasses.replace(alignment.QUICK, steps=30, checks=4))
 
 
 def test_a_small_net_is_asked(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def graph() -> PartitionGraph:
     return advisor.trace(net.eval(), torch.rand(2, 3, 32, 32))
 
 
-def planned(graph: PartitionGraph, speed: Speed, **options: Any) -> Any:
-    inputs = (torch.rand(1, 3, 32, 32).expand(250, 3, 32, 32),)
+def planned(graph: PartitionGraph, speed: Speed, side: int = 32, **options: Any) -> Any:
+    inputs = (torch.rand(1, 3, side, side).expand(250, 3, side, side),)
     return plan_time(Request.of(model="m", **options), graph, inputs, 750, 1000, speed, time.monotonic())
 
 
@@ -163,8 +163,7 @@ def photographs() -> PartitionGraph:
 
 
 def of_photographs(graph: PartitionGraph, speed: Speed, **options: Any) -> Any:
-    inputs = (torch.rand(1, 3, 128, 128).expand(250, 3, 128, 128),)
-    return plan_time(Request.of(model="m", **options), graph, inputs, 750, 1000, speed, time.monotonic())
+    return planned(graph, speed, 128, **options)
 
 
 def test_images_are_attacked_at_the_largest_size_that_the_time_allows(photographs: PartitionGraph) -> None:
