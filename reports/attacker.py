@@ -17,6 +17,12 @@ from advisor.reports.text import clean
 
 SIZED = re.compile(r"images reconstructed at \((\d{1,6}), (\d{1,6})\) pixels")
 RUN = ("nmse", "ssim", *SHARES)
+BESIDE = {
+    "less": "which shows more of it than an attacker gets",
+    "more": "which shows less of it than an attacker gets",
+    "about": "about what an attacker gets of it",
+}
+"""First word of a comparison -> what the thumbnail shows that is drawn beside it."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,7 @@ class Attacker:
     Attributes:
         gets: the comparison, as a sentence.
         thumbnail: side of the thumbnail that it is compared with; 0 where it is compared with none.
+        beside: what that thumbnail shows, beside what an attacker gets.
         predicted: what a strong attack is predicted to reach; "" where nothing is sent.
         run: what the attacks that were run on this plan reached, one sentence each, beside chance; then what
             an attacker of other numbers of samples would, where it was asked.
@@ -37,6 +44,7 @@ class Attacker:
     predicted: str
     run: tuple[str, ...]
     guarantee: str
+    beside: str = ""
 
 
 def attacker(advice: Advice) -> Attacker:
@@ -66,7 +74,8 @@ def attacker(advice: Advice) -> Attacker:
         f"Predicted for a strong attack: NMSE {words.predicted(plan, 'score')} (0 is a copy, 1 a guess of the mean), "
         f"SSIM {words.predicted(plan, 'score_ssim')}{_mean_image(advice)}."
     )
-    return Attacker(gets, side, predicted, _run(advice, plan), _guarantee(plan))
+    beside = next((words for start, words in BESIDE.items() if like.startswith(start)), "")
+    return Attacker(gets, side, predicted, _run(advice, plan), _guarantee(plan), beside)
 
 
 def _mean_image(advice: Advice) -> str:

@@ -78,6 +78,8 @@ QUANTITIES: Mapping[str, Quantity] = {
     "linear_nmse": Quantity(
         "linear NMSE", "error left to the best linear inversion; 1 is no better than the mean input", "ratio"
     ),
+    "kernel_nmse": Quantity("kernel NMSE", "the same with a Gaussian kernel", "ratio"),
+    "linear_gain": Quantity("linear gain", "linear NMSE with half of the attacker's samples minus with all", "ratio"),
     "ka_mse": Quantity("quick MSE", "per-element squared error of the quick inversion attack"),
     "ka_nmse": Quantity(
         "quick NMSE", "error left to the quick inversion attack; 1 is no better than the mean input", "ratio"

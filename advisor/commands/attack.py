@@ -23,7 +23,6 @@ from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:
     from advisor.cuts import Cut
-    from advisor.data.samples import Samples
     from advisor.defenses import Defense
     from advisor.estimators.attacks.support.metrics import AttackResult
     from advisor.graph import PartitionGraph
@@ -100,11 +99,14 @@ def attack(
         wanted = _wanted(source, advice, Path(model), context, no_config)
         found: dict[Cut, AttackResult | AdvisorError] = {}
         with StageProgress() as progress, answer_only():
-            inputs = wanted.given(progress, lambda graph: [graph.cut(name) for name in where])
+            fit = whole is not None and whole.fitted is not None
+            if advice is not None and fit:
+                inputs = wanted.unseen(progress, int(advice.provenance.get("seed", wanted.seed)))
+            else:
+                inputs = wanted.given(progress, lambda graph: [graph.cut(name) for name in where])
             graph, samples, own = inputs.graph, inputs.samples, inputs.aux
             places = [_place(graph, name) for name in where]
             if whole is not None and whole.fitted is not None:
-                say("Note: samples that the defense was fitted to may be among those that are attacked.")
                 graph = whole.fitted.spliced_again(graph, whole.folder, whole.cut)
                 places = [graph.payload]
             attacked = advisor.attack_cuts(
@@ -120,7 +122,7 @@ def attack(
                 for place, result in attacked:
                     found[place] = result
                     if advice is not None and not isinstance(result, AdvisorError):
-                        advice = _record(Path(model), result, place, protection, samples, pictures)
+                        advice = _record(Path(model), result, place, protection, inputs.source, pictures)
                 forget(resume)
             except KeyboardInterrupt:
                 interrupted = True
@@ -183,7 +185,7 @@ def _wanted(
     if advice is not None:
         taken = harmless(advice.request)
         recorded |= {name: value for name, value in taken.options.items() if name in fields} | _advised(advice)
-        for keyword in ("data", "aux"):
+        for keyword in ("data", "aux", "train_data"):
             if keyword not in now:
                 folder = path if path.is_dir() else path.parent
                 now[keyword] = earlier_advice.recorded_data(advice, folder, source, keyword)
@@ -245,7 +247,7 @@ def _place(graph: PartitionGraph, wanted: str) -> Cut:
     return found
 
 
-def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples: Samples, pictures: bool) -> Advice:
+def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, source: str, pictures: bool) -> Advice:
     """The advice of that file, as it is now, with the evidence in it, and its report; both lie where it was read."""
     from advisor.files import turn
     from advisor.planning.pictures import evidence_of
@@ -259,7 +261,7 @@ def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, samples
         advice = dataclasses.replace(advice, evidence=(*advice.evidence, shown))
         advice.save_as(file, page)
     said = advice.provenance.get("data")
-    if isinstance(said, dict) and said.get("fingerprint") not in (None, samples.fingerprint):
+    if isinstance(said, dict) and said.get("fingerprint") not in (None, source):
         say("Note: these are not the samples that the advice was made from.")
     written(file, page)
     say(f"The evidence is in {file} and {page}. Digest of the advice: {advice.digest}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,13 @@ class Given:
         graph: the traced model, which knows its task.
         samples: as it takes them.
         aux: what the attacker learns from, likewise; "synthetic": it makes them up; None: a part of the samples.
+        source: fingerprint of the samples before they were divided by role.
     """
 
     graph: PartitionGraph
     samples: Samples
     aux: Samples | str | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Wanted:
         sha256: where a file names the model: which bytes it must hold; else "".
         task, scores: how the output is judged, and which.
         no_labels: whether labels of the data are left out.
+        train_data: as the option of that name.
     """
 
     model: str
@@ -67,6 +71,7 @@ class Wanted:
     scores: str | None = None
     no_labels: bool = False
     aux: str | None = None
+    train_data: str | None = None
 
     def __post_init__(self) -> None:
         check_model_is_there(self.model)
@@ -100,16 +105,35 @@ class Wanted:
         graph, samples, notes = samples_of(request, traced, progress)
         _print((*traced.all_notes, *notes))
         own = traced.inputs.aux
-        return Given(graph, samples, self.aux if own is None else converted(own, graph, request.data, self.seed)[1])
+        aux = self.aux if own is None else converted(own, graph, request.data, self.seed)[1]
+        return Given(graph, samples, aux, samples.fingerprint)
 
-    def _request(self) -> Request:
+    def unseen(self, progress: StageProgress, seed: int) -> Given:
+        """What a fit has not seen: the samples that are private in the advice, and the attacker's own.
+
+        Args:
+            progress: told of each stage.
+            seed: of the advice, by which its samples were divided.
+
+        Raises:
+            AdvisorError: when they cannot be used, or are too few.
+        """
+        from advisor.planning.pipeline import prepare
+
+        request = dataclasses.replace(self, seed=seed)._request("trained")
+        prepared = prepare(request, self._traced(request, progress), progress)
+        _print(prepared.all_notes)
+        roles = prepared.roles
+        return Given(prepared.graph, roles["private"], roles["attacker"], prepared.samples.fingerprint)
+
+    def _request(self, defenses: str = "none") -> Request:
         from advisor.request import Request
 
         return Request.of(
             model=self.model, arch=self.arch, input_shape=options.sizes(self.input_shape, "--input-shape"),
             normalize=self.normalize, max_tensors=self.max_tensors, granularity=self.granularity, data=self.data,
-            aux=self.aux, resize=self.resize, task=self.task, scores=self.scores, no_labels=self.no_labels,
-            seed=self.seed,
+            train_data=self.train_data, defenses=defenses, aux=self.aux, resize=self.resize, task=self.task,
+            scores=self.scores, no_labels=self.no_labels, seed=self.seed,
         )  # fmt: skip
 
     def _traced(self, request: Request, progress: StageProgress) -> Traced:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from advisor import wire
 from advisor.batches import first_scores
 from advisor.defenses import NoDefense
 from advisor.estimate import Estimate
@@ -77,22 +78,24 @@ def jpeg(images: Tensor, quality: int = JPEG_QUALITY) -> tuple[list[float], Tens
 
 
 def _bytes(images: Tensor) -> tuple[Estimate, Tensor]:
-    return Estimate.exact(images[0].numel(), "B", "measured", "one byte a value"), images
+    size = images[0].numel() + wire.overhead([images.dim()])
+    return Estimate.exact(size, "B", "measured", "one byte a value, header included"), images
 
 
 def _jpeg(images: Tensor) -> tuple[Estimate, Tensor]:
     sizes, decoded = jpeg(images)
-    return Estimate.of_mean(sizes, "B", f"JPEG at quality {JPEG_QUALITY}, {len(sizes)} samples"), decoded
+    sent, how = [size + wire.overhead([1]) for size in sizes], f"JPEG at quality {JPEG_QUALITY}, header included"
+    return Estimate.of_mean(sent, "B", f"{how}, {len(sizes)} samples"), decoded
 
 
 FORMS: Mapping[Form, Callable[[Tensor], tuple[Estimate, Tensor]]] = {"uint8": _bytes, "JPEG": _jpeg}
-"""Form -> of images: bytes of one, and what arrives, both as `Plan.sends` names them."""
+"""Form, as `Plan.sends` names it -> of images: bytes of the message that carries one, and what arrives."""
 
 
 def _in_the_cloud(evaluator: PlanEvaluator, form: Form, sent: Estimate, images: Tensor) -> Plan:
     """All-cloud with another size of the input; accuracy is that of the model on what arrives."""
     graph, link, copies = evaluator.graph, evaluator.link, evaluator.device.copy_rate
-    plain, answer = evaluator.costs(graph.cuts[0], NoDefense()), graph.cuts[-1].bytes
+    plain, answer = evaluator.costs(graph.cuts[0], NoDefense()), graph.cuts[-1].message_bytes
     on_link = [transfer_time(link, size, answer, copies) for size in (sent.value, sent.low, sent.high)]
     time = dataclasses.replace(on_link[0], low=min(t.low for t in on_link), high=max(t.high for t in on_link))
     wire = on_wire(link, sent.value, answer, copies)

@@ -42,8 +42,7 @@ class KnowledgeAlignment:
 
 def said(found: Reconstruction) -> Recovered:
     """With a note on how training went."""
-    note = f"training took {found.steps:,} steps: {found.stopped}"
-    return Recovered(inputs=found.inputs, notes=(note,), evidence={"steps": float(found.steps)})
+    return Recovered(inputs=found.inputs, notes=(found.training,), evidence={"steps": float(found.steps)})
 
 
 def decoded(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ from torch import Tensor
 from advisor.activations import Activations
 from advisor.cuts import Cut
 from advisor.estimate import Estimate
-from advisor.estimators.inversion.training import Anew, Budget, recover, train_all
+from advisor.estimators.inversion.training import Anew, Budget, Trained, recover, train_all
 from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import Layout, arrange
@@ -63,12 +63,12 @@ class Reconstruction:
     Attributes:
         inputs: `[test, ...]`, unclipped.
         steps: of the optimiser, over all decoders.
-        stopped: why training ended, in words, decoder by decoder.
+        training: how it went, in words.
     """
 
     inputs: Tensor
     steps: int
-    stopped: str
+    training: str
 
 
 def invert(
@@ -133,13 +133,24 @@ def reconstruct(
         decoders = family(features, layout, targets.pixels, order, budget.width, budget.depth)
         more = None if twins is None else twins[shuffled[held:]]
         blend = train_all(decoders, targets.pixels, fit, check, budget, tick, folder, more, anew=anew)
-        steps, stopped = sum(b.steps for b in blend), "; ".join(b.stopped for b in blend)
+        steps, said = sum(b.steps for b in blend), _said(blend)
         mean = targets.pixels[order].mean(0)
         if not surely_better(recover(blend, check), targets.pixels[check], mean):
-            return Reconstruction(mean.expand(len(targets.test), *mean.shape), steps, f"{stopped}; no better than mean")
+            said += "; the mean image does as well, and is the answer"
+            return Reconstruction(mean.expand(len(targets.test), *mean.shape), steps, said)
         for member in blend:
             member.decoder.solve_again(order)
-        return Reconstruction(recover(blend, targets.test), steps, stopped)
+        return Reconstruction(recover(blend, targets.test), steps, said)
+
+
+def _said(blend: Sequence[Trained]) -> str:
+    """How training went."""
+    steps, stopped = sum(b.steps for b in blend), " and ".join(dict.fromkeys(b.stopped for b in blend))
+    if len(blend) == 1:
+        return f"the inversion network was trained for {steps:,} steps and stopped {stopped}"
+    return (
+        f"{len(blend)} inversion networks were trained for {steps:,} steps in all and blended; they stopped {stopped}"
+    )
 
 
 def held_back(count: int) -> int:

@@ -91,7 +91,7 @@ class Trained:
         scale: of the network's output: the root mean square of what the linear part leaves on held-back samples.
         nmse: on held-back samples.
         steps: of the optimiser that were taken.
-        stopped: why no more were.
+        stopped: when, in words that go on from "it stopped".
         share: in the blend of decoders; all shares sum to 1.
     """
 
@@ -100,7 +100,7 @@ class Trained:
     scale: float
     nmse: float
     steps: int = 0
-    stopped: str = "settled by the linear part"
+    stopped: str = "before it began, as its linear part was exact"
     share: float = 1.0
 
     def recover(self, index: Tensor) -> Tensor:
@@ -255,8 +255,8 @@ def _descend(
 
 def _reason(run: Descent, enough: float) -> str:
     if run.best <= enough:
-        return "settled"
-    return "flat" if run.flat or run.turned else "all steps taken"
+        return "when its error was small enough"
+    return "when its error fell no more" if run.flat or run.turned else "after the most steps it may take"
 
 
 def _error(network: nn.Module, features: Features, index: Tensor, goal: Tensor, spread: Spread) -> float:

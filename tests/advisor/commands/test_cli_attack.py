@@ -108,7 +108,9 @@ def test_a_u_shaped_plan_is_attacked_with_its_tail(
 
 
 @pytest.mark.slow
-def test_a_fitted_plan_is_attacked_at_its_payload(tiny_model: Path, cli: Run, tmp_path: Path) -> None:
+def test_a_fitted_plan_is_attacked_at_its_payload_on_what_its_fit_has_not_seen(
+    tiny_model: Path, cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     np.savez(tmp_path / "many.npz", **samples(120))
     asked = ("--defenses", "bottleneck", "--recipe", "epochs=1,batch=32", "--min-nmse", "0", "--require-split")
     given = ("--data", tmp_path / "many.npz", "--verify", "none", "--effort", "quick", "--out", "out")
@@ -117,10 +119,20 @@ def test_a_fitted_plan_is_attacked_at_its_payload(tiny_model: Path, cli: Run, tm
     advice = load_advice("out")
     plan = next(plan for plan in advice.plans if plan.fitted is not None)
     dataclasses.replace(advice, pareto=(plan,)).save(tmp_path / "out")
-    result = cli("attack", "out", "--plan", 1)
+    given: dict[str, Any] = {}
+    whole = advisor.attack_cuts
+
+    def heard(graph: Any, cuts: Any, x: Any, aux: Any, **more: Any) -> Any:
+        given.update(private=x, attacker=aux)
+        return whole(graph, cuts, x, aux, **more)
+
+    monkeypatch.setattr(advisor, "attack_cuts", heard)
+    result = cli("attack", "out", "--plan", 1, "--seed", 5)
     assert result.exit_code == 0, result.output
     assert load_advice("out").evidence[-1].cut == plan.cut.name != plan.fitted.at
-    assert "samples that the defense was fitted to may be among those that are attacked" in result.stderr
+    roles = advice.provenance["roles"]  # those of the fit, whatever the seed of the attack
+    assert {role: len(x) for role, x in given.items()} == {role: roles[role]["samples"] for role in given}
+    assert "not the samples that the advice was made from" not in result.stderr
     refused = cli("attack", "out", "--plan", 1, "--defense", "int8")
     assert (refused.exit_code, "A fitted plan is attacked with its own defense." in refused.stderr) == (2, True)
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import advisor
+from advisor import wire
 from advisor.planning.sent_inputs import arrived, as_bytes, jpeg
 from advisor.plans import Advice
 
@@ -47,12 +48,20 @@ def test_where_leakage_is_waived_the_cheapest_form_of_the_input_wins(waived: Adv
     assert (waived.verdict, best.sends) == ("all-cloud", "JPEG")
     assert waived.headline.startswith("Run it all in the cloud, the input sent as JPEG")
     sizes, _ = jpeg(as_bytes((X,)))
-    assert min(sizes) <= best.predicted["bytes"].value <= max(sizes) < X[0].numel()
+    header = len(wire.pack(torch.zeros(1, dtype=torch.uint8))) - 1
+    assert min(sizes) <= best.predicted["bytes"].value - header <= max(sizes) < X[0].numel()
     plain = next(plan for plan in waived.baselines if plan.kind == "all-cloud")
     assert plain.sends == ""
     assert best.predicted["latency"].value < plain.predicted["latency"].value
     assert best.predicted["throughput"].value > plain.predicted["throughput"].value
     assert waived.alternatives["all in the cloud, JPEG"].sends == "JPEG"
+
+
+def test_all_forms_of_the_input_pay_for_the_same_message(waived: Advice) -> None:
+    as_floats = next(plan for plan in waived.baselines if plan.kind == "all-cloud").predicted["bytes"].value
+    as_bytes_ = waived.alternatives["all in the cloud, uint8"].predicted["bytes"].value
+    assert as_bytes_ == len(wire.pack(as_bytes((X[:1],))))
+    assert as_floats - as_bytes_ == 3 * X[0].numel()
 
 
 def test_it_is_the_same_in_the_file_in_what_if_and_in_the_gate(waived: Advice, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_training_ends_soon_after_the_curve_is_flat_and_says_so() -> None:
     torch.manual_seed(0)  # of the order of batches
     goal, z = noisy_goal()
     trained = train(Toy(goal, z), FIT, CHECK, HOLD)
-    assert trained.stopped == "flat"
+    assert trained.stopped == "when its error fell no more"
     assert 180 * 1.6 <= trained.steps < 1000
     exact = torch.linalg.lstsq(torch.cat([z[FIT], torch.ones(60, 1)], 1), goal[FIT]).solution
     left = goal[CHECK] - torch.cat([z[CHECK], torch.ones(40, 1)], 1) @ exact
@@ -151,16 +151,16 @@ def test_training_ends_soon_after_the_curve_is_flat_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("budget", "reason"),
     [
-        (replace(HOLD, settled=0.5), "settled"),
-        (replace(HOLD, settled=0.999999), "settled"),
-        (replace(HOLD, steps=120, patience=99), "all steps taken"),
-        (replace(HOLD, flat=None, steps=120, patience=99), "all steps taken"),
+        (replace(HOLD, settled=0.5), "when its error was small enough"),
+        (replace(HOLD, settled=0.999999), "when its error was small enough"),
+        (replace(HOLD, steps=120, patience=99), "after the most steps it may take"),
+        (replace(HOLD, flat=None, steps=120, patience=99), "after the most steps it may take"),
     ],
 )
 def test_each_reason_to_stop_is_said(budget: Budget, reason: str) -> None:
     goal, z = noisy_goal()
     assert train(Toy(goal, z), FIT, CHECK, budget).stopped == reason
-    assert train(Toy(goal, z, goal), FIT, CHECK, budget).stopped == "settled by the linear part"
+    assert train(Toy(goal, z, goal), FIT, CHECK, budget).stopped == "before it began, as its linear part was exact"
 
 
 @pytest.mark.slow
