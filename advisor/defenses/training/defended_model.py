@@ -44,6 +44,40 @@ class DefendedModel(nn.Module):
         self.tail = _own_copy(graph.piece(last, stop), trained["cloud"]) if stop < last and not answers else None
         self.encoder, self.decoder = encoder, decoder
         self.draws, self.fixed_edge = draws, not (trained["edge"] and cut)
+        self.layout = torch.contiguous_format
+
+    # ---- layout ----------------------------------------------------------------------------------------------------
+
+    def store_channels_last(self, batch: FitSamples) -> None:
+        """Store maps channels last while this is fitted, where every operation takes them so.
+
+        Convolutions of thin maps then take a third less time on processors. A model that looks at its maps by `view`
+        refuses them, and stays as it is.
+
+        Args:
+            batch: a few samples, to try it on.
+        """
+        moving = [p for p in self.parameters() if p.requires_grad]
+        if not moving or {p.dim() for p in self.parameters()} & {4, 5} != {4}:
+            return
+        self._lay_out(torch.channels_last)
+        try:
+            step = self(batch, 1.0, torch.Generator().manual_seed(0))
+            torch.autograd.grad(sum(t.sum() for t in step.outputs), moving, allow_unused=True)
+        except RuntimeError:
+            self.store_plainly()
+
+    def store_plainly(self) -> None:
+        """Store maps as PyTorch does by default."""
+        self._lay_out(torch.contiguous_format)
+
+    def _lay_out(self, layout: torch.memory_format) -> None:
+        self.layout = layout
+        if any(p.dim() == 4 for p in self.parameters()):
+            self.to(memory_format=layout)
+
+    def _laid_out(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(t.contiguous(memory_format=self.layout) if t.dim() == 4 else t for t in tensors)
 
     # ---- forward ---------------------------------------------------------------------------------------------------
 
@@ -56,10 +90,11 @@ class DefendedModel(nn.Module):
             draw: of the noise.
             through_input: the inputs require grad, and the edge half runs anew.
         """
-        inputs = batch.inputs
+        inputs = self._laid_out(batch.inputs)
         if through_input:
             inputs = tuple(t.clone().requires_grad_() if t.is_floating_point() else t for t in inputs)
-        activation = batch.cached if batch.cached is not None else tensors(self.edge(*inputs))
+        kept = None if batch.cached is None else self._laid_out(batch.cached)
+        activation = tensors(self.edge(*inputs)) if kept is None else kept
         payload = activation if self.encoder is None else tensors(self.encoder(*activation))
         sent, received = self._sent(payload, sigma, draw)
         restored = received if self.decoder is None else tensors(self.decoder(*received))
@@ -97,7 +132,7 @@ class DefendedModel(nn.Module):
         """The model's own weights that may have changed, by their names in the graph; the cloud's with the tail's."""
         parts = (self.edge,) if half == "edge" else (self.cloud, self.tail)
         named = [pair for part in parts if part is not None for pair in _body(part).named_parameters()]
-        return {name: p.detach().clone() for name, p in named if p.requires_grad}
+        return {name: p.detach().clone(memory_format=torch.contiguous_format) for name, p in named if p.requires_grad}
 
 
 def noisy(z: Tensor, sigma: float, draw: torch.Generator) -> Tensor:

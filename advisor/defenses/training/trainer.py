@@ -23,6 +23,9 @@ PATIENCE, PATIENT_SHARE = 3, 0.25
 """Epochs without a better validation loss after which a fit ends; of a long fit so many of its epochs."""
 
 
+TRIED_ON = 4
+"""Samples on which a layout of the maps is tried."""
+
 SHORTEST = 10
 """Steps of the shortest cycle: torch divides by the steps of its rise, less one."""
 
@@ -98,6 +101,7 @@ class Trainer:
             AdvisorError: when no epoch gave a finite validation loss.
         """
         fit, held = divided(self.task, self.model.fixed_edge and not self._through_input)
+        self.model.store_channels_last(fit.at(torch.arange(min(len(fit), TRIED_ON))))
         moving, optimiser, cycle = self._optimiser(len(fit))
         keeper = Checkpoint(self.task.checkpoint, (self.schedule.epochs, len(fit), self.task.seed))
         epoch, waited = self._resume(keeper, optimiser, cycle)
@@ -119,10 +123,10 @@ class Trainer:
         if not self.best:
             raise AdvisorError("Fitting did not recover: no epoch ended in numbers.", "Lower its rate or its weights.")
         self.model.load_state_dict(self.best["weights"])
-        return Outcome(
-            self.model.changed("edge"), self.model.changed("cloud"), self.best["loss"], self._agreement(held),
-            self._rms(held), epoch, stopped,
-        )  # fmt: skip
+        found, rms = self._agreement(held), self._rms(held)
+        self.model.store_plainly()
+        edge, cloud = self.model.changed("edge"), self.model.changed("cloud")
+        return Outcome(edge, cloud, self.best["loss"], found, rms, epoch, stopped)
 
     def _optimiser(self, samples: int) -> tuple[list[nn.Parameter], torch.optim.Optimizer, Any]:
         new, own = self.model.new(), self.model.own()

@@ -233,3 +233,31 @@ def test_a_heavier_adversary_leaves_less_to_be_read() -> None:
         noise = f"gaussian:sigma={0.5 * variant.recipe['payload_rms']}"
         left.append(advisor.attack(variant, variant.payload, x[1300:], aux=x[1000:1300], defense=noise).nmse.value)
     assert left[1] > left[0]
+
+
+class Viewing(torch.nn.Module):
+    """Looks at its map by `view`, which maps that are stored channels last refuse."""
+
+    def __init__(self, looks: bool) -> None:
+        super().__init__()
+        self.looks = looks
+        self.first, self.last = torch.nn.Conv2d(1, 6, 3, 2, 1), torch.nn.Linear(6 * 16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.first(x).relu()
+        return self.last(z.view(len(z), -1) if self.looks else z.flatten(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("looks", "layout"), [(False, torch.channels_last), (True, torch.contiguous_format)])
+def test_maps_are_stored_channels_last_while_a_fit_runs_where_the_model_takes_them(
+    looks: bool, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    epoch = Trainer._epoch
+    monkeypatch.setattr(Trainer, "_epoch", lambda self, *a: (seen.append(self.model.layout), epoch(self, *a))[1])
+    x = digits(64)[0]
+    variant = advisor.defend(advisor.trace(Viewing(looks), x[:2]), "first", "ridge", x, width=2, epochs=1, batch=32)
+    assert seen == [layout]
+    weights = [*variant.module.parameters()]
+    assert weights
+    assert all(w.is_contiguous() for w in weights)
