@@ -20,6 +20,7 @@ from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.derivatives.tangents import TangentEnergy
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Source
+from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, plain_attention
 from advisor.progress import StepProgress
@@ -139,7 +140,7 @@ class CutView:
             raise NotMeasurableError("an output does not lead with the batch")
         parts = [_real(t.detach()).reshape(rows, -1).float() for t in self.tensors]
         z = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        if not torch.isfinite(z).all():
+        if not all_finite(z):
             raise NotMeasurableError("the activation holds NaN or infinities")
         return z
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.data.tensors import tensors_of
 from advisor.errors import DataError
+from advisor.finite import all_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +59,7 @@ def check_finite(tensor: Tensor, what: str) -> None:
     """
     import torch
 
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+    if not all_finite(tensor):
         bad = ~torch.isfinite(tensor).reshape(len(tensor), -1).all(1)
         held = "holds" if what == "data" else "hold"
         raise DataError(

@@ -74,7 +74,7 @@ def attack_again(
     try:
         found = attack(
             graph, plan.cut, samples.x, name=ATTACK, defense="none", budget=BUDGET,
-            walks=_Messages(plan, graph, part, runner), progress=progress,
+            walks=_Messages(plan, graph, part, runner), progress=progress, reidentify=False,
         )  # fmt: skip
     except AdvisorError as error:
         return Attacked(f"the attack failed, which says nothing about privacy: {error.problem}")

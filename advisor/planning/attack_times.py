@@ -15,7 +15,8 @@ from advisor.estimators.inversion.alignment import QUICK, STRONG
 from advisor.estimators.statistics.learning_curves import steps_up_to
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import SKETCH, VECTOR_LIMIT, cell_factor, grid
-from advisor.measures.decoders.decoders import FEW_CELLS, FULL_CELLS, PERCEPTRON, WIDEST
+from advisor.measures.decoders.decoders import PERCEPTRON, map_width
+from advisor.measures.decoders.map_sizes import FEW_CELLS, PATCH_FEATURES
 from advisor.measures.images import PICTURE_SIDE, is_image_batch, side_of
 from advisor.planning.attacker_samples import FEWEST
 from advisor.planning.machine_speed import SOLVED, Speed, step_products
@@ -119,9 +120,9 @@ def _attack(graph: PartitionGraph, index: int, picture: tuple[int, int] | None, 
         factor = cell_factor(picture, max(m.shape[-2] for m in maps if m is not None))
         cells = (picture[0] // factor) * (picture[1] // factor)
         channels = sum(m.shape[1] for m in maps if m is not None)
-        width = int(QUICK.width * min(WIDEST, max(1.0, math.sqrt(FULL_CELLS / cells))))
+        width = map_width(QUICK.width, cells)
         products = step_products(channels, cells, width, 3 * factor**2)
-        size = channels * (9 if 9 * channels <= 1200 else 1)
+        size = channels * (9 if 9 * channels <= PATCH_FEATURES else 1)
         seconds = steps * (products * speed.product + speed.step) + 3 * known * cells * size**2 * speed.product / 3
         seconds += 2 * speed.solve * (size / SOLVED) ** 3
         if cells > FEW_CELLS:

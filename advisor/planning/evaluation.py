@@ -430,7 +430,7 @@ class PlanEvaluator:
             self.graph, plan.cut, pack(self.graph, private), learnt, name=chosen, defense=plan.defense, budget=budget,
             aux_samples=own, attack_size=size, seed=self.seed, y=truth, aux_y=own_labels,
             beyond=plan.tail if labels else None, tail=plan.tail, folder=self.folder, progress=progress,
-            walks=self.walks,
+            walks=self.walks, reidentify=own is None,  # a learning curve is of the error alone
         )  # fmt: skip
 
     @property

@@ -14,6 +14,7 @@ from advisor.estimators.attacks.support.channel import Store
 from advisor.estimators.attacks.support.draws import joined
 from advisor.estimators.inversion.alignment import BUDGETS, FEWEST, Reconstruction, reconstruct
 from advisor.estimators.inversion.training import Anew
+from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.measures.decoders.decoders import DecoderFamily, decoders_for
 from advisor.sweep import NotMeasurableError, Targets
@@ -58,7 +59,7 @@ def decoded(
     layout = arranged(context, sent[0][:1], sent)[1]
 
     def features_of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        if not all(torch.isfinite(t).all() for t in tensors):
+        if not all(all_finite(t) for t in tensors):
             raise NotMeasurableError("the activation holds NaN or infinities")
         return (arranged(context, tensors[0], tensors)[0],)
 

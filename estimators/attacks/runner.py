@@ -24,10 +24,11 @@ from advisor.estimators.attacks.base import AttackContext, Auxiliary, Effort
 from advisor.estimators.attacks.support.channel import Channel
 from advisor.estimators.attacks.support.data_split import DataSplit, auxiliary_of, classes_of, split_data
 from advisor.estimators.attacks.support.floor_finding import Asked, floor_of
-from advisor.estimators.attacks.support.metrics import AttackResult
+from advisor.estimators.attacks.support.metrics import AttackResult, reidentification
 from advisor.estimators.attacks.support.scoring import scored, worst_of
 from advisor.estimators.inversion.alignment import BUDGETS
 from advisor.estimators.study.study_samples import pixels_of, values_of
+from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
 from advisor.measures.images import at_size
 from advisor.payload import Payload
@@ -69,6 +70,7 @@ def attack(
     walks: ActivationCache | None = None,
     compute: str | None = None,
     attack_size: int | str | None = None,
+    reidentify: bool = True,
 ) -> AttackResult:
     """Attack one cut.
 
@@ -101,6 +103,7 @@ def attack(
         compute: "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as of the run under way, else "auto".
         attack_size: pixels a side up to which images are reconstructed and scored, or "native" for their own size;
             None: 32, the size that `score` speaks of.
+        reidentify: whether the model classifies what was reconstructed, in two forward passes of each attacked sample.
 
     Raises:
         AdvisorError: on an unknown attack or budget, or an attack that failed (which is never called private).
@@ -110,7 +113,7 @@ def attack(
         graph, (cut,), x, aux, name=name, defense=defense, budget=budget, seed=seed, y=y, aux_y=aux_y,
         aux_samples=aux_samples, labels=labels, repeats=repeats, beyond=beyond, tail=tail, folder=folder,
         progress=progress and (lambda _, share: progress(share)), walks=walks, compute=compute,
-        attack_size=attack_size,
+        attack_size=attack_size, reidentify=reidentify,
     )  # fmt: skip
     if isinstance(found, AdvisorError):
         raise found
@@ -139,6 +142,7 @@ def attack_cuts(
     walks: ActivationCache | None = None,
     compute: str | None = None,
     attack_size: int | str | None = None,
+    reidentify: bool = True,
 ) -> Iterator[tuple[Cut, AttackResult | AdvisorError]]:
     """Attack several cuts, the shallowest first, over one forward pass.
 
@@ -179,7 +183,7 @@ def attack_cuts(
         tell = None if progress is None else functools.partial(progress, cut)
         try:
             with computing_on(device), at_size(attack_size):
-                found = _attacked(channel, chosen, given, known, effort, seed, folder, tell, end)
+                found = _attacked(channel, chosen, given, known, effort, seed, folder, tell, end, reidentify)
         except NotMeasurableError as error:
             said = "This says nothing about privacy; pass other samples."
             yield cut, AdvisorError(f"The attack failed: {error}.", said)
@@ -188,7 +192,7 @@ def attack_cuts(
             found, name=chosen.name, threat=chosen.threat, budget=budget, repeats=repeats, rows=given.rows,
             version=getattr(chosen, "version", FIRST),
         )  # fmt: skip
-        again = functools.partial(attack, compute=str(device), attack_size=attack_size)
+        again = functools.partial(attack, compute=str(device), attack_size=attack_size, reidentify=False)
         asked = Asked(again, x, aux, budget, seed, aux_samples, folder)
         yield cut, dataclasses.replace(found, source=floor_of(channel, found, end, asked))
 
@@ -210,23 +214,27 @@ def _end(graph: PartitionGraph, tail: Cut | int | str | None, places: Sequence[i
 @on_the_device
 def _attacked(
     channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int,
-    folder: str | Path | None, tell: ShareProgress | None, end: int,
+    folder: str | Path | None, tell: ShareProgress | None, end: int, reidentify: bool,
 ) -> AttackResult:  # fmt: skip
     context = _context(channel, chosen, given, known, effort, seed, end)
     if tell:
         context = dataclasses.replace(context, tick=tell)
     if folder is not None:
         context = dataclasses.replace(context, folder=_own_folder(Path(folder), chosen, context))
-    if not all(torch.isfinite(t).all() for t in context.sent):
+    if not all(all_finite(t) for t in context.sent):
         raise NotMeasurableError("the activation holds NaN or infinities")
-    with left_as_found(channel.payload.graph.module), one_thread():
+    graph = channel.payload.graph
+    with left_as_found(graph.module), one_thread():
         torch.manual_seed(seed)
         found = chosen.run(context)
     context.tick(1.0)  # however soon it had enough
-    graph = channel.payload.graph
     if found.members:
-        return worst_of(found, lambda member: scored(graph, chosen.threat, member, given, context))
-    return scored(graph, chosen.threat, found, given, context)
+        result = worst_of(found, lambda member: scored(chosen.threat, member, given, context))
+    else:
+        result = scored(chosen.threat, found, given, context)
+    if not reidentify or chosen.threat.recovers != "input":
+        return result
+    return dataclasses.replace(result, reidentified=reidentification(graph, given.private, result.reconstructions))
 
 
 def _beyond(graph: PartitionGraph, beyond: Cut | int | str, places: Sequence[int], chosen: Attack) -> int:

@@ -19,6 +19,7 @@ from advisor.estimators.attacks.ka import arranged, said, trained_decoder
 from advisor.estimators.attacks.support.channel import Store
 from advisor.estimators.attacks.support.draws import joined
 from advisor.estimators.inversion.alignment import BUDGETS, FEWEST, reconstruct
+from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.sweep import NotMeasurableError, Targets
 
@@ -57,7 +58,7 @@ class FeatureRegression:
         layouts: list[Layout] = []
 
         def features_of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            if not all(torch.isfinite(t).all() for t in tensors):
+            if not all(all_finite(t) for t in tensors):
                 raise NotMeasurableError("the activation holds NaN or infinities")
             rows = wanted[:1].expand(len(tensors[0]), *wanted.shape[1:])
             found, layout = arrange(tensors, rows, wanted.dim() == 4)

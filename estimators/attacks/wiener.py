@@ -12,6 +12,7 @@ from torch import Tensor
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.support.channel import COMPACT_BYTES, Reduce, Store
 from advisor.estimators.inversion.alignment import FEWEST, held_back, surely_better
+from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import flat_vector
 from advisor.measures.linear_filter import wiener
 from advisor.sweep import NotMeasurableError
@@ -55,7 +56,7 @@ class Wiener:
         draws = context.queries(known.inputs, self._flat(context), store)
         (once,) = store.tensors()
         context.tick(0.1)
-        if not torch.isfinite(once).all():
+        if not all_finite(once):
             raise NotMeasurableError("the activation holds NaN or infinities")
         held = held_back(len(known))
         learnt, rows = once[held:].float(), torch.arange(held, len(known))

@@ -16,6 +16,7 @@ from advisor.cuts import Cut
 from advisor.estimate import Estimate
 from advisor.estimators.inversion.training import Anew, Budget, Trained, recover, train_all
 from advisor.estimators.statistics.ratios import ratio_of_means
+from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.measures.decoders.decoders import DecoderFamily, decoders_for
@@ -167,7 +168,7 @@ def surely_better(found: Tensor, wanted: Tensor, mean: Tensor) -> bool:
 def score(found: Tensor, targets: Targets) -> Inversion:
     """Score reconstructions `[test, ...]` of the held-out samples; images are clipped to their range first."""
     original = targets.pixels[targets.test]
-    if not torch.isfinite(found).all():
+    if not all_finite(found):
         raise NotMeasurableError("the inversion network diverged: this says nothing about privacy")
     found = targets.range.clip(found) if targets.images else found
     similar = None
@@ -186,7 +187,7 @@ def _check(tensors: tuple[Tensor, ...], targets: Targets) -> None:
         )
     if not float(targets.ceiling.mean()) > 0:
         raise NotMeasurableError(f"every scored input equals the mean of the others ({targets.note or 'as given'})")
-    if not all(torch.isfinite(t).all() for t in tensors):
+    if not all(all_finite(t) for t in tensors):
         raise NotMeasurableError("the activation holds NaN or infinities")
 
 

@@ -20,6 +20,7 @@ from advisor.defenses.methods import METHODS
 from advisor.defenses.training.base import FitTask, Fitted, TrainedDefense
 from advisor.defenses.training.fitted_files import fitted_in, load_variant, plain, save_variant
 from advisor.errors import AdvisorError, CutError, DataError
+from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found
 from advisor.progress import ShareProgress
@@ -165,7 +166,7 @@ def _check_samples(method: TrainedDefense, inputs: tuple[Tensor, ...], y: Tensor
 
 def _check_finite(inputs: tuple[Tensor, ...], what: str) -> None:
     for tensor in inputs:
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not all_finite(tensor):
             raise DataError(f"The {what} samples hold NaN or infinity.", "Leave those samples out.")
 
 
@@ -174,7 +175,7 @@ def _check_weights(method: TrainedDefense, fitted: Fitted) -> None:
     parts: tuple[nn.Module, nn.Module] = (fitted.encoder, fitted.decoder)
     held = [t for part in parts for t in (*part.parameters(), *part.buffers())]
     held += [*fitted.edge_weights.values(), *fitted.cloud_weights.values()]
-    if not all(torch.isfinite(t).all() for t in held if t.is_floating_point()):
+    if not all(all_finite(t) for t in held):
         raise AdvisorError(
             f"Fitting {method.name!r} ended in weights that are no numbers.", "Lower its rate, or pass other samples."
         )

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from advisor.measures.decoders.map_sizes import enlarged_later, resized
+
 VECTOR_LIMIT = 8192
 SKETCH = 4096
 FOLD_CHANNELS = 32
@@ -23,10 +25,13 @@ class Layout:
     Attributes:
         kind: "map" `[n, c, h, w]` or "vector" `[n, D]`.
         factor: pixels per map cell and side, for maps.
+        size: rows and columns of cells, where the features have fewer: the decoder enlarges them after its first
+            layer. None: they have as many.
     """
 
     kind: str
     factor: int = 1
+    size: tuple[int, int] | None = None
 
 
 def arrange(tensors: Sequence[Tensor], pixels: Tensor, images: bool) -> tuple[Tensor, Layout]:
@@ -38,7 +43,8 @@ def arrange(tensors: Sequence[Tensor], pixels: Tensor, images: bool) -> tuple[Te
         images: whether the targets are images; otherwise everything is a vector.
 
     Returns:
-        `[n, c, h, w]` float32 with h·factor and w·factor the picture's sides, or `[n, D]`; and the layout.
+        `[n, c, h, w]` float32 with h·factor and w·factor the picture's sides, or smaller where the layout says so; or
+        `[n, D]`; and the layout.
     """
     floats = [t.detach().float() for t in tensors]
     picture = (int(pixels.shape[-2]), int(pixels.shape[-1])) if images else (0, 0)
@@ -48,7 +54,9 @@ def arrange(tensors: Sequence[Tensor], pixels: Tensor, images: bool) -> tuple[Te
         return flat_vector(floats), Layout("vector")
     factor = cell_factor(picture, max(g.shape[-2] for g in maps))
     size = (picture[0] // factor, picture[1] // factor)
-    features = torch.cat([_resized(g, size) for g in maps], 1)
+    if len(maps) == 1 and enlarged_later(maps[0].shape, size):
+        return maps[0], Layout("map", factor, size)
+    features = resized(maps[0], size) if len(maps) == 1 else torch.cat([resized(g, size) for g in maps], 1)
     if factor == 1 and math.gcd(*picture) % 2 == 0 and features.shape[1] <= FOLD_CHANNELS:
         return F.pixel_unshuffle(features, 2), Layout("map", 2)
     return features, Layout("map", factor)
@@ -98,14 +106,6 @@ def flat_vector(floats: Sequence[Tensor]) -> Tensor:
     bucket = torch.randint(SKETCH, (width,), generator=generator)
     sign = 2.0 * torch.randint(2, (width,), generator=generator) - 1
     return torch.zeros(len(z), SKETCH).index_add_(1, bucket, z * sign)
-
-
-def _resized(z: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(z.shape[-2:]) == size:
-        return z
-    if z.shape[-2] >= size[0] and z.shape[-1] >= size[1]:
-        return F.adaptive_avg_pool2d(z, size)
-    return F.interpolate(z, size=size, mode="bilinear", align_corners=False)
 
 
 def _alike(sides: Sequence[int], picture: tuple[int, int]) -> bool:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from advisor.measures.decoders.activation_layouts import Layout, flat_vector
 from advisor.measures.decoders.fourier import Fourier
+from advisor.measures.decoders.map_sizes import FEW_CELLS, resized
 from advisor.measures.decoders.ridges import (
     Moments,
     VectorRidge,
@@ -33,7 +34,6 @@ COMPONENTS = 256
 
 COMPONENT_SAMPLES = 1024
 
-FEW_CELLS = 16
 FULL_CELLS = 1024
 WIDEST = 4
 PERCEPTRON = 4
@@ -114,23 +114,42 @@ class Residual(nn.Module):
         return x + self.body(x)  # type: ignore[no-any-return]
 
 
+class Entry(nn.Conv2d):
+    """A first layer that brings maps to `size`: before it, or after it where it reads one cell at a time.
+
+    Both are the same then: what lies between cells is a mean of them with weights that sum to 1.
+    """
+
+    def __init__(self, channels: int, width: int, kernel: int, size: tuple[int, int]) -> None:
+        super().__init__(channels, width, kernel, padding=kernel // 2)
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[n, width, *size]`."""
+        if self.kernel_size == (1, 1):
+            return resized(super().forward(x), self.size)
+        return super().forward(resized(x, self.size))
+
+
 class MapDecoder:
-    """From a map `[n, c, h, w]` to pictures `[n, channels, h·factor, w·factor]`."""
+    """From a map `[n, c, h, w]`, or one of fewer cells, to pictures `[n, channels, h·factor, w·factor]`."""
 
     def __init__(self, features: Tensor, pixels: Tensor, train: Tensor, factor: int, width: int, depth: int) -> None:
         self.features, self.spread = with_spread(features, train)
         self.mean, self.factor = pixels[train].mean(0), factor
         self.centre = mean_of(self.features, train)
         self.goal = F.pixel_unshuffle(pixels - self.mean, factor)
+        self.size = (self.goal.shape[-2], self.goal.shape[-1])
         self.kernel = kernel_size(features)
         self.weight = torch.zeros(self.goal.shape[1], features.shape[1], self.kernel, self.kernel)
         head = nn.Conv2d(width, self.goal.shape[1], 3, padding=1)
         blocks = (Residual(width) for _ in range(depth))
-        self.network = nn.Sequential(nn.Conv2d(features.shape[1], width, 1), *blocks, nn.GELU(), zeroed(head))
+        self.network = nn.Sequential(Entry(features.shape[1], width, 1, self.size), *blocks, nn.GELU(), zeroed(head))
 
     def solve(self, fit: Tensor, check: Tensor) -> None:
         """Ridge on patches; the penalty that serves the samples `check` best."""
-        used = [i[: enough_samples(self.features.shape, self.kernel)] for i in (fit, check)]
+        shape = torch.Size((*self.features.shape[:2], *self.size))
+        used = [i[: enough_samples(shape, self.kernel)] for i in (fit, check)]
         self.moments = [Moments.of(self.features[i] - self.centre, self.goal[i], self.kernel) for i in used]
         self.penalty = held_out_penalty(*self.moments)
         self._set(self.moments[0])
@@ -157,7 +176,7 @@ class MapDecoder:
         return torch.cat([self._convolved(self.features[part]) for part in torch.split(index, 256)])
 
     def _convolved(self, z: Tensor) -> Tensor:
-        return F.conv2d(z - self.centre, self.weight, padding=self.kernel // 2)
+        return resized(F.conv2d(z - self.centre, self.weight, padding=self.kernel // 2), self.size)
 
     def _set(self, moments: Moments) -> None:
         self.weight = moments.weights(self.penalty).float().T.reshape(self.weight.shape).contiguous()
@@ -275,17 +294,23 @@ def decoders_for(
     """
     on_map: list[Callable[[], Decoder]] = []
     if layout.kind == "map":
-        on_map = [partial(MapDecoder, features, pixels, train, layout.factor, map_width(width, features), depth)]
-        if features[0, 0].numel() > FEW_CELLS:
+        cells = cells_of(features, layout)
+        on_map = [partial(MapDecoder, features, pixels, train, layout.factor, map_width(width, cells), depth)]
+        if cells > FEW_CELLS:
             return on_map
         features = flat_vector([features])
     units = PERCEPTRON * width
     return on_map + [partial(VectorDecoder, features, pixels, train, units, depth, c) for c in (False, True)]
 
 
-def map_width(width: int, features: Tensor) -> int:
+def cells_of(features: Tensor, layout: Layout) -> int:
+    """Of the maps that a decoder works on."""
+    return features[0, 0].numel() if layout.size is None else math.prod(layout.size)
+
+
+def map_width(width: int, cells: int) -> int:
     """Channels so that maps of any resolution cost the same arithmetic, up to four times `width`."""
-    return int(width * min(WIDEST, max(1.0, math.sqrt(FULL_CELLS / features[0, 0].numel()))))
+    return int(width * min(WIDEST, max(1.0, math.sqrt(FULL_CELLS / cells))))
 
 
 def zeroed(head: nn.Conv2d | nn.Linear) -> nn.Module:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from advisor.measures.decoders.map_sizes import PATCH_FEATURES, resized
 from advisor.measures.gram_matrices import Kernel, centred_blocks
 
-PATCH_FEATURES = 1200
 ROWS_PER_FEATURE = 100
 """Map cells per unknown that a patch regression is solved on: the error from more would fall by less than 1 %."""
 
@@ -44,14 +44,17 @@ class Moments:
 
     @classmethod
     def of(cls, features: Tensor, targets: Tensor, kernel: int) -> Moments:
-        """Of features `[n, c, h, w]` and targets `[n, t, h, w]`; c·kernel² values a patch, zero-padded."""
-        cells, size = features.shape[-1] * features.shape[-2], features.shape[1] * kernel**2
-        enough = enough_samples(features.shape, kernel)
+        """Of features `[n, c, h, w]`, or of fewer cells, and targets `[n, t, h, w]`; c·kernel² values a patch,
+        zero-padded.
+        """
+        grid = (targets.shape[-2], targets.shape[-1])
+        cells, size = grid[0] * grid[1], features.shape[1] * kernel**2
+        enough = enough_samples(torch.Size((*features.shape[:2], *grid)), kernel)
         features, targets = features[:enough], targets[:enough]
         gram = torch.zeros(size, size, dtype=torch.float64)
         cross = torch.zeros(size, targets.shape[1], dtype=torch.float64)
         for z, t in zip(torch.split(features, 32), torch.split(targets, 32), strict=True):
-            rows = F.unfold(z, kernel, padding=kernel // 2).transpose(1, 2).reshape(-1, size)
+            rows = F.unfold(resized(z, grid), kernel, padding=kernel // 2).transpose(1, 2).reshape(-1, size)
             goal = t.flatten(2).transpose(1, 2).reshape(-1, targets.shape[1])
             gram += (rows.T @ rows).double()
             cross += (rows.T @ goal).double()

@@ -20,7 +20,7 @@ class Standard:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Features `[n, c, ...]`, standardised."""
-        return (features.float() - self.mean) * self.scale
+        return features.float().sub(self.mean).mul_(self.scale)
 
 
 class Features(Protocol):

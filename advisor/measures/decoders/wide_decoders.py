@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from advisor.measures.decoders.activation_layouts import Layout, flat_vector
 from advisor.measures.decoders.decoders import (
-    FEW_CELLS,
     PERCEPTRON,
     Decoder,
+    Entry,
     MapDecoder,
     VectorDecoder,
+    cells_of,
     map_width,
     zeroed,
 )
+from advisor.measures.decoders.map_sizes import FEW_CELLS
 
 TIMES = 2
 """So many channels for each of the usual network."""
@@ -63,9 +65,7 @@ class WideMapDecoder(MapDecoder):
         super().__init__(features, pixels, train, factor, 1, 0)
         blocks = (WideBlock(width) for _ in range(depth))
         head = nn.Conv2d(width, self.goal.shape[1], 1)
-        self.network = nn.Sequential(
-            nn.Conv2d(features.shape[1], width, 3, padding=1), *blocks, nn.GELU(), zeroed(head)
-        )
+        self.network = nn.Sequential(Entry(features.shape[1], width, 3, self.size), *blocks, nn.GELU(), zeroed(head))
 
 
 class WideVectorDecoder(VectorDecoder):
@@ -88,9 +88,10 @@ def wide_decoders_for(
     on_map: list[Callable[[], Decoder]] = []
     width *= TIMES
     if layout.kind == "map":
-        wide = map_width(width, features)
+        cells = cells_of(features, layout)
+        wide = map_width(width, cells)
         on_map = [partial(WideMapDecoder, features, pixels, train, layout.factor, wide, depth)]
-        if features[0, 0].numel() > FEW_CELLS:
+        if cells > FEW_CELLS:
             return on_map
         features = flat_vector([features])
     return on_map + [

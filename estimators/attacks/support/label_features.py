@@ -11,6 +11,7 @@ from torch import Tensor
 from advisor.estimators.attacks.base import AttackContext
 from advisor.estimators.attacks.support.channel import Store
 from advisor.estimators.attacks.support.draws import Draws
+from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import flat_vector
 from advisor.sweep import NotMeasurableError
 
@@ -59,7 +60,7 @@ def label_features(context: AttackContext, whole: bool = False) -> LabelFeatures
     draws = context.queries(context.known.inputs, tuple, store)
     store.add(context.sent)
     received = store.tensors()
-    if not all(torch.isfinite(t).all() for t in received):
+    if not all(all_finite(t) for t in received):
         raise NotMeasurableError("the activation holds NaN or infinities")
     reader = untouched if whole else Reader.fitted(received)
     both = reader(received)

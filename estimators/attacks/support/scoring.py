@@ -11,26 +11,16 @@ import torch
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.support.data_split import DataSplit
 from advisor.estimators.attacks.support.floors import none
-from advisor.estimators.attacks.support.metrics import (
-    AttackResult,
-    reidentification,
-    score_ids,
-    score_inputs,
-    score_labels,
-)
+from advisor.estimators.attacks.support.metrics import AttackResult, score_ids, score_inputs, score_labels
 from advisor.estimators.attacks.support.yardsticks import said, yardsticks
 from advisor.estimators.study.study_samples import AS_GIVEN, pixels_of
-from advisor.graph import PartitionGraph
 from advisor.sweep import NotMeasurableError
 
 
-def scored(
-    graph: PartitionGraph, threat: ThreatModel, found: Recovered, given: DataSplit, context: AttackContext
-) -> AttackResult:
+def scored(threat: ThreatModel, found: Recovered, given: DataSplit, context: AttackContext) -> AttackResult:
     """Score one attack.
 
     Args:
-        graph: the traced model.
         threat: of the attack.
         found: what it got back.
         given: the private samples and their labels.
@@ -65,9 +55,7 @@ def scored(
         f"NMSE divides by the error of the mean {whose}",
         *([note] if images and note != AS_GIVEN else []),
     )
-    return dataclasses.replace(
-        result, notes=notes, reidentified=reidentification(graph, given.private, result.reconstructions)
-    )
+    return dataclasses.replace(result, notes=notes)
 
 
 def worst_of(found: Recovered, score: Callable[[Recovered], AttackResult]) -> AttackResult:

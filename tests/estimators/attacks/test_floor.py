@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import advisor
 from advisor.errors import AdvisorError
+from advisor.estimate import Estimate
 from advisor.estimators.attacks import ATTACKS
 from advisor.estimators.attacks import runner as attacking
 from advisor.estimators.attacks.ka import KnowledgeAlignment
@@ -48,6 +49,24 @@ def test_without_a_defense_it_is_the_error_at_the_output_wherever_the_cut() -> N
     assert not shallow.at_floor
     assert shallow.reported is shallow.nmse
     assert output.at_floor
+
+
+def test_the_floor_is_an_error_alone_for_which_the_model_classifies_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, classified = digits(48)[0], list[Tensor]()
+    counted = attacking.reidentification
+
+    def counting(graph: PartitionGraph, private: tuple[Tensor, ...], back: Tensor) -> Estimate:
+        classified.append(back)
+        return counted(graph, private, back)
+
+    monkeypatch.setattr(attacking, "reidentification", counting)
+    found = attack(graph(), "conv1", x)
+    assert found.floor.value > 0
+    assert len(classified) == 1
+    without = attack(graph(), "conv1", x, reidentify=False)
+    assert len(classified) == 1
+    assert without.nmse == found.nmse
+    assert math.isnan(without.reidentified.value)
 
 
 @pytest.mark.parametrize("repeats", [1, 4])

@@ -68,6 +68,18 @@ def test_maps_of_any_size_meet_the_picture(side: int, picture: int, cells: int, 
     assert cells * factor == picture
 
 
+@pytest.mark.parametrize(
+    ("channels", "side", "cells", "size"),
+    [(134, 5, 5, (8, 8)), (133, 5, 8, None), (134, 3, 4, None), (134, 4, 4, None)],
+)
+def test_maps_of_many_channels_are_left_to_the_decoder_to_enlarge(
+    channels: int, side: int, cells: int, size: tuple[int, int] | None
+) -> None:
+    """Not where there are few cells, which are read as a vector too, nor where none are missing."""
+    features, layout = arrange((numbered(channels, side, side),), pictures(8, 8)[:2], True)
+    assert (features.shape[1:], layout.size) == ((channels, cells, cells), size)
+
+
 def test_a_map_of_the_pictures_own_size_is_folded_without_loss() -> None:
     z = numbered(5, 8, 8)
     features, layout = arrange((z,), pictures()[:2], True)

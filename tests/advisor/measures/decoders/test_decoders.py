@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.measures.decoders.activation_layouts import Layout
@@ -100,6 +100,31 @@ def test_map_decoder_is_ridge_on_the_patches_of_the_map() -> None:
         decoder.solve_again(TRAIN)
 
 
+def test_maps_that_are_enlarged_after_the_first_layer_are_read_as_if_before_it() -> None:
+    """134 channels are too many for patches: the layer reads cells, and 5×5 of them become 9×9."""
+    small = normal(60, 134, 5, 5).float()
+    wide = F.interpolate(small[:, :4].sum(1, keepdim=True), size=(9, 9), mode="bilinear", align_corners=False)
+    pixels = wide + 0.1 * normal(60, 1, 9, 9, seed=1).float()
+    torch.manual_seed(0)
+    decoder = MapDecoder(small, pixels, TRAIN, 1, 8, 1)
+    before = F.interpolate(standardised(small, TRAIN), size=(9, 9), mode="bilinear", align_corners=False)
+    first, *rest = decoder.network
+    plain = nn.Conv2d(134, 8, 1)
+    plain.load_state_dict(first.state_dict())
+    expected = nn.Sequential(plain, *rest[:-1])(before)
+    assert torch.allclose(nn.Sequential(first, *rest[:-1])(decoder.features[:]), expected, atol=1e-5)
+
+    decoder.solve(FIT, CHECK)
+    assert math.isfinite(decoder.penalty)
+    rows = (before - before[TRAIN].mean(0)).flatten(2).transpose(1, 2)
+    goal = (pixels - pixels[TRAIN].mean(0)).flatten(2).transpose(1, 2)
+    model = Ridge(alpha=decoder.penalty, fit_intercept=False).fit(rows[FIT].flatten(0, 1), goal[FIT].flatten(0, 1))
+    found = (decoder.picture(TEST) - pixels[TRAIN].mean(0)).flatten()  # one value a cell
+    assert np.allclose(found, model.predict(rows[TEST].flatten(0, 1)), atol=1e-3)
+    again = decoder.again(CHECK, small[CHECK])[1]
+    assert torch.allclose(again, decoder.left(CHECK)[0], atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["plain", "curved"])
 def test_vector_decoder_is_ridge_with_its_own_penalty(kind: str) -> None:
     decoder, pixels = made(kind)
@@ -188,4 +213,4 @@ def test_maps_of_few_cells_are_also_read_as_vectors() -> None:
 
 
 def test_width_keeps_the_work_the_same_at_any_resolution() -> None:
-    assert [map_width(24, torch.zeros(1, 1, s, s)) for s in (64, 32, 16, 8, 2)] == [24, 24, 48, 96, 96]
+    assert [map_width(24, s * s) for s in (64, 32, 16, 8, 2)] == [24, 24, 48, 96, 96]
