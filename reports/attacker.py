@@ -70,12 +70,18 @@ def attacker(advice: Advice) -> Attacker:
         if like
         else f"What an attacker gets was {NOT_MEASURED}: {clean(found.method) or 'no reason is recorded'}."
     )
+    by = "By the quick attack that priced it" if _by_attack(plan) else "Predicted for a strong attack"
     predicted = (
-        f"Predicted for a strong attack: NMSE {words.predicted(plan, 'score')} (0 is a copy, 1 a guess of the mean), "
+        f"{by}: NMSE {words.predicted(plan, 'score')} (0 is a copy, 1 a guess of the mean), "
         f"SSIM {words.predicted(plan, 'score_ssim')}{_mean_image(advice)}."
     )
     beside = next((words for start, words in BESIDE.items() if like.startswith(start)), "")
     return Attacker(gets, side, predicted, _run(advice, plan), _guarantee(plan), beside)
+
+
+def _by_attack(plan: Plan) -> bool:
+    """Whether a plan was priced by an attack, as one that was fitted against the estimators is, not by a prediction."""
+    return "score" in plan.predicted and plan.predicted["score"].source == "measured"
 
 
 def _mean_image(advice: Advice) -> str:
@@ -123,7 +129,11 @@ def _numbers(advice: Advice, scores: dict[str, Estimate]) -> str:
 def _guarantee(plan: Plan) -> str:
     bound = plan.predicted.get("mse_bound")
     if bound is None or not bound.value > 0:
-        return "Guarantee: none. A lower bound (mse_bound) needs Gaussian noise in what is sent."
+        if plan.fitted is not None:
+            return "Guarantee: none. No lower bound (mse_bound) is known of what was fitted."
+        noisy = plan.defense.guaranteed_variance > 0
+        why = "could not be found here" if noisy else "needs Gaussian noise in what is sent"
+        return f"Guarantee: none. A lower bound (mse_bound) {why}."
     mse, nmse = plan.verified.get("mse"), plan.verified.get("nmse")
     known = mse is not None and nmse is not None and mse.value > 0 and nmse.value > 0
     as_nmse = f", NMSE {show(bound.value * nmse.value / mse.value, '1', 'nmse')}" if known and mse and nmse else ""

@@ -81,13 +81,13 @@ def export(
     tell, folder = progress or (lambda stage, share, what: None), Path(folder)
     with staged(folder) as stage:
         earlier(folder, expected_files(plan, format))
-        from advisor.exporting.source import recorded_model, samples_of, traced_like
+        from advisor.exporting.source import recorded_model, samples_of, traced_like, unseen
         from advisor.exporting.writing import write_export
 
         tell("load", 0.0, "model")
         loaded, identity = recorded_model(advice, plan, model, arch, trust)
         graph = traced_like(plan, loaded)
-        samples = samples_of(advice, graph, data)
+        samples = unseen(samples_of(advice, graph, data), advice, plan)
         exported = write_export(dataclasses.replace(plan, graph=graph), graph, stage, format, identity, tell, samples)
         put(stage, folder, tuple(exported.files), earlier(folder, [*exported.files, PLAN_FILE]))
     return exported

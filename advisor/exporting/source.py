@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from advisor import recorded
 from advisor.data.conversion import fitted
+from advisor.data.roles import Role, drawn, hashes, shares
 from advisor.data.samples import Samples, read
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
@@ -90,6 +93,21 @@ def samples_of(advice: Advice | Plan, graph: PartitionGraph, given: Any) -> Samp
         return "the advice was made without data" if source is None else fitted(read(source.place), graph)
     except AdvisorError as error:
         return error.problem
+
+
+def unseen(samples: Samples | str, advice: Advice | Plan, plan: Plan) -> Samples | str:
+    """Of samples those that the plan's defense was not fitted to, by the division that the advice records."""
+    if isinstance(samples, str) or plan.fitted is None or not isinstance(advice, Advice):
+        return samples
+    told = None if advice.request is None else advice.request.data
+    sources: dict[Role, Any] = {} if told is None else {"training": told.train_data, "attacker": told.aux}
+    apart = [role for role, source in sources.items() if source is not None]
+    try:
+        roles = drawn(samples, int(advice.provenance.get("seed") or 0), shares(True, apart))
+    except AdvisorError as error:
+        return error.problem
+    seen = set(hashes(roles["training"])) if "training" in roles else set()
+    return samples.take(torch.tensor([i for i, found in enumerate(hashes(samples)) if found not in seen]))
 
 
 def _told(tensors: Any) -> str:

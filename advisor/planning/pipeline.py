@@ -26,7 +26,9 @@ from advisor.planning.bare_accuracy import said_of_the_model
 from advisor.planning.contradictions import check_budgets
 from advisor.planning.data_roles import converted, divided, made, sources
 from advisor.planning.evaluation import EVALUATION_SAMPLES, PlanEvaluator, chosen_cuts
+from advisor.planning.shared_study.fitted_store import store_of
 from advisor.planning.shared_study.results import Results
+from advisor.planning.shared_study.stored_study import stored_study
 from advisor.planning.shared_study.study_identity import joined
 from advisor.planning.shared_study.study_storage import attack_folder, open_storage
 from advisor.planning.stages import Inputs, Measured, Prepared, Step, Traced, step
@@ -211,7 +213,7 @@ def measure(
     if progress and started is not None:
         progress("plan", 1.0, limits.sentence(request.search.effort, len(graph.cuts)))
     with step("leakage", progress, cost) as studying:
-        found, more = _leakage(request, prepared, cost, before, studying, limits)
+        found, more = _leakage(request, prepared, cost, before, studying, limits, results)
         evaluator = PlanEvaluator(
             graph, cost.joined(found.profile), found, prepared.roles, edge, wire, seed, tail_cut(graph, target.tail),
             attack_folder(request.search.storage), chosen_cuts(graph, request.search.cuts), limits.rows,
@@ -220,7 +222,8 @@ def measure(
         of_the_model = said_of_the_model(evaluator.undefended)
     kept = before is not None and request.output.pictures and reuse.LEAKAGE_TAKEN in more
     return Measured(
-        prepared=prepared, cost=cost, evaluator=evaluator, gallery=before.gallery if kept and before else None,
+        prepared=prepared, cost=cost, evaluator=evaluator, before=before,
+        gallery=before.gallery if kept and before else None,
         notes=(*notes, *said, *more, *of_the_model), time=limits, study=name,
         seconds={**pricing.seconds, **studying.seconds},
     )  # fmt: skip
@@ -265,18 +268,28 @@ def _cost(request: Request, prepared: Prepared, target: reuse.Target, now: Step)
 
 
 def _leakage(
-    request: Request, prepared: Prepared, cost: Profile, before: Advice | None, now: Step, limits: TimePlan
-) -> tuple[LeakageStudy, list[str]]:
+    request: Request, prepared: Prepared, cost: Profile, before: Advice | None, now: Step, limits: TimePlan,
+    results: Results,
+) -> tuple[LeakageStudy, list[str]]:  # fmt: skip
     """The leakage study, and what was assumed; taken from earlier advice where that has the same cuts."""
     graph, roles, search = prepared.graph, prepared.roles, request.search
     found = None if before is None else reuse.leakage(prepared, before, cost, search.thresholds, search.seed)
     notes = [] if found is None else [reuse.LEAKAGE_TAKEN]
-    if found is None:
+
+    def compute() -> LeakageStudy:
         private, own = roles["private"], roles["attacker"]
-        found = study(
+        return study(
             graph, private.x, private.labels, own.x, own.labels, thresholds=search.thresholds, seed=search.seed,
             progress=now, allowance=limits.allowance,
         )  # fmt: skip
+
+    if found is None:
+        store = store_of(request) if results.shared and not request.output.pictures else None  # pictures leave nothing
+        found = (
+            compute()
+            if store is None
+            else stored_study(results, store, prepared, search.thresholds, search.seed, limits.allowance.cuts, compute)
+        )
     if found.targets.note != "inputs as given":
         notes.append(f"Reconstruction: {found.targets.note}.")
     return found, notes

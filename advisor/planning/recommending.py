@@ -257,6 +257,5 @@ def check(request: Request) -> None:
         raise DataError("A defense is fitted to samples, and none are given.", "Pass data, with --data or data=.")
     check_study(request)
     open_storage(request.search.storage)
-    if methods:
-        store_of(request)
+    store_of(request)
     profilers.device(request.target.device), profilers.link(request.target.link), profilers.device(request.target.cloud)

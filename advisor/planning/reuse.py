@@ -103,7 +103,9 @@ def leakage(
     kept = Profile(graph.cuts, columns, {"leakage": {"cuts_attacked": attacked}})
     private, own = roles["private"], roles["attacker"]
     samples = study_samples(graph, private.x, private.labels, own.x, own.labels, seed)
-    return repeated(graph, samples, kept, curves, thresholds=thresholds, seed=seed, baseline=_mean_ssim(earlier))
+    return repeated(
+        graph, samples, kept, curves, thresholds=thresholds, seed=seed, baseline=_mean_ssim(earlier), bounds=True
+    )
 
 
 def _mean_ssim(earlier: Advice) -> float | None:

@@ -74,7 +74,7 @@ def fit(
     training, validation = roles_of(measured.prepared)
     fits = Fits(
         measured.evaluator, request, searched.limits, methods, training, validation, fit_folder(request), seconds,
-        measured.study, store_of(request),
+        measured.study, store_of(request), measured.before,
     )  # fmt: skip
     try:
         with now.timed():

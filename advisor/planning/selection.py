@@ -209,8 +209,10 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
         rank = "the only plan" if len(private) == 1 else f"the fastest of {len(private)} plans"
         said.append(f"It is {rank} inside the budgets to hide the input well enough ({_limits(limits)}).")
     if not math.isnan(score.value):
+        priced = score.source == "measured"  # what was fitted against the estimators is priced by an attack
+        attack = "The quick attack that priced it was" if priced else "A strong inversion attack is predicted to be"
         said.append(
-            f"A strong inversion attack is predicted to be left with an NMSE of {score.value:.2f} "
+            f"{attack} left with an NMSE of {score.value:.2f} "
             f"(90 % interval {score.low:.2f}–{score.high:.2f}; 0 is a perfect copy, 1 is a guess of the mean)."
         )
     drop = best.predicted["accuracy_drop"]

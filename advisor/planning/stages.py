@@ -121,7 +121,8 @@ class Measured(Stage):
         prepared: the stage before.
         cost: the cost columns.
         evaluator: prices plans from cost, leakage and the model itself.
-        gallery: pictures of earlier advice, where its leakage was taken; else None.
+        before: earlier advice about the same graph, samples and seed, or None.
+        gallery: its pictures, where its leakage was taken; else None.
         time: how long the run may take, and what it leaves out for that.
         study: name of the study on a storage; "" in memory.
     """
@@ -129,6 +130,7 @@ class Measured(Stage):
     prepared: Prepared
     cost: Profile
     evaluator: PlanEvaluator
+    before: Advice | None = None
     gallery: Gallery | None = None
     time: TimePlan = UNBOUNDED
     study: str = ""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+from advisor.attack_versions import version_of
 from advisor.defenses import defense_to_json
 from advisor.errors import AdvisorError
 from advisor.estimators.attacks.runner import AttackResult
 from advisor.planning.attacker_samples import samples_needed
+from advisor.planning.earlier_evidence import EARLIER, earlier_proof
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.faced import faced
 from advisor.planning.fits.variant_pricing import for_plan
@@ -24,7 +26,7 @@ from advisor.planning.shared_study.proofs import Proof, as_proof, proof_to_json
 from advisor.planning.shared_study.results import Task, digest_of
 from advisor.planning.stages import Searched, Step, Verified
 from advisor.planning.time_plan import UNBOUNDED, TimePlan
-from advisor.plans import Plan
+from advisor.plans import Advice, Plan
 from advisor.progress import Progress, ShareProgress
 from advisor.request import Request
 
@@ -63,6 +65,7 @@ class _Judge:
     limits: LeakageLimits
     request: Request
     time: TimePlan = UNBOUNDED
+    before: Advice | None = None
 
     def over(self, first: bool = False) -> bool:
         """Whether no further attack may begin; the first one does, unless the user's own time is up."""
@@ -84,7 +87,8 @@ def verify(request: Request, searched: Searched, progress: Progress | None = Non
     An attack that fails leaves its plan unverified, and is said in `unverified`: never taken for privacy. Ctrl-C keeps
     the attacks that are done.
     """
-    judge = _Judge(searched.measured.evaluator, searched.limits, request, searched.measured.time)
+    measured = searched.measured
+    judge = _Judge(measured.evaluator, searched.limits, request, measured.time, measured.before)
     found, now, interrupted = _Found(searched.plans), Step("verify", progress), searched.interrupted
     learning: dict[str, Any] = {}
     if not interrupted and judge.budget != "none" and choose(list(found.plans), searched.limits) is not None:
@@ -98,8 +102,15 @@ def verify(request: Request, searched: Searched, progress: Progress | None = Non
             interrupted = "verify"
     return Verified(
         searched=searched, plans=found.plans, unverified=found.unverified, interrupted=interrupted, learning=learning,
-        seconds=now.seconds, notes=judge.evaluator.results.notes,
+        seconds=now.seconds, notes=(*judge.evaluator.results.notes, *_taken(found.plans)),
     )  # fmt: skip
+
+
+def _taken(plans: Sequence[Plan]) -> list[str]:
+    """How many plans keep evidence of earlier advice."""
+    count = sum(any(EARLIER in note for item in plan.evidence for note in item.notes) for plan in plans)
+    said = f"{EARLIER[0].upper()}{EARLIER[1:]} was taken for {count} of the plans: same model, data, seed and attack."
+    return [said] if count else []
 
 
 def _at_another_size(judge: _Judge, found: _Found, now: Step) -> _Found:
@@ -194,6 +205,9 @@ def _attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan,
     """
     if judge.request.output.pictures:
         return _attacked_here(judge, plan, progress)
+    names = faced(plan, for_plan(judge.evaluator, plan).secret)
+    if (known := earlier_proof(judge.before, plan, names, _effort(judge, plan))) is not None:
+        return judge.judged(dataclasses.replace(plan, verified=known.verified, evidence=known.evidence)), ""
     task = _attack_task(judge, plan, progress)
     proof = as_proof(task, judge.evaluator.results.one(task))
     proven = dataclasses.replace(plan, verified=proof.verified, evidence=proof.evidence)
@@ -206,7 +220,7 @@ def _attack_task(judge: _Judge, plan: Plan, progress: ShareProgress) -> Task:
     told = digest_of(
         version("partition-advisor"), evaluator.graph.digest, [cut.name for cut in plan.cuts],
         defense_to_json(plan.defense), evaluator.roles.fingerprints, _effort(judge, plan), evaluator.seed,
-        faced(plan, evaluator.secret),
+        [(name, version_of(name)) for name in faced(plan, evaluator.secret)],
     )  # fmt: skip
 
     def compute() -> dict[str, Any]:

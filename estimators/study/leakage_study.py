@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -78,7 +79,7 @@ class LeakageStudy:
     curves: dict[str, NoiseCurve]
     reconstructions: dict[str, Tensor]
     baseline_ssim: float
-    grams: dict[str, JacobianGram] = field(default_factory=dict)
+    grams: Mapping[str, JacobianGram] = field(default_factory=dict)
 
     @property
     def targets(self) -> Targets:
@@ -162,17 +163,20 @@ def _studied(
 def repeated(
     graph: PartitionGraph, samples: StudySamples, profile: Profile, curves: dict[str, NoiseCurve], *,
     thresholds: ZoneThresholds | None = None, seed: int = 0, baseline: float | None = None,
+    bounds: bool = False,
 ) -> LeakageStudy:  # fmt: skip
     """An earlier study of the same model, samples and seed, from its columns and curves; the zone is judged anew.
 
-    `baseline` is the SSIM of its mean image, None where it is not known.
+    `baseline` is the SSIM of its mean image, None where it is not known; `bounds`: whether the derivatives that bounds
+    under noise are made of are found again once one is asked for.
     """
     targets = samples.targets
     baseline = mean_image_ssim(targets) if baseline is None else baseline
     zone, columns = find_zone(profile, baseline, thresholds)
     told = {**profile.provenance.get("leakage", {}), **study_provenance(graph, targets, seed)}
     kept = Profile(graph.cuts, {**profile.columns, **columns}, {"leakage": told})
-    return LeakageStudy(kept, zone, samples, curves, {}, baseline)
+    grams = GramsWhenAsked(graph, samples.inputs, seed) if bounds else {}
+    return LeakageStudy(kept, zone, samples, curves, {}, baseline, grams)
 
 
 def activation_derivatives(
@@ -222,8 +226,11 @@ def spectrum_samples(elements: int) -> int:
 def _grams(
     graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int
 ) -> dict[int, JacobianGram] | None:
-    wanted = any("jacobian gram" in member.needs for member in members)
-    if not wanted or not all(t.dtype.is_floating_point for t in inputs):
+    return _all_grams(graph, inputs, seed) if any("jacobian gram" in member.needs for member in members) else None
+
+
+def _all_grams(graph: PartitionGraph, inputs: tuple[Tensor, ...], seed: int) -> dict[int, JacobianGram] | None:
+    if not all(t.dtype.is_floating_point for t in inputs):
         return None
     elements = elements_of(inputs)
     if elements <= EXACT_ELEMENTS:
@@ -231,6 +238,27 @@ def _grams(
     count = spectrum_samples(elements)
     few = [t[: max(count, 4 * DIRECTIONS)] for t in inputs]
     return jacobian_grams(graph, few, count, DIRECTIONS, PRIOR_SMOOTHING, seed)
+
+
+class GramsWhenAsked(Mapping[str, JacobianGram]):
+    """Tangents along the inputs' leading directions at every cut, by its name; found when the first is looked up."""
+
+    def __init__(self, graph: PartitionGraph, inputs: tuple[Tensor, ...], seed: int) -> None:
+        self._graph, self._inputs, self._seed = graph, inputs, seed
+
+    @cached_property
+    def _found(self) -> dict[str, JacobianGram]:
+        found = on_the_device(_all_grams)(self._graph, self._inputs, self._seed)
+        return {self._graph.cuts[index].name: gram for index, gram in (found or {}).items()}
+
+    def __getitem__(self, name: str) -> JacobianGram:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def _judged(

@@ -85,6 +85,14 @@ def defend(
     return variant
 
 
+def known_as(
+    graph: PartitionGraph, cut: Cut, method: TrainedDefense, x: Any, y: Any = None, val: Any = None,
+    tail: str | None = None, seed: int = 0, **recipe: Any,
+) -> str:  # fmt: skip
+    """What `recipe["fit"]` of the variant would be that `defend` makes of the same arguments."""
+    return _task(graph, cut, method, x, y, val, tail, seed, None, None, recipe).key
+
+
 @on_the_device
 def _fitted(method: TrainedDefense, task: FitTask) -> Fitted:
     with left_as_found(task.graph.module):

@@ -18,11 +18,12 @@ from advisor.cuts import Cut
 from advisor.data.samples import Samples
 from advisor.defenses import NoDefense
 from advisor.defenses.methods import METHODS
-from advisor.defenses.training.defending import FEWEST, defend
+from advisor.defenses.training.defending import FEWEST, defend, known_as
 from advisor.defenses.training.fitted_files import variant_digest
 from advisor.errors import AdvisorError, DataError
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.fits import fit_schedule as schedule
+from advisor.planning.fits.earlier_fits import taken_from
 from advisor.planning.fits.fit_recipes import fit_digest, fitted_of, message_bytes, noise_range, recipe_at
 from advisor.planning.fits.fit_schedule import Allowance, Pair
 from advisor.planning.fits.variant_pricing import VariantEvaluator, of_fit
@@ -31,7 +32,7 @@ from advisor.planning.shared_study.fitted_store import FittedStore
 from advisor.planning.shared_study.results import Task, digest_of, strange
 from advisor.planning.shared_study.study_storage import attack_folder
 from advisor.planning.stages import Prepared
-from advisor.plans import Plan
+from advisor.plans import Advice, Plan
 from advisor.profilers import transfer_time
 from advisor.progress import StepProgress
 from advisor.request import Request
@@ -101,6 +102,7 @@ class Fits:
         seconds: after which no fit goes on; None: only the effort bounds them.
         study: name of the study on a storage; "" in memory.
         store: where fitted weights are shared with its other workers.
+        earlier: advice about the same graph, samples and seed: what it has fitted is not fitted again.
     """
 
     evaluator: PlanEvaluator
@@ -113,6 +115,7 @@ class Fits:
     seconds: float | None = None
     study: str = ""
     store: FittedStore | None = None
+    earlier: Advice | None = None
     plans: list[Plan] = field(default_factory=list, init=False)
     notes: list[str] = field(default_factory=list, init=False)
     heads: list[Plan] = field(default_factory=list, init=False)
@@ -272,22 +275,28 @@ class Fits:
                 raise OutOfTimeError
 
         def compute() -> dict[str, Any]:
-            started = time.monotonic()
+            started, graph = time.monotonic(), self.evaluator.graph
+            given = (
+                graph, pair.cut, method, part.x, part.labels if "labels" in method.needs else None,
+                None if self.validation is None else self.validation.x, self._tail, seed,
+            )  # fmt: skip
             try:
-                variant = defend(
-                    self.evaluator.graph, pair.cut, method, part.x, part.labels if "labels" in method.needs else None,
-                    None if self.validation is None else self.validation.x, self._tail, seed,
-                    None if self.folder is None else self.folder / identity[:16], tell, **recipe,
-                )  # fmt: skip
+                kept = taken_from(self.earlier, graph, known_as(*given, **recipe))
+                variant = defend(*given, self._folder(identity), tell, **recipe) if kept is None else kept[0]
             except AdvisorError as error:
                 return {"problem": error.problem}
+            if kept is not None:
+                self.notes.append(f"{pair} was fitted for the earlier advice, and is taken from there.")
             self.evaluator.results.held[identity] = variant
             digest = variant_digest(variant) if self.store is None else self.store.keep(variant)
-            return {"digest": digest, "seconds": time.monotonic() - started}
+            return {"digest": digest, "seconds": time.monotonic() - started if kept is None else kept[1]}
 
         held = None if self.validation is None else self.validation.fingerprint
         told = digest_of(version("partition-advisor"), identity, self._tail, held)
         return Fit(pair, short, identity, Task("fit", told, compute))
+
+    def _folder(self, identity: str) -> Path | None:
+        return None if self.folder is None else self.folder / identity[:16]
 
     def _fitted(self, fit: Fit) -> VariantEvaluator | None:
         """What prices a fit, done here or by another worker; None, and a note, where it failed."""

@@ -1,7 +1,8 @@
-"""Fitted weights where all workers of a study reach them, by digest: Optuna's artifact store, a folder or S3."""
+"""Fitted weights and studies where all workers reach them, by digest: Optuna's artifact store, a folder or S3."""
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from pathlib import Path
@@ -46,11 +47,7 @@ class FittedStore:
         """Write a variant, and tell its digest."""
         with tempfile.TemporaryDirectory() as folder:
             path = save_variant(variant, folder)
-            try:
-                with path.open("rb") as file:
-                    self._store.write(path.name, file)
-            except Exception as error:
-                raise _unusable(self.place, error) from error
+            self.write(path.name, path.read_bytes())
             return path.stem
 
     def load(self, digest: str, base: PartitionGraph) -> Variant | None:
@@ -59,24 +56,46 @@ class FittedStore:
         Raises:
             AdvisorError: where it was changed, or is of another model.
         """
-        from optuna.artifacts.exceptions import ArtifactNotFound
-
-        try:
-            with self._store.open_reader(f"{digest}{ENDING}") as reader:
-                data = reader.read(LARGEST + 1)
-        except ArtifactNotFound:
+        data = self.read(f"{digest}{ENDING}")
+        if data is None:
             return None
-        except Exception as error:
-            raise _unusable(self.place, error) from error
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / FOLDER / f"{digest}{ENDING}"
             path.parent.mkdir()
             path.write_bytes(data)
             return load_variant(path, base)
 
+    def write(self, name: str, data: bytes) -> None:
+        """Keep bytes under a name.
+
+        Raises:
+            AdvisorError: where the place takes none.
+        """
+        try:
+            self._store.write(name, io.BytesIO(data))
+        except Exception as error:
+            raise _unusable(self.place, error) from error
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a name; None where there are none.
+
+        Raises:
+            AdvisorError: where the place cannot be read.
+        """
+        from optuna.artifacts.exceptions import ArtifactNotFound
+
+        try:
+            with self._store.open_reader(name) as reader:
+                data: bytes = reader.read(LARGEST + 1)
+                return data
+        except ArtifactNotFound:
+            return None
+        except Exception as error:
+            raise _unusable(self.place, error) from error
+
 
 def store_of(request: Request) -> FittedStore | None:
-    """Where the fits of a stored study are kept: as asked, else beside its file, else in the user's cache.
+    """Where fits and numbers of a stored study are kept: as asked, else beside its file, else in the user's cache.
 
     Raises:
         AdvisorError: where that cannot be used.
@@ -110,4 +129,6 @@ def _opened(place: str) -> ArtifactStore:
 
 def _unusable(place: str, error: Exception) -> AdvisorError:
     line = (str(error).splitlines() or [type(error).__name__])[0]
-    return AdvisorError(f"Fitted weights cannot be kept at {place}: {line[:160]}.", "Name another place: --artifacts.")
+    return AdvisorError(
+        f"What was computed cannot be kept at {place}: {line[:160]}.", "Name another place: --artifacts."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,14 @@ from torch import Tensor, nn
 
 import advisor
 from advisor import wire
+from advisor.data.roles import SHARES_TRAINED, drawn, hashes
+from advisor.data.samples import Samples
 from advisor.defenses import Defense, parse_defense
+from advisor.exporting.source import unseen
+from advisor.fitted import FittedDefense
 from advisor.plans import Plan
+from advisor.request import Request
+from advisor.testing import made_up_advices
 from advisor.variant import Variant, variant_of
 from tests.estimators.nets import digits, trained
 
@@ -109,3 +116,19 @@ def test_of_a_payload_of_parameters_only_the_draw_is_sent(text: str, tmp_path: P
     assert made.freshness is not None
     answer = advisor.runtime.Cloud(tmp_path).receive(advisor.runtime.Edge(tmp_path).send(digits(4)[0]))
     assert answer.shape == (4, 10)
+
+
+def test_the_written_edge_is_attacked_on_samples_that_its_defense_was_not_fitted_to() -> None:
+    x = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    data, advice = Samples(x, None, "made up", "0"), made_up_advices.digits()
+    told = FittedDefense("0" * 64, "ridge", "block2", {}, 1.0)
+    plan = dataclasses.replace(advice.best, fitted=told)
+    seeded = dataclasses.replace(advice, provenance={**advice.provenance, "seed": 3})
+    roles = drawn(data, 3, SHARES_TRAINED)
+    left = unseen(data, seeded, plan)
+    assert isinstance(left, Samples)
+    assert set(hashes(left)).isdisjoint(hashes(roles["training"]))
+    assert len(left) + len(roles["training"]) == len(data)
+    assert unseen(data, seeded, advice.best) is data
+    apart = Request.of(model="torchvision:resnet18", data="digits", train_data="train.npz")
+    assert len(unseen(data, dataclasses.replace(seeded, request=apart), plan)) == len(data)

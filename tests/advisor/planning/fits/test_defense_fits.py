@@ -19,9 +19,11 @@ from advisor.estimate import Estimate
 from advisor.estimators.study.leakage_study import study
 from advisor.fitted import FittedDefense
 from advisor.planning.evaluation import PlanEvaluator, chosen_cuts
+from advisor.planning.fits import defense_fits
 from advisor.planning.fits.defense_fits import Fits
+from advisor.planning.fits.earlier_fits import taken_from
 from advisor.planning.fits.fit_recipes import message_bytes, recipe_at, reduction
-from advisor.planning.fits.fit_schedule import ATTACK_SECONDS, SHORT_SHARE, Allowance, levels_between, rounded_up
+from advisor.planning.fits.fit_schedule import ATTACK_SECONDS, SHORT_SHARE, Allowance, Pair, levels_between, rounded_up
 from advisor.planning.fits.variant_pricing import VariantEvaluator, for_plan, of_fit
 from advisor.planning.selection import LeakageLimits, nearest_first, verdict
 from advisor.planning.shared_study.results import Results
@@ -31,6 +33,7 @@ from advisor.profilers import device, link
 from advisor.recipe_text import read_recipe
 from advisor.request import Request
 from advisor.requirements import Budgets
+from advisor.testing import made_up_advices
 from tests.advisor.samples_by_role import by_role
 
 RECIPE = "epochs=1,batch=64"
@@ -72,6 +75,24 @@ def quiet(share, what):
 def found(priced, small):
     """One fit to its end, and its plans."""
     return fits(priced, small, max_accuracy_drop=0.05).run(quiet)
+
+
+def test_what_earlier_advice_has_fitted_is_not_fitted_again(priced, small, found, tmp_path, monkeypatch):
+    dataclasses.replace(made_up_advices.digits(), best=found.plans[0], pareto=(), nearest=()).save(tmp_path)
+    earlier = advisor.load_advice(tmp_path)
+    monkeypatch.setattr(defense_fits, "defend", lambda *_, **__: pytest.fail("fitted again"))
+    again = fits(priced, small, max_accuracy_drop=0.05)
+    again.earlier = earlier
+    one = again._fitted(again._fit_of(Pair(priced.base.graph.cut("block2.2"), "tuned", read_recipe(RECIPE)), 1, 160,
+                                      quiet, short=False))  # fmt: skip
+    assert one.fitted.digest == found.plans[0].fitted.digest
+    assert one.fitted.seconds == found.plans[0].fitted.seconds
+    assert again.notes == ["tuned at block2.2 was fitted for the earlier advice, and is taken from there."]
+    assert taken_from(earlier, priced.base.graph, "0" * 64) is None
+    file = found.plans[0].fitted.file(tmp_path)
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(AdvisorError, match="is not what was written"):
+        taken_from(earlier, priced.base.graph, found.plans[0].fitted.recipe["fit"])
 
 
 def test_a_fit_is_a_plan_with_its_curve_and_who_must_change_what(found):
