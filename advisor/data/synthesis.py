@@ -88,11 +88,16 @@ def vocabulary(graph: PartitionGraph, source: fx.Node) -> int | None:
         node = stack.pop()
         for user in node.users:
             if _operator(user) in ("embedding", "embedding_bag") and node in user.all_input_nodes[1:2]:
-                rows.append(int(graph.constant(user.all_input_nodes[0]).shape[0]))
+                rows.append(_rows_of(graph, user.all_input_nodes[0]))
             elif user not in seen and _keeps_ids(user):
                 seen.add(user)
                 stack.append(user)
     return min(rows, default=None)
+
+
+def _rows_of(graph: PartitionGraph, table: fx.Node) -> int:
+    """Of an embedding's table, also where the forward computes it."""
+    return int((graph.constant(table) if table.op == "get_attr" else table.meta["val"]).shape[0])
 
 
 def _keeps_ids(node: fx.Node) -> bool:

@@ -39,3 +39,16 @@ def _rolled(first: Any, second: Any) -> bool:
     if not isinstance(first, Tensor) or first.dim() == 0:
         return False
     return torch.allclose(first.roll(1, 0).double(), second.double(), rtol=1e-2, atol=1e-3, equal_nan=True)
+
+
+def parts_of(together: Tensor, row: int, count: int, single: Any) -> list[Tensor]:
+    """What may be one sample's part of a result whose samples lie side by side (`[N·T, ...]`); none where none do."""
+    if not isinstance(single, Tensor) or single.dim() != together.dim():
+        return []
+    pairs = enumerate(zip(together.shape, single.shape, strict=True))
+    axes = [axis for axis, (among, alone) in pairs if among != alone]
+    if len(axes) != 1 or together.shape[axes[0]] != count * single.shape[axes[0]]:
+        return []
+    axis, size = axes[0], single.shape[axes[0]]
+    turns = torch.arange(row, together.shape[axis], count, device=together.device)
+    return [together.narrow(axis, row * size, size), together.index_select(axis, turns)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,3 +59,9 @@ def _drawn(value: Tensor, rows: int, vocabulary: int | None, generator: torch.Ge
     if low == high and vocabulary:
         low, high = 0, vocabulary - 1
     return torch.randint(int(low), int(high) + 1, shape, generator=generator).to(value.dtype)
+
+
+def generator_states() -> tuple[Any, ...]:
+    """States of the generators that a forward may draw from."""
+    kind, keys, *place = np.random.get_state()
+    return random.getstate(), kind, np.asarray(keys).tobytes(), tuple(place), torch.get_rng_state().numpy().tobytes()

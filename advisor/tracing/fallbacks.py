@@ -23,7 +23,6 @@ from advisor.tracing.independence import NotBySampleError, by_sample
 from advisor.tracing.programs import called, export
 from advisor.tracing.reads import InputRead, Read, Settled, reads_of
 from advisor.tracing.refusals import by_value
-from advisor.tracing.state import state_kept
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Build = Callable[[ExportedProgram, Sequence[str]], PartitionGraph]
@@ -133,8 +132,7 @@ def sampled(graph: PartitionGraph, model: nn.Module, inputs: Arguments, name: st
     """
     flat, structure = pytree.tree_flatten(inputs)
     tensors = [leaf for leaf in flat if isinstance(leaf, Tensor)]
-    with state_kept(model):
-        return by_sample(graph, tensors, called(model, flat, structure), name)
+    return by_sample(graph, tensors, called(model, flat, structure), name)
 
 
 def agrees(graph: PartitionGraph, model: nn.Module, inputs: Arguments) -> bool:

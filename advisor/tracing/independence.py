@@ -16,13 +16,18 @@ from torch.utils import _pytree as pytree
 from advisor.data.synthesis import vocabulary
 from advisor.errors import TraceError
 from advisor.graph import PartitionGraph
+from advisor.operations.rows import parts_of
+from advisor.operations.symbols import symbols_of
 from advisor.tracing.culprits import drawing_operation, mixing_operation
-from advisor.tracing.drawing import first_admitted, other_rows
+from advisor.tracing.drawing import first_admitted, generator_states, other_rows
 from advisor.tracing.refusals import line_of_node
 
 ROWS = 3
 LIMIT, HALF_LIMIT = 1e-4, 2e-2
 """Largest difference over the largest output; the second where half precision takes part."""
+
+MORE_RUNS = 6
+"""Runs of a model that draws, beside the first."""
 
 Model = Callable[[Sequence[Tensor]], Any]
 
@@ -62,6 +67,7 @@ def by_sample(graph: PartitionGraph, example: Sequence[Tensor], model: Model | N
             "Dimension 0 of every input and output must be the sample, any number of them.",
         )
     runs.refuse(name)
+    runs.refuse_whole()
     return dataclasses.replace(graph, notes=(*graph.notes, *runs.notes())) if runs.notes() else graph
 
 
@@ -76,18 +82,22 @@ class _Runs:
         plain = functools.partial(graph.run, strict=False)
         with torch.no_grad():
             run = model or plain
+            before = generator_states()
             self.first = flat_outputs(run([x.clone() for x in inputs]))
-            self.second = self.first if model is None else flat_outputs(run([x.clone() for x in inputs]))
+            self.draws = model is not None and generator_states() != before
+            more = 0 if model is None else MORE_RUNS if self.draws else 1
+            self.others = [flat_outputs(run([x.clone() for x in inputs])) for _ in range(more)]
             turned = plain([x.flip(0) for x in inputs])
             self.turned = [v if a is None else v.flip(a) for v, a in zip(turned, self._axes(), strict=True)]
             self.alone = {i: plain([x[i : i + 1] for x in inputs]) for i in self.alone_rows}
 
     def refuse(self, name: str) -> None:
         """Raise where these runs differ by more than rounding and ties explain."""
-        steady = all(map(self._close, self.first, self.second))
+        steady = all(all(map(self._close, self.first, other)) for other in self.others)
         led = [axis is not None for axis in self._axes()]
         right = all(map(self._close, compress(self.turned, led), compress(self.first, led)))
-        if steady and right and self._rows_agree():
+        strayed = self._strayed()
+        if steady and right and strayed is None:
             return
         for inputs in (self.inputs, tuple(x.flip(0) for x in self.inputs)):
             culprit = mixing_operation(self.graph, inputs, self.alone_rows, self._close)
@@ -102,23 +112,67 @@ class _Runs:
                 f"The graph that torch.export makes of {name} computes something else than the model.",
                 "Export it yourself with torch.export.export and pass the .pt2.",
             )
+        if strayed is not None and self.graph.axis_of(strayed.meta.get("val")) is None:
+            raise _mixes(self.graph, strayed)
+
+    def refuse_whole(self) -> None:
+        """Raise where nothing that is returned has one row a sample."""
+        whole = self._whole()
+        data = set(self.graph.data_nodes)
+        if whole and len(whole) == len([r for r in self.graph.results if r in data]):
+            raise _mixes(self.graph, next(iter(self._of_all)))
 
     def notes(self) -> list[str]:
         """What these runs could not tell."""
+        notes = [
+            f"An output is one for the whole batch, not one a sample: {_named(self.graph, node)}{line_of_node(node)}."
+            for node in self._whole()
+        ]
+        within = next((n for n in self._of_all if n not in self.graph.results), None)
+        if within is not None and not notes:
+            notes.append(
+                f"{_named(self.graph, within)}{line_of_node(within)} reads all samples at once; with random ones that "
+                "made no difference."
+            )
+        if self.draws:
+            notes.append(
+                f"The forward draws random numbers that no operation of its graph needs; {MORE_RUNS + 1} runs of it "
+                "were equal, others may not be."
+            )
+        return notes + self._nothing_finite()
+
+    def _nothing_finite(self) -> list[str]:
         floats = [v for v in self.first if isinstance(v, Tensor) and v.dtype.is_floating_point]
         if floats and not any(bool(v.isfinite().any()) for v in floats):
             return ["The model gives no finite number for random samples: whether samples mix could not be checked."]
         return []
 
-    def _rows_agree(self) -> bool:
-        """Whether each row alone gives what it gives among others."""
+    def _strayed(self) -> fx.Node | None:
+        """A result that does not give each row alone what it gives it among others, there in the other order."""
+        count = len(self.inputs[0])
         for i, alone in self.alone.items():
-            for together, single, axis in zip(self.turned, alone, self._axes(), strict=True):
-                if axis is None:
+            for node, together, single, axis in zip(self.graph.results, self.turned, alone, self._axes(), strict=True):
+                if not isinstance(node, fx.Node) or not isinstance(together, Tensor):
                     continue
-                if not self._close(single, together.narrow(axis, i, 1), scale=together):
-                    return False
-        return True
+                rows = (
+                    [together.narrow(axis, i, 1)]
+                    if axis is not None
+                    else parts_of(together, count - 1 - i, count, single)
+                )
+                if rows and not any(self._close(single, row, scale=together) for row in rows):
+                    return node
+        return None
+
+    def _whole(self) -> list[fx.Node]:
+        """Results that depend on the input, but whose shape does not on the number of samples."""
+        return [node for node in dict.fromkeys(self.graph.results) if node in self._of_all]
+
+    @functools.cached_property
+    def _of_all(self) -> dict[fx.Node, None]:
+        """Nodes of the input's values whose shape does not depend on the number of samples."""
+        found = dict.fromkeys(self.graph.data_nodes if self.graph.fixed_batch is None else ())
+        values = [(node, node.meta.get("val")) for node in found]
+        return {n: None for n, v in values if isinstance(v, Tensor) and not any(map(symbols_of, v.shape))}
 
     def _axes(self) -> list[int | None]:
         data = set(self.graph.data_nodes)

@@ -26,8 +26,11 @@ def export(
         TraceError: when torch refuses the model.
         InputRead: when values are settled and the forward reads one that depends on the input.
     """
-    for module in model.modules():
-        module.training = False
+    if (
+        model.training
+    ):  # else what still trains was meant to: the owner's own train(), or dropout left on for its spread
+        for module in model.modules():
+            module.training = False
 
     shapes = ShapesCollection()  # type: ignore[no-untyped-call]
     for leaf in pytree.tree_leaves((args, kwargs)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -14,6 +14,7 @@ from advisor.tracing.refusals import line_of_node
 aten = torch.ops.aten
 _STATISTICS = {aten.batch_norm.default: 5, aten.instance_norm.default: 5}
 """Operators that write to their arguments 3 and 4 where this argument is set, which their schema does not say."""
+_TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
 def writes_of(graph: fx.Graph) -> list[str]:
@@ -46,10 +47,34 @@ def _origin(node: fx.Node) -> fx.Node | None:
     return _origin(node.all_input_nodes[0]) if is_mutation(node) else node
 
 
+def written_in(writes: Sequence[str], saved: bool) -> list[str]:
+    """Notes on what a forward writes to; a file that does was most likely saved while it was training."""
+    notes = [f"The forward writes to {written}; the halves do not." for written in writes]
+    if notes and saved:
+        notes.append(
+            "A program that writes to its buffers was most likely saved in training mode, whose numbers are others: "
+            "call model.eval() before it is saved or exported."
+        )
+    return notes
+
+
+def own_modes(model: nn.Module) -> list[str]:
+    """A note where a model that is training says itself what evaluation is: it is traced with all switched off."""
+    plain = (nn.Module.train, torch.jit.ScriptModule.train)
+    own = sorted({type(m).__name__ for m in model.modules() if type(m).train not in plain}) if model.training else []
+    if not own:
+        return []
+    return [
+        f"{', '.join(own)} has a train() of its own, which was not asked: nothing in the graph trains. "
+        "Call model.eval() first to have what that leaves on."
+    ]
+
+
 @contextmanager
 def state_kept(model: nn.Module) -> Iterator[None]:
-    """Put back what a run writes: values of buffers, and attributes of every submodule."""
-    buffers = {b: b.detach().clone() for b in model.buffers() if not b.is_meta}
+    """Put back what a run writes: values of buffers, of tables with `max_norm`, and attributes of every submodule."""
+    tables = [m.weight for m in model.modules() if isinstance(m, _TABLES) and m.max_norm is not None]
+    buffers = {b: b.detach().clone() for b in (*model.buffers(), *tables) if not b.is_meta}
     versions = {b: b._version for b in buffers if not b.is_inference()}
     plain = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
     attributes = {module: dict(vars(module)) for module in plain}

@@ -20,11 +20,12 @@ from advisor.operations.dag import flat_results
 from advisor.operations.symbols import frozen_size, is_symbolic, symbols_of
 from advisor.preserve import left_as_found, plain_attention
 from advisor.quiet import quiet
-from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
+from advisor.tracing.fallbacks import Arguments, Build, agrees, fall_back, sampled
 from advisor.tracing.independence import NotBySampleError
 from advisor.tracing.normalise import NotNodewiseError, normalise
 from advisor.tracing.programs import export, frozen_batch, single_sample, unlifted, user_inputs
 from advisor.tracing.refusals import refuse_detectors, unknown_size
+from advisor.tracing.state import own_modes, state_kept, written_in
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -103,17 +104,25 @@ def _traced(
 def _of_program(program: ExportedProgram, inputs: Arguments) -> PartitionGraph:
     """Of a program that its owner exported, or torch's converter."""
     program = _only_batch_dynamic(program)
-    return sampled(_build(program), unlifted(program), inputs, "This program")
+    graph, model = _build(program, saved=True), unlifted(program)
+    with state_kept(model):
+        return sampled(graph, model, inputs, "This program")
 
 
 def _of_module(model: nn.Module, inputs: Arguments) -> PartitionGraph:
     """By torch.export, or what else takes the model."""
+    own = own_modes(model)
 
     def build(program: ExportedProgram, notes: Sequence[str]) -> PartitionGraph:
         if frozen_batch(program) is not None:
             program = single_sample(model, *inputs) or program
-        return _build(program, notes)
+        return _build(program, (*own, *notes))
 
+    with state_kept(model):
+        return _by_any_tracer(model, inputs, build)
+
+
+def _by_any_tracer(model: nn.Module, inputs: Arguments, build: Build) -> PartitionGraph:
     try:
         graph = sampled(build(export(model, *inputs), ()), model, inputs, type(model).__name__)
         if graph.fixed_batch not in (None, 1) and not agrees(graph, model, inputs):
@@ -154,10 +163,10 @@ def _only_batch_dynamic(program: ExportedProgram) -> ExportedProgram:
     return export(unlifted(program), *paired(program.example_inputs))
 
 
-def _build(program: ExportedProgram, told: Sequence[str] = ()) -> PartitionGraph:
+def _build(program: ExportedProgram, told: Sequence[str] = (), saved: bool = False) -> PartitionGraph:
     notes = list(told)
     module, writes = _normalised(program, notes)
-    notes += [f"The forward writes to {written}; the halves do not." for written in writes]
+    notes += written_in(writes, saved)
     codegen: Any = module.graph._codegen
     info = codegen.pytree_info
     nodes = [n for n in module.graph.nodes if n.op == "placeholder"]

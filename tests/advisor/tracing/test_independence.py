@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -140,6 +141,49 @@ def test_numbers_drawn_in_python_are_noticed() -> None:
         trace(Net(lambda s, x: s.b(s.a(x)) * random.random()).eval(), vectors())
 
 
+def test_a_branch_that_is_drawn_in_python_is_noticed_where_two_runs_are_equal() -> None:
+    import random
+
+    branches = [True] * 4 + [False] + [True] * 20
+
+    def drawn(s: Any, x: Tensor) -> Tensor:
+        random.random()
+        return s.b(s.a(x)) if branches.pop(0) else -s.b(s.a(x))
+
+    with pytest.raises(TraceError, match=r"Two runs of Net on the same input differ.*It draws in Python"):
+        trace(Net(drawn).eval(), vectors())
+
+
+@pytest.mark.parametrize("draw", [np.random.rand, torch.rand], ids=["numpy", "torch"])
+def test_what_is_drawn_for_nothing_is_said(draw: Callable[[int], Any]) -> None:
+    graph = trace(Net(lambda s, x: (draw(1), s.b(s.a(x)))[1]).eval(), vectors())
+    assert "draws random numbers that no operation of its graph needs; 7 runs" in graph.notes[-1]
+
+
+class Stays(nn.Dropout):
+    """Dropout that is never switched off: the published way to draw several answers."""
+
+    def train(self, mode: bool = True) -> Stays:
+        return super().train(True)
+
+
+def test_what_the_owner_left_training_stays_so() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), Stays(0.3), nn.Linear(8, 3))
+    with pytest.raises(TraceError, match=r"is random, .*dropout \(1\) draws"):
+        trace(model.eval(), vectors())
+    normed = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)).eval()
+    normed[1].train()
+    with pytest.raises(TraceError, match=r"batch_norm \(1\) mixes them"):
+        trace(normed, vectors())
+    assert normed[1].training
+    assert not normed.training
+    graph = trace(nn.Sequential(nn.Linear(6, 8), Stays(0.3), nn.Linear(8, 3)).train(), vectors())
+    assert graph.notes == (
+        "Stays has a train() of its own, which was not asked: nothing in the graph trains. "
+        "Call model.eval() first to have what that leaves on.",
+    )
+
+
 def _average(self: Any, x: Tensor) -> Tensor:
     with torch.no_grad():
         self.mean.mul_(0.9).add_(0.1)
@@ -178,6 +222,47 @@ def test_a_count_that_decides_nothing_is_said() -> None:
     assert int(model.calls) == 0
 
 
+def test_a_table_with_a_largest_norm_is_traced_and_put_back() -> None:
+    model = nn.Sequential(nn.Embedding(20, 6, max_norm=0.1), nn.Flatten(), nn.Linear(30, 3)).eval()
+    weight, ids = model[0].weight.detach().clone(), torch.randint(0, 20, (4, 5))
+    graph = trace(model, ids)
+    assert torch.equal(model[0].weight, weight)
+    edge, cloud = graph.split(1)
+    with torch.no_grad():
+        assert torch.allclose(cloud(edge(ids)), model(ids))
+
+
+def test_a_table_that_the_forward_computes_tells_its_rows() -> None:
+    def looked_up(s: Any, ids: Tensor) -> Tensor:
+        return s.b(F.embedding(ids, s.low @ s.rank).mean(1))
+
+    model = Net(looked_up, low=torch.rand(20, 2), rank=torch.rand(2, 8)).eval()
+    assert trace(model, torch.zeros(2, 5, dtype=torch.int64)).notes == ()
+
+
+# ---- what is one for the whole batch ---------------------------------------------------------------------------------
+
+
+def test_an_output_without_rows_is_refused_or_said() -> None:
+    with pytest.raises(TraceError, match=r"depends on the others of its batch: mean mixes them at test_indep"):
+        trace(Net(lambda s, x: s.b(s.a(x).mean(0))).eval(), vectors())
+    graph = trace(Net(lambda s, x: (s.b(s.a(x)), s.a(x).square().mean())).eval(), vectors())
+    assert graph.notes[0].startswith("An output is one for the whole batch, not one a sample: mean at test_indep")
+
+
+def test_what_reads_all_samples_is_said_where_it_makes_no_difference() -> None:
+    graph = trace(Net(lambda s, x: s.b(s.a(x)) + F.relu(x.sum() - 1000)).eval(), vectors())
+    assert graph.notes[0].startswith("sum at test_independence.py:")
+    assert "reads all samples at once; with random ones that made no difference" in graph.notes[0]
+
+
+def test_samples_side_by_side_in_one_dimension_are_compared() -> None:
+    assert trace(Net(lambda s, x: s.b(s.a(x)).flatten()).eval(), vectors()).notes == ()
+    assert trace(Net(lambda s, x: s.b(s.a(x)).T.flatten()).eval(), vectors()).notes == ()
+    with pytest.raises(TraceError, match="softmax mixes them"):
+        trace(Net(lambda s, x: s.b(s.a(x)).flatten().softmax(0)).eval(), vectors())
+
+
 # ---- programs that were saved while training ------------------------------------------------------------------------
 
 
@@ -197,6 +282,12 @@ def test_a_file_saved_in_training_mode_is_refused(last: nn.Module, reason: str, 
         torch.export.save(torch.export.export(model, (x,), dynamic_shapes=shapes), path := tmp_path / "m.pt2")
     with pytest.raises(TraceError, match=rf"{reason}.*call model\.eval\(\) before"):
         trace(path)
+
+
+def test_instance_statistics_saved_in_training_mode_are_said(tmp_path: Path) -> None:
+    model, x = trained(nn.InstanceNorm2d(4, track_running_stats=True)), torch.rand(4, 1, 6, 6)
+    torch.export.save(torch.export.export(model, (x,)), path := tmp_path / "m.pt2")
+    assert any("saved in training mode, whose numbers are others: call model.eval()" in n for n in trace(path).notes)
 
 
 # ---- what must not be refused ---------------------------------------------------------------------------------------
