@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ from torch import nn
 
 @contextmanager
 def left_as_found(model: nn.Module | None = None) -> Iterator[None]:
-    """Restore training flags of every submodule, the random states, threads, default dtype and grad mode."""
+    """Restore training flags and state of every submodule, the random states, threads, default dtype and grad mode."""
     modes = {module: module.training for module in model.modules()} if isinstance(model, nn.Module) else {}
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
     try:
-        yield
+        with state_kept(model) if isinstance(model, nn.Module) else nullcontext():
+            yield
     finally:
         for module, training in modes.items():
             module.training = training
@@ -29,6 +30,41 @@ def left_as_found(model: nn.Module | None = None) -> Iterator[None]:
         torch.set_default_dtype(dtype)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
+
+
+@contextmanager
+def state_kept(model: nn.Module) -> Iterator[None]:
+    """Put back what a run writes: values of buffers, of tables with `max_norm`, and attributes of every submodule."""
+    tables = [
+        m.weight for m in model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag)) and m.max_norm is not None
+    ]
+    buffers = {b: b.detach().clone() for b in (*model.buffers(), *tables) if not b.is_meta}
+    versions = {b: b._version for b in buffers if not b.is_inference()}
+    plain = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    attributes = {module: dict(vars(module)) for module in plain}
+    registered = {module: dict(module._buffers) for module in attributes}
+    try:
+        yield
+    finally:
+        for module, before in attributes.items():
+            vars(module).clear()
+            vars(module).update(before)
+            module._buffers.clear()
+            module._buffers.update(registered[module])
+        with torch.no_grad():
+            for buffer, value in buffers.items():
+                if versions.get(buffer) != (None if buffer.is_inference() else buffer._version):
+                    buffer.copy_(value)
+
+
+def evaluating(model: nn.Module) -> None:
+    """Switch training off, as model.eval() does; of a model that is not training, what still is was meant to be.
+
+    No train() of the model's own is called, which may do more than that (merge weights, for one).
+    """
+    if model.training:
+        for module in model.modules():
+            module.training = False
 
 
 @contextmanager

@@ -115,6 +115,8 @@ def _laid_out(x: Tensor, wanted: tuple[int, ...], notes: list[str]) -> Tensor:
 
 
 def _move_said(have: tuple[int, ...], source: int, target: int) -> str:
+    if len(have) == 2:
+        return f"The two axes of the samples ({shown(have)}) were exchanged, as the model takes them."
     if source == len(have) - 1 and target == 0:
         return "Channels were last; they now come first, as the model takes them."
     if source == 0 and target == len(have) - 1:

@@ -25,6 +25,8 @@ def example_from(
     As it lies is tried first, then with the channels moved. Bytes of pictures are tried as real numbers first, other
     integers as ids. The model is run in eval mode without gradients and left as found.
     """
+    import torch
+
     real = _real_dtype(model)
     if isinstance(data, ImageFolder):
         try:
@@ -43,7 +45,8 @@ def example_from(
         for example in _layouts(few.to(dtype)):
             if runs(model, example):
                 return example
-    return None
+    zeros = torch.zeros_like(few, dtype=torch.long)  # ids that the model does not know are told once it is traced
+    return zeros if not few.is_floating_point() and runs(model, zeros) else None
 
 
 def shapes_of(data: Samples) -> list[tuple[int, ...]]:
@@ -111,11 +114,11 @@ def runs(model: nn.Module, example: Any) -> bool:
     from torch.utils import _pytree as pytree
 
     from advisor.inputs import arguments
-    from advisor.preserve import left_as_found
+    from advisor.preserve import evaluating, left_as_found
 
     args, kwargs = arguments(example, model)
     with left_as_found(model), torch.no_grad():
-        model.eval()
+        evaluating(model)
         try:
             output = model(*args, **kwargs)
         except Exception:  # noqa: BLE001 - a refusal in any words is the answer

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from advisor.data.samples import Samples
 
 
+SURE = 0.5
+"""Mean of the largest share from which on rows of shares are classes with some doubt."""
+
+
 def numbered_by_name(samples: Samples, answer: Tensor) -> Samples:
     """Class folders that are numbers of the model's outputs, but not of all, give these numbers as labels."""
     names, y = samples.classes, samples.y
@@ -26,6 +30,30 @@ def numbered_by_name(samples: Samples, answer: Tensor) -> Samples:
         return samples
     note = f"The folders' names are taken as numbers of the model's {answer.shape[1]} outputs."
     return samples.of(samples.x, numbers[y], note, classes=())
+
+
+def in_plain_form(y: Tensor, answer: Tensor) -> tuple[Tensor, str]:
+    """Labels that say yes or no, or a class, in another way than with 0 and 1 or a number; a sentence where they did.
+
+    Args:
+        y: labels `[N, ...]`.
+        answer: outputs `[n, ...]` for some of them.
+    """
+    if bool(((y == -1) | (y == 1)).all()) and bool((y == -1).any()):
+        return (y > 0).long(), "Labels -1 and 1 are read as no and yes."
+    if y.shape[1:] != answer.shape[1:] or y.dim() < 2 or y.shape[1] < 2:
+        return y, ""
+    if y.dim() > 2 and bool(((y == 0) | (y == 1)).all()) and bool((y.sum(1) == 1).all()):
+        return y.int().argmax(1), "Labels hold one 1 at each place, read as the number of its class."
+    shares = y.dim() == 2 and y.is_floating_point() and bool((y >= 0).all())
+    if (
+        shares
+        and bool(((y.sum(1) - 1).abs() < 1e-3).all())
+        and float(y.max(1).values.mean()) > SURE
+        and not is_one_hot(y)
+    ):
+        return y.argmax(1), "Each row of the labels sums to one and is read as the class of its largest share."
+    return y, ""
 
 
 def class_numbers(y: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from advisor.data.checks import WITHOUT
 from advisor.data.chosen_output import answer_of
-from advisor.data.labels import check_classes, class_numbers, is_one_hot, numbered_by_name
+from advisor.data.labels import check_classes, class_numbers, in_plain_form, is_one_hot, numbered_by_name
 from advisor.data.tensors import shown
 from advisor.errors import DataError
 from advisor.task import Kind, Task, check_kind
@@ -51,7 +51,9 @@ def understood(
         kind, why = (task, "as asked") if task != "auto" else told_by_outputs(answer, made)
         found, y = Task(kind, position, _axis_of(answer) if kind == "dense" else 1), None  # type: ignore[arg-type]
     else:
-        kind, why = (task, "as asked") if task != "auto" else told_by_labels(samples.y, answer)
+        y, plainly = (samples.y, "") if task == "regression" else in_plain_form(samples.y, answer)
+        samples = samples.of(samples.x, y, plainly) if plainly else samples
+        kind, why = (task, "as asked") if task != "auto" else told_by_labels(y, answer)
         samples = numbered_by_name(samples, answer) if kind == "classes" else samples
         found, y = with_labels(kind, samples.y, answer, position)  # type: ignore[arg-type]
     notes = [note for note in (said, f"Task: {found.kind}, {why}.") if note]

@@ -48,6 +48,8 @@ def _from_array(value: Any, what: str) -> Tensor:
     import numpy as np
     import torch
 
+    if np.ma.is_masked(value):
+        raise DataError(f"The {what} hold masked values.", "Fill them: array.filled(0), or leave those samples out.")
     try:
         array = np.asarray(value)
     except ValueError:

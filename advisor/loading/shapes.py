@@ -127,13 +127,13 @@ def _runs(model: nn.Module, example: Tensor, seen: list[Any] | None = None) -> b
     import torch
     from torch.utils import _pytree as pytree
 
-    from advisor.preserve import left_as_found
+    from advisor.preserve import evaluating, left_as_found
 
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
     if weight is not None:
         example = example.to(weight.device, weight.dtype if example.is_floating_point() else None)
     with left_as_found(model), torch.no_grad():
-        model.eval()
+        evaluating(model)
         hooks = [] if seen is None else _watch(model, seen)
         try:
             output = model(example)

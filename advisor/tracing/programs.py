@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError
 from advisor.operations.symbols import frozen_size
+from advisor.preserve import evaluating
 from advisor.tracing.drawing import first_admitted, other_rows
 from advisor.tracing.reads import InputRead
 from advisor.tracing.refusals import explained
@@ -26,12 +27,7 @@ def export(
         TraceError: when torch refuses the model.
         InputRead: when values are settled and the forward reads one that depends on the input.
     """
-    if (
-        model.training
-    ):  # else what still trains was meant to: the owner's own train(), or dropout left on for its spread
-        for module in model.modules():
-            module.training = False
-
+    evaluating(model)
     shapes = ShapesCollection()  # type: ignore[no-untyped-call]
     for leaf in pytree.tree_leaves((args, kwargs)):
         if isinstance(leaf, torch.Tensor) and leaf.dim():

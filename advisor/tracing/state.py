@@ -1,9 +1,8 @@
-"""What a forward writes to beside its result: seen in the graph, and put back after a run of the user's model."""
+"""What a forward writes to beside its result, as seen in the graph."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import fx, nn
@@ -14,7 +13,6 @@ from advisor.tracing.refusals import line_of_node
 aten = torch.ops.aten
 _STATISTICS = {aten.batch_norm.default: 5, aten.instance_norm.default: 5}
 """Operators that write to their arguments 3 and 4 where this argument is set, which their schema does not say."""
-_TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
 def writes_of(graph: fx.Graph) -> list[str]:
@@ -68,26 +66,3 @@ def own_modes(model: nn.Module) -> list[str]:
         f"{', '.join(own)} has a train() of its own, which was not asked: nothing in the graph trains. "
         "Call model.eval() first to have what that leaves on."
     ]
-
-
-@contextmanager
-def state_kept(model: nn.Module) -> Iterator[None]:
-    """Put back what a run writes: values of buffers, of tables with `max_norm`, and attributes of every submodule."""
-    tables = [m.weight for m in model.modules() if isinstance(m, _TABLES) and m.max_norm is not None]
-    buffers = {b: b.detach().clone() for b in (*model.buffers(), *tables) if not b.is_meta}
-    versions = {b: b._version for b in buffers if not b.is_inference()}
-    plain = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
-    attributes = {module: dict(vars(module)) for module in plain}
-    registered = {module: dict(module._buffers) for module in attributes}
-    try:
-        yield
-    finally:
-        for module, before in attributes.items():
-            vars(module).clear()
-            vars(module).update(before)
-            module._buffers.clear()
-            module._buffers.update(registered[module])
-        with torch.no_grad():
-            for buffer, value in buffers.items():
-                if versions.get(buffer) != (None if buffer.is_inference() else buffer._version):
-                    buffer.copy_(value)

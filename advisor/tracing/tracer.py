@@ -18,14 +18,14 @@ from advisor.graph import Granularity, PartitionGraph
 from advisor.inputs import InputSpec, arguments, nesting, paired
 from advisor.operations.dag import flat_results
 from advisor.operations.symbols import frozen_size, is_symbolic, symbols_of
-from advisor.preserve import left_as_found, plain_attention
+from advisor.preserve import left_as_found, plain_attention, state_kept
 from advisor.quiet import quiet
-from advisor.tracing.fallbacks import Arguments, Build, agrees, fall_back, sampled
+from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
 from advisor.tracing.independence import NotBySampleError
 from advisor.tracing.normalise import NotNodewiseError, normalise
 from advisor.tracing.programs import export, frozen_batch, single_sample, unlifted, user_inputs
 from advisor.tracing.refusals import refuse_detectors, unknown_size
-from advisor.tracing.state import own_modes, state_kept, written_in
+from advisor.tracing.state import own_modes, written_in
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -118,11 +118,6 @@ def _of_module(model: nn.Module, inputs: Arguments) -> PartitionGraph:
             program = single_sample(model, *inputs) or program
         return _build(program, (*own, *notes))
 
-    with state_kept(model):
-        return _by_any_tracer(model, inputs, build)
-
-
-def _by_any_tracer(model: nn.Module, inputs: Arguments, build: Build) -> PartitionGraph:
     try:
         graph = sampled(build(export(model, *inputs), ()), model, inputs, type(model).__name__)
         if graph.fixed_batch not in (None, 1) and not agrees(graph, model, inputs):

@@ -15,6 +15,7 @@ from advisor.data.conversion import fit_tensor, fitted
 from advisor.data.example import example_from
 from advisor.data.samples import load_samples
 from advisor.errors import DataError
+from advisor.loading.shapes import infer_example
 
 RNG = np.random.default_rng(0)
 BYTES = torch.tensor(RNG.integers(0, 256, (6, 10, 12, 3), dtype=np.uint8))
@@ -58,6 +59,7 @@ def test_one_axis_moves_where_the_shape_asks_for_it(
     y, notes = fit(x, wanted)
     assert torch.equal(y, x.permute(0, *(1 + axis for axis in order)))
     assert len(notes) == 1
+    assert len(have) > 2 or notes[0] == "The two axes of the samples (128×6) were exchanged, as the model takes them."
 
 
 def test_axes_of_one_come_and_go() -> None:
@@ -201,6 +203,32 @@ def test_ids_that_the_model_does_not_know_are_refused() -> None:
     with pytest.raises(DataError, match="holds ids from 0 to 29, the model knows 20"):
         fitted(load_samples((ids, None)), graph)
     assert torch.equal(fitted(load_samples((ids % 20, None)), graph).x, ids % 20)
+
+
+def test_ids_that_a_module_does_not_know_are_told_as_such() -> None:
+    model = nn.Sequential(nn.Embedding(20, 4), nn.Linear(4, 2))
+    data = load_samples((torch.arange(30).reshape(6, 5), None))
+    with pytest.raises(DataError, match="holds ids from 0 to 29, the model knows 20"):
+        fitted(data, advisor.trace(model, example_from(model, data)))
+
+
+def test_masked_values_are_refused() -> None:
+    with pytest.raises(DataError, match=r"hold masked values.*filled\(0\)"):
+        load_samples((np.ma.masked_greater(np.ones((4, 3)), 0.5), None))
+    load_samples((np.ma.masked_greater(np.ones((4, 3)), 2), None))
+
+
+def test_trying_a_forward_leaves_what_it_writes() -> None:
+    class Counts(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return super().forward(x)
+
+    model = Counts(6, 3)
+    model.register_buffer("calls", torch.zeros(()))
+    assert example_from(model, load_samples((torch.rand(4, 6), None))) is not None
+    assert infer_example(model)[0].shape == (2, 6)
+    assert int(model.calls) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import advisor
 from advisor.data.chosen_output import outputs_of
 from advisor.data.conversion import fitted
+from advisor.data.labels import in_plain_form
 from advisor.data.samples import Samples, load_samples
 from advisor.data.tasks import told_by_labels, told_by_outputs, understood, with_labels
 from advisor.errors import AdvisorError, DataError
@@ -64,6 +65,30 @@ def test_without_labels_the_outputs_tell(answer: Tensor, kind: str, why: str) ->
     found = told_by_outputs(answer)
     assert found[0] == kind
     assert why in found[1]
+
+
+@pytest.mark.parametrize(
+    ("y", "answer", "found", "said"),
+    [
+        (CLASSES % 2 * 2 - 1, ONE, CLASSES % 2, "-1 and 1"),
+        (CLASSES % 2 * 2 - 1, VECTOR, CLASSES % 2, "-1 and 1"),
+        (F.one_hot(CLASSES) * 2 - 1, VECTOR, F.one_hot(CLASSES), "-1 and 1"),
+        (F.one_hot(CLASSES).float() * 0.9 + 0.025, VECTOR, CLASSES, "largest share"),
+        (
+            F.one_hot(torch.arange(N * 36).view(N, 6, 6) % 4).movedim(3, 1),
+            MAP,
+            torch.arange(N * 36).view(N, 6, 6) % 4,
+            "one 1 at",
+        ),
+        (F.one_hot(CLASSES), VECTOR, F.one_hot(CLASSES), ""),
+        (torch.full((N, 4), 0.25), VECTOR, torch.full((N, 4), 0.25), ""),
+        (torch.ones(N), ONE, torch.ones(N), ""),
+    ],
+)
+def test_labels_that_say_it_otherwise(y: Tensor, answer: Tensor, found: Tensor, said: str) -> None:
+    plain, note = in_plain_form(y, answer)
+    assert torch.equal(plain, found)
+    assert said in note if said else not note
 
 
 def test_synthetic_samples_may_all_be_of_one_class() -> None:
