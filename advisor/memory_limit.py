@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -85,6 +87,13 @@ def say(sentence: str) -> None:
 def is_lack(error: BaseException) -> bool:
     """Whether an error is a lack of memory, by whatever name."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in WORDS)
+
+
+def give_back() -> None:
+    """Return what was freed to the system: glibc keeps it, and the next stage takes other memory beside it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def available() -> int:

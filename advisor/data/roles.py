@@ -88,9 +88,13 @@ def hashes(samples: Samples | Sequence[Tensor]) -> list[bytes]:
     given: Any = tensors_of(samples.x) if isinstance(samples, Samples) else samples
     tensors = [t.detach().cpu().contiguous() for t in given]
     kind = ";".join(f"{tuple(t.shape[1:])} {t.dtype}" for t in tensors).encode()
-    zeroed = [t + 0 if t.is_floating_point() else t for t in tensors]  # -0 equals 0
-    rows = [t.reshape(len(t), -1).view(torch.uint8).numpy() for t in zeroed]
-    return [hashlib.sha256(kind + b"".join(row[i].tobytes() for row in rows)).digest() for i in range(len(tensors[0]))]
+    rows = [t.reshape(len(t), -1) for t in tensors]
+
+    def of(index: int) -> bytes:
+        own = (row[index] + 0 if row.is_floating_point() else row[index] for row in rows)  # -0 equals 0
+        return hashlib.sha256(kind + b"".join(row.view(torch.uint8).numpy().tobytes() for row in own)).digest()
+
+    return [of(index) for index in range(len(tensors[0]))]
 
 
 def drawn(samples: Samples, seed: int = 0, shares: Mapping[Role, float] = SHARES) -> Roles:

@@ -22,6 +22,8 @@ from advisor.profilers.throughput import on_wire, pipeline
 
 JPEG_QUALITY = 90
 CHANNELS = (1, 3)
+PART = 64
+"""Images that are held as floating-point numbers once more."""
 
 
 def sent_inputs(evaluator: PlanEvaluator) -> tuple[Plan, ...]:
@@ -53,7 +55,10 @@ def as_bytes(inputs: tuple[Tensor, ...]) -> Tensor | None:
         return x
     if not x.is_floating_point() or float(x.min()) < -1e-6 or float(x.max()) > 1 + 1e-6:
         return None
-    return (255 * x.float()).round().clamp(0, 255).to(torch.uint8)
+    found = torch.empty(x.shape, dtype=torch.uint8, device=x.device)
+    for part, room in zip(torch.split(x, PART), torch.split(found, PART), strict=True):
+        room.copy_((255 * part.float()).round().clamp(0, 255))
+    return found
 
 
 def jpeg(images: Tensor, quality: int = JPEG_QUALITY) -> tuple[list[float], Tensor]:
@@ -115,8 +120,12 @@ def _in_the_cloud(evaluator: PlanEvaluator, form: Form, sent: Estimate, images: 
 def _accuracy(evaluator: PlanEvaluator, images: Tensor) -> dict[str, Estimate]:
     if evaluator.undefended.why_not:
         return evaluator.undefended.undefended()
-    outputs = first_scores(evaluator.graph, (_scaled(images, evaluator.evaluation[0]),))
-    return evaluator.undefended.of(outputs) if outputs is not None else evaluator.undefended.undefended()
+    like = evaluator.evaluation[0]
+    outputs = [first_scores(evaluator.graph, (_scaled(part, like),)) for part in torch.split(images, PART)]
+    known = [part for part in outputs if part is not None]
+    if len(known) < len(outputs):
+        return evaluator.undefended.undefended()
+    return evaluator.undefended.of(torch.cat(known))
 
 
 def _scaled(images: Tensor, like: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from advisor.data.samples import Samples
 from advisor.errors import InterruptedRunError
 from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel
+from advisor.memory_limit import give_back
 from advisor.planning.evaluation import PlanEvaluator
 from advisor.planning.selection import LeakageLimits
 from advisor.planning.time_plan import UNBOUNDED, TimePlan
@@ -218,6 +219,7 @@ class Step:
             yield self
             self(1.0)
         finally:
+            give_back()
             self.seconds = {self._name: time.perf_counter() - started}
 
 

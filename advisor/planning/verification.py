@@ -14,6 +14,7 @@ from advisor.attack_versions import version_of
 from advisor.defenses import defense_to_json
 from advisor.errors import AdvisorError
 from advisor.estimators.attacks.runner import AttackResult
+from advisor.memory_limit import give_back
 from advisor.planning.attacker_samples import samples_needed
 from advisor.planning.earlier_evidence import EARLIER, earlier_proof
 from advisor.planning.evaluation import PlanEvaluator
@@ -245,6 +246,7 @@ def _attacked_here(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[
             found.append(evaluator.attack(plan, effort, share, name=name))
         except AdvisorError as error:
             lost.append(f"{name} on {plan} failed: {error.problem}")
+        give_back()
     if not found:
         return dataclasses.replace(plan), f"{plan} was not verified: {'; '.join(lost)}"
     ids = found[0].threat is not None and found[0].threat.recovers == "ids"

@@ -300,7 +300,7 @@ def _own_folder(folder: Path, chosen: Attack, context: AttackContext) -> Path:
     digest = hashlib.sha256(f"{said};{who};{context.threat}".encode())
     own = context.auxiliary
     for tensor in (*context.sent, *(own.inputs if own else ())):
-        digest.update(tensor.detach().double().sum(0).contiguous().numpy().tobytes())
+        digest.update(tensor.detach().sum(0, dtype=torch.float64).contiguous().numpy().tobytes())
     if own is not None and own.labels is not None:
         digest.update(own.labels.contiguous().numpy().tobytes())
     return folder / digest.hexdigest()[:16]

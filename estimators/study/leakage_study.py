@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
+from advisor import memory_limit
 from advisor.columns import Column, Profile
 from advisor.computing.regions import on_the_device
 from advisor.derivatives.cotangents import with_exact_ends, with_reverse_mode
@@ -135,6 +136,8 @@ def _studied(
         graph, inputs, members, seed, lambda share, what: report(0.1 * share, what)
     )
 
+    memory_limit.give_back()
+
     def repeat(index: int) -> None:
         before, here = graph.cuts[index - 1].name, graph.cuts[index].name
         for kept in cast("tuple[dict[str, Any], ...]", (curves.curves, quick.reconstructions)):
@@ -147,6 +150,7 @@ def _studied(
         graph, inputs, targets, [m for m in members if everywhere or m is not quick], energies=energies, grams=grams,
         seed=seed, progress=lambda share, what: report(0.1 + 0.9 * swept * share, what), on_repeat=repeat,
     )  # fmt: skip
+    memory_limit.give_back()
     if not everywhere:
         few = FewAttacks(graph, inputs, targets, quick, allowance, seed)
         found, attacked = few.columns(lambda share, what: report(0.1 + 0.9 * (swept + (1 - swept) * share), what))

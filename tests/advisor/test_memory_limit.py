@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,3 +143,20 @@ def test_what_is_free_is_the_limit_unless_another_is_stated() -> None:
         assert memory_limit.limit() == 3 * GIB
         assert memory_limit.at_most(GIB, 4) == 3 * GIB // 4
     assert memory_limit.at_most(5, 1) == 5
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"),
+    reason="the C library keeps no heap of its own",
+)
+def test_freed_memory_is_given_back_to_the_system() -> None:
+    blocks = [torch.ones(2**14) for _ in range(3200)]  # 200 MiB in blocks of 64 KiB
+    kept, full = blocks[::100], _resident()  # what is kept lies between what is freed
+    del blocks
+    memory_limit.give_back()
+    assert _resident() < full - 150 * 2**20
+    assert all(bool((block == 1).all()) for block in kept)
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
