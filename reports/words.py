@@ -132,7 +132,7 @@ def facts(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(values, (list, tuple)):
         yield prefix, ", ".join(_inline(value) for value in values)
     else:
-        seconds = prefix.startswith("stages.") or prefix.endswith("_s")
+        seconds = prefix.startswith(("stages.", "told.")) or prefix.endswith("_s")
         is_number = isinstance(values, (int, float)) and not isinstance(values, bool)
         yield prefix, show_duration(values) if seconds and is_number and math.isfinite(values) else _inline(values)
 

@@ -208,7 +208,8 @@ def _zone(found: LeakageStudy) -> dict[str, Any]:
 
 
 def provenance_of(request: Request, verified: Verified, command: str) -> dict[str, Any]:
-    """What the answer was made from: versions, seed, model, data, machines, wall time of each step (s)."""
+    """What the answer was made from: versions, seed, model, data, machines, wall time of each step (s),
+    as it was told and as it was."""
     prepared, evaluator = verified.measured.prepared, verified.measured.evaluator
     loaded, graph, samples = prepared.inputs.loaded, prepared.graph, prepared.samples
     labels = "true labels" if samples.y is not None else "none; the model's own predictions"
@@ -235,6 +236,7 @@ def provenance_of(request: Request, verified: Verified, command: str) -> dict[st
         "aux": {"sha256": _file_hash(prepared.inputs.aux)},
         "roles": prepared.roles.to_json(),
         "host": host(),
+        "told": {name: round(seconds, 1) for name, seconds in verified.measured.time.told.items()},
         **({"left_out": left} if (left := verified.measured.time.to_json()) else {}),
         "stages": {name: round(seconds, 3) for name, seconds in verified.all_seconds.items()},
     }  # fmt: skip

@@ -17,6 +17,7 @@ from advisor.data.normalization import chosen_normalization
 from advisor.data.samples import Samples
 from advisor.errors import AdvisorError, UnsafeFileError
 from advisor.estimators.study.leakage_study import LeakageStudy, study
+from advisor.estimators.study.score import said_unknown
 from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel, load_model
 from advisor.loading.pickles import Trust
@@ -292,4 +293,6 @@ def _leakage(
         )
     if found.targets.note != "inputs as given":
         notes.append(f"Reconstruction: {found.targets.note}.")
+    if unknown := said_unknown(found.profile, len(found.targets.train)):
+        notes.append(unknown)
     return found, notes

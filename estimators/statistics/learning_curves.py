@@ -102,25 +102,25 @@ class LearningCurve:
 
     @cached_property
     def _grid(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """v, a and c of every curve that is thought of."""
+        """v, a and c of every curve that is thought of, along three axes."""
         last = max(self.points, key=lambda p: p.samples)
         doubt = 4 * math.hypot(last.stderr, ROUGH)
         lowest, highest = max(1e-4, last.nmse - doubt), last.nmse + doubt
         levels = (
             np.geomspace(lowest, FARTHEST, LEVELS) if last.nmse >= PLATEAU else np.linspace(lowest, highest, LEVELS)
         )
-        v, falling, c = (axis.ravel() for axis in np.meshgrid(levels, FALLING, EXPONENTS, indexing="ij"))
+        v, falling, c = np.meshgrid(levels, FALLING, EXPONENTS, indexing="ij", sparse=True)
         return v, (1 - falling) * np.minimum(v, 1.0), c
 
     def _values(self, samples: int) -> np.ndarray:
         v, a, c = self._grid
         clipped: np.ndarray = np.minimum(1.0, a + (v - a) * (self.most / samples) ** c)
-        return clipped
+        return clipped.ravel()
 
     @cached_property
     def _weights(self) -> np.ndarray:
         """How likely each is, by the points; sums to 1."""
-        misfit = np.zeros(len(self._grid[0]))
+        misfit = np.zeros(LEVELS * len(FALLING) * len(EXPONENTS))
         for point in self.points:
             apart = (self._values(point.samples) - min(1.0, point.nmse)) / math.hypot(point.stderr, ROUGH)
             misfit += 0.5 * apart**2

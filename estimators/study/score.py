@@ -14,6 +14,7 @@ import numpy as np
 
 from advisor.columns import Column, Profile
 from advisor.estimate import NORMAL_90
+from advisor.estimators.study.far_samples import is_far, not_known, widened
 
 STRONG_SAMPLES = 8000
 GAIN_DOUBT = 0.55
@@ -62,6 +63,20 @@ def score_columns(
     return columns
 
 
+def said_unknown(profile: Profile, learnt_from: int, samples: int = STRONG_SAMPLES) -> str:
+    """A sentence where the score is not known for want of samples, and how many would do; "" where it is known.
+
+    Args:
+        profile: with `score`, and what it is made of.
+        learnt_from: samples that the cheap attacks learnt from.
+        samples: of the attack that is predicted.
+    """
+    if "score" not in profile:
+        return ""
+    unsure = not_known(profile, (profile["score"].low, profile["score"].high), learnt_from, samples)
+    return unsure and f"What a strong attack of {samples:,} samples finds is {unsure}."
+
+
 def remaining_gain(learnt_from: int, samples: int = STRONG_SAMPLES) -> float:
     """Gain from here to the strong attack's samples, in units of the gain of the last doubling."""
     if learnt_from >= samples:
@@ -82,15 +97,19 @@ def _score(
     value = np.clip(best - gain, 0, 1)
     low = np.clip(best - (1 + doubt) * gain - NORMAL_90 * error, 0, 1)
     high = np.clip(best - (1 - doubt) * gain + NORMAL_90 * error, 0, 1)
+    if is_far(learnt_from, samples):
+        low, high = widened(profile, best, error, (low, high), learnt_from, samples)
     ends = _never_falling(np.where(measured & ~between, [value, low, high], np.nan))
     value, low, high = _never_falling(
         np.where(measured, _bracketed(ends, between, np.array([value, low, high])), np.nan)
     )
     why = [_reason(attacks, i) if not measured[i] else "" for i in range(len(best))]
+    unsure = not_known(profile, (low, high), learnt_from, samples)
     return Column.of(
         "score", "1", "high", value, "estimated", stderr=(high - low) / (2 * NORMAL_90), low=low, high=high,
         method=f"predicted NMSE of the strong attack ({samples:,} samples) from "
-        f"{', '.join(a.name for a in attacks)} with {learnt_from:,} samples, along the learning curve{_said(between)}",
+        f"{', '.join(a.name for a in attacks)} with {learnt_from:,} samples, along the learning curve{_said(between)}"
+        f"{unsure and f'; {unsure}'}",
         why=why,
     )  # fmt: skip
 

@@ -25,6 +25,7 @@ def test_an_advice_without_plan_or_provenance_still_reads() -> None:
 
 def test_facts_flatten_and_show_durations() -> None:
     nested = {
+        "told": {"leakage": 38.2},
         "stages": {"trace": 0.8},
         "wall_time_s": 16.1,
         "seed": 0,
@@ -32,6 +33,7 @@ def test_facts_flatten_and_show_durations() -> None:
         "zone": {"names": ["a", "b"], "t": None},
     }
     assert list(words.facts(nested)) == [
+        ("told.leakage", "38.2 s"),
         ("stages.trace", "800 ms"),
         ("wall_time_s", "16.1 s"),
         ("seed", "0"),

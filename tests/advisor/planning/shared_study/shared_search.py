@@ -18,7 +18,7 @@ from advisor.planning.shared_study import study_storage
 from tests.conftest import attacks_shortened
 
 TRIALS = 8
-TIMED = ("wall_time_s", "stages", "made", "host", "command")
+TIMED = ("wall_time_s", "stages", "told", "made", "host", "command")
 
 
 @functools.cache
