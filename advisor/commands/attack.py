@@ -250,7 +250,7 @@ def _place(graph: PartitionGraph, wanted: str) -> Cut:
 def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, source: str, pictures: bool) -> Advice:
     """The advice of that file, as it is now, with the evidence in it, and its report; both lie where it was read."""
     from advisor.files import turn
-    from advisor.planning.pictures import evidence_of
+    from advisor.planning.verifying.pictures import evidence_of
     from advisor.plans import load_advice
 
     file = path / "advice.json" if path.is_dir() else path

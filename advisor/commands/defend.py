@@ -80,7 +80,7 @@ def _asked(context: typer.Context, model: str, model_file: str | None) -> tuple[
         AdvisorError: when nothing says which cut or method, or the name is of none that is fitted.
     """
     from advisor.planning.fits.fit_recipes import check_recipe
-    from advisor.planning.wanted_defenses import one_method
+    from advisor.planning.preparing.wanted_defenses import one_method
     from advisor.recorded import Source, harmless
     from advisor.request import FIELDS, SOURCES, Request
     from advisor.requirements import REQUIREMENTS

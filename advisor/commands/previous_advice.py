@@ -65,7 +65,7 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
     Raises:
         AdvisorError: when MODEL is missing or named twice, or a recorded value is asked for again.
     """
-    from advisor.planning.wanted_defenses import wanted_defenses
+    from advisor.planning.preparing.wanted_defenses import wanted_defenses
     from advisor.recorded import harmless
     from advisor.request import FIELDS, SOURCES, Request
 

@@ -16,26 +16,18 @@ from advisor.data.samples import Samples
 from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.loading import LoadedModel
 from advisor.measures.thumbnails import thumbnail_scale
-from advisor.planning.alternatives import alternatives
-from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.final_accuracy import with_final_accuracy
-from advisor.planning.growing_samples import in_whole, shown_plans
+from advisor.planning.evaluating.evaluation import PlanEvaluator
+from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.evaluating.sent_inputs import as_bytes, sent_inputs
 from advisor.planning.outlooks.recorded_plans import tried
-from advisor.planning.pictures import gallery
-from advisor.planning.reuse import host
-from advisor.planning.selection import (
-    Choice,
-    LeakageLimits,
-    next_best,
-    pareto,
-    reasons,
-    unhidden,
-    verdict,
-    waives_leakage,
-    with_excess,
-)
-from advisor.planning.sent_inputs import as_bytes, sent_inputs
+from advisor.planning.preparing.reuse import host
+from advisor.planning.searching.growing_samples import in_whole, shown_plans
+from advisor.planning.selecting.alternatives import alternatives
+from advisor.planning.selecting.final_accuracy import with_final_accuracy
+from advisor.planning.selecting.plan_reasons import reasons, unhidden
+from advisor.planning.selecting.selection import Choice, next_best, pareto, verdict, waives_leakage, with_excess
 from advisor.planning.stages import Verified
+from advisor.planning.verifying.pictures import gallery
 from advisor.plans import Advice, Gallery, NoiseLevels
 from advisor.profilers import payload_within
 from advisor.request import Request

@@ -138,7 +138,7 @@ def accuracy(
     from advisor.data.samples import Samples
     from advisor.data.tasks import understood
     from advisor.payload import Payload
-    from advisor.planning.accuracy import Accuracy
+    from advisor.planning.judging.accuracy import Accuracy
     from advisor.variant import Variant
 
     inputs = graph.flat(x)

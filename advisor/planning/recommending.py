@@ -24,14 +24,14 @@ from advisor.memory_limit import within
 from advisor.planning.advice_builder import assemble, provenance_of
 from advisor.planning.fits.defense_fits import fit_folder
 from advisor.planning.fits.fit_recipes import check_recipe
-from advisor.planning.pipeline import load, measure, prepare, trace
-from advisor.planning.search import search
+from advisor.planning.preparing.pipeline import load, measure, prepare, trace
+from advisor.planning.preparing.study_identity import check_study
+from advisor.planning.preparing.wanted_defenses import wanted_defenses
+from advisor.planning.searching.search import search
 from advisor.planning.shared_study.fitted_store import store_of
-from advisor.planning.shared_study.study_identity import check_study
 from advisor.planning.shared_study.study_storage import attack_folder, open_storage
 from advisor.planning.stages import Searched, Verified
-from advisor.planning.verification import verify
-from advisor.planning.wanted_defenses import wanted_defenses
+from advisor.planning.verifying.verification import verify
 from advisor.plans import Advice, Plan, load_advice
 from advisor.preserve import left_as_found
 from advisor.progress import Progress

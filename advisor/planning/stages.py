@@ -19,9 +19,9 @@ from advisor.errors import InterruptedRunError
 from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel
 from advisor.memory_limit import give_back
-from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.selection import LeakageLimits
-from advisor.planning.time_plan import UNBOUNDED, TimePlan
+from advisor.planning.evaluating.evaluation import PlanEvaluator
+from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.timing.time_plan import UNBOUNDED, TimePlan
 from advisor.plans import Advice, Gallery, Plan
 from advisor.progress import Progress
 

@@ -25,9 +25,10 @@ import optuna
 
 from advisor.cuts import Cut
 from advisor.defenses import Defense, NoDefense
-from advisor.planning.selection import LeakageLimits, choose, meets, with_excess
-from advisor.planning.shared_study.rounds import Search
-from advisor.planning.verification import VERIFY_ATTEMPTS
+from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.searching.rounds import Search
+from advisor.planning.selecting.selection import choose, meets, with_excess
+from advisor.planning.verifying.verification import VERIFY_ATTEMPTS
 from advisor.plans import Plan
 from advisor.requirements import Budgets, Requirement, objective
 from benchmarks.search.truth import OTHERS, Replay, evaluator, grid, measured, replay_of
@@ -115,7 +116,7 @@ def priced(pricer: Replay, asked: Wanted, rows: Sequence[tuple[Cut, Defense]]) -
 
 
 def answer(pricer: Replay, plans: Sequence[Plan], asked: Wanted) -> Plan | None:
-    """The plan that is chosen in the end, as in `planning/verification.py`: attacked, and another where that fails."""
+    """The plan that is chosen in the end, as in `verifying/verification.py`: attacked, and another where that fails."""
     known = list(plans)
     for _ in range(VERIFY_ATTEMPTS):
         best = choose(known, asked.limits)

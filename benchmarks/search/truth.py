@@ -26,10 +26,10 @@ from advisor.data.samples import Samples
 from advisor.defenses import DEFENSES, Defense, GaussianNoise
 from advisor.estimate import Estimate
 from advisor.estimators.study.leakage_study import study
-from advisor.planning.estimates_as_json import as_json
-from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.faced import faced
+from advisor.planning.evaluating.evaluation import PlanEvaluator
+from advisor.planning.shared_study.estimates_as_json import as_json
 from advisor.planning.shared_study.results import Task, digest_of
+from advisor.planning.verifying.faced import faced
 from advisor.plans import Plan
 
 LEVELS = 8

@@ -9,7 +9,7 @@ from torch import nn
 
 import advisor
 from advisor.estimators.study.leakage_study import study
-from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.profilers import device, link
 from tests.advisor.samples_by_role import by_role
 from tests.conftest import attacks_shortened

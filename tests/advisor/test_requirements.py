@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
-from advisor.planning.selection import LeakageLimits, choose, describe_excess, nearest, pareto, with_excess
+from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.selecting.plan_reasons import describe_excess
+from advisor.planning.selecting.selection import choose, nearest, pareto, with_excess
 from advisor.reports.budgets import misses, verdicts
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement, front, objective, requirement
 from advisor.units import show_size, size

@@ -7,7 +7,8 @@ import json
 import math
 
 from advisor.defenses import GaussianNoise, NoDefense
-from advisor.planning.selection import LeakageLimits, next_best, with_excess
+from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.selecting.selection import next_best, with_excess
 from advisor.reports import REPORTS
 from advisor.reports.rivals import rivals
 from advisor.requirements import Budgets

@@ -23,8 +23,8 @@ from advisor.estimators.noise import NoiseCurve
 from advisor.estimators.study.score import ATTACKS as SCORED_BY
 from advisor.fitted import CurvePoint, FittedDefense
 from advisor.payload import Payload
-from advisor.planning.accuracy import Accuracy
-from advisor.planning.evaluation import PlanEvaluator
+from advisor.planning.evaluating.evaluation import PlanEvaluator
+from advisor.planning.judging.accuracy import Accuracy
 from advisor.plans import Plan
 from advisor.profilers.halves.variant_profile import variant_profile
 from advisor.progress import ShareProgress

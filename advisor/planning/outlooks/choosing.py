@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from advisor.planning.evaluating.leakage_limits import LeakageLimits, limits_of
 from advisor.planning.outlooks.repricing import Repricer
-from advisor.planning.selection import LeakageLimits, limits_of, meets, verdict, waives_leakage, with_excess
+from advisor.planning.selecting.selection import meets, verdict, waives_leakage, with_excess
 from advisor.plans import Plan, Verdict
 from advisor.profilers import Link
 from advisor.profilers.throughput import on_wire

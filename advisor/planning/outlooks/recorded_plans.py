@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from advisor.cuts import Cut
 from advisor.defenses import NoDefense
 from advisor.estimate import Estimate
-from advisor.planning.alternative_roles import ELSEWHERE
 from advisor.planning.outlooks.repricing import UNKNOWN
+from advisor.planning.selecting.alternative_roles import ELSEWHERE
 from advisor.plans import Advice, Evidence, Plan
 from advisor.profilers.halves.half_latency import total
 from advisor.request import Request

@@ -14,9 +14,9 @@ from advisor.documents import digest_of, read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.gate import Checked, Gate
+from advisor.planning.preparing.reuse import fingerprints
 from advisor.planning.release.release_measuring import ACCURACY, Found, measured_again, same_architecture
 from advisor.planning.release.release_subject import Subject, subject
-from advisor.planning.reuse import fingerprints
 from advisor.plans import DERIVED, Advice, Plan, lying_in
 from advisor.progress import Progress
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement, checked_confidence

@@ -23,13 +23,14 @@ from advisor.estimators.study.payload_leakage import leakage_on
 from advisor.estimators.study.study_samples import study_samples
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
-from advisor.planning.evaluation import PlanEvaluator, pack
-from advisor.planning.faced import faced
+from advisor.planning.evaluating.evaluation import PlanEvaluator
+from advisor.planning.evaluating.plan_attacks import pack
+from advisor.planning.evaluating.sent_inputs import sent_as
+from advisor.planning.evaluating.u_shape import tail_cut
 from advisor.planning.fits.variant_pricing import VariantEvaluator, of_fit
 from advisor.planning.release.release_subject import Subject
-from advisor.planning.sent_inputs import sent_as
 from advisor.planning.stages import Prepared, Step, step
-from advisor.planning.u_shape import tail_cut
+from advisor.planning.verifying.faced import faced
 from advisor.plans import Advice, Plan
 from advisor.profilers.support import imported_profile as given_profiles
 from advisor.progress import Progress

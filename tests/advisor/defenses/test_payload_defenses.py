@@ -38,9 +38,9 @@ from advisor.errors import AdvisorError, CutError
 from advisor.estimators.study.leakage_study import study
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
-from advisor.planning.evaluation import PlanEvaluator
-from advisor.planning.selection import LeakageLimits
-from advisor.planning.shared_study.rounds import Search
+from advisor.planning.evaluating.evaluation import PlanEvaluator
+from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.searching.rounds import Search
 from advisor.profilers import device, link
 from advisor.requirements import Budgets
 from advisor.testing.defense_contract import DefenseContract

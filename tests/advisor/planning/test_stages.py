@@ -9,10 +9,10 @@ import torch
 
 from advisor.errors import InterruptedRunError
 from advisor.planning.advice_builder import assemble, provenance_of
-from advisor.planning.pipeline import load, measure, prepare, trace
-from advisor.planning.search import search
+from advisor.planning.preparing.pipeline import load, measure, prepare, trace
+from advisor.planning.searching.search import search
 from advisor.planning.stages import Step, step
-from advisor.planning.verification import verify
+from advisor.planning.verifying.verification import verify
 from advisor.request import Request
 from tests.conftest import samples, tiny_net
 

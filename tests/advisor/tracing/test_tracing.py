@@ -17,7 +17,7 @@ import advisor
 from advisor.errors import AdvisorError, DataError, TraceError
 from advisor.inputs import InputSpec
 from advisor.loading import shapes
-from advisor.planning import pipeline
+from advisor.planning.preparing import pipeline
 from advisor.tracing.refusals import refuse_detectors
 from advisor.tracing.tracer import trace
 from tests import models

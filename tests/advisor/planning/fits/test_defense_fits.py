@@ -18,16 +18,18 @@ from advisor.errors import AdvisorError, CutError, DataError
 from advisor.estimate import Estimate
 from advisor.estimators.study.leakage_study import study
 from advisor.fitted import FittedDefense
-from advisor.planning.evaluation import PlanEvaluator, chosen_cuts
-from advisor.planning.fits import defense_fits
+from advisor.planning.evaluating.cut_patterns import chosen_cuts
+from advisor.planning.evaluating.evaluation import PlanEvaluator
+from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.fits import fit_tasks
 from advisor.planning.fits.defense_fits import Fits
 from advisor.planning.fits.earlier_fits import taken_from
 from advisor.planning.fits.fit_recipes import message_bytes, recipe_at, reduction
 from advisor.planning.fits.fit_schedule import ATTACK_SECONDS, SHORT_SHARE, Allowance, Pair, levels_between, rounded_up
 from advisor.planning.fits.variant_pricing import VariantEvaluator, for_plan, of_fit
-from advisor.planning.selection import LeakageLimits, nearest_first, verdict
+from advisor.planning.preparing.wanted_defenses import wanted_defenses
+from advisor.planning.selecting.selection import nearest_first, verdict
 from advisor.planning.shared_study.results import Results
-from advisor.planning.wanted_defenses import wanted_defenses
 from advisor.plans import Plan
 from advisor.profilers import device, link
 from advisor.recipe_text import read_recipe
@@ -80,7 +82,7 @@ def found(priced, small):
 def test_what_earlier_advice_has_fitted_is_not_fitted_again(priced, small, found, tmp_path, monkeypatch):
     dataclasses.replace(made_up_advices.digits(), best=found.plans[0], pareto=(), nearest=()).save(tmp_path)
     earlier = advisor.load_advice(tmp_path)
-    monkeypatch.setattr(defense_fits, "defend", lambda *_, **__: pytest.fail("fitted again"))
+    monkeypatch.setattr(fit_tasks, "defend", lambda *_, **__: pytest.fail("fitted again"))
     again = fits(priced, small, max_accuracy_drop=0.05)
     again.earlier = earlier
     one = again._fitted(again._fit_of(Pair(priced.base.graph.cut("block2.2"), "tuned", read_recipe(RECIPE)), 1, 160,

@@ -1,0 +1,1 @@
+"""What a plan costs, leaks and answers: cut × defense."""

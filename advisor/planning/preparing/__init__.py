@@ -1,0 +1,1 @@
+"""From a request to measured cuts: model, samples by role, costs and leakage, taken from before where they apply."""

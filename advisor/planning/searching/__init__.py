@@ -1,0 +1,1 @@
+"""Which plans are priced: payload defenses at every cut, then fits at a few."""

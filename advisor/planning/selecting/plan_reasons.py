@@ -1,0 +1,121 @@
+"""Why the plan that was chosen, or why none, one sentence each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.selecting.selection import cost_of, rank, waives_leakage
+from advisor.plans import Plan
+from advisor.requirements import REQUIREMENTS, Budgets
+from advisor.units import show_points, show_size
+from advisor.verdicts import as_sent
+
+
+def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> tuple[str, ...]:
+    """Why this plan, one sentence each; `plans` are the splits."""
+    if best is None or not best.feasible:
+        return (_none_fits(plans),)
+    if best.kind != "split":
+        return (_why_whole(best, plans, limits),)
+    feasible = [plan for plan in plans if plan.feasible]
+    score = best.predicted["score"]
+    said = []
+    if limits.shortfall(best):
+        said.append(
+            f"No plan inside the budgets hides the input well enough ({_limits(limits)}); "
+            f"this is the most private of {len(feasible)}."
+        )
+    else:
+        private = [plan for plan in feasible if not limits.shortfall(plan)]
+        rank = "the only plan" if len(private) == 1 else f"the fastest of {len(private)} plans"
+        said.append(f"It is {rank} inside the budgets to hide the input well enough ({_limits(limits)}).")
+    if not math.isnan(score.value):
+        priced = score.source == "measured"  # what was fitted against the estimators is priced by an attack
+        attack = "The quick attack that priced it was" if priced else "A strong inversion attack is predicted to be"
+        said.append(
+            f"{attack} left with an NMSE of {score.value:.2f} "
+            f"(90 % interval {score.low:.2f}–{score.high:.2f}; 0 is a perfect copy, 1 is a guess of the mean)."
+        )
+    drop = best.predicted["accuracy_drop"]
+    if not math.isnan(drop.value):
+        said.append(f"It {costs_or_gains(drop.value)} {drop.method.partition(' on ')[0]}.")
+    swap = best.predicted.get("edge_swap")
+    if swap is not None and swap.value > 0:
+        said.append(
+            f"Its edge half does not fit the device's memory: {show_size(swap.value)} would be swapped, "
+            "which none of the times counts."
+        )
+    if best.verified:
+        what, name = ("inversion attack", "nmse") if "nmse" in best.verified else ("attack on ids", "top1")
+        found, unit = best.verified[name], "" if name == "nmse" else " of them at its first guess"
+        effort = f"{best.evidence[0].budget} " if best.evidence else ""
+        said.append(
+            f"The {effort}{what} that was run on what it really sends reached {found.value:.2f} "
+            f"({found.low:.2f}–{found.high:.2f}){unit}."
+        )
+    return tuple(said)
+
+
+def unhidden(
+    best: Plan | None, whole: Sequence[Plan], limits: LeakageLimits, budgets: Budgets, require_split: bool = False
+) -> tuple[str, ...]:
+    """That sending the input itself would be better in the objective, where it may not be chosen; else nothing."""
+    waived, row = waives_leakage(budgets), limits.best_in
+    if best is None or not best.feasible or best.kind == "all-cloud" or (waived and not require_split):
+        return ()
+    clouds = [p for p in whole if p.kind == "all-cloud" and not any(not REQUIREMENTS[n].leakage for n in p.excess)]
+    least = min(clouds, key=lambda plan: rank(plan, row), default=None)
+    if least is None or not cost_of(least, row) < cost_of(best, row):
+        return ()
+    ours, theirs = best.found(row), least.found(row)
+    assert ours is not None
+    assert theirs is not None
+    why = "a split was required" if waived else "it counts only where leakage is waived (--min-nmse 0)"
+    better = f"has a {row.label} of {row.show(theirs.value)}, for {row.show(ours.value)} of this plan"
+    return (f"All in the cloud{as_sent(least)}, {better}, and hides nothing: {why}.",)
+
+
+def costs_or_gains(drop: float) -> str:
+    """A drop in words: what is negative is no cost."""
+    if drop < 0:
+        return f"gains {show_points(-drop)} of"
+    return f"costs {show_points(drop)} of" if drop > 0 else "costs nothing of"
+
+
+def _why_whole(best: Plan, plans: Sequence[Plan], limits: LeakageLimits) -> str:
+    """Why all-edge or all-cloud."""
+    meeting = [plan for plan in plans if plan.feasible and not limits.shortfall(plan)]
+    where = "the cloud" if best.kind == "all-cloud" else "the edge"
+    leaks = "sends nothing" if best.kind != "all-cloud" else "sends the input itself, and leakage was waived"
+    rivals = f"no split that meets them ({len(meeting)} do) is better" if meeting else "no split meets them"
+    what = "everything" if best.kind != "local-head" else "the first layers and a small head of their own"
+    return f"Running {what} on {where} meets every requirement and {leaks}; {rivals}."
+
+
+def _none_fits(plans: Sequence[Plan]) -> str:
+    """What no plan meets, each with the least by which a plan misses it."""
+    missed: dict[str, float] = {}
+    for plan in plans:
+        for name, over in plan.excess.items():
+            if not over >= missed.get(name, math.inf):
+                missed[name] = over
+    always = [name for name in missed if all(name in plan.excess for plan in plans)]
+    least = ", ".join(describe_excess(name, missed[name]) for name in always)
+    return "No split meets the budgets" + (f": every one misses {least} or more." if least else " together.")
+
+
+def describe_excess(name: str, over: float) -> str:
+    """One budget that is missed, in words: `--max-latency by 3 ms`."""
+    row = REQUIREMENTS[name]
+    return f"{row.option} could not be measured" if math.isnan(over) else f"{row.option} by {row.show(over)}"
+
+
+def _limits(limits: LeakageLimits) -> str:
+    parts = [
+        f"{row.quantity.upper()} of {row.sense} {limits.by_name[row.name]:.2g}"
+        for row in sorted(REQUIREMENTS.values(), key=lambda row: row.minimised)
+        if row.name in limits.by_name
+    ]
+    return " and ".join(parts) + ("" if limits.asked else ", the zone's thresholds")
