@@ -37,7 +37,7 @@ class Activations:
             start = max((index for index in self._kept if index < cut.index), default=0)
             self._kept[cut.index] = carried(self._graph, self._kept.get(start, self._inputs), start, cut.index)
         self._kept.move_to_end(cut.index)
-        limit = memory_limit.at_most(CACHE_BYTES if self._limit is None else self._limit, CACHED)
+        limit = memory_limit.left_for(CACHE_BYTES if self._limit is None else self._limit, CACHED)
         while len(self._kept) > 1 and sum(t.nbytes for z in self._kept.values() for t in z) > limit:
             self._kept.popitem(last=False)
         return self._kept[cut.index]
@@ -57,7 +57,7 @@ class ActivationCache:
 
     def at(self, cut: Cut, inputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
         """Undefended tensors, each `[N, ...]`; None where they are too large to be kept."""
-        limit = memory_limit.at_most(CACHE_BYTES if self._limit is None else self._limit, CACHED)
+        limit = memory_limit.left_for(CACHE_BYTES if self._limit is None else self._limit, CACHED)
         if len(inputs[0]) * cut.bytes > limit:
             return None
         key = b"".join(hashlib.blake2b(t.contiguous().view(torch.uint8).numpy()).digest() for t in inputs)
@@ -66,3 +66,7 @@ class ActivationCache:
         while len(self._sets) > SETS:
             self._sets.popitem(last=False)
         return found.at(cut)
+
+    def clear(self) -> None:
+        """Let go of all of them."""
+        self._sets.clear()

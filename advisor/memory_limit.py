@@ -23,6 +23,7 @@ GROUP = Path("/sys/fs/cgroup")
 
 _stated: ContextVar[int | None] = ContextVar("memory", default=None)
 _notes: ContextVar[list[str] | None] = ContextVar("memory notes", default=None)
+_held: ContextVar[int] = ContextVar("memory that the process held at first", default=0)
 _device: ContextVar[Callable[[], int | None]] = ContextVar("memory of the compute device", default=lambda: None)
 _part: ContextVar[int] = ContextVar("part of the memory", default=1)
 
@@ -38,11 +39,13 @@ def within(stated: int | None) -> Iterator[list[str]]:
         raise AdvisorError(f"{show_size(stated)} of memory are too little for torch and a model.", "Pass 1GiB or more.")
     said: list[str] = []
     tokens = _stated.set(available() if stated is None else stated), _notes.set(said)
+    held = _held.set(resident() if stated is None else 0)
     try:
         yield said
     finally:
         _stated.reset(tokens[0])
         _notes.reset(tokens[1])
+        _held.reset(held)
 
 
 def limit() -> int:
@@ -55,6 +58,18 @@ def limit() -> int:
 def at_most(usual: int, part: int) -> int:
     """`usual` bytes, or one of so many equal parts of the limit where that is less."""
     return min(usual // _part.get(), limit() // part)
+
+
+def left_for(usual: int, part: int) -> int:
+    """`usual` bytes, or one of so many parts of what the run has left now: for what is kept to save time alone.
+
+    It changes no number, and so may follow what the process holds, which is never quite the same twice.
+    """
+    stated = _stated.get()
+    if stated is None or _device.get()() is not None:
+        return at_most(usual, part)
+    left = max(0, stated - max(0, resident() - _held.get())) // _part.get()
+    return min(usual // _part.get(), left // part)
 
 
 @contextmanager
@@ -94,6 +109,12 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not tell."""
+    told = Path("/proc/self/statm")
+    return int(told.read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") if told.is_file() else 0
 
 
 def available() -> int:

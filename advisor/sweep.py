@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from torch import Tensor, fx
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from advisor import memory_limit
 from advisor.columns import Column
@@ -280,7 +281,7 @@ def sweep(
     sheet = Sheet(graph.cuts, [spec for e in estimators for spec in e.columns])
     last_use, complete = _schedule(graph)
     held: dict[fx.Node, Any] = {}
-    previous: list[Tensor] = []
+    previous: list[_Seen | None] = []
 
     def measure(index: int, crossing: tuple[Tensor, ...]) -> None:
         step = max(rounding_step(t) for t in crossing)
@@ -302,7 +303,7 @@ def sweep(
                     on_repeat(index)
             else:
                 measure(index, crossing)
-                previous[:] = crossing
+                previous[:] = map(_Seen.of, crossing)
             for done in [n for n in graph.activation_nodes[index] if last_use[n] == index]:
                 del held[done]
 
@@ -322,10 +323,31 @@ def _schedule(graph: PartitionGraph) -> tuple[dict[fx.Node, int], dict[fx.Node, 
     return last_use, complete
 
 
-def _same_numbers(before: Sequence[Tensor], here: Sequence[Tensor]) -> bool:
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Where a tensor's numbers lie, without keeping them: at a wide cut they are a third of all memory."""
+
+    storage: StorageWeakRef
+    place: int
+    numel: int
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, value: Tensor) -> _Seen | None:
+        """None where they do not lie one after the other."""
+        if not value.is_contiguous():
+            return None
+        return cls(StorageWeakRef(value.untyped_storage()), value.data_ptr(), value.numel(), value.dtype)
+
+    def still(self, other: _Seen) -> bool:
+        """Whether the other has the same numbers, reshaped at most; a place that was freed since is another."""
+        same = (self.place, self.numel, self.dtype) == (other.place, other.numel, other.dtype)
+        return same and not self.storage.expired() and self.storage == other.storage
+
+
+def _same_numbers(before: Sequence[_Seen | None], here: Sequence[Tensor]) -> bool:
     """Whether one contiguous tensor crosses both times, reshaped at most."""
     if len(before) != 1 or len(here) != 1:
         return False
-    old, new = before[0], here[0]
-    same = old.data_ptr() == new.data_ptr() and old.numel() == new.numel() and old.dtype == new.dtype
-    return same and old.is_contiguous() and new.is_contiguous()
+    old, new = before[0], _Seen.of(here[0])
+    return old is not None and new is not None and old.still(new)

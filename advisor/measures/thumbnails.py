@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+PART = 32
+"""Images at a time: errors are squared in 64 bits."""
+
 MOST = 16
 """Side of the largest thumbnail."""
 
@@ -19,10 +22,13 @@ def thumbnail_nmse(x: Tensor, side: int) -> float:
         x: `[N, C, H, W]`.
         side: of the thumbnail, in pixels; rows and columns are parted as evenly as they can be.
     """
-    spread = (x - x.mean(0)).double().square().mean()
     rows, columns = (torch.arange(size, device=x.device) * side // size for size in x.shape[-2:])
-    drawn = adaptive_avg_pool2d(x, side)[..., rows[:, None], columns]
-    return float((x - drawn).double().square().mean() / spread) if spread > 0 else math.nan
+    mean, left, spread = x.mean(0), 0.0, 0.0
+    for part in torch.split(x, PART):
+        drawn = adaptive_avg_pool2d(part, side)[..., rows[:, None], columns]
+        left += float((part - drawn).double().square().sum())
+        spread += float((part - mean).double().square().sum())
+    return left / spread if spread > 0 else math.nan
 
 
 def thumbnail_scale(x: Tensor) -> dict[int, float]:

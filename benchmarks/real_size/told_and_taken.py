@@ -60,7 +60,7 @@ def measured(name: str, model: nn.Module, x: Tensor, y: Tensor | None, effort: s
         "model": name, "inputs": "x".join(map(str, x.shape[1:])), "samples": len(x), "effort": effort,
         "threads": torch.get_num_threads(),
     }  # fmt: skip
-    rows = [(stage, told[stage], *ended[stage]) for stage in STAGES]
+    rows = [(stage, told[stage], *ended.get(stage, (0.0, 0.0))) for stage in STAGES]
     rows.append(("all", sum(told.values()), *ended["all"]))
     return [
         about | {

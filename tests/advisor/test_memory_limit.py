@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,12 +149,22 @@ def test_what_is_free_is_the_limit_unless_another_is_stated() -> None:
 )
 def test_freed_memory_is_given_back_to_the_system() -> None:
     blocks = [torch.ones(2**14) for _ in range(3200)]  # 200 MiB in blocks of 64 KiB
-    kept, full = blocks[::100], _resident()  # what is kept lies between what is freed
+    kept, full = blocks[::100], memory_limit.resident()  # what is kept lies between what is freed
     del blocks
     memory_limit.give_back()
-    assert _resident() < full - 150 * 2**20
+    assert memory_limit.resident() < full - 150 * 2**20
     assert all(bool((block == 1).all()) for block in kept)
 
 
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def test_what_saves_time_alone_takes_a_part_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_limit, "resident", lambda: 2 * GIB)
+    with memory_limit.within(3 * GIB):
+        assert memory_limit.left_for(GIB, 4) == GIB // 4
+        assert memory_limit.at_most(GIB, 4) == 3 * GIB // 4  # what numbers hang on follows the limit alone
+        monkeypatch.setattr(memory_limit, "resident", lambda: 4 * GIB)
+        assert memory_limit.left_for(GIB, 4) == 0
+    monkeypatch.setattr(memory_limit, "available", lambda: 2 * GIB)
+    with memory_limit.within(None):  # what the process holds at first is not of what was free
+        assert memory_limit.left_for(2 * GIB, 1) == 2 * GIB
+        monkeypatch.setattr(memory_limit, "resident", lambda: 5 * GIB)
+        assert memory_limit.left_for(2 * GIB, 1) == GIB

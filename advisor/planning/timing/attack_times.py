@@ -17,6 +17,7 @@ from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import SKETCH, VECTOR_LIMIT, cell_factor, grid
 from advisor.measures.decoders.decoders import PERCEPTRON, map_width
 from advisor.measures.decoders.map_sizes import FEW_CELLS, PATCH_FEATURES
+from advisor.measures.decoders.ridges import GCV_SAMPLES
 from advisor.measures.images import PICTURE_SIDE, is_image_batch, side_of
 from advisor.planning.evaluating.attacker_samples import FEWEST
 from advisor.planning.timing.machine_speed import SOLVED, Speed, step_products
@@ -25,8 +26,15 @@ from advisor.request import SearchPart
 SETTLED_SHARE = 0.27
 """Of its steps that a quick attack takes, on average over a model's cuts: the linear part settles shallow ones."""
 
-DEFENDED = 2.0
-"""How much longer than that it takes on a defended plan, which nothing settles."""
+DEFENDED = 1 / SETTLED_SHARE
+"""How much longer than that it takes on a defended plan, which nothing settles: all of its steps."""
+
+DRAWN = 15.0
+"""Copies of a batch's activation that a step takes where noise is drawn anew: the noise, what it is added to, the map
+as it is read, standardised and ordered, and what the linear part makes of it."""
+
+VECTOR_STEP = 0.4
+"""Of what a step takes beside its products, where it is a perceptron's."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,9 @@ class AttackTimes:
 
     @cached_property
     def of_study(self) -> tuple[float, ...]:
-        """`[cuts]` of the quick attack at each."""
+        """`[cuts]` of the quick attack at each; nothing where inputs are discrete, which it does not recover."""
+        if not all(t.dtype.is_floating_point for t in self.inputs):
+            return (0.0,) * len(self.graph.cuts)
         return tuple(self._seconds(index, PICTURE_SIDE, self.learnt) for index in range(len(self.graph.cuts)))
 
     def on_plan(self, budget: str, side: int = PICTURE_SIDE, learnt: int | None = None) -> float:
@@ -57,7 +67,9 @@ class AttackTimes:
         own = self.learnt if learnt is None else learnt
         harder = _strong(self.samples) if budget == "strong" else 1.0
         sent = (2 * own + self.samples) * self.speed.forward
-        return sent + DEFENDED * harder * self._seconds(self._usual, side, own)
+        steps = min(QUICK.steps, QUICK.epochs * math.ceil(own / QUICK.batch))
+        drawn = DRAWN * steps * QUICK.batch * self.graph.cuts[self._usual].elements * self.speed.element
+        return sent + harder * (DEFENDED * self._seconds(self._usual, side, own) + drawn)
 
     @property
     def floor(self) -> float:
@@ -108,6 +120,13 @@ def _strong(samples: int) -> float:
     return steps * (STRONG.width / QUICK.width) ** 2 * STRONG.depth / QUICK.depth
 
 
+def _solved(learnt: int, width: int, targets: int) -> float:
+    """Eigenproblems of `SOLVED` rows that the linear parts on a vector take, the curved one included."""
+    few = min(learnt, GCV_SAMPLES)
+    sides = (few, min(learnt, width), few, learnt, min(few, targets), min(few, targets))
+    return sum((side / SOLVED) ** 3 for side in sides)
+
+
 def _attack(graph: PartitionGraph, index: int, picture: tuple[int, int] | None, learnt: int, speed: Speed) -> float:
     """Seconds of the quick attack at one cut, from the shapes that cross."""
     known = learnt * (2 if picture else 1)
@@ -129,6 +148,5 @@ def _attack(graph: PartitionGraph, index: int, picture: tuple[int, int] | None, 
             return seconds
     width = min(cut.elements, VECTOR_LIMIT if cut.elements <= VECTOR_LIMIT else SKETCH)
     units = PERCEPTRON * QUICK.width
-    step = speed.step + 3 * QUICK.batch * units * (width + units + 256) * speed.product
-    solved = 4 * speed.solve * (min(known, 1024) / SOLVED) ** 3
-    return seconds + 2 * (steps * step + solved)
+    step = VECTOR_STEP * speed.step + 3 * QUICK.batch * units * (width + units + 256) * speed.product
+    return seconds + 2 * steps * step + speed.solve * _solved(learnt, width, math.prod(picture or (0,)) or width)

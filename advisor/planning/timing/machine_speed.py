@@ -30,6 +30,7 @@ DIRECTIONS = 4
 
 CHANNELS, SIDE = 96, 16
 STEPS = 4
+ELEMENTS, REPEATS = 2**23, 5
 SOLVED = 300
 """Samples of the eigenproblem that stands for all closed forms: their time grows with the cube of them."""
 
@@ -44,6 +45,7 @@ class Speed:
         product: of one multiply-add of an inversion network, gradients included, batch by batch.
         step: of what else a training step does.
         solve: of an eigenproblem of `SOLVED` samples.
+        element: of one number of a large tensor, read once and written once to new memory.
     """
 
     forward: float
@@ -51,6 +53,7 @@ class Speed:
     product: float
     step: float
     solve: float
+    element: float
 
 
 def measured(graph: PartitionGraph, inputs: tuple[Tensor, ...]) -> Speed:
@@ -60,11 +63,12 @@ def measured(graph: PartitionGraph, inputs: tuple[Tensor, ...]) -> Speed:
 
 @on_the_device
 def _measured(graph: PartitionGraph, few: tuple[Tensor, ...]) -> Speed:
-    product, step = training_speed(torch.get_num_threads(), str(current()))
+    where = str(current())
+    product, step = training_speed(torch.get_num_threads(), where)
     with left_as_found(graph.module), plain_attention(), torch.no_grad():
         graph.run(tuple(t[:1] for t in few))
         forward = taken(lambda: graph.run(few)) / len(few[0])
-    return Speed(forward, _tangent(graph, few, forward), product, step, solving_speed(str(current())))
+    return Speed(forward, _tangent(graph, few, forward), product, step, solving_speed(where), copying_speed(where))
 
 
 def taken(work: Callable[[], object]) -> float:
@@ -129,4 +133,17 @@ def solving_speed(device: str) -> float:
     matrix = made @ made.T
     with one_thread():
         torch.linalg.eigh(matrix)
-        return taken(lambda: torch.linalg.eigh(matrix))
+        return _usual(lambda: torch.linalg.eigh(matrix))
+
+
+@functools.cache
+def copying_speed(device: str) -> float:
+    """Seconds an element of taking a number from every element of a large tensor, on one core."""
+    large = torch.zeros(ELEMENTS, device=device)
+    with one_thread():
+        return _usual(lambda: large - 1.0) / ELEMENTS
+
+
+def _usual(work: Callable[[], object]) -> float:
+    """Seconds of the middle one of a few: a millisecond's work may meet another process."""
+    return sorted(taken(work) for _ in range(REPEATS))[REPEATS // 2]

@@ -36,8 +36,11 @@ SEARCHED, VERIFIED_SHARE = 0.3, 0.2
 """Of what is left beside the fixed work: for the search, and for attacks on the plans; the rest is the study's."""
 
 FEWEST_ROWS, FEWEST_TRIALS = 128, 6
-CLOSED_FORMS = 5.5
+CLOSED_FORMS = 3.6
 """Eigenproblems of as many samples as an attacker learns from, that the closed forms of one cut take together."""
+
+LOOKED_AT = 8.0
+"""Copies of an activation that the estimators of one cut make, or take as long as: finite, centred, its norm."""
 
 DRAWN_UP = 0.7
 """Forward passes that pricing one plan takes: the cloud half, and the edge half of those not kept."""
@@ -252,7 +255,8 @@ def _work(
     passes = 2 * samples + (learnt if images else 0)
     cubes = (min(learnt, 1125) / SOLVED) ** 3
     closed = len(graph.cuts) * speed.solve * CLOSED_FORMS * cubes
-    products = sum(samples**2 * cut.elements for cut in graph.cuts) * speed.product
+    crossing = samples * sum(cut.elements for cut in graph.cuts)
+    products = crossing * (samples * speed.product + LOOKED_AT * speed.element)
     fixed = passes * speed.forward + _tangents(inputs, samples) * speed.tangent + closed + products
     times = AttackTimes(graph, inputs, learnt, samples, speed)
     attacks = times.of_study

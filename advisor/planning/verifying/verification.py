@@ -69,9 +69,15 @@ class _Judge:
     time: TimePlan = UNBOUNDED
     before: Advice | None = None
 
-    def over(self, first: bool = False) -> bool:
-        """Whether no further attack may begin; the first one does, unless the user's own time is up."""
-        return time.monotonic() >= (self.time.started + self.time.deadline if first else self.time.until("verify"))
+    def over(self, first: bool = False, takes: float = 0.0) -> bool:
+        """Whether no further attack may begin; the first one does, unless the user's own time is up.
+
+        Args:
+            first: whether it is that.
+            takes: seconds that it is expected to take: what nobody asked for does not begin if it would end too late.
+        """
+        end = self.time.started + self.time.deadline if first else self.time.until("verify")
+        return time.monotonic() + takes >= end
 
     @property
     def budget(self) -> str:
@@ -102,6 +108,8 @@ def verify(request: Request, searched: Searched, progress: Progress | None = Non
                 found, learning = _learning(judge, found, now)
         except KeyboardInterrupt:
             interrupted = "verify"
+    judge.evaluator.walks.clear()  # no further attack follows
+    give_back()
     return Verified(
         searched=searched, plans=found.plans, unverified=found.unverified, interrupted=interrupted, learning=learning,
         seconds=now.seconds, notes=(*judge.evaluator.results.notes, *_taken(found.plans)),
@@ -155,7 +163,7 @@ def _learning(judge: _Judge, found: _Found, now: Step) -> tuple[_Found, dict[str
 
 def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
     """What is known after each attack: on the best plan until it holds, on others that are shown, on labels."""
-    best = choose(list(found.plans), judge.limits)
+    best, longest = choose(list(found.plans), judge.limits), 0.0
     for attempt in range(VERIFY_ATTEMPTS):
         if best is None or best.verified or best in found.failed:
             break
@@ -163,7 +171,9 @@ def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
             found = found.attacked(best, best, f"{best} was not attacked: the time was up")
             yield found
             break
+        began = time.monotonic()
         proven, why_not = _attacked(judge, best, _part(now, attempt, best))
+        longest = max(longest, time.monotonic() - began)
         stronger = proven.defense.strengthen() if judge.limits.shortfall(proven) and proven.verified else None
         added = (
             [] if stronger is None else [judge.judged(for_plan(judge.evaluator, proven).evaluate(proven.cut, stronger))]
@@ -178,7 +188,7 @@ def _attacks(judge: _Judge, found: _Found, now: Step) -> Iterator[_Found]:
         ]
         judge.evaluator.results.all(tasks, judge.time.until("verify"))
     for number, plan in enumerate(others, VERIFY_ATTEMPTS):
-        if judge.over():
+        if judge.over(takes=longest):
             return
         found = found.attacked(plan, *_attacked(judge, plan, _part(now, number, plan)))
         yield found

@@ -18,8 +18,8 @@ from advisor.planning.timing.machine_speed import Speed, measured, step_products
 from advisor.planning.timing.time_plan import EFFORT_SECONDS, FEWEST_ROWS, UNBOUNDED, plan_time
 from advisor.request import Request
 
-FAST = Speed(forward=1e-5, tangent=1e-5, product=1e-13, step=1e-4, solve=1e-4)
-SLOW = Speed(forward=1.2e-2, tangent=3e-3, product=2e-11, step=3e-3, solve=2e-3)
+FAST = Speed(forward=1e-5, tangent=1e-5, product=1e-13, step=1e-4, solve=1e-4, element=1e-10)
+SLOW = Speed(forward=1.2e-2, tangent=3e-3, product=2e-11, step=3e-3, solve=2e-3, element=1e-9)
 GLACIAL = dataclasses.replace(SLOW, forward=1.0, product=1e-9)
 
 
