@@ -37,7 +37,8 @@ is_autocast_enabled is_complex is_conj is_contiguous is_floating_point is_grad_e
 is_non_overlapping_and_dense is_nonzero is_same_size is_scripting is_signed isclose isfinite isin isinf isnan isneginf
 isposinf isreal istft item items kaiser_window keys kl_div kron kthvalue l1_loss layer_norm lcm ldexp le leaky_relu
 len lerp less less_equal lgamma lift_fresh lift_fresh_copy linalg_cholesky linalg_cholesky_ex linalg_cond linalg_cross
-linalg_det linalg_diagonal linalg_eig linalg_eigh linalg_eigvals linalg_eigvalsh linalg_inv linalg_inv_ex linalg_lstsq
+linalg_det linalg_diagonal linalg_eig linalg_eigh linalg_eigvals linalg_eigvalsh linalg_householder_product
+linalg_inv linalg_inv_ex linalg_lstsq
 linalg_matmul linalg_matrix_exp linalg_matrix_norm linalg_matrix_power linalg_matrix_rank linalg_multi_dot linalg_norm
 linalg_pinv linalg_qr linalg_slogdet linalg_solve linalg_solve_ex linalg_solve_triangular linalg_svd linalg_svdvals
 linalg_tensorinv linalg_tensorsolve linalg_vander linalg_vecdot linalg_vector_norm linear linspace list log log10
@@ -55,7 +56,8 @@ permute_copy pinverse pixel_shuffle pixel_unshuffle poisson poisson_nll_loss pol
 prod promote_types put quantile rad2deg radians rand rand_like randint randint_like randn randn_like random randperm
 range ravel real reciprocal reflection_pad1d reflection_pad2d reflection_pad3d relu relu6 remainder remove renorm
 repeat repeat_interleave replication_pad1d replication_pad2d replication_pad3d reshape reshape_as resolve_conj
-resolve_neg result_type reverse rms_norm rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell roll rot90 round row_stack
+resolve_neg result_type reverse rms_norm rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell roll rot90 round row_stack rrelu
+rrelu_with_noise rrelu_with_noise_functional
 rsqrt rsub scalar_tensor ScalarImplicit scaled_dot_product_attention scatter scatter_add scatter_reduce searchsorted
 select select_copy select_scatter selu setdefault sgn sigmoid sign signbit silu sin sinc sinh size slice slice_copy
 slice_scatter slogdet slow_conv3d slow_conv_dilated2d slow_conv_dilated3d slow_conv_transpose2d slow_conv_transpose3d

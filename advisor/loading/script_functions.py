@@ -127,6 +127,9 @@ class FunctionCheck:
             case ast.List(parts) | ast.Tuple(parts):
                 for part in parts:
                     self._value(part)
+            case ast.Dict(keys, values) if all(isinstance(key, ast.Constant | ast.Name) for key in keys):
+                for part in (*keys, *values):
+                    self._value(part)  # type: ignore[arg-type]
             case ast.UnaryOp(ast.USub(), ast.Constant(int() | float()) | ast.Name("inf" | "nan")):
                 pass
             case ast.Name(name):

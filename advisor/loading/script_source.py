@@ -19,7 +19,7 @@ from advisor.loading.script_functions import FunctionCheck
 
 MAX_NODES = 500_000  # calls of one function once every function in it is inlined, as torch does before it runs one
 QUOTED = re.compile(r'"(?:[^"\\\n]|\\["\'nt])*"|\'(?:[^\'\\\n]|\\["\'nt])*\'')
-ODD = re.compile(r"[^\x20-\x7e\n]|[\"'#\\;`@$?!&|^~%*/<>{}+]|\b\d+_|\b0[xXoObB]")
+ODD = re.compile(r"[^\x20-\x7e\n]|[\"'#\\;`@$?!&|^~%*/<>+]|\b\d+_|\b0[xXoObB]")
 BESIDE = re.compile(r"\w\0|\0\0")  # a prefix before a text, or two texts in a row
 
 

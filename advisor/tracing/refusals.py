@@ -8,7 +8,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
@@ -29,6 +29,7 @@ _NOT_THE_USERS = (
 _QUOTED = re.compile(r'File "([^"]+)", line (\d+), in .*\n\s*(.+)')  # torch quotes the user's stack in its message
 _RECORDED = re.compile(r'File "([^"]+)", line (\d+), in .*\n\s*(.*)')
 _ABSENT = ("cuda", "nvidia", "hip ", "rocm", "mps", "xpu", "privateuse")
+_GRADIENTS = {"backward", "grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "hessian"}
 _BY_VALUE = "data-dependent"
 
 
@@ -63,10 +64,15 @@ def explained(model: nn.Module, error: Exception) -> TraceError:
             f"torch.export cannot trace {name}{place}: it packs sequences, whose lengths are values of the input.",
             "Pad them, and mask what lies beyond the end.",
         )
+    if quantised := _quantised(model):
+        return TraceError(
+            f"torch.export cannot trace {name}: its module {quantised} holds quantised weights that no tensor shows.",
+            "Pass the model as it was before it was quantised; a defense can quantise what is sent.",
+        )
     if _takes_gradients(model):
         return TraceError(
             f"torch.export cannot trace {name}{place}: its forward takes a gradient, which is no operation of a graph.",
-            "Write the derivative out, or take it with torch.func.grad or torch.func.jvp.",
+            "Write the derivative out in operations of tensors.",
         )
     if _BY_VALUE in str(error):
         return by_value(name, place)
@@ -87,11 +93,36 @@ def _packs(error: Exception) -> bool:
     )
 
 
+def _quantised(model: nn.Module) -> str:
+    """The first module of torch's own quantisation: its path and class, or ""."""
+    found = ((path, type(m)) for path, m in model.named_modules() if type(m).__module__.startswith("torch.ao.nn."))
+    return next((f"{path or 'model'} ({kind.__module__.removeprefix('torch.ao.')}.{kind.__name__})"
+                 for path, kind in found if "quantized" in kind.__module__), "")  # fmt: skip
+
+
 def _takes_gradients(model: nn.Module) -> bool:
-    """Whether a forward of the model names a function of torch.autograd."""
-    codes = [getattr(getattr(type(module), "forward", None), "__code__", None) for module in model.modules()]
-    named = [set(code.co_names) for code in codes if code is not None and is_users(code.co_filename)]
-    return any({"autograd", "grad"} <= names or "backward" in names for names in named)
+    """Whether a forward of the model, or a function of the user's that it names, takes a gradient."""
+    named = [set(code.co_names) for module in model.modules() for code in _codes(module)]
+    return any({"autograd", "grad"} <= names or names & _GRADIENTS or {"func", "grad"} <= names for names in named)
+
+
+def _codes(module: nn.Module) -> Iterator[CodeType]:
+    """Code of a module's forward, of what is defined within it, and of the user's functions and methods it names."""
+    stack: list[Any] = [getattr(type(module), "forward", None)]
+    seen = set[CodeType]()
+    while stack:
+        function = stack.pop()
+        scope = getattr(function, "__globals__", {})
+        codes = [getattr(function, "__code__", None)]
+        while codes:
+            code = codes.pop()
+            if not isinstance(code, CodeType) or code in seen or not is_users(code.co_filename):
+                continue
+            seen.add(code)
+            yield code
+            codes += code.co_consts
+            for name in code.co_names:
+                stack += (scope.get(name), getattr(type(module), name, None), vars(module).get(name))
 
 
 def by_value(name: str, place: str) -> TraceError:

@@ -72,6 +72,8 @@ class Called(nn.Module):
 
 F = nn.functional
 OPERATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "a vmap in the forward": torch.vmap(torch.vmap(torch.sin)),
+    "randomised slopes, switched off": lambda x: F.rrelu(x, training=False),
     "attention": lambda x: F.scaled_dot_product_attention(x, x, x),
     "interpolate": lambda x: F.interpolate(x[:, None], scale_factor=2, mode="bicubic"),
     "area": lambda x: F.interpolate(x, size=3, mode="area"),

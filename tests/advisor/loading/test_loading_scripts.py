@@ -40,6 +40,9 @@ def crafted(folder: Path, line: str, **changes: bytes) -> Path:
 
 
 LINES = {
+    "dict of others": 'x = {{"a": torch.from_file("{mark}", True, 8)}}["a"]',
+    "dict that unpacks": "x = {{**input}}",
+    "dict that is computed": 'x = {{k: torch.from_file("{mark}", True, 8) for k in ["a"]}}',
     "plain": 'x = torch.from_file("{mark}", True, 8)',
     "blank before the dot": 'x = torch . from_file("{mark}", True, 8)',
     "blank after the dot": 'x = torch. from_file("{mark}", True, 8)',
@@ -189,6 +192,26 @@ def test_compiled_graphs_are_held_to_the_list() -> None:
         warnings.simplefilter("ignore")
         script: Any = torch.jit.script(Hidden())
     assert "it would call aten::save" in set(graph_dangers(script))
+
+
+class Named(nn.Module):
+    """Several outputs by name, which torch writes as a dict."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": x.relu(), "features": nn.functional.rrelu(x, training=False)}
+
+
+@pytest.mark.parametrize("how", ["trace", "script"])
+def test_outputs_by_name_need_no_trust(how: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = Named().eval()
+        made: Any = (
+            torch.jit.trace(model, torch.rand(2, 4), strict=False) if how == "trace" else torch.jit.script(model)
+        )  # type: ignore[no-untyped-call]
+        torch.jit.save(made, tmp_path / "m.pt")
+    assert list(script_dangers(inspect_archive(tmp_path / "m.pt"))) == []
+    assert list(graph_dangers(made)) == []
 
 
 @pytest.mark.parametrize("how", ["trace", "script"])
