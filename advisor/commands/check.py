@@ -41,6 +41,7 @@ def check(
     data: given.Data = None,
     train_data: given.TrainData = None,
     aux: given.Aux = None,
+    requirement: given.OwnRequirements = None,
     confidence: Annotated[
         float | None,
         typer.Option(help="Hold every limit against this interval's bad end: 0.9.", rich_help_panel=given.BUDGETS),
@@ -80,10 +81,12 @@ def check(
         import advisor
 
         shown = one_of("--format", format, FORMATS)
+        own = earlier_advice.own_requirements(requirement or ())  # before the advice is read, which may hold them
         now = earlier_advice.typed(context)
         limits = {name: value for name, value in now.items() if name in REQUIREMENTS}
         if not no_config:
             limits = {**_budgets(), **limits}
+        limits |= own
         if model is not None:
             check_model_is_there(model)
         options: dict[str, Any] = {name: now[name] for name in OF_RECOMMEND if name in now}

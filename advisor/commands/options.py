@@ -160,3 +160,9 @@ def optional(parse: Callable[[str], T], text: str | None, option: str) -> T | No
         return parse(text)
     except AdvisorError as error:
         raise AdvisorError(f"{option}: {error.problem}", error.next_step) from None
+
+
+OwnRequirements = Annotated[
+    list[str] | None,
+    typer.Option(help="One of your own: package.module:ROW=5; may be repeated.", rich_help_panel=BUDGETS),
+]

@@ -96,10 +96,7 @@ def recommend(
             help="Tell what an attacker of so many samples gets: 400, 8000, 1e6.", rich_help_panel=given.SEARCH
         ),
     ] = None,
-    requirement: Annotated[
-        list[str] | None,
-        typer.Option(help="One of your own: package.module:ROW=5; may be repeated.", rich_help_panel=given.BUDGETS),
-    ] = None,
+    requirement: given.OwnRequirements = None,
     objective: Annotated[
         str, typer.Option(help="What is to be best: latency, nmse, edge_memory ...", rich_help_panel=given.BUDGETS)
     ] = "latency",

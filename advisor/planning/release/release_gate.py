@@ -160,11 +160,11 @@ class _Gated:
         checks = []
         for name, limit in self.limits.items():
             row = REQUIREMENTS[name]
-            estimate, how = found.plan.found(row) if found.plan else None, found.how(row)
+            estimate, how = found.of(row), found.how(row)
             measured = estimate is not None and not math.isnan(estimate.value)
-            stands = self.vouched and (known if row.leakage or _is_accuracy(row) else True)
+            stands = self.vouched and (known if row.leakage or _is_accuracy(row) or row.function else True)
             if not measured and stands:
-                estimate, how = self.plan.found(row), VOUCHED
+                estimate, how = Found(self.plan).of(row), VOUCHED
             checks.append(_row_check(row, limit, estimate, how, found.why(row), self.confidence))
         return checks
 
@@ -174,8 +174,8 @@ class _Gated:
             return []
         moved = []
         for row in REQUIREMENTS.values():
-            of_samples = row.leakage or _is_accuracy(row)
-            now, then = found.plan.found(row), self.plan.found(row)
+            of_samples = row.leakage or _is_accuracy(row) or row.function is not None
+            now, then = found.of(row), Found(self.plan).of(row)
             if (of_samples and not same) or now is None or then is None or not _worse(row, now, then):
                 continue
             said = f"the advice says {row.show(then.value)}, now it is {row.show(now.value)}"

@@ -40,6 +40,7 @@ from advisor.variant import Variant
 
 ON_THE_EDGE = ("all-edge", "local-head")
 ACCURACY = ("accuracy_drop", "accuracy")
+SCORES = ("score", "score_ssim")
 MEASURED_ELSEWHERE = (
     "its costs were measured on a device: --digest vouches for them, --device or --profile gives them again"
 )
@@ -62,9 +63,16 @@ class Found:
     missing: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def of(self, row: Requirement) -> Estimate | None:
+        """The number of a requirement; None where it, or what a function of the user's own reads, was not measured."""
+        try:
+            return None if self.plan is None else self.plan.found(row)
+        except KeyError:
+            return None
+
     def how(self, row: Requirement) -> str:
         """How the number of a requirement came about."""
-        found = None if self.plan is None else self.plan.found(row)
+        found = self.of(row)
         if found is None:
             return ""
         reached = None if self.plan is None or not row.leakage else self.plan.verified.get(row.quantity)
@@ -75,6 +83,8 @@ class Found:
 
     def why(self, row: Requirement) -> str:
         """Why the number of a requirement is missing."""
+        if row.function is not None and self.plan is not None:
+            return "; ".join(dict.fromkeys(self.missing.values())) or "its function reads what is not measured here"
         return self.missing.get(group(row), "")
 
 
@@ -111,6 +121,8 @@ def measured_again(
         progress: told of each stage.
     """
     missing, wanted = dict[str, str](), {group(row) for row in rows}
+    own = any(row.function is not None for row in rows)  # may read all that a plan has
+    wanted |= {"accuracy", "leakage"} if own else set()
     try:
         judge = _evaluator(plan, opened, prepared, progress)
     except AdvisorError as error:  # the weights of what was fitted are gone, or belong to other weights of the model
@@ -133,6 +145,7 @@ def measured_again(
         if "leakage" in wanted:
             try:
                 names = sorted({row.measurement for row in rows if row.leakage and row.measurement in columns})
+                names += [name for name in SCORES if own and name in columns and name not in names]
                 leaks, attacked = _leaks(judge, plan, names, opened, notes, progress)
                 found |= leaks
             except AdvisorError as error:  # an attack that failed is no privacy

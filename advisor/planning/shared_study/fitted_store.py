@@ -122,7 +122,9 @@ def _opened(place: str) -> ArtifactStore:
         Path(place).mkdir(parents=True, exist_ok=True)
         return FileSystemArtifactStore(place)
     except ImportError:
-        raise AdvisorError("S3 is not reached without boto3.", "Install it: pip install boto3") from None
+        raise AdvisorError(
+            "S3 is not reached without boto3.", "Install it: pip install 'partition-advisor[s3]'"
+        ) from None
     except OSError as error:
         raise _unusable(place, error) from None
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import advisor
+from advisor.planning.release.release_measuring import Found
+from advisor.plans import Plan
+from advisor.requirements import REQUIREMENTS, Requirement
+from advisor.testing import made_up_advices
+from advisor.units import digits, number
+from tests.advisor.planning.test_own_requirements import wait
 from tests.conftest import Run
 
 
@@ -44,6 +51,42 @@ def test_the_answer_as_json_and_markdown(answered: Path, cli: Run) -> None:
     wrong = cli("check", answered, "--max-latency", "1us", "--format", "pdf")
     assert wrong.exit_code == 2
     assert "--format 'pdf' is not known. Use console, markdown, json." in wrong.stderr
+
+
+@pytest.fixture
+def table() -> Iterator[None]:
+    """The table of requirements, as it was before."""
+    before = dict(REQUIREMENTS)
+    yield
+    REQUIREMENTS.clear()
+    REQUIREMENTS.update(before)
+
+
+@pytest.mark.usefixtures("table")
+def test_a_requirement_of_the_users_own_is_held_against_what_is_measured_again(answered: Path, cli: Run) -> None:
+    own = "tests.advisor.planning.test_own_requirements:WAIT"
+    fine = cli("check", answered, "--requirement", f"{own}=1e9", "--json")
+    assert fine.exit_code == 0, fine.output
+    found = {check["name"]: check["estimate"] for check in json.loads(fine.stdout)["checks"]}
+    plan = advisor.load_advice(answered).best
+    assert found["max_wait"]["value"] == pytest.approx(wait(plan))
+    dear = cli("check", answered, "--requirement", f"{own}=1e-3")
+    assert dear.exit_code == 5
+    assert "the wait is" in dear.stdout
+    wrong = cli("check", answered, "--requirement", own)
+    assert wrong.exit_code == 2
+    assert "states no limit" in wrong.stderr
+
+
+def test_what_a_function_reads_and_nobody_measured_is_not_met() -> None:
+    row = Requirement("max_beauty", "beauty", "beauty", "at most", "1", number, digits, "beauty", "", function=beauty)
+    assert Found(made_up_advices.digits().best).of(row) is None
+    assert Found(made_up_advices.digits().best).why(row) == "its function reads what is not measured here"
+
+
+def beauty(plan: Plan) -> float:
+    """Of nothing that is measured."""
+    return plan.predicted["beauty"].value
 
 
 def test_budgets_of_the_settings_count_unless_they_are_left_out(answered: Path, cli: Run, tmp_path: Path) -> None:

@@ -26,6 +26,14 @@ def price(plan: Any) -> float:
 ROW = Requirement(
     "max_price", "price", "price", "at most", "cent", number, digits, "price", "In Python.", function=price
 )
+
+
+def wait(plan: Any) -> float:
+    """Of one input, in microseconds."""
+    return 1e6 * float(plan.predicted["latency"].value)
+
+
+WAIT = Requirement("max_wait", "wait", "wait", "at most", "µs", number, digits, "wait", "In Python.", function=wait)
 SAME_NAME = Requirement("max_latency", "price", "price", "at most", "cent", number, digits, "price", "In Python.")
 
 
