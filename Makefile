@@ -1,7 +1,7 @@
 # Python 3.11 or newer and make are all it takes: `make demo`, `make test`.
 PYTHON ?= python3
 VENV ?= .venv
-OUT ?= out
+OUT ?= out/demo
 BIN := $(VENV)/bin
 TREE := build/tree
 WORKERS ?= 2

@@ -1,6 +1,6 @@
-"""Makes the picture of a report for the README: the first screen of `out/report.html`, a PNG of less than 150 kB.
+"""Makes the picture of a report for the README: the first screen of `out/demo/report.html`, a PNG of less than 150 kB.
 
-make demo && python docs/report_picture.py out/report.html docs/images/report.png
+make demo && python docs/report_picture.py out/demo/report.html docs/images/report.png
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ from advisor.fitted import CurvePoint, FittedDefense
 from advisor.payload import Payload
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.judging.accuracy import Accuracy
+from advisor.planning.shared_study.estimates_as_json import as_estimates, as_json
+from advisor.planning.shared_study.results import Task, digest_of
 from advisor.plans import Plan
 from advisor.profilers.halves.variant_profile import variant_profile
 from advisor.progress import ShareProgress
@@ -141,8 +143,11 @@ class VariantEvaluator(PlanEvaluator):
         return GaussianNoise(sigma) if sigma > 0 else NoDefense()
 
     def drop(self, relative: float) -> float:
-        """Accuracy drop at one level of noise."""
-        return self.accuracy(self.payload, self.noise(relative))["accuracy_drop"].value
+        """Accuracy drop at one level of noise, measured once by the workers of a study."""
+        noise = self.noise(relative)
+        told = digest_of("drop", self._told(self.payload, noise, self.sizes[-1]))  # an evaluation's is another result
+        task = Task("accuracy", told, lambda: as_json(self.accuracy(self.payload, noise)))
+        return as_estimates(task, self.results.one(task))["accuracy_drop"].value
 
     def most_noise(self, allowed: float, low: float, high: float, steps: int) -> float:
         """The most noise, of a range, whose accuracy drop is at most `allowed`: the low end where none is."""

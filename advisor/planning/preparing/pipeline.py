@@ -267,7 +267,8 @@ def _cost(request: Request, prepared: Prepared, target: reuse.Target, now: Step)
     notes += cost.provenance.get("cost", {}).get("notes", [])
     types = sorted({spec.dtype for cut in graph.cuts[1:-1] for spec in cut.tensors})
     if types:
-        notes.append(f"What crosses is counted in {' and '.join(types)}, as the traced model has it, header included.")
+        kinds = " and ".join(types)
+        notes.append(f"Messages are counted in {kinds}, header included; the table of cuts has the activation alone.")
     return cost, notes
 
 

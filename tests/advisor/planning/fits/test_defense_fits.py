@@ -79,6 +79,12 @@ def found(priced, small):
     return fits(priced, small, max_accuracy_drop=0.05).run(quiet)
 
 
+def test_a_level_of_noise_is_measured_once(priced, monkeypatch):
+    first = priced.most_noise(0.05, 0.0, 2.0, 3)
+    monkeypatch.setattr(VariantEvaluator, "accuracy", lambda *_: pytest.fail("measured again"))
+    assert priced.most_noise(0.05, 0.0, 2.0, 3) == first
+
+
 def test_what_earlier_advice_has_fitted_is_not_fitted_again(priced, small, found, tmp_path, monkeypatch):
     dataclasses.replace(made_up_advices.digits(), best=found.plans[0], pareto=(), nearest=()).save(tmp_path)
     earlier = advisor.load_advice(tmp_path)
