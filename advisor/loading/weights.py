@@ -167,6 +167,7 @@ def check_finite(named: Mapping[str, Any], what: str) -> None:
         mask = not isinstance(value, torch.nn.Parameter) and not name.endswith(
             ("running_mean", "running_var", "weight", "bias")
         )
+        value = value.float() if value.is_floating_point() and value.itemsize == 1 else value  # float8 knows no isnan
         bad = torch.isnan(value) if mask else ~torch.isfinite(value)
         if bool(bad.any()):
             raise AdvisorError(

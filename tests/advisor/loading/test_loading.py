@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from advisor.errors import AdvisorError, UnsafeFileError
@@ -152,6 +153,18 @@ def test_weights_that_are_not_finite_are_refused(kind: str, bad: float, tmp_path
         load_model(path, arch=ARCH, trust=True)
 
 
+@pytest.mark.parametrize("bad", [1.0, float("nan")])
+def test_weights_of_eight_bits_are_looked_at_too(bad: float, tmp_path: Path) -> None:
+    weights = {name: value.detach() for name, value in hostile.net().state_dict().items()}
+    weights["0.weight"] = torch.full_like(weights["0.weight"], bad).to(torch.float8_e4m3fn)
+    save_file(weights, path := tmp_path / "m.safetensors")
+    if bad == 1:
+        assert load_model(path, arch=ARCH).model[0].weight[0, 0, 0, 0] == 1  # type: ignore[index,union-attr]
+    else:
+        with pytest.raises(AdvisorError, match=r"holds NaN or infinity \(108 of 108 values\)"):
+            load_model(path, arch=ARCH)
+
+
 def test_an_infinite_mask_is_no_fault(tmp_path: Path) -> None:
     class Masked(nn.Linear):
         def __init__(self) -> None:
@@ -170,6 +183,7 @@ def test_an_infinite_mask_is_no_fault(tmp_path: Path) -> None:
 # ---- architectures ---------------------------------------------------------------------------------------------------
 
 SOURCE = """
+from safetensors.torch import save_file
 from torch import nn
 def make(): return nn.Linear(3, 2)
 def wrong(): return 3
