@@ -65,7 +65,7 @@ def leave_one_out(kernel: Tensor, targets: Tensor, penalty: float = PENALTY) -> 
 
 def leave_one_out_nmse(
     features: Tensor, targets: Tensor, rows: int | None = None, penalty: float = PENALTY,
-    scales: Sequence[float] = SCALES,
+    scales: Sequence[float] = SCALES, learnt: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """NMSE that the closed-form adversary is left with: 0 perfect, 1 learnt nothing (may exceed 1 a little).
 
@@ -75,12 +75,15 @@ def leave_one_out_nmse(
         rows: how many of the first rows are scored; the others are learnt from only. None for all.
         penalty: λ.
         scales: widths of the Gaussian kernels.
+        learnt: further features `[n, F]`; their linear kernel counts as much as all others. None: none.
 
     Returns:
         A scalar, the squared residuals over those of predicting the mean of the others.
     """
     n = len(features)
     kernel = joint_kernel(features, scales)
+    if learnt is not None:
+        kernel = (kernel + joint_kernel(learnt, ())) / 2
     residuals = leave_one_out(kernel, targets - targets.mean(0), penalty)[:rows]
     ceiling = (targets - targets.mean(0))[:rows].square().mean() * (n / max(1, n - 1)) ** 2
     return residuals.square().mean() / ceiling.clamp_min(1e-12)

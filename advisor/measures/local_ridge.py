@@ -8,6 +8,7 @@ Leave-one-out residuals follow in closed form, e / (1 − h) with h the diagonal
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -27,10 +28,12 @@ def random_filters(channels: int, count: int, seed: int = 0) -> Tensor:
     return drawn / math.sqrt(channels * AROUND**2)
 
 
-def local_features(sent: Tensor, filters: Tensor) -> Tensor:
+def local_features(
+    sent: Tensor, filters: Tensor, reader: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:  # fmt: skip
     """What a regression reads of maps `[n, C, h, w]` at each place: `[n, h·w, F]`.
 
-    The values around it, the random features of these, and the mean of the whole map.
+    The values around it, the random features of these, the mean of the whole map, and what a reader makes of it.
     """
     centred = sent - sent.mean((0, 2, 3), keepdim=True)
     scaled = centred / centred.square().mean().sqrt().clamp_min(1e-12)
@@ -39,6 +42,8 @@ def local_features(sent: Tensor, filters: Tensor) -> Tensor:
     if len(filters):
         curved = torch.relu(F.conv2d(scaled, filters.to(scaled), padding=AROUND // 2))
         parts.append(curved.flatten(2))
+    if reader is not None:
+        parts.append(reader(scaled).flatten(2))
     return torch.cat(parts, 1).transpose(1, 2)
 
 
@@ -68,8 +73,9 @@ def ridge_leave_one_out(features: Tensor, targets: Tensor, penalty: float = PENA
 
 
 def local_nmse(
-    sent: Tensor, inputs: Tensor, filters: Tensor, penalty: float = PENALTY, rows: Tensor | None = None
-) -> Tensor:
+    sent: Tensor, inputs: Tensor, filters: Tensor, penalty: float = PENALTY, rows: Tensor | None = None,
+    reader: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:  # fmt: skip
     """NMSE that the adversary is left with on images, 0 perfect, 1 learnt nothing; differentiable in what is sent.
 
     Args:
@@ -78,11 +84,12 @@ def local_nmse(
         filters: of `random_filters`; may be none.
         penalty: λ, see `ridge_leave_one_out`.
         rows: which of the n·h·w places are used; None for all.
+        reader: gives further features `[n, F, h, w]` of the maps, centred and of unit mean square.
 
     Returns:
         A scalar: squared residuals over those of the mean image.
     """
-    features, targets = local_features(sent, filters), local_targets(inputs, sent.shape[2], sent.shape[3])
+    features, targets = local_features(sent, filters, reader), local_targets(inputs, sent.shape[2], sent.shape[3])
     features, targets = ((t - t.mean(0)).flatten(0, 1) for t in (features, targets))
     if rows is not None:
         features, targets = features[rows], targets[rows]

@@ -52,6 +52,7 @@ def step_of(graph: PartitionGraph, name: str, settings: Mapping[str, Any]) -> Ca
     schedule = Schedule(1, BATCH, 1e-3, 0.2, (0.5, 0.5))
     trainer = Trainer(wanted, model, method.terms(wanted), schedule)
     fit, _ = divided(wanted, model.fixed_edge and not trainer._through_input)
+    trainer._prepare(fit)
     moving, optimiser, cycle = trainer._optimiser(len(fit) * 100)
 
     def step() -> None:

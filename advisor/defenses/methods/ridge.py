@@ -22,7 +22,7 @@ class Ridge(BottleneckMethod):
     weakness: ClassVar[str] = "what a deep decoder sees and a regression does not; repeats average the noise"
     settings: ClassVar[Mapping[str, Any]] = {
         **BottleneckMethod.settings, "sigma": (0.1, 0.5), "weight": 2.0, "bank": 3, "local": 0.75, "filters": 64,
-        "scales": (0.5, 1.0, 2.0), "directions": 0,
+        "scales": (0.5, 1.0, 2.0), "directions": 0, "features": 64,
     }  # fmt: skip
     space: ClassVar[Mapping[str, Distribution]] = {**BottleneckMethod.space, "weight": Float(0.5, 8.0, log=True)}
 
@@ -32,6 +32,12 @@ class Ridge(BottleneckMethod):
         scales = tuple(float(scale) for scale in r["scales"])
         return (
             RidgeAdversary(
-                float(r["weight"]), int(r["bank"]), float(r["local"]), int(r["filters"]), scales, int(r["directions"])
+                float(r["weight"]),
+                int(r["bank"]),
+                float(r["local"]),
+                int(r["filters"]),
+                scales,
+                int(r["directions"]),
+                int(r["features"]),
             ),
         )

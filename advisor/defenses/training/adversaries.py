@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advisor.defenses.training.terms import Step
+from advisor.defenses.training.terms import PrivacyTerm, Step
 from advisor.measures.gaussian_club import gaussian_club, gaussian_log_likelihood, standardised
 from advisor.measures.jacobian_energy import signal_normalised_energy
 from advisor.measures.kernel_ridge import shrunken
@@ -40,7 +40,7 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
 
 
 @dataclass
-class InnerAdversary:
+class InnerAdversary(PrivacyTerm):
     """What the trained adversaries share: a network that is made at the start of an epoch and learns in each step.
 
     Attributes:
@@ -52,8 +52,6 @@ class InnerAdversary:
     weight: float
     side: int = 16
     inner: int = 3
-    against: ClassVar[tuple[str, ...]] = ()
-    through_input: ClassVar[bool] = False
     _network: nn.Module | None = field(default=None, repr=False)
     _optimiser: torch.optim.Optimizer | None = field(default=None, repr=False)
 
@@ -133,7 +131,7 @@ class Club(InnerAdversary):
 
 
 @dataclass
-class SignalToNoise:
+class SignalToNoise(PrivacyTerm):
     """ReFIL's SNR loss: Tr(JᵀJ)/‖z‖² by probes (Maeng et al., NeurIPS 2023, equation 6).
 
     Attributes:
@@ -145,9 +143,6 @@ class SignalToNoise:
     probes: int = 1
     against: ClassVar[tuple[str, ...]] = ("fisher_snr",)
     through_input: ClassVar[bool] = True
-
-    def begin(self, epoch: int) -> None:
-        """Nothing is carried over."""
 
     def loss(self, step: Step) -> Tensor:
         """Weight times the mean."""

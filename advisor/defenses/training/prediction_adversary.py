@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.defenses.training.adversaries import HIDDEN, RATE, flat
-from advisor.defenses.training.terms import Step
+from advisor.defenses.training.terms import PrivacyTerm, Step
 from advisor.errors import AdvisorError
 from advisor.measures.categorical_club import categorical_club
 
 
 @dataclass
-class PredictionClub:
+class PredictionClub(PrivacyTerm):
     """CLUB with a categorical posterior, a multi-layer perceptron that learns beside the defense, anew in each epoch.
 
     It reads what the cloud sends back to the tail, which also holds all that it got (Duan et al., NeurIPS 2024,
@@ -30,7 +30,6 @@ class PredictionClub:
     weight: float
     inner: int = 3
     against: ClassVar[tuple[str, ...]] = ("label_leak",)
-    through_input: ClassVar[bool] = False
     _network: nn.Module | None = field(default=None, repr=False)
     _optimiser: torch.optim.Optimizer | None = field(default=None, repr=False)
 

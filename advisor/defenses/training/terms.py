@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from advisor.errors import AdvisorError
 
@@ -44,16 +45,25 @@ class Step:
         return self.inputs
 
 
-class PrivacyTerm(Protocol):
+class PrivacyTerm(ABC):
     """Something to be made small beside the task's loss."""
 
-    against: ClassVar[tuple[str, ...]]
+    against: ClassVar[tuple[str, ...]] = ()
     """Estimators that the fit is trained against: for its variants they measure nothing any more."""
-    through_input: ClassVar[bool]
+    through_input: ClassVar[bool] = False
     """Whether it differentiates through the input: the edge half is then run anew for each batch."""
 
-    def begin(self, epoch: int) -> None:
-        """A new epoch: nothing of the one before may count, so that a killed fit goes on to the same bits."""
+    @property
+    def opponent(self) -> nn.Module | None:
+        """A network that makes this term large while the defense makes it small; it learns through the whole fit."""
+        return None
 
+    def meet(self, step: Step) -> None:  # noqa: B027
+        """See a few samples before the fit: an opponent takes its shapes from them."""
+
+    def begin(self, epoch: int) -> None:  # noqa: B027
+        """A new epoch: of the last one the opponent alone counts, so that a killed fit ends in the same bits."""
+
+    @abstractmethod
     def loss(self, step: Step) -> Tensor:
         """A scalar, differentiable in what is sent; weighted already."""

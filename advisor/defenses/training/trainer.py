@@ -15,6 +15,7 @@ from advisor.checkpoint import Checkpoint
 from advisor.defenses.training.base import FitTask
 from advisor.defenses.training.defended_model import DefendedModel
 from advisor.defenses.training.fit_samples import FitSamples, divided
+from advisor.defenses.training.opponents import Opponents
 from advisor.defenses.training.task_terms import agreement, distillation, labels_loss
 from advisor.defenses.training.terms import PrivacyTerm, Step
 from advisor.errors import AdvisorError
@@ -87,6 +88,7 @@ class Trainer:
     terms: Sequence[PrivacyTerm]
     schedule: Schedule
     best: dict[str, Any] = field(default_factory=dict, init=False)
+    opponents: Opponents = field(default_factory=lambda: Opponents(()), init=False)
 
     @property
     def _through_input(self) -> bool:
@@ -101,7 +103,7 @@ class Trainer:
             AdvisorError: when no epoch gave a finite validation loss.
         """
         fit, held = divided(self.task, self.model.fixed_edge and not self._through_input)
-        self.model.store_channels_last(fit.at(torch.arange(min(len(fit), TRIED_ON))))
+        self._prepare(fit)
         moving, optimiser, cycle = self._optimiser(len(fit))
         keeper = Checkpoint(self.task.checkpoint, (self.schedule.epochs, len(fit), self.task.seed))
         epoch, waited = self._resume(keeper, optimiser, cycle)
@@ -128,6 +130,15 @@ class Trainer:
         edge, cloud = self.model.changed("edge"), self.model.changed("cloud")
         return Outcome(edge, cloud, self.best["loss"], found, rms, epoch, stopped)
 
+    def _prepare(self, fit: FitSamples) -> None:
+        """Choose the layout, and let the terms meet a few samples."""
+        few = fit.at(torch.arange(min(len(fit), TRIED_ON)))
+        self.model.store_channels_last(few)
+        step = self.model(few, 0.0, torch.Generator().manual_seed(self.task.seed))
+        for term in self.terms:
+            term.meet(step)
+        self.opponents = Opponents(self.terms)
+
     def _optimiser(self, samples: int) -> tuple[list[nn.Parameter], torch.optim.Optimizer, Any]:
         new, own = self.model.new(), self.model.own()
         peaks = [(new, self.schedule.rate), (own, self.schedule.rate * self.schedule.tuned_rate)]
@@ -151,11 +162,14 @@ class Trainer:
         for number, rows in enumerate(torch.split(torch.randperm(len(fit), generator=draw), self.schedule.batch)):
             loss = self._loss(fit.at(rows), draw)
             if torch.isfinite(loss):
-                gradients = torch.autograd.grad(loss, moving, allow_unused=True)
-                for parameter, gradient in zip(moving, gradients, strict=True):
+                learning = [*moving, *self.opponents.parameters]
+                for parameter, gradient in zip(
+                    learning, torch.autograd.grad(loss, learning, allow_unused=True), strict=True
+                ):
                     parameter.grad = gradient
                 nn.utils.clip_grad_norm_(moving, 1.0)
                 optimiser.step()
+                self.opponents.step()
             cycle.step()
             self.task.progress((epoch + (number + 1) / total) / self.schedule.epochs)
 
@@ -214,7 +228,7 @@ class Trainer:
     def _state(self, optimiser: torch.optim.Optimizer, cycle: Any, epoch: int, waited: int) -> dict[str, Any]:
         return {
             "epoch": epoch, "waited": waited, "best": self.best, "weights": self.model.state_dict(),
-            "optimiser": optimiser.state_dict(), "cycle": cycle.state_dict(),
+            "optimiser": optimiser.state_dict(), "cycle": cycle.state_dict(), "opponents": self.opponents.state(),
         }  # fmt: skip
 
     def _resume(self, keeper: Checkpoint, optimiser: torch.optim.Optimizer, cycle: Any) -> tuple[int, int]:
@@ -224,5 +238,6 @@ class Trainer:
         self.model.load_state_dict(kept["weights"])
         optimiser.load_state_dict(kept["optimiser"])
         cycle.load_state_dict(kept["cycle"])
+        self.opponents.restore(kept["opponents"])
         self.best = kept["best"]
         return int(kept["epoch"]), int(kept["waited"])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from advisor.cuts import TensorSpec
 from advisor.defenses.training.encoders import Each, MapEncoder, RowEncoder, bottleneck
-from advisor.defenses.training.terms import Step
+from advisor.defenses.training.terms import PrivacyTerm, Step
 from advisor.measures.gaussian_divergence import gaussian_divergence
 
 LOUDEST = 4.0
@@ -89,7 +89,7 @@ def _parts(each: nn.Module) -> list[nn.Module]:
 
 
 @dataclass
-class Divergence:
+class Divergence(PrivacyTerm):
     """KL(N(mean, σ²) ‖ N(0, 1)) of the payload, nats an element: bounds what is told (Alemi et al. 2017, equation 14).
 
     Attributes:
@@ -98,10 +98,6 @@ class Divergence:
 
     weight: float
     against: ClassVar[tuple[str, ...]] = ("rate",)
-    through_input: ClassVar[bool] = False
-
-    def begin(self, epoch: int) -> None:
-        """Nothing is carried over."""
 
     def loss(self, step: Step) -> Tensor:
         """Weight times the mean."""

@@ -93,8 +93,10 @@ def test_the_closed_form_adversary_raises_what_its_estimators_are_left_with() ->
     assert left[1] > left[0]
 
 
-def test_a_killed_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = fitted("bottleneck", width=4, epochs=3, batch=64)
+@pytest.mark.parametrize("method", ["bottleneck", "ridge"])
+def test_a_killed_fit_goes_on_to_the_same_bits(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, recipe = digits(300)[0], {"width": 4, "epochs": 3, "batch": 64}
+    whole = advisor.defend(graph(), CUT, method, x, **recipe)
     folder, epochs = tmp_path / "fit", 0
     one = Trainer._epoch
 
@@ -107,12 +109,10 @@ def test_a_killed_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Trainer, "_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        advisor.defend(graph(), CUT, "bottleneck", digits(1000)[0], folder=folder, width=4, epochs=3, batch=64)
+        advisor.defend(graph(), CUT, method, x, folder=folder, **recipe)
     monkeypatch.setattr(Trainer, "_epoch", one)
     told: list[float] = []
-    again = advisor.defend(
-        graph(), CUT, "bottleneck", digits(1000)[0], folder=folder, progress=told.append, width=4, epochs=3, batch=64
-    )
+    again = advisor.defend(graph(), CUT, method, x, folder=folder, progress=told.append, **recipe)
     assert again.digest == whole.digest
     assert told == sorted(told)
     assert told[0] > 0.6
