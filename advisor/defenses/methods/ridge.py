@@ -19,12 +19,12 @@ class Ridge(BottleneckMethod):
     about: ClassVar[str] = "narrow payload fitted against ridge inversion in closed form (ours)"
     paper: ClassVar[str] = "ours; leave-one-out in closed form: Allen 1974"
     cost: ClassVar[str] = "at most 1.2 plain steps"
-    weakness: ClassVar[str] = "what a deep decoder sees and a regression does not; repeats average the noise"
+    weakness: ClassVar[str] = "what a deep decoder of many samples sees and small opponents do not"
     settings: ClassVar[Mapping[str, Any]] = {
-        **BottleneckMethod.settings, "sigma": (0.1, 0.5), "weight": 2.0, "bank": 3, "local": 0.75, "filters": 64,
+        **BottleneckMethod.settings, "sigma": (0.1, 0.5), "weight": 1.5, "bank": 3, "local": 0.75, "filters": 64,
         "scales": (0.5, 1.0, 2.0), "directions": 0, "features": 64,
     }  # fmt: skip
-    space: ClassVar[Mapping[str, Distribution]] = {**BottleneckMethod.space, "weight": Float(0.5, 8.0, log=True)}
+    space: ClassVar[Mapping[str, Distribution]] = {**BottleneckMethod.space, "weight": Float(0.3, 6.0, log=True)}
 
     def terms(self, task: FitTask) -> Sequence[PrivacyTerm]:
         """The closed-form adversaries."""
