@@ -60,7 +60,7 @@ class ActivationCache:
         limit = memory_limit.left_for(CACHE_BYTES if self._limit is None else self._limit, CACHED)
         if len(inputs[0]) * cut.bytes > limit:
             return None
-        key = b"".join(hashlib.blake2b(t.contiguous().view(torch.uint8).numpy()).digest() for t in inputs)
+        key = b"".join(hashlib.blake2b(t.contiguous().view(torch.uint8).numpy().data).digest() for t in inputs)
         found = self._sets.setdefault(key, Activations(self.graph, tuple(inputs), limit))
         self._sets.move_to_end(key)
         while len(self._sets) > SETS:

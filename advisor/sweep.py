@@ -337,12 +337,13 @@ class _Seen:
         """None where they do not lie one after the other."""
         if not value.is_contiguous():
             return None
-        return cls(StorageWeakRef(value.untyped_storage()), value.data_ptr(), value.numel(), value.dtype)
+        storage = StorageWeakRef(value.untyped_storage())  # type: ignore[no-untyped-call]
+        return cls(storage, value.data_ptr(), value.numel(), value.dtype)
 
     def still(self, other: _Seen) -> bool:
         """Whether the other has the same numbers, reshaped at most; a place that was freed since is another."""
         same = (self.place, self.numel, self.dtype) == (other.place, other.numel, other.dtype)
-        return same and not self.storage.expired() and self.storage == other.storage
+        return same and self.storage == other.storage and not self.storage.expired()  # type: ignore[no-untyped-call]
 
 
 def _same_numbers(before: Sequence[_Seen | None], here: Sequence[Tensor]) -> bool:

@@ -167,7 +167,7 @@ def fingerprint(x: Any, y: Tensor | None) -> str:
     digest = hashlib.sha256()
     for tensor in [*tensors_of(x), *([] if y is None else [y])]:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
