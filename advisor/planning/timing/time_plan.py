@@ -45,6 +45,9 @@ LOOKED_AT = 8.0
 DRAWN_UP = 0.7
 """Forward passes that pricing one plan takes: the cloud half, and the edge half of those not kept."""
 
+PRICED = 0.05
+"""Seconds of it beside those passes."""
+
 USUAL_ATTACKS = 3
 """Attacks on plans where the first holds: it, and two more of the front."""
 
@@ -240,7 +243,7 @@ def _told(request: Request, work: _Work, attacks: int | None, rows: int, trials:
     verified = 0.0 if request.search.verify == "none" else USUAL_ATTACKS * work.verify + work.asked
     return {
         "preparation": work.spent, "cost": cost, "leakage": work.fixed + share * sum(work.attacks),
-        "search": trials * rows * work.plan + rows * work.plan, "verify": verified,
+        "search": trials * (rows * work.plan + PRICED) + rows * work.plan, "verify": verified,
         "answer": rows * work.answer,
     }  # fmt: skip
 
