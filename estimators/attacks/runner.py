@@ -68,7 +68,7 @@ def attack(
     folder: str | Path | None = None,
     progress: ShareProgress | None = None,
     walks: ActivationCache | None = None,
-    compute: str | None = None,
+    compute: str | torch.device | None = None,
     attack_size: int | str | None = None,
     reidentify: bool = True,
 ) -> AttackResult:
@@ -100,7 +100,8 @@ def attack(
         folder: where a killed attack keeps what it resumes from.
         progress: called with the fraction done.
         walks: shared by attacks on several cuts or defenses with the same samples, so that these cross once.
-        compute: "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as of the run under way, else "auto".
+        compute: "auto", "cpu", "cuda", "cuda:1", "mps", or a device of torch; None: as of the run under way, else
+            "auto".
         attack_size: pixels a side up to which images are reconstructed and scored, or "native" for their own size;
             None: 32, the size that `score` speaks of.
         reidentify: whether the model classifies what was reconstructed, in two forward passes of each attacked sample.
@@ -140,7 +141,7 @@ def attack_cuts(
     folder: str | Path | None = None,
     progress: Callable[[Cut, float], None] | None = None,
     walks: ActivationCache | None = None,
-    compute: str | None = None,
+    compute: str | torch.device | None = None,
     attack_size: int | str | None = None,
     reidentify: bool = True,
 ) -> Iterator[tuple[Cut, AttackResult | AdvisorError]]:
@@ -192,7 +193,7 @@ def attack_cuts(
             found, name=chosen.name, threat=chosen.threat, budget=budget, repeats=repeats, rows=given.rows,
             version=getattr(chosen, "version", FIRST),
         )  # fmt: skip
-        again = functools.partial(attack, compute=str(device), attack_size=attack_size, reidentify=False)
+        again = functools.partial(attack, compute=device, attack_size=attack_size, reidentify=False)
         asked = Asked(again, x, aux, budget, seed, aux_samples, folder)
         yield cut, dataclasses.replace(found, source=floor_of(channel, found, end, asked))
 

@@ -15,6 +15,7 @@ from advisor.data.synthesis import synthesise
 from advisor.defenses.methods import METHODS
 from advisor.estimators import ESTIMATORS
 from advisor.estimators.attacks import ATTACKS, dci, dip, ids, mlp, pmc, rmle, shadow
+from advisor.estimators.attacks.support import floors
 from advisor.estimators.inversion import alignment, fast_products
 from advisor.graph import PartitionGraph
 from tests.pretended_device import MixedDevicesError, There, device, pretended
@@ -116,8 +117,27 @@ def test_samples_that_are_made_up(graph: PartitionGraph) -> None:
     agree(lambda: synthesise(graph, 4, steps=3).x.flatten().tolist())
 
 
-def test_accuracy_under_noise(graph: PartitionGraph, x: torch.Tensor) -> None:
-    agree(lambda: [float(advisor.accuracy(graph, x, cut=3, defense="gaussian:sigma=0.5"))])
+@pytest.mark.parametrize("defense", ["none", "fp16", "int8", "gaussian:sigma=0.5", "gaussian:sigma=0.5+int8"])
+def test_accuracy_under_what_is_done_to_a_payload(graph: PartitionGraph, x: torch.Tensor, defense: str) -> None:
+    agree(lambda: [float(advisor.accuracy(graph, x, cut=3, defense=defense))])
+
+
+def test_the_floor(graph: PartitionGraph, x: torch.Tensor) -> None:
+    def found() -> list[float]:
+        floors._FOUND.clear()
+        result = advisor.attack(graph, 1, x[:12], x[12:], defense="gaussian:sigma=0.1")
+        return [float(result.nmse), float(result.floor)]
+
+    agree(found)
+
+
+@pytest.mark.parametrize("name", ["ka", "wide"])
+def test_maps_that_a_decoder_enlarges(x: torch.Tensor, name: str) -> None:
+    """134 channels of 5×5 cells, pictures of 8×8."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 134, 4), nn.ReLU(), nn.Flatten(), nn.Linear(134 * 25, 5)).eval()
+    graph = advisor.trace(net, x[:2])
+    agree(lambda: [float(advisor.attack(graph, 1, x[:12], x[12:], name=name, defense="gaussian:sigma=0.1").nmse)])
 
 
 def test_the_users_model_and_random_numbers_are_left_as_they_were(x: torch.Tensor) -> None:
