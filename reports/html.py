@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from advisor.plans import Advice, Plan
 from advisor.reports import gallery, tables, vega, words
@@ -23,6 +23,7 @@ from advisor.reports.quantities import NOT_MEASURED, quantity, show_in
 from advisor.reports.scene import SIDE, thumbnail_svg
 from advisor.reports.text import clean
 from advisor.reports.trade_off import trade_off
+from advisor.safe_text import visible, without_secrets
 
 STILL_WIDTH = 880
 DRAWN = ("command", "attacker_samples")
@@ -105,10 +106,17 @@ def _script(name: str) -> str:
 
 def environment() -> Environment:
     """Templates that escape everything, and refuse a bare number."""
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES, encoding="utf-8"), autoescape=True, undefined=StrictUndefined,
         finalize=_finalize, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    made.filters["verbatim"] = _verbatim
+    return made
+
+
+def _verbatim(command: str) -> Markup:
+    """A command as it is typed: its blanks are its own, controls become visible."""
+    return escape(visible(without_secrets(command)))
 
 
 def _finalize(value: object) -> object:

@@ -275,3 +275,10 @@ def test_another_process_gives_the_same_bytes() -> None:
         timeout=60,
     )
     assert found.stdout.decode("utf-8").replace("\r\n", "\n") == html.render(DEMOS["digits"]())
+
+
+def test_commands_keep_their_blanks_and_quantities() -> None:
+    advice = DEMOS["digits"]()
+    command = "advisor recommend 'two  blanks.pt2' --max-latency '50 ms' --data 'a\\b <i>.npz'"
+    page = Page(html.render(dataclasses.replace(advice, provenance={**advice.provenance, "command": command})))
+    assert command in page.text
