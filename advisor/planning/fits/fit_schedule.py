@@ -13,9 +13,6 @@ from advisor.batches import first_scores
 from advisor.cuts import Cut
 from advisor.graph import PartitionGraph
 
-SECONDS = {"quick": 240.0, "standard": 900.0, "thorough": 5400.0}
-"""Of all fits of one recommendation with the attacks that price them, by effort; `--timeout` shortens it."""
-
 FINALISTS = {"quick": 1, "standard": 2, "thorough": 3}
 """Pairs of cut and method that are fitted to the end."""
 

@@ -32,6 +32,7 @@ from advisor.planning.preparing.contradictions import check_budgets
 from advisor.planning.preparing.data_roles import converted, divided, made, sources
 from advisor.planning.preparing.stored_study import stored_study
 from advisor.planning.preparing.study_identity import joined
+from advisor.planning.preparing.wanted_defenses import wanted_defenses
 from advisor.planning.shared_study.fitted_store import store_of
 from advisor.planning.shared_study.results import Results
 from advisor.planning.shared_study.study_storage import attack_folder, open_storage
@@ -238,7 +239,8 @@ def _time_plan(request: Request, prepared: Prepared, started: float, taken: bool
     private, own = graph.flat(roles["private"].x), len(graph.flat(roles["attacker"].x)[0])
     speed = machine_speed.measured(graph, private)
     rows = min(len(graph.flat(roles["validation"].x)[0]), EVALUATION_SAMPLES)
-    return plan_time(request, graph, private, own, rows, speed, started, taken)
+    fits = bool(wanted_defenses(request.search.defenses).methods)
+    return plan_time(request, graph, private, own, rows, speed, started, taken, fits)
 
 
 def also_asked(request: Request) -> tuple[str, ...]:

@@ -24,7 +24,10 @@ from advisor.sweep import panel_size
 from advisor.units import show_duration
 
 EFFORT_SECONDS = {"quick": 180.0, "standard": 720.0, "thorough": 3600.0}
-"""What a run may take at most on the machine at hand."""
+"""What a run may take at most on the machine at hand, beside fits."""
+
+FIT_SECONDS = {"quick": 240.0, "standard": 900.0, "thorough": 5400.0}
+"""Of all fits of one recommendation with the attacks that price them, by effort; `--timeout` shortens it."""
 
 KEPT = 0.85
 """Share of that for which work is planned: estimates err."""
@@ -158,6 +161,7 @@ class _Work:
         verify: of one attack on a plan, and of its floor.
         asked: of the attacks that `--attack-size` and `--attacker-samples` add.
         answer: of what is measured for the answer after the attacks, on one sample.
+        fitting: defenses, with the attacks that price them.
         sized: pixels a side -> of one more attack on the chosen plan at that size, where none was asked for.
     """
 
@@ -168,12 +172,13 @@ class _Work:
     verify: float
     asked: float = 0.0
     answer: float = 0.0
+    fitting: float = 0.0
     sized: Mapping[int, float] = field(default_factory=dict)
 
 
 def plan_time(
     request: Request, graph: PartitionGraph, inputs: tuple[Tensor, ...], own: int, rows: int, speed: Speed,
-    started: float, taken: bool = False,
+    started: float, taken: bool = False, fits: bool = False,
 ) -> TimePlan:  # fmt: skip
     """What the run may do for it to keep to the time of its effort, and to `timeout` where that is less.
 
@@ -186,11 +191,13 @@ def plan_time(
         speed: of this machine.
         started: `time.monotonic()` when the run began.
         taken: whether the leakage comes from earlier advice.
+        fits: whether defenses are fitted.
     """
     search = request.search
     deadline = math.inf if search.timeout is None else search.timeout
-    allowed = min(EFFORT_SECONDS[search.effort], deadline)
-    work = _work(request, graph, inputs, own, speed, time.monotonic() - started)
+    fitting = min(FIT_SECONDS[search.effort], deadline / 2) if fits else 0.0
+    allowed = min(EFFORT_SECONDS[search.effort] + fitting, deadline)
+    work = _work(request, graph, inputs, own, speed, time.monotonic() - started, fitting)
     if taken:
         work = replace(work, fixed=speed.forward, attacks=())
     whole = TimePlan(_told(request, work, None, rows, search.count), allowed, started=started, deadline=deadline)
@@ -243,14 +250,15 @@ def _told(request: Request, work: _Work, attacks: int | None, rows: int, trials:
     verified = 0.0 if request.search.verify == "none" else USUAL_ATTACKS * work.verify + work.asked
     return {
         "preparation": work.spent, "cost": cost, "leakage": work.fixed + share * sum(work.attacks),
-        "search": trials * (rows * work.plan + PRICED) + rows * work.plan, "verify": verified,
-        "answer": rows * work.answer,
+        "search": trials * (rows * work.plan + PRICED) + rows * work.plan, "fit": work.fitting,
+        "verify": verified, "answer": rows * work.answer,
     }  # fmt: skip
 
 
 def _work(
-    request: Request, graph: PartitionGraph, inputs: tuple[Tensor, ...], own: int, speed: Speed, spent: float
-) -> _Work:
+    request: Request, graph: PartitionGraph, inputs: tuple[Tensor, ...], own: int, speed: Speed, spent: float,
+    fitting: float,
+) -> _Work:  # fmt: skip
     whole = len(inputs[0]) + own
     samples = panel_size(graph, whole)
     learnt = min(max(round(samples * own / whole), 1), samples - 1)
@@ -264,8 +272,9 @@ def _work(
     times = AttackTimes(graph, inputs, learnt, samples, speed)
     attacks = times.of_study
     answer = (ANSWERED + SENT * images) * speed.forward
-    plan, verify = DRAWN_UP * speed.forward, times.on_plan(request.search.verify) + times.floor
-    work = _Work(spent, fixed, attacks, plan, verify, answer=answer)
+    budget = "strong" if fitting else request.search.verify  # the quick attack has priced what was fitted
+    plan, verify = DRAWN_UP * speed.forward, times.on_plan(budget) + times.floor
+    work = _Work(spent, fixed, attacks, plan, verify, answer=answer, fitting=fitting)
     if request.search.verify == "none" or not images:
         return work
     if request.search.attack_size is None:

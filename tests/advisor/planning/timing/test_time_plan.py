@@ -15,7 +15,7 @@ import advisor
 from advisor.graph import PartitionGraph
 from advisor.planning.timing import machine_speed
 from advisor.planning.timing.machine_speed import Speed, measured, step_products
-from advisor.planning.timing.time_plan import EFFORT_SECONDS, FEWEST_ROWS, UNBOUNDED, plan_time
+from advisor.planning.timing.time_plan import EFFORT_SECONDS, FEWEST_ROWS, FIT_SECONDS, UNBOUNDED, plan_time
 from advisor.request import Request
 
 FAST = Speed(forward=1e-5, tangent=1e-5, product=1e-13, step=1e-4, solve=1e-4, element=1e-10)
@@ -31,9 +31,10 @@ def graph() -> PartitionGraph:
     return advisor.trace(net.eval(), torch.rand(2, 3, 32, 32))
 
 
-def planned(graph: PartitionGraph, speed: Speed, side: int = 32, **options: Any) -> Any:
+def planned(graph: PartitionGraph, speed: Speed, side: int = 32, fits: bool = False, **options: Any) -> Any:
     inputs = (torch.rand(1, 3, side, side).expand(250, 3, side, side),)
-    return plan_time(Request.of(model="m", **options), graph, inputs, 750, 1000, speed, time.monotonic())
+    request = Request.of(model="m", **options)
+    return plan_time(request, graph, inputs, 750, 1000, speed, time.monotonic(), fits=fits)
 
 
 def test_a_run_that_fits_leaves_nothing_out(graph: PartitionGraph) -> None:
@@ -55,6 +56,17 @@ def test_a_run_that_does_not_fit_is_told_within_its_time(graph: PartitionGraph, 
     for name, value in plan.to_json().items():
         assert f"{value:,}" in said, name
     assert plan.until("leakage") < plan.until("search") < plan.until("verify") < math.inf
+
+
+def test_fits_have_time_of_their_own_and_face_the_strong_attack(graph: PartitionGraph) -> None:
+    plain, fitted = planned(graph, FAST), planned(graph, FAST, fits=True)
+    assert fitted.told["fit"] == FIT_SECONDS["standard"]
+    assert fitted.told["verify"] > 5 * plain.told["verify"]
+    assert "fit 15 min" in fitted.sentence("standard", len(graph.cuts))
+    assert "fit" not in plain.sentence("standard", len(graph.cuts))
+    late = planned(graph, SLOW, fits=True)
+    assert late.reduced
+    assert late.until("verify") - late.until("search") > FIT_SECONDS["standard"]
 
 
 def test_more_effort_leaves_less_out(graph: PartitionGraph) -> None:
