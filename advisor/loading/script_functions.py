@@ -128,8 +128,8 @@ class FunctionCheck:
                 for part in parts:
                     self._value(part)
             case ast.Dict(keys, values) if all(isinstance(key, ast.Constant | ast.Name) for key in keys):
-                for part in (*keys, *values):
-                    self._value(part)  # type: ignore[arg-type]
+                for part in (*filter(None, keys), *values):
+                    self._value(part)
             case ast.UnaryOp(ast.USub(), ast.Constant(int() | float()) | ast.Name("inf" | "nan")):
                 pass
             case ast.Name(name):
