@@ -16,16 +16,20 @@ from advisor.measures.kernel_ridge import SCALES, leading_directions, leave_one_
 from advisor.measures.local_ridge import local_nmse, random_filters
 
 MOST_PLACES, FEWEST_MAPS = 4096, 16
-"""The local regression uses so many places of maps in one step, whole maps of them."""
+"""The local regression uses so many places of maps in one step: of whole maps, where these are not too large."""
+
+
+MOST_ELEMENTS = 32_768
+"""Of a payload as a row, for which features are found: the first layer of what finds them has 256 weights for each."""
 
 
 class Readers(nn.Module):
-    """What finds features for the regressions: one for each map, and one for the payload as a row."""
+    """What finds features for the regressions: one for each map, and one for the payload as a row if it is not long."""
 
     def __init__(self, maps: list[Tensor], elements: int, features: int) -> None:
         super().__init__()
         self.maps = nn.ModuleList([MapReader(z.shape[1], features) for z in maps])
-        self.row = RowReader(elements, features)
+        self.row = RowReader(elements, features) if elements <= MOST_ELEMENTS else None
 
 
 @dataclass
@@ -92,7 +96,8 @@ class RidgeAdversary(PrivacyTerm):
         known = [(row, targets), *self._past]
         self._past = [(row.detach(), targets), *self._past][: self.bank]
         rows = torch.cat([f for f, _ in known])
-        learnt = None if self._readers is None else self._readers.row(_scaled(rows))
+        reader = None if self._readers is None else self._readers.row
+        learnt = None if reader is None else reader(_scaled(rows))
         targets = torch.cat([t for _, t in known])
         return _hinged(leave_one_out_nmse(rows, targets, len(row), scales=self.scales, learnt=learnt), row)
 
@@ -105,12 +110,13 @@ class RidgeAdversary(PrivacyTerm):
         return wanted @ self._basis
 
     def _local(self, number: int, sent: Tensor, inputs: Tensor) -> Tensor:
-        most = max(FEWEST_MAPS, MOST_PLACES // (sent.shape[2] * sent.shape[3]))
-        some = torch.randperm(len(sent), device=sent.device)[:most]
+        each = sent.shape[2] * sent.shape[3]
+        some = torch.randperm(len(sent), device=sent.device)[: max(FEWEST_MAPS, MOST_PLACES // each)]
         sent, inputs = sent[some], inputs[some].detach().float()
+        rows = torch.randperm(each * len(sent))[:MOST_PLACES] if each * len(sent) > MOST_PLACES else None
         reader = None if self._readers is None else self._readers.maps[number]
         filters = random_filters(sent.shape[1], self.filters)
-        return _hinged(local_nmse(sent, inputs, filters, reader=reader), sent)
+        return _hinged(local_nmse(sent, inputs, filters, rows=rows, reader=reader), sent)
 
 
 def _maps(step: Step) -> list[Tensor]:

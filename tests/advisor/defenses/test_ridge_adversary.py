@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
+from advisor.defenses.training import ridge_adversary
 from advisor.defenses.training.opponents import Opponents
 from advisor.defenses.training.ridge_adversary import RidgeAdversary
 from advisor.defenses.training.terms import Step
@@ -64,6 +67,15 @@ def test_beyond_the_error_of_the_mean_the_payload_gains_nothing_and_the_opponent
     assert any(g is not None and g.any() for g in found)
 
 
+def test_a_long_payload_has_no_features_as_a_row() -> None:
+    long = step(drawn(4, 2, 160, 160), drawn(4, 1, 160, 160))
+    term = RidgeAdversary(1.0, local=0.5, filters=4, features=2)
+    term.meet(long)
+    assert term.opponent is not None
+    assert not [name for name, _ in term.opponent.named_parameters() if name.startswith("row")]
+    assert torch.isfinite(term.loss(long))
+
+
 def test_without_features_nothing_learns() -> None:
     term = RidgeAdversary(1.0, features=0)
     term.meet(scrambled(0, 1, 8, 8))
@@ -90,3 +102,19 @@ def test_opponents_go_on_from_their_state() -> None:
     again = Opponents([other])
     again.restore(opponents.state())
     assert all(torch.equal(a, b) for a, b in zip(opponents.parameters, again.parameters, strict=True))
+
+
+@pytest.mark.parametrize(("side", "maps", "places"), [(4, 40, None), (64, 16, 4096)])
+def test_of_large_maps_some_places_are_read(
+    side: int, maps: int, places: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int | None]] = []
+
+    def local(sent: Tensor, *_: Any, rows: Tensor | None, reader: Any) -> Tensor:
+        seen.append((len(sent), None if rows is None else len(rows)))
+        return sent.square().mean()
+
+    monkeypatch.setattr(ridge_adversary, "local_nmse", local)
+    term = RidgeAdversary(1.0, local=1.0, features=0)
+    term.loss(step(drawn(40, 2, side, side), drawn(40, 1, side, side)))
+    assert seen == [(maps, places)]
