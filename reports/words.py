@@ -16,6 +16,9 @@ from advisor.units import digits, show_duration
 from advisor.verdicts import as_sent
 
 NAME_LENGTH = 60
+CHANGED = {
+    "edge weights": "the edge's weights", "cloud weights": "the cloud's weights", "app": "the app (encoder, decoder)",
+}  # fmt: skip
 WHOLE = {
     "all-edge": "everything on the edge",
     "all-cloud": "everything in the cloud",
@@ -143,7 +146,8 @@ def what_runs_where(advice: Advice, plan: Plan) -> str:
         return f"Run the whole model on {machine(advice, 'device')}; nothing is sent."
     if plan.kind == "local-head":
         where = shorten(plan.places[0], NAME_LENGTH)
-        return f"Run the model up to {where} and a local head there on {machine(advice, 'device')}; nothing is sent."
+        runs = f"Run the model up to {where} and a local head there on {machine(advice, 'device')}; nothing is sent."
+        return f"{runs}{what_was_fitted(plan)}"
     if plan.kind == "all-cloud":
         return (
             f"Send the input as {plan.sends or 'it is'} over {machine(advice, 'link')} and run the model on "
@@ -156,7 +160,18 @@ def what_runs_where(advice: Advice, plan: Plan) -> str:
     how = "undefended" if bare else f"defended by {plan.protection}"
     rest = f"run up to {names[1]} there, and finish on the edge" if len(names) > 1 else "finish there"
     edge, link, cloud = machine(advice, "device"), machine(advice, "link"), machine(advice, "cloud")
-    return f"Run the model up to {names[0]} on {edge}, send {size}, {how}, over {link} to {cloud}, and {rest}."
+    runs = f"Run the model up to {names[0]} on {edge}, send {size}, {how}, over {link} to {cloud}, and {rest}."
+    return f"{runs}{what_was_fitted(plan)}"
+
+
+def what_was_fitted(plan: Plan) -> str:
+    """How long the fit took and who must change what, after a sentence; "" where nothing was fitted."""
+    if plan.fitted is None:
+        return ""
+    briefly = ", briefly: advisor defend fits it longer" if plan.fitted.short else ""
+    changed = [CHANGED.get(name, clean(name)) for name in plan.fitted.changes]
+    owners = f" To deploy it, change {', '.join(changed)}." if changed else ""
+    return f" It was fitted in {show_duration(plan.fitted.seconds)}{briefly}.{owners}"
 
 
 def _inline(value: Any) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from advisor.fitted import FittedDefense
 from advisor.reports import words
 from advisor.testing.made_up_advices import digits, no_split, plan_with
 
@@ -14,6 +15,18 @@ def test_a_u_shaped_plan_names_both_cuts() -> None:
     plan = plan_with(cuts=(cuts[2], cuts[7]))
     assert "run up to classifier.0 there, and finish on the edge" in words.what_runs_where(advice, plan)
     assert words.plan_name(plan) == "features.1 … classifier.0 + int8"
+
+
+def test_a_fitted_plan_says_how_long_it_took_and_who_must_change_what() -> None:
+    fitted = FittedDefense("0" * 64, "ridge", "features.1", {}, 372.0, ("edge weights", "app"))
+    said = words.what_runs_where(digits(), plan_with(fitted=fitted))
+    assert said.endswith(
+        "It was fitted in 6.2 min. To deploy it, change the edge's weights, the app (encoder, decoder)."
+    )
+    short = dataclasses.replace(fitted, short=True, changes=())
+    said = words.what_runs_where(digits(), plan_with(fitted=short))
+    assert said.endswith("It was fitted in 6.2 min, briefly: advisor defend fits it longer.")
+    assert "fitted" not in words.what_runs_where(digits(), plan_with())
 
 
 def test_an_advice_without_plan_or_provenance_still_reads() -> None:
