@@ -18,7 +18,7 @@ class Ridge(BottleneckMethod):
     name: ClassVar[str] = "ridge"
     about: ClassVar[str] = "narrow payload fitted against ridge inversion in closed form (ours)"
     paper: ClassVar[str] = "ours; leave-one-out in closed form: Allen 1974"
-    cost: ClassVar[str] = "at most 1.2 plain steps"
+    cost: ClassVar[str] = "about 1.2 plain steps"
     weakness: ClassVar[str] = "what a deep decoder of many samples sees and small opponents do not"
     settings: ClassVar[Mapping[str, Any]] = {
         **BottleneckMethod.settings, "sigma": (0.1, 0.5), "weight": 1.5, "bank": 3, "local": 0.75, "filters": 64,
