@@ -15,6 +15,7 @@ from advisor.loading.pickles import Trust
 from advisor.loading.shapes import example_of, infer_example
 from advisor.loading.sniff import SAVE_AGAIN, sniff
 from advisor.loading.tensor_files import read_legacy, read_safetensors, read_zipped
+from advisor.loading.weight_names import needed
 from advisor.loading.weights import check_finite, load_into, taken
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _from_pickle(content: Content, held: Any, arch: str | None) -> LoadedModel:
     """A state dict as torch's restricted reader gave it, or the module of a trusted pickle."""
     from torch import nn
 
-    found, notes = taken(held, content.path)
+    found, notes = taken(held, content.path, lambda: needed(architectures.build(arch)) if arch else [])
     if isinstance(found, nn.Module):
         check_finite({**dict(found.named_buffers()), **dict(found.named_parameters())}, content.path.name)
         return LoadedModel(found.eval(), "module", content.path, content.sha256, notes=notes)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
 from advisor.loading.architectures import ARGUMENTS
 from advisor.loading.content import short
+from advisor.loading.weight_names import EXTRA, LEFT_OUT, by_own_names, holds, with_tied
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,27 +18,35 @@ CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", 
                    "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "params_ema")  # fmt: skip
 """Where checkpoints keep the weights; the first that is there is taken."""
 AVERAGED = ("ema", "model_ema", "ema_model")
-LEVELS = 3
+LEVELS = 4
 SAVE = "Save model.state_dict() or torch.export.save(...)."
 
 
-def taken(held: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
+def taken(held: Any, path: Path, names: Callable[[], list[str]] = list) -> tuple[Any, tuple[str, ...]]:
     """The module or the state dict in what a file held, and notes on what was taken.
 
+    Args:
+        names: the names of the architecture's weights, asked where several sets of weights are there and none of a
+            usual name: the only one that has them is taken.
+
     Raises:
-        AdvisorError: when there is none, or several and none of a usual name; the keys are listed.
+        AdvisorError: when there is none, or several that may be meant; the keys are listed.
     """
     from torch import nn
 
     notes: list[str] = []
-    for _ in range(LEVELS):
+    for _ in range(LEVELS + 1):
         if isinstance(held, nn.Module):
             return held, tuple(notes)
         if not isinstance(held, Mapping):
             break
-        inside = {k: v for k, v in held.items() if isinstance(k, str) and (isinstance(v, nn.Module) or _tensors(v))}
-        own = _tensors(held)
-        key = _clearest(inside) if inside and all(_size(v) > len(own) for v in inside.values()) else None
+        own, named = _tensors(held), {k: v for k, v in held.items() if isinstance(k, str)}
+        inside = {k: v for k, v in named.items() if _size(v, levels=1)}
+        if not inside and not own:
+            inside = {k: v for k, v in named.items() if _size(v)}
+        key = None
+        if inside and all(_size(v) > len(own) for v in inside.values()):
+            key = _clearest(inside) or _only_fitting(inside, names)
         if key is not None:
             others = ", ".join(repr(short(k, 40)) for k in list(inside)[:6] if k != key)
             notes.append(f"Took {short(key, 40)!r} from the checkpoint{f'; it also holds {others}' if others else ''}.")
@@ -62,6 +71,13 @@ def _clearest(inside: Mapping[str, Any]) -> str | None:
     return next(iter(inside)) if len(inside) == 1 else next(iter(usual), None)
 
 
+def _only_fitting(inside: Mapping[str, Any], names: Callable[[], list[str]]) -> str | None:
+    """The only key whose weights have the architecture's names."""
+    wanted = names()
+    fitting = [key for key, value in inside.items() if wanted and holds(_tensors(value), wanted)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
 def _tensors(value: Any) -> dict[str, Tensor]:
     """The tensors of a mapping by name: a state dict, once what is no tensor is left out."""
     import torch
@@ -71,8 +87,15 @@ def _tensors(value: Any) -> dict[str, Tensor]:
     return {k: v for k, v in value.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
 
 
-def _size(value: Any) -> int:
-    return len(value) if isinstance(value, Mapping) else len(value.state_dict()) + 1
+def _size(value: Any, levels: int = LEVELS) -> int:
+    """How many tensors a module or a mapping holds, those of the mappings in it counted: 0 where it holds none."""
+    from torch import nn
+
+    if isinstance(value, nn.Module):
+        return len(value.state_dict()) + 1
+    if not isinstance(value, Mapping) or not levels:
+        return 0
+    return len(_tensors(value)) + sum(_size(v, levels - 1) for k, v in value.items() if isinstance(k, str))
 
 
 def _told(held: Any) -> str:
@@ -82,29 +105,31 @@ def _told(held: Any) -> str:
     return f"a {type(held).__name__} of {len(held)} keys: {', '.join(keys)}{', …' if len(held) > 8 else ''}"
 
 
-def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch: str) -> tuple[str, ...]:
+def load_into(model: nn.Module, weights: Mapping[str, Any], path: Path, arch: str) -> tuple[str, ...]:
     """Put the weights into the model, all of its own and no unknown ones; gives notes on what was taken.
 
-    What a wrapper put before all of the model's names ("module.", "_orig_mod.", Lightning's "model.") is taken off, and
-    what stands beside them is left.
+    What wrappers put into names, and what stands before all of the model's names ("module.", Lightning's "model."),
+    is taken off; what stands beside them is left. Modules that read older names of their own do so.
 
     Raises:
-        AdvisorError: when names or shapes differ; up to three of each are listed.
+        AdvisorError: when names or shapes differ, up to three of each listed, or when the model refuses them.
     """
-    own = model.state_dict()
-    needed = [k for k in own if not k.endswith("num_batches_tracked")]
-    weights, notes = _unwrapped(weights, needed, path, arch)
-    weights = _tied(weights, model)
-    missing = [k for k in needed if k not in weights]
-    foreign = [k for k in weights if k not in own]
-    other = [
-        f"{short(k, 60)} {tuple(weights[k].shape)} instead of {tuple(own[k].shape)}"
-        for k in own
-        if k in weights and weights[k].shape != own[k].shape
-    ]
+    extra = [name for name in model.state_dict() if name.endswith(EXTRA)]
+    weights = {name: value for name, value in weights.items() if not name.endswith(EXTRA)}
+    weights, notes = by_own_names(weights, model, path, arch)
+    weights = with_tied(weights, model, path, arch)
+    other = _of_another_shape(weights, model.state_dict())
+    try:
+        missing, foreign = model.load_state_dict({k: v for k, v in weights.items() if k not in other}, strict=False)
+    except Exception as error:
+        raise AdvisorError(
+            f"--arch {arch} does not take the weights in {path}: {type(error).__name__}: {short(error, 200)}.",
+            "Load them as you do in training, and save model.state_dict() again.",
+        ) from error
+    missing = [name for name in missing if name not in other and not name.endswith((LEFT_OUT, EXTRA))]
     faults = [
         f"{len(keys)} {what} ({', '.join(short(key, 100) for key in keys[:3])}{', …' if len(keys) > 3 else ''})"
-        for what, keys in (("missing", missing), ("unknown", foreign), ("of another shape", other))
+        for what, keys in (("missing", missing), ("unknown", foreign), ("of another shape", [*other.values()]))
         if keys
     ]
     if faults:
@@ -114,39 +139,34 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: Path, arch:
             if missing or foreign
             else f"Give its arguments: {ARGUMENTS}.",
         )
-    model.load_state_dict(weights, strict=False)
-    return notes
+    return (*notes, *_left_out(extra))
 
 
-def _unwrapped(
-    weights: Mapping[str, Tensor], names: list[str], path: Path, arch: str
-) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
-    """Weights by the model's own names, where they all stand after one prefix, and a note that says so."""
-    if not names or names[0] in weights:
-        return weights, ()
-    prefixes = [key.removesuffix(names[0]) for key in weights if key.endswith("." + names[0])]
-    fitting = [prefix for prefix in prefixes if all(prefix + name in weights for name in names)]
-    if not fitting:
-        return weights, ()
-    if len(fitting) > 1:
-        raise AdvisorError(
-            f"{path} holds weights for --arch {arch} more than once: under {', '.join(map(repr, fitting))}.",
-            "Save those that you deploy as a state dict of their own.",
-        )
-    prefix = fitting[0]
-    inside = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    return inside, (f"Took the weights under {prefix!r}, {len(inside)} of {len(weights)}.",)
+def _left_out(extra: list[str]) -> tuple[str, ...]:
+    """A module may unpickle its extra state, so that a stranger's would run code."""
+    if not extra:
+        return ()
+    first = short(extra[0], 60)
+    return (
+        f"Left out the extra state {first}{f' and {len(extra) - 1} more' if extra[1:] else ''}: modules may run it.",
+    )
 
 
-def _tied(weights: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
-    """With every name of a weight that the model itself holds under several: safetensors stores it under one."""
-    groups: dict[tuple[Any, ...], list[str]] = {}
-    for name, value in model.state_dict().items():
-        if value.numel():
-            place = (value.data_ptr(), tuple(value.shape), value.stride(), value.dtype)
-            groups.setdefault(place, []).append(name)
-    aliases = {n: k for names in groups.values() for k in names if k in weights for n in names if n not in weights}
-    return {**weights, **{name: weights[kept] for name, kept in aliases.items()}}
+def _of_another_shape(weights: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, str]:
+    """What is said of each weight of another shape; as torch reads it, a number may be stored as a row of one."""
+    import torch
+    from torch.nn.parameter import is_lazy
+
+    shapes = {
+        name: (tuple(weights[name].shape), tuple(value.shape))
+        for name, value in own.items()
+        if name in weights and isinstance(value, torch.Tensor) and not is_lazy(value)
+    }
+    return {
+        name: f"{short(name, 60)} {given} instead of {wanted}"
+        for name, (given, wanted) in shapes.items()
+        if given != wanted and (given, wanted) != ((1,), ())
+    }
 
 
 def check_finite(named: Mapping[str, Any], what: str) -> None:
