@@ -188,6 +188,11 @@ def _payload(mark: Path) -> bytes:
     return saved({"x": Payload(mark)})
 
 
+def _protocol_0(mark: Path) -> bytes:
+    """A pickle that begins like a text."""
+    return f'cbuiltins\nexec\n(S"{code(mark)}"\ntR.'.encode()
+
+
 def _config(name: str, change: Callable[[dict[str, Any]], None], **members: Callable[[Path], bytes]) -> Make:
     def make(folder: Path, mark: Path) -> Path:
         content = json.loads(member(honest("pt2"), name))
@@ -346,6 +351,14 @@ RUNS_CODE: dict[str, Make] = {
     "pickled legacy constants": _member("data/constants/model.pt", _payload),
     "second program": _member("data/sample_inputs/other.pt", _payload),
     "pickled weight": _config(WEIGHTS, lambda c: c["0.weight"].update(use_pickle=True), weight_0=_payload),
+    "pickled weight, protocol 0": _config(
+        WEIGHTS, lambda c: c["0.weight"].update(use_pickle=True), weight_0=_protocol_0
+    ),
+    "weight both raw and pickled": _config(
+        WEIGHTS,
+        lambda c: c.update(twin={**c["0.bias"], "path_name": "weight_1", "use_pickle": True}),
+        weight_1=_payload,
+    ),
     "pickled constant": _config(CONSTANTS, _constant("tensor_0"), tensor_0=_payload),
     "opaque constant": _config(CONSTANTS, _constant("opaque_obj_0"), opaque_obj_0=lambda m: pickle.dumps(Payload(m))),
     "script object constant": _config(CONSTANTS, _constant("custom_obj_0"), custom_obj_0=_payload),
@@ -363,6 +376,37 @@ RUNS_CODE: dict[str, Make] = {
     "script holds unknown class": _script("x : __torch__.torch.classes.evil.Class = input"),
 }
 """Files that would run code or reach files: exit code 4."""
+
+SCRIPT = """class M(Module):
+  __parameters__ = []
+  __buffers__ = []
+  training : bool
+  def __getstate__(self: __torch__.M) -> bool:
+    return self.training
+  def __setstate__(self: __torch__.M, state: bool) -> NoneType:
+    torch.save(state, "{mark}")
+    self.training = state
+    return None
+"""
+
+
+def _script_beside_tensors(mark: Path) -> bytes:
+    """Tensors for a reader of pickles; for `torch.load`, a TorchScript whose constants run code as they are read."""
+    stream = io.BytesIO(saved(((torch.rand(2, 3, 8, 8),), {})))
+    with zipfile.ZipFile(stream, "a") as file:
+        file.writestr("archive/code/__torch__.py", SCRIPT.format(mark=mark))
+        file.writestr("archive/constants.pkl", b"\x80\x02c__torch__\nM\n)\x81\x88b\x85.")
+    return stream.getvalue()
+
+
+UNRUN: dict[str, Make] = {
+    "script in place of sample inputs": _member("data/sample_inputs/model.pt", _script_beside_tensors),
+    "script in place of a weight": _config(
+        WEIGHTS, lambda c: c["0.weight"].update(use_pickle=True), weight_0=_script_beside_tensors
+    ),
+    "script in place of all weights": _member("data/weights/model.pt", _script_beside_tensors),
+}
+"""Files of which a part that would run code is left out."""
 
 BROKEN: dict[str, Make] = {
     "guarded root": lambda folder, mark: rewritten(

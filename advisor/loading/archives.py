@@ -13,7 +13,7 @@ import json
 import stat
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -76,12 +76,19 @@ class Archive:
         except (ValueError, RecursionError):
             raise AdvisorError(f"{self.path} is damaged: member {short(name)!r} is no JSON.", BROKEN) from None
 
-    def only(self, names: Collection[str]) -> io.BytesIO:
-        """A plain archive of these members alone, written anew: torch gets one reading, of what was checked."""
+    def only(self, names: Collection[str], instead: Mapping[str, bytes] | None = None) -> io.BytesIO:
+        """A plain archive of these members alone, written anew: torch gets one reading, of what was checked.
+
+        Args:
+            names: of the members.
+            instead: other bytes for some of them.
+        """
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as new:
             for name in names:
-                new.writestr(zipfile.ZipInfo(f"archive/{name}"), self.read(name, len(self.content.data) + MAX_UNPACKED))
+                data = instead[name] if instead and name in instead else None
+                data = self.read(name, len(self.content.data) + MAX_UNPACKED) if data is None else data
+                new.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
         stream.seek(0)
         return stream
 

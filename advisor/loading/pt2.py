@@ -8,6 +8,7 @@ into generated code; and its tree specs import modules. Each is held to an allow
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def load_program(archive: Archive, trust: Trust) -> ExportedProgram:
     reasons = list(itertools.islice(dangers(archive), 1))
     if reasons:
         permit(archive.path, reasons[0], trust)
-    stream = archive.content.stream() if reasons else archive.only(_known(archive))
+    stream = archive.content.stream() if reasons else _given(archive)
     try:
         with quiet():
             program = torch.export.load(stream)
@@ -85,24 +86,62 @@ def _known(archive: Archive) -> list[str]:
     return [name for name in archive.sizes if MEMBERS.fullmatch(name)]
 
 
+def _given(archive: Archive) -> io.BytesIO:
+    """What torch gets. Each pickle is written anew: torch reads some without restriction, and takes a TorchScript
+    archive in place of one, which runs code."""
+    return archive.only(_known(archive), {name: _saved(_plain(archive, name)) for name in _pickled(archive)})
+
+
+def _saved(value: Any) -> bytes:
+    import torch
+
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
 def dangers(archive: Archive) -> Iterator[str]:
     """Every way in which loading or running this archive would run code from it, each as one reason."""
     yield from program_dangers(archive.json(PROGRAM))
-    raw: set[str] = set()  # bytes of tensors, which torch does not unpickle
-    for folder, name in CONFIGS.items():
-        if name in archive:
-            yield from _payload_dangers(archive, folder, archive.json(name), raw)
-    for name in archive.sizes:
-        if name not in raw and not name.endswith(".json") and not IGNORED.fullmatch(name):
-            yield from _pickle_dangers(archive, name)
+    for folder in CONFIGS:
+        yield from _payload_dangers(archive, folder)
+    for name in _pickled(archive):
+        yield from _pickle_dangers(archive, name)
 
 
-def _payload_dangers(archive: Archive, folder: str, config: Any, raw: set[str]) -> Iterator[str]:
+def _entries(archive: Archive, folder: str) -> dict[str, Any]:
+    """What the list of a folder of tensors says of each."""
+    if CONFIGS[folder] not in archive:
+        return {}
+    config = archive.json(CONFIGS[folder])
     entries = config.get("config") if isinstance(config, dict) else None
     if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
         raise AdvisorError(f"{archive.path} is damaged: its list of weights makes no sense.", "Save the model again.")
+    return entries
+
+
+def _pickled(archive: Archive) -> list[str]:
+    """Members that torch unpickles, in whatever protocol, if only for one of the tensors that they are listed for.
+
+    What no list names is one of them where it looks so.
+    """
+    found: dict[str, bool] = {}
+    for folder in CONFIGS:
+        for entry in _entries(archive, folder).values():
+            name = f"{folder}{entry.get('path_name')}"
+            found[name] = found.get(name, False) or bool(entry.get("use_pickle"))
+
+    def pickled(name: str) -> bool:
+        listed = True if name.endswith(".pt") else found.get(name)
+        return archive.read(name, _limit(archive)).startswith((b"PK", b"\x80")) if listed is None else listed
+
+    ours = [n for n in archive.sizes if not IGNORED.fullmatch(n) and not n.endswith(".json")]
+    return [name for name in ours if archive.sizes[name] and pickled(name)]
+
+
+def _payload_dangers(archive: Archive, folder: str) -> Iterator[str]:
     expanded = 0
-    for key, entry in entries.items():
+    for key, entry in _entries(archive, folder).items():
         member = f"{folder}{entry.get('path_name')}"
         if member not in archive:
             raise AdvisorError(
@@ -111,7 +150,6 @@ def _payload_dangers(archive: Archive, folder: str, config: Any, raw: set[str]) 
         if entry["path_name"].startswith(("custom_obj", "opaque_obj")):
             yield f"its constant {short(key)!r} is a pickled object"
         elif not entry.get("use_pickle"):
-            raw.add(member)
             expanded += _check_extent(archive, key, member, entry.get("tensor_meta"))
             if expanded > MAX_EXPANDED:
                 raise AdvisorError(
@@ -153,15 +191,18 @@ def _whole(numbers: Any) -> tuple[int, ...] | None:
     return tuple(n["as_int"] for n in numbers)
 
 
+def _plain(archive: Archive, name: str) -> Any:
+    return read_plain(Content(archive.path, archive.read(name, _limit(archive))))
+
+
+def _limit(archive: Archive) -> int:
+    return len(archive.content.data) + MAX_TEXT
+
+
 def _pickle_dangers(archive: Archive, name: str) -> Iterator[str]:
     """Torch's restricted reader must take a pickled member: torch.export falls back to the unrestricted one."""
-    head = archive.read(name, limit=len(archive.content.data) + MAX_TEXT)
-    if not head.startswith((b"PK", b"\x80")) and not name.endswith(".pt"):
-        return
-    if not head:
-        return
     try:
-        read_plain(Content(archive.path, head))
+        _plain(archive, name)
     except AdvisorError as error:
         why = error.problem.removeprefix(f"{archive.path} ").removeprefix("is refused: ").rstrip(".")
         yield f"its member {short(name)}: {why}"

@@ -34,6 +34,18 @@ def test_a_file_that_would_run_code_is_refused_unrun(name: str, tmp_path: Path) 
     assert list(folder.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", hostile.UNRUN)
+def test_a_script_in_place_of_tensors_is_left_out(name: str, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    path = hostile.UNRUN[name](tmp_path, mark)
+    with contextlib.suppress(AdvisorError):  # the tensors beside the script may fit
+        load_model(path)
+    assert not mark.exists()
+    with contextlib.suppress(Exception):
+        torch.export.load(path)
+    assert mark.exists(), "the script is real"
+
+
 @pytest.mark.parametrize("name", hostile.BROKEN)
 def test_a_broken_file_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     mark, folder = tmp_path / "mark", tmp_path / "files"
@@ -56,7 +68,9 @@ def test_guards_of_a_program_never_become_code(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("name", ["pickle in zip", "legacy pickle", "pickled sample inputs", "size is code"])
+@pytest.mark.parametrize(
+    "name", ["pickle in zip", "legacy pickle", "pickled sample inputs", "size is code", "pickled weight, protocol 0"]
+)
 def test_the_payload_is_real(name: str, tmp_path: Path) -> None:
     """The canary does sing: what the other tests check for happens once the file is trusted."""
     mark = tmp_path / "mark"
