@@ -13,7 +13,7 @@ LONGEST = 2000
 CUT = "***"
 _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}  # controls, bidirectional overrides, private use, surrogates, separators
 _PLAIN = re.compile(r"[^ -~]")
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"<>]+)")
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://(?P<rest>[^\s'\"<>]+)")
 
 
 def visible(text: str) -> str:

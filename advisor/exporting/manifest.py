@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, FiniteFloat, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, FiniteFloat, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from advisor.columns import Provenance, check_version, first_problem, plain
@@ -19,6 +20,7 @@ from advisor.estimate import Estimate, Number
 from advisor.files import sha256
 from advisor.loading.content import read_content
 from advisor.loading.onnx_checks import check_onnx
+from advisor.wire import MAX_RANK
 
 Place = Literal["edge", "cloud"]
 PLAN_FILE, CODEC_FILE, EDGE_FILE = "plan.json", "wire.py", "edge.py"
@@ -29,6 +31,28 @@ PLAN_SCHEMA = "2.0"
 """Of `plan.json`: 2 has the edge's noise as an input; the halves of 1 drew it themselves."""
 
 WRITE = "Write it with `advisor split`."
+MOST_NOISE = 2**26
+"""Elements that may be drawn for one sample: 3 GiB while they are made."""
+
+
+def _sane(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape that memory can hold, as far as it can be told from the plan alone.
+
+    Raises:
+        ValueError: it has too many dimensions, or an extent below 0 or beyond 31 bits.
+    """
+    if len(shape) >= MAX_RANK or not all(0 <= extent < 2**31 for extent in shape):
+        raise ValueError(f"no tensor has the shape {shape!s:.80}")
+    return shape
+
+
+def _drawable(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if math.prod(shape) > MOST_NOISE:
+        raise ValueError(f"noise of the shape {shape!s:.80} is too large")
+    return shape
+
+
+Shape = Annotated[tuple[int, ...], AfterValidator(_sane)]
 AnyDefense = Annotated[Any, BeforeValidator(defense_from_json), PlainSerializer(defense_to_json)]
 
 
@@ -47,7 +71,7 @@ class NamedTensor:
     name: str
     role: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: Shape
     batched: bool = True
 
 
@@ -65,7 +89,7 @@ class Noise:
     name: str
     distribution: Literal["standard normal", "standard uniform"]
     dtype: Literal["float32", "float64"]
-    shape: tuple[int, ...]
+    shape: Annotated[Shape, AfterValidator(_drawable)]
 
 
 @dataclass(frozen=True)

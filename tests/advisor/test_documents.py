@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,11 @@ def test_text_has_a_line_a_member_and_is_little_longer_than_it_must_be() -> None
     other = as_text({**value, "profile": {"a": [2] * 100}})
     changed = [pair for pair in zip(text.splitlines(), other.splitlines(), strict=True) if pair[0] != pair[1]]
     assert len(changed) == 1
+
+
+def test_a_key_that_is_there_twice_is_found_in_one_pass() -> None:
+    text = "{" + ",".join(f'"{n}":1' for n in range(200_000)) + ',"7":1}'
+    before = time.process_time()
+    with pytest.raises(AdvisorError, match="the key '7' is there twice"):
+        parse_json(text, "it")
+    assert time.process_time() - before < 20

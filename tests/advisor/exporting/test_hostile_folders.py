@@ -105,3 +105,15 @@ def test_a_plan_of_the_first_schema_is_read_and_run(made: dict[str, Path], tmp_p
     assert torch.equal(answer, plan_of("functional", "silu").graph((x,)))
     plan_of("functional", "linear").export(folder)
     assert advisor.load_export(folder).schema_version == "2.0"
+
+
+@pytest.mark.parametrize("shape", [[2**40], [10**9], [2**16, 2**16], [-1], [1] * 40])
+def test_noise_that_no_memory_holds(shape: list[int], made: dict[str, Path], tmp_path: Path) -> None:
+    """It would be drawn before the half is asked what it takes."""
+    folder = shutil.copytree(made["pt2"], tmp_path / "f")
+    plan = json.loads((folder / "plan.json").read_text())
+    plan["noise"] = {"name": "noise", "distribution": "standard normal", "dtype": "float32", "shape": shape}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    for read in (advisor.load_export, advisor.runtime.Edge):
+        with pytest.raises(AdvisorError, match="not a plan file"):
+            read(folder)
