@@ -24,7 +24,7 @@ from advisor.estimate import Estimate, Source
 from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, plain_attention
-from advisor.progress import StepProgress
+from advisor.progress import Progress, silence
 from advisor.threads import one_thread
 from advisor.value_range import ValueRange
 
@@ -258,7 +258,7 @@ def sweep(
     energies: dict[int, TangentEnergy] | None = None,
     grams: dict[int, JacobianGram] | None = None,
     seed: int = 0,
-    progress: StepProgress | None = None,
+    progress: Progress = silence,
     on_repeat: Callable[[int], None] | None = None,
 ) -> dict[str, Column]:
     """Run the model once over all samples and measure every estimator at every cut.
@@ -289,8 +289,7 @@ def sweep(
         view = CutView(graph.cuts[index], crossing, targets, step, seed, *tangents)
         for number, estimator in enumerate(estimators):
             sheet.add(estimator, view)
-            if progress:
-                progress((index + (number + 1) / len(estimators)) / len(graph.cuts), graph.cuts[index].name)
+            progress((index + (number + 1) / len(estimators)) / len(graph.cuts), graph.cuts[index].name)
 
     def at_node(node: fx.Node, value: Any) -> None:
         if node in last_use:

@@ -13,7 +13,7 @@ from advisor.estimate import Estimate
 from advisor.profilers.machines.catalog import LOCAL, Device, device, devices
 from advisor.profilers.transmission.network import Link, link, links
 from advisor.profilers.transmission.transfer import payload_within, percentile, transfer, transfer_time
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 from advisor.registry import PlugInWarning, Registry
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def profile(
     cloud: str | Device = DEFAULT_CLOUD,
     *,
     extra: str | Path | None = None,
-    progress: ShareProgress | None = None,
+    progress: Progress = silence,
     limit: float | None = None,
     also: Sequence[str] = (),
 ) -> Profile:
@@ -95,8 +95,7 @@ def profile(
         columns = _columns(name, member, context, found)
         found |= columns
         given[name] = list(columns)
-        if progress:
-            progress(done / len(members))
+        progress(done / len(members))
     return Profile(graph.cuts, found, _provenance(context, found, given))
 
 

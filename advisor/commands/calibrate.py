@@ -13,6 +13,7 @@ from advisor.commands import options as given
 from advisor.commands.exits import exit_codes, say, written
 from advisor.commands.outputs import answer_only, writable
 from advisor.commands.stage_progress import StageProgress
+from advisor.progress import of_stage
 
 
 def calibrate(
@@ -38,7 +39,7 @@ def calibrate(
         seconds = given.optional(duration, time_limit, "--time-limit") or 0.0
         say(f"Measuring takes {show_duration(seconds)}, the fit a few seconds more.")
         with StageProgress() as progress, answer_only():
-            text = measure(name, seconds, lambda share: progress("calibrate", share))
+            text = measure(name, seconds, of_stage(progress, "calibrate"))
         replace_ours(out, text, is_device_file)
         written(out)
         if as_json:

@@ -17,6 +17,7 @@ from advisor.commands.model_inputs import Wanted, result_file
 from advisor.commands.outputs import answer_only, screen
 from advisor.commands.previous_advice import settled
 from advisor.commands.stage_progress import StageProgress
+from advisor.progress import of_stage
 
 if TYPE_CHECKING:
     from advisor.columns import Profile
@@ -59,7 +60,7 @@ def profile(
             graph = wanted.graph(progress)
             found = advisor.profile(
                 graph, device, link, cloud, extra=extra, limit=limit, also=also or (),
-                progress=lambda share, what: progress("cost", share, what),
+                progress=of_stage(progress, "cost"),
             )  # fmt: skip
         say(progress.summary())
         _finish(found, path, as_json)
@@ -109,7 +110,7 @@ def leakage(
             graph, samples = measured.graph, measured.samples
             found = advisor.leakage(
                 graph, samples.x, samples.labels, columns, seed,
-                progress=lambda share, what: progress("leakage", share, what), compute=compute,
+                progress=of_stage(progress, "leakage"), compute=compute,
             )  # fmt: skip
         say(progress.summary())
         _finish(found, path, as_json)

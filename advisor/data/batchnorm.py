@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, part, silence
 
 Statistics = tuple[Tensor, Tensor]
 """Mean and variance per channel."""
@@ -50,7 +50,7 @@ def from_batchnorm_statistics(
     seed: int = 0,
     batch: int = 16,
     bounds: tuple[float, float] | None = (0.0, 1.0),
-    progress: ShareProgress | None = None,
+    progress: Progress = silence,
 ) -> Fit:
     """Move samples so that the batch statistics before each BatchNorm match what the model saw in training.
 
@@ -69,11 +69,12 @@ def from_batchnorm_statistics(
     """
     parts = list(torch.split(x, _even(len(x), batch)))
     before = after = 0.0
-    for i, part in enumerate(parts):
-        report = None if progress is None else lambda done, i=i: progress((i * steps + done) / (len(parts) * steps))
+    for i, rows in enumerate(parts):
         generator = torch.Generator().manual_seed(seed + i)
-        parts[i], first, last = _match(run, statistics, part, steps, bounds, generator, report)
-        before, after = before + first * len(part) / len(x), after + last * len(part) / len(x)
+        parts[i], first, last = _match(
+            run, statistics, rows, steps, bounds, generator, part(progress, i / len(parts), 1 / len(parts))
+        )
+        before, after = before + first * len(rows) / len(x), after + last * len(rows) / len(x)
     return Fit(torch.cat(parts), before, after)
 
 
@@ -92,7 +93,7 @@ def _match(
     steps: int,
     bounds: tuple[float, float] | None,
     generator: torch.Generator,
-    report: Callable[[int], None] | None,
+    progress: Progress,
 ) -> tuple[Tensor, float, float]:
     def loss_of(value: Tensor) -> Tensor:
         parts: list[Tensor] = []
@@ -116,8 +117,7 @@ def _match(
         optimiser.step()
         if bounds is not None:
             x.data.clamp_(*bounds)
-        if report is not None:
-            report(step + 1)
+        progress((step + 1) / steps)
     return best, first, min(lowest, first)
 
 

@@ -14,7 +14,7 @@ from advisor.data.batchnorm import Statistics, from_batchnorm_statistics
 from advisor.data.natural import natural_images
 from advisor.data.samples import Samples, fingerprint
 from advisor.preserve import left_as_found
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 from advisor.value_range import UNIT, ValueRange
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training", "native_bat
 
 @on_the_device
 def synthesise(
-    graph: PartitionGraph, n: int = 64, seed: int = 0, progress: ShareProgress | None = None, steps: int | None = None,
+    graph: PartitionGraph, n: int = 64, seed: int = 0, progress: Progress = silence, steps: int | None = None,
     values: ValueRange = UNIT,
 ) -> Samples:  # fmt: skip
     """Samples for a model without data; the description says what they are.
@@ -134,7 +134,7 @@ def batchnorm_statistics(graph: PartitionGraph) -> dict[fx.Node, Statistics]:
 
 def _refined(
     graph: PartitionGraph, x: Tensor, statistics: Mapping[fx.Node, Statistics], seed: int,
-    progress: ShareProgress | None, wanted: int | None, values: ValueRange,
+    progress: Progress, wanted: int | None, values: ValueRange,
 ) -> tuple[Tensor, str]:  # fmt: skip
     image = is_image(graph.inputs.tensors[0])
     budget = BUDGET if image and max(x.shape[2:]) > 64 else SMALL_BUDGET

@@ -12,7 +12,7 @@ from torch import Tensor
 from advisor.derivatives.tangents import MICRO_BYTES, TangentEnergy, batch_energies
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
-from advisor.progress import StepProgress
+from advisor.progress import Progress, silence
 
 EXACT_ELEMENTS = 64
 """Inputs of at most this many elements are differentiated in every direction."""
@@ -33,7 +33,7 @@ def unit_directions(inputs: Sequence[Tensor]) -> list[Tensor | None]:
 def exact_energies(
     graph: PartitionGraph,
     inputs: Sequence[Tensor],
-    progress: StepProgress | None = None,
+    progress: Progress = silence,
     chunk: int = 64,
 ) -> dict[int, TangentEnergy]:
     """Tr(JᵀJ) of every sample at every cut, by all d unit vectors of the input: d tangents a sample, and no error.
@@ -56,8 +56,7 @@ def exact_energies(
         for start in range(0, len(inputs[0]), step):
             batch = [x[start : start + step] for x in inputs]
             parts.append(_whole(graph, batch, units, elements, chunk))
-            if progress:
-                progress(min(1.0, (start + step) / len(inputs[0])), "derivatives")
+            progress(min(1.0, (start + step) / len(inputs[0])), "derivatives")
     return {index: _one_after_another([part[index] for part in parts]) for index in range(len(graph.cuts))}
 
 

@@ -16,7 +16,7 @@ from advisor.derivatives.pushforward import Operation, is_step, operator_name, p
 from advisor.errors import first_line
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, math_attention, plain_attention
-from advisor.progress import StepProgress
+from advisor.progress import Progress, silence
 
 EMBEDDED = "the inputs are discrete: derivatives with respect to the output of the embeddings, in its units"
 FORWARD_MISSING = "forward mode is not implemented for "
@@ -48,7 +48,7 @@ def tangent_energies(
     inputs: Sequence[Tensor],
     probes: int,
     seed: int,
-    progress: StepProgress | None = None,
+    progress: Progress = silence,
 ) -> dict[int, TangentEnergy]:
     """‖J v‖² at every cut for Rademacher probes v (Hutchinson 1990), a few samples at a time.
 
@@ -78,8 +78,7 @@ def tangent_energies(
             ]
             seeds = {} if floats else _seeds(graph, starts, probes, len(batch[0]), generator)
             parts.append(batch_energies(graph, batch, directions, probes, seeds))
-            if progress:
-                progress(min(1.0, (start + step) / rows), "derivatives")
+            progress(min(1.0, (start + step) / rows), "derivatives")
     return {index: _joined([part[index] for part in parts]) for index in parts[0]}
 
 

@@ -11,7 +11,7 @@ from advisor.errors import AdvisorError
 from advisor.exporting.folder import earlier, expected_files, put, staged
 from advisor.exporting.manifest import PLAN_FILE, Exported, load_export
 from advisor.plans import Advice, Plan, load_advice
-from advisor.progress import Progress
+from advisor.progress import RunListener, of_stage
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +49,7 @@ def export(
     arch: str | None = None,
     trust: Trust = False,
     data: Any = None,
-    progress: Progress | None = None,
+    progress: RunListener | None = None,
 ) -> Exported:
     """Write the parts of a plan, `plan.json`, `edge.py` and the wire's codec into a folder; each part is checked first.
 
@@ -78,16 +78,18 @@ def export(
     plan = advice.best_split if isinstance(advice, Advice) else advice
     if plan is None:
         raise AdvisorError("This advice holds no plan to write.", "Run `advisor recommend` again with other budgets.")
-    tell, folder = progress or (lambda stage, share, what: None), Path(folder)
+    folder = Path(folder)
     with staged(folder) as stage:
         earlier(folder, expected_files(plan, format))
         from advisor.exporting.source import recorded_model, samples_of, traced_like, unseen
         from advisor.exporting.writing import write_export
 
-        tell("load", 0.0, "model")
+        of_stage(progress, "load")(0.0, "model")
         loaded, identity = recorded_model(advice, plan, model, arch, trust)
         graph = traced_like(plan, loaded)
         samples = unseen(samples_of(advice, graph, data), advice, plan)
-        exported = write_export(dataclasses.replace(plan, graph=graph), graph, stage, format, identity, tell, samples)
+        exported = write_export(
+            dataclasses.replace(plan, graph=graph), graph, stage, format, identity, progress, samples
+        )
         put(stage, folder, tuple(exported.files), earlier(folder, [*exported.files, PLAN_FILE]))
     return exported

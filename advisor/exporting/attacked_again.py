@@ -17,7 +17,7 @@ from advisor.exporting.checking import Runner
 from advisor.exporting.freshness import drawn, received
 from advisor.exporting.manifest import Attacked
 from advisor.exporting.parts import Part
-from advisor.progress import ShareProgress
+from advisor.progress import Progress
 from advisor.variant import Variant
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class _Messages(ActivationCache):
 
 
 def attack_again(
-    plan: Plan, graph: PartitionGraph, part: Part, runner: Runner, samples: Samples | str, progress: ShareProgress
+    plan: Plan, graph: PartitionGraph, part: Part, runner: Runner, samples: Samples | str, progress: Progress
 ) -> Attacked:
     """What a quick inversion network makes of the written edge's messages.
 

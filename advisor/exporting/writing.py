@@ -35,7 +35,7 @@ from advisor.files import sha256
 from advisor.graph import PartitionGraph
 from advisor.plans import Plan
 from advisor.preserve import left_as_found, plain_attention
-from advisor.progress import Progress
+from advisor.progress import Progress, RunListener, about, of_stage
 
 if TYPE_CHECKING:
     from advisor.data.samples import Samples
@@ -55,7 +55,7 @@ def write_export(
     stage: Path,
     format: Literal["pt2", "onnx"],
     identity: dict[str, Any],
-    tell: Progress,
+    progress: RunListener | None,
     samples: Samples | str = "no samples were given",
 ) -> Exported:
     """Fill `stage` with the parts, the edge's and the wire's code and `plan.json`; nothing that was not checked.
@@ -66,7 +66,7 @@ def write_export(
         stage: an empty folder.
         format: "pt2" or "onnx".
         identity: of the model.
-        tell: progress.
+        progress: told of each stage.
         samples: to attack what was written with; or why there are none.
 
     Raises:
@@ -75,13 +75,13 @@ def write_export(
     with left_as_found(), torch.no_grad(), plain_attention():
         example = random_inputs(graph.inputs.tensors, graph.fixed_batch or EXAMPLE_BATCH)
         parts = parts_of(plan, graph, example, flat=format == "onnx")
-        _write_parts(parts, graph, example, stage, format, tell)
-        tell("check", 0.0, format)
+        _write_parts(parts, graph, example, stage, format, of_stage(progress, "export"))
+        of_stage(progress, "check")(0.0, format)
         runners, runtime = _runners(parts, graph, stage, format)
         model = graph.run if plan.defense.identity else None
         found = check(parts, runners, graph, format == "pt2", runtime, model)
         fresh = check_freshness(plan, parts[0], runners[0], graph)
-    attacked = attack_again(plan, graph, parts[0], runners[0], samples, lambda share: tell("attack", share, "edge"))
+    attacked = attack_again(plan, graph, parts[0], runners[0], samples, about(of_stage(progress, "attack"), "edge"))
     for name, source in BESIDE.items():
         shutil.copyfile(source, stage / name)
     exported = _manifest(plan, graph, parts, stage, format, identity, found)
@@ -107,10 +107,10 @@ def _write_parts(
     flat: Sequence[Tensor],
     stage: Path,
     format: str,
-    tell: Progress,
+    progress: Progress,
 ) -> None:
     for number, part in enumerate(parts):
-        tell("export", number / len(parts), part.name)
+        progress(number / len(parts), part.name)
         flat = with_noise(part, flat, seed=0)
         made = program.exported(part, graph, flat, graph.fixed_batch)
         path = stage / f"{part.name}.{format}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from advisor.columns import Profile
 from advisor.cuts import Cut
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
+from advisor.progress import about, of_steps
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from advisor.defenses import Defense
     from advisor.estimate import Estimate
-    from advisor.progress import StepProgress
 
 
 def profile(
@@ -27,7 +27,7 @@ def profile(
     cloud: str = "t4",
     *,
     extra: str | Path | None = None,
-    progress: StepProgress | None = None,
+    progress: Callable[[float, str], None] | None = None,
     limit: float | None = None,
     also: Sequence[str] = (),
     example_inputs: Any = None,
@@ -52,9 +52,15 @@ def profile(
     from advisor import profilers
     from advisor.tracing.given import as_graph
 
-    told = None if progress is None else lambda share: progress(share, "cost")
     return profilers.profile(
-        as_graph(graph, example_inputs), device, link, cloud, extra=extra, progress=told, limit=limit, also=also
+        as_graph(graph, example_inputs),
+        device,
+        link,
+        cloud,
+        extra=extra,
+        progress=about(of_steps(progress), "cost"),
+        limit=limit,
+        also=also,
     )
 
 
@@ -67,7 +73,7 @@ def leakage(
     cut: Cut | int | str | None = None,
     defense: Defense | str | None = None,
     *,
-    progress: StepProgress | None = None,
+    progress: Callable[[float, str], None] | None = None,
     compute: str | None = None,
 ) -> Profile:
     """Leakage of every cut, measured in one forward pass over the samples; with a cut, of that payload alone.
@@ -96,10 +102,11 @@ def leakage(
     graph = as_graph(graph, x)
     if cut is None and defense is not None:
         raise AdvisorError("A defense acts at one cut, and none is named.", "Pass cut as well.")
+    told = of_steps(progress)
     with computing_on(compute):
         if cut is not None:
-            return payload_leakage(Payload.of(graph, cut, defense), x, y, only=only, seed=seed, progress=progress)
-        return study(graph, x, y, only=only, seed=seed, progress=progress).profile
+            return payload_leakage(Payload.of(graph, cut, defense), x, y, only=only, seed=seed, progress=told)
+        return study(graph, x, y, only=only, seed=seed, progress=told).profile
 
 
 def accuracy(

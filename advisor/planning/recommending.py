@@ -34,7 +34,7 @@ from advisor.planning.stages import Searched, Verified
 from advisor.planning.verifying.verification import verify
 from advisor.plans import Advice, Plan, load_advice
 from advisor.preserve import left_as_found
-from advisor.progress import Progress
+from advisor.progress import RunListener
 from advisor.recorded import Source
 from advisor.request import Request
 from advisor.requirements import Requirement
@@ -90,7 +90,7 @@ def recommend(
     earlier: Advice | str | Path | None = None,
     thresholds: ZoneThresholds | None = None,
     command: str = "",
-    progress: Progress | None = None,
+    progress: RunListener | None = None,
     keep: Callable[[Advice], None] | None = None,
     **asked: float | str | None,
 ) -> Advice:
@@ -190,7 +190,7 @@ def advise(
     earlier: Advice | str | Path | None = None,
     recorded: Source | None = None,
     command: str = "",
-    progress: Progress | None = None,
+    progress: RunListener | None = None,
     keep: Callable[[Advice], None] | None = None,
 ) -> Advice:
     """The advice that a request asks for.
@@ -210,7 +210,7 @@ def advise(
 
 def _advised(
     request: Request, example_inputs: Any, trust: bool | Callable[[str], bool], earlier: Advice | str | Path | None,
-    recorded: Source | None, command: str, progress: Progress | None, keep: Callable[[Advice], None] | None,
+    recorded: Source | None, command: str, progress: RunListener | None, keep: Callable[[Advice], None] | None,
     short: list[str],
 ) -> Advice:  # fmt: skip
     started, clock, on = time.perf_counter(), time.monotonic(), said()

@@ -23,7 +23,7 @@ from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.timing.time_plan import UNBOUNDED, TimePlan
 from advisor.plans import Advice, Gallery, Plan
-from advisor.progress import Progress
+from advisor.progress import RunListener, of_stage
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -202,13 +202,12 @@ class Step:
         seconds: its wall time by its name, once it is over.
     """
 
-    def __init__(self, name: str, progress: Progress | None) -> None:
-        self._name, self._progress, self.seconds = name, progress, dict[str, float]()
+    def __init__(self, name: str, progress: RunListener | None) -> None:
+        self._name, self._progress, self.seconds = name, of_stage(progress, name), dict[str, float]()
 
     def __call__(self, share: float, what: str = "") -> None:
         """Tell how far it is."""
-        if self._progress:
-            self._progress(self._name, share, what)
+        self._progress(share, what)
 
     @contextmanager
     def timed(self) -> Iterator[Step]:
@@ -224,7 +223,7 @@ class Step:
 
 
 @contextmanager
-def step(name: str, progress: Progress | None, cost: Profile | None = None) -> Iterator[Step]:
+def step(name: str, progress: RunListener | None, cost: Profile | None = None) -> Iterator[Step]:
     """A step that is timed, before there is anything to recommend.
 
     Args:

@@ -16,7 +16,7 @@ from advisor.checkpoint import Checkpoint
 from advisor.data.synthesis import synthesise
 from advisor.estimators.attacks.support.channel import Channel, Reduce, Store
 from advisor.estimators.attacks.support.draws import Draws
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, part, silence
 from advisor.sweep import NotMeasurableError
 from advisor.value_range import ValueRange
 from advisor.variant import Variant
@@ -144,7 +144,7 @@ class AttackContext:
     effort: Effort
     seed: int
     threat: ThreatModel
-    tick: ShareProgress = lambda share: None
+    tick: Progress = silence
     folder: Path | None = None
     heard: Callable[[int, int | None], AttackContext] | None = None
     floor_at: int | None = None
@@ -159,7 +159,7 @@ class AttackContext:
         other = self.heard(repeats or self.channel.repeats, deeper)
         return replace(other, threat=self.threat, tick=self.tick, folder=self.folder)
 
-    def named(self, name: str, tick: ShareProgress) -> AttackContext:
+    def named(self, name: str, tick: Progress) -> AttackContext:
         """The same for one of several attacks that are run as one, with a folder of its own beside."""
         if self.folder is None:
             return replace(self, tick=tick)
@@ -204,7 +204,7 @@ class AttackContext:
 
     def part(self, start: float, share: float) -> AttackContext:
         """The same for a part of the attack, whose progress runs from `start` on over `share` of the whole."""
-        return replace(self, tick=lambda done: self.tick(start + share * done))
+        return replace(self, tick=part(self.tick, start, share))
 
     def batches(self, count: int, rows: int) -> Iterator[tuple[slice, AttackContext]]:
         """Slices of at most `rows` of `count` samples, and the part of the attack that each of them is."""

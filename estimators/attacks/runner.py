@@ -33,7 +33,7 @@ from advisor.graph import PartitionGraph
 from advisor.measures.images import at_size
 from advisor.payload import Payload
 from advisor.preserve import left_as_found
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, of_shares, silence
 from advisor.sweep import NotMeasurableError
 from advisor.threads import one_thread
 from advisor.tracing.given import as_graph
@@ -66,7 +66,7 @@ def attack(
     beyond: Cut | int | str | None = None,
     tail: Cut | int | str | None = None,
     folder: str | Path | None = None,
-    progress: ShareProgress | None = None,
+    progress: Callable[[float], None] | None = None,
     walks: ActivationCache | None = None,
     compute: str | torch.device | None = None,
     attack_size: int | str | None = None,
@@ -181,7 +181,7 @@ def attack_cuts(
     for place in places:
         cut = graph.cuts[place]
         channel = Channel(Payload.of(graph, place, defense), repeats, walks, further)
-        tell = None if progress is None else functools.partial(progress, cut)
+        tell = silence if progress is None else of_shares(functools.partial(progress, cut))
         try:
             with computing_on(device), at_size(attack_size):
                 found = _attacked(channel, chosen, given, known, effort, seed, folder, tell, end, reidentify)
@@ -215,11 +215,9 @@ def _end(graph: PartitionGraph, tail: Cut | int | str | None, places: Sequence[i
 @on_the_device
 def _attacked(
     channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int,
-    folder: str | Path | None, tell: ShareProgress | None, end: int, reidentify: bool,
+    folder: str | Path | None, tell: Progress, end: int, reidentify: bool,
 ) -> AttackResult:  # fmt: skip
-    context = _context(channel, chosen, given, known, effort, seed, end)
-    if tell:
-        context = dataclasses.replace(context, tick=tell)
+    context = dataclasses.replace(_context(channel, chosen, given, known, effort, seed, end), tick=tell)
     if folder is not None:
         context = dataclasses.replace(context, folder=_own_folder(Path(folder), chosen, context))
     if not all(all_finite(t) for t in context.sent):

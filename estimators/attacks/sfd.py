@@ -49,7 +49,7 @@ class FeatureRegression:
         teach, use = _part(known, slice(0, half)), _part(known, slice(half, None))
         activations = self._regressed(context.part(0.0, 0.5), teach, use)
         features, layout = arranged(context, activations, (activations,))
-        second = context.named("second", lambda share: context.tick(0.5 + 0.5 * share))
+        second = context.named("second", context.part(0.5, 0.5).tick)
         return said(trained_decoder(second, features, layout, use.pixels))
 
     def _regressed(self, context: AttackContext, teach: Auxiliary, use: Auxiliary) -> Tensor:

@@ -21,7 +21,7 @@ from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.measures.decoders.decoders import DecoderFamily, decoders_for
 from advisor.measures.images import mse, psnr, ssim
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
 from advisor.threads import one_thread
 
@@ -73,7 +73,7 @@ class Reconstruction:
 
 
 def invert(
-    tensors: tuple[Tensor, ...], targets: Targets, budget: Budget, seed: int, *, tick: ShareProgress | None = None,
+    tensors: tuple[Tensor, ...], targets: Targets, budget: Budget, seed: int, *, tick: Progress = silence,
     mirrored: tuple[Tensor, ...] | None = None,
 ) -> Inversion:  # fmt: skip
     """Train a decoder on `targets.train`, score it on `targets.test`.
@@ -102,7 +102,7 @@ def invert(
 
 
 def reconstruct(
-    features: Tensor, layout: Layout, targets: Targets, budget: Budget, seed: int, *, tick: ShareProgress | None = None,
+    features: Tensor, layout: Layout, targets: Targets, budget: Budget, seed: int, *, tick: Progress = silence,
     folder: Path | None = None, twins: Tensor | None = None, anew: Anew | None = None,
     family: DecoderFamily = decoders_for,
 ) -> Reconstruction:  # fmt: skip

@@ -17,7 +17,7 @@ from advisor.estimators.inversion.fast_products import Fast
 from advisor.estimators.inversion.optimiser import OneCycle, Plateau
 from advisor.measures.decoders.decoders import Decoder
 from advisor.measures.decoders.standard import Features
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, part, silence
 from advisor.sweep import NotMeasurableError
 from advisor.threads import Spread, side_by_side
 
@@ -122,7 +122,7 @@ def recover(blend: list[Trained], index: Tensor) -> Tensor:
 
 def train_all(
     decoders: Sequence[Callable[[], Decoder]], pixels: Tensor, fit: Tensor, check: Tensor, budget: Budget,
-    tick: ShareProgress | None = None, folder: Path | None = None, more: Tensor | None = None,
+    tick: Progress = silence, folder: Path | None = None, more: Tensor | None = None,
     *, anew: Anew | None = None,
 ) -> list[Trained]:  # fmt: skip
     """Train decoders until one settles the question; each new one enters with the share that serves `check` best.
@@ -143,8 +143,8 @@ def train_all(
     blend: list[Trained] = []
     for number, make in enumerate(decoders):
         file = None if folder is None else folder / f"decoder{number}.pt"
-        part = _part(tick, number, len(decoders))
-        new = train(make(), fit, check, budget, part, file, more, anew=_salted(anew, number))
+        told = part(tick, number / len(decoders), 1 / len(decoders))
+        new = train(make(), fit, check, budget, told, file, more, anew=_salted(anew, number))
         share = 1.0
         if blend:
             found = recover(blend, check)
@@ -157,17 +157,13 @@ def train_all(
     return blend
 
 
-def _part(tick: ShareProgress | None, number: int, count: int) -> ShareProgress | None:
-    return None if tick is None else lambda share: tick((number + share) / count)
-
-
 def _salted(anew: Anew | None, number: int) -> Anew | None:
     """Each decoder sees draws of its own."""
     return None if anew is None else lambda index, step: anew(index, SALT * number + step)
 
 
 def train(
-    decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: ShareProgress | None = None,
+    decoder: Decoder, fit: Tensor, check: Tensor, budget: Budget, tick: Progress = silence,
     file: Path | None = None, more: Tensor | None = None, *, anew: Anew | None = None,
 ) -> Trained:  # fmt: skip
     """Solve the linear part, then train the network on what it leaves, unless that settles the question."""
@@ -230,7 +226,7 @@ class Lessons:
 
 
 def _descend(
-    lessons: Lessons, check: Tensor, goal: Tensor, enough: float, budget: Budget, tick: ShareProgress | None,
+    lessons: Lessons, check: Tensor, goal: Tensor, enough: float, budget: Budget, tick: Progress,
     file: Path | None,
 ) -> Descent:  # fmt: skip
     """One training; leaves the network in its best state on `check`, the zero start included."""
@@ -247,8 +243,7 @@ def _descend(
                 loss, batch = lessons.of(batches.next(), cycle.taken)
                 cycle.step_in_parts(loss, batch, parts)
             run.checked(_error(network, lessons.decoder.features, check, goal, spread))
-            if tick:
-                tick(min(1.0, cycle.taken / cycle.steps))
+            tick(min(1.0, cycle.taken / cycle.steps))
     network.load_state_dict(run.state)
     return run
 

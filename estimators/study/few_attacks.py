@@ -22,7 +22,7 @@ from advisor.estimators.inversion.alignment import QuickAlignment
 from advisor.estimators.study.gpz import block_cuts
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found
-from advisor.progress import StepProgress
+from advisor.progress import Progress, silence
 from advisor.sweep import CutView, Sheet, Targets
 
 FIRST_SHARE = 0.6
@@ -71,7 +71,7 @@ class FewAttacks:
     allowance: Allowance
     seed: int
 
-    def columns(self, progress: StepProgress | None = None) -> tuple[dict[str, Column], tuple[int, ...]]:
+    def columns(self, progress: Progress = silence) -> tuple[dict[str, Column], tuple[int, ...]]:
         """Columns of the attack, NaN with the reason where it was not run; and the indices of the cuts where it was."""
         sheets: dict[int, Sheet] = {}
         most = min(len(self.graph.cuts), max(FEWEST_ATTACKS, self.allowance.cuts or len(self.graph.cuts)))
@@ -81,8 +81,7 @@ class FewAttacks:
                 if len(sheets) >= FEWEST_ATTACKS and time.monotonic() > self.allowance.until:
                     return self._gathered(sheets), tuple(sorted(sheets))
                 sheets[place] = self._attacked(self.graph.cuts[place], activations)
-                if progress:
-                    progress(len(sheets) / most, self.graph.cuts[place].name)
+                progress(len(sheets) / most, self.graph.cuts[place].name)
         return self._gathered(sheets), tuple(sorted(sheets))
 
     def _rounds(self, sheets: dict[int, Sheet], most: int) -> Iterator[Sequence[int]]:

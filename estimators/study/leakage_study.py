@@ -34,7 +34,7 @@ from advisor.estimators.study.study_samples import (
 )
 from advisor.estimators.study.zone import Zone, ZoneThresholds, find_zone
 from advisor.graph import PartitionGraph
-from advisor.progress import StepProgress
+from advisor.progress import Progress, part, silence
 from advisor.sweep import Estimator, Targets, sweep
 
 PROBES = 4
@@ -99,7 +99,7 @@ def study(
     thresholds: ZoneThresholds | None = None,
     seed: int = 0,
     allowance: Allowance = ALL_CUTS,
-    progress: StepProgress | None = None,
+    progress: Progress = silence,
 ) -> LeakageStudy:
     """Measure every leakage column at every cut; the quick attack where it may be run, and neighbours bracket the rest.
 
@@ -125,17 +125,13 @@ def study(
 @on_the_device
 def _studied(
     graph: PartitionGraph, samples: StudySamples, only: Sequence[str] | None, thresholds: ZoneThresholds | None,
-    seed: int, allowance: Allowance, progress: StepProgress | None,
+    seed: int, allowance: Allowance, progress: Progress,
 ) -> LeakageStudy:  # fmt: skip
     inputs, targets = samples.inputs, samples.targets
     quick = QuickAlignment(mirrored=mirrored_activations(graph, inputs, targets))
     members, only = chosen(only, (curves := NoiseCurves(), quick))
     baseline = mean_image_ssim(targets)
-    report = progress or (lambda share, what: None)
-    energies, grams = activation_derivatives(
-        graph, inputs, members, seed, lambda share, what: report(0.1 * share, what)
-    )
-
+    energies, grams = activation_derivatives(graph, inputs, members, seed, part(progress, 0.0, 0.1))
     memory_limit.give_back()
 
     def repeat(index: int) -> None:
@@ -148,12 +144,12 @@ def _studied(
     swept, attacked = 1.0 if everywhere else SWEPT, tuple(range(len(graph.cuts)))
     columns = sweep(
         graph, inputs, targets, [m for m in members if everywhere or m is not quick], energies=energies, grams=grams,
-        seed=seed, progress=lambda share, what: report(0.1 + 0.9 * swept * share, what), on_repeat=repeat,
+        seed=seed, progress=part(progress, 0.1, 0.9 * swept), on_repeat=repeat,
     )  # fmt: skip
     memory_limit.give_back()
     if not everywhere:
         few = FewAttacks(graph, inputs, targets, quick, allowance, seed)
-        found, attacked = few.columns(lambda share, what: report(0.1 + 0.9 * (swept + (1 - swept) * share), what))
+        found, attacked = few.columns(part(progress, 0.1 + 0.9 * swept, 0.9 * (1 - swept)))
         columns |= found
     bracketed = np.isin(np.arange(len(graph.cuts)), attacked, invert=True)
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds, bracketed)
@@ -185,15 +181,14 @@ def repeated(
 
 def activation_derivatives(
     graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int,
-    progress: StepProgress | None = None,
+    progress: Progress = silence,
 ) -> tuple[dict[int, TangentEnergy] | None, dict[int, JacobianGram] | None]:  # fmt: skip
     """Squared lengths and inner products of tangents at every cut, as far as the estimators use them."""
-    told = progress or (lambda share, what: None)
-    return _energies(graph, inputs, members, seed, told), _grams(graph, inputs, members, seed)
+    return _energies(graph, inputs, members, seed, progress), _grams(graph, inputs, members, seed)
 
 
 def _energies(
-    graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int, progress: StepProgress
+    graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int, progress: Progress
 ) -> dict[int, TangentEnergy] | None:
     wanted = any("tangents" in member.needs for member in members)
     floats = all(t.dtype.is_floating_point for t in inputs)

@@ -24,7 +24,7 @@ from advisor.estimators.study.score import score_columns
 from advisor.estimators.study.study_samples import StudySamples, said_at_size, study_samples
 from advisor.payload import Payload
 from advisor.preserve import left_as_found
-from advisor.progress import StepProgress
+from advisor.progress import Progress, silence
 from advisor.sweep import CutView, Sheet, Targets
 
 OF_THE_WHOLE_MODEL = ("rc2_drop", "in_gpz", "in_zone")
@@ -33,7 +33,7 @@ MIRRORED_SALT = 1
 
 def payload_leakage(
     payload: Payload, x: Any, y: Tensor | None = None, aux: Any = None, aux_y: Tensor | None = None, *,
-    only: Sequence[str] | None = None, seed: int = 0, progress: StepProgress | None = None,
+    only: Sequence[str] | None = None, seed: int = 0, progress: Progress = silence,
 ) -> Profile:  # fmt: skip
     """Leakage columns of one payload, a profile of that cut alone.
 
@@ -62,7 +62,7 @@ def payload_leakage(
 @on_the_device
 def leakage_on(
     payload: Payload, samples: StudySamples, *, only: Sequence[str] | None = None, seed: int = 0,
-    progress: StepProgress | None = None,
+    progress: Progress = silence,
 ) -> Profile:  # fmt: skip
     """`payload_leakage` on the samples of a study: the same attacker learns, the same samples are attacked.
 
@@ -87,8 +87,7 @@ def leakage_on(
     with left_as_found(graph.module), torch.no_grad():
         for done, member in enumerate(members, start=1):
             sheet.add(member, view)
-            if progress:
-                progress(done / len(members), type(member).__name__)
+            progress(done / len(members), type(member).__name__)
     profile = Profile((cut,), sheet.columns())
     profile = profile.joined(Profile(profile.cuts, score_columns(profile, len(targets.train))))
     told = study_provenance(graph, targets, seed) | {"payload": str(payload)}

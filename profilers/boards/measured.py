@@ -15,7 +15,7 @@ from advisor.profilers.boards import agent, tally
 from advisor.profilers.boards.prepare import entering, one_sample, prepare
 from advisor.profilers.boards.stretches import Stretches
 from advisor.profilers.halves.half_latency import Halves
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
@@ -29,7 +29,7 @@ HERE = "this computer"
 
 def halves(
     graph: PartitionGraph,
-    progress: ShareProgress | None = None,
+    progress: Progress = silence,
     clock: Clock = time.perf_counter,
     limit: float | None = None,
     runtime: str = "pytorch-eager",
@@ -55,9 +55,7 @@ def halves(
     return tally.halves(result, len(graph.cuts), facts, HERE)
 
 
-def _in_pytorch(
-    graph: PartitionGraph, progress: ShareProgress | None, clock: Clock, limit: float, runtime: str
-) -> dict[str, Any]:
+def _in_pytorch(graph: PartitionGraph, progress: Progress, clock: Clock, limit: float, runtime: str) -> dict[str, Any]:
     import torch
 
     compiling = runtime == "torch-compile"
@@ -92,9 +90,7 @@ def _compiled(case: agent.Case) -> agent.Case:
     return names, compiled, given
 
 
-def _in_onnxruntime(
-    graph: PartitionGraph, progress: ShareProgress | None, clock: Clock, limit: float
-) -> dict[str, Any]:
+def _in_onnxruntime(graph: PartitionGraph, progress: Progress, clock: Clock, limit: float) -> dict[str, Any]:
     started = agent.clocks()
     with tempfile.TemporaryDirectory() as scratch:
         job = json.loads(json.dumps(prepare(graph, "onnxruntime", Path(scratch))))
@@ -113,8 +109,8 @@ def result(samples: agent.Samples) -> dict[str, Any]:
     }
 
 
-def _told(progress: ShareProgress | None) -> Callable[[agent.Samples, float], None] | None:
-    return None if progress is None else lambda _, share: progress(share)
+def _told(progress: Progress) -> Callable[[agent.Samples, float], None]:
+    return lambda _, share: progress(share)
 
 
 def _cases(graph: PartitionGraph, modules: bool = False) -> list[agent.Case]:

@@ -18,7 +18,7 @@ from advisor.profilers.boards import agent, answers, tally
 from advisor.profilers.boards.prepare import prepare
 from advisor.profilers.boards.ssh import DroppedError, Shell, address
 from advisor.profilers.halves.half_latency import Halves
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
@@ -37,9 +37,7 @@ POLL, RETRY = 1.0, 2.0
 Facts = Mapping[str, Any]
 
 
-def halves(
-    graph: PartitionGraph, target: str, progress: ShareProgress | None = None, limit: float | None = None
-) -> Halves:
+def halves(graph: PartitionGraph, target: str, progress: Progress = silence, limit: float | None = None) -> Halves:
     """Measure both halves of every cut on the machine at `ssh://…`.
 
     Only these run there: mkdir, tar, the agent, cat, touch, kill, rm, in one new folder, under /tmp or the one named.
@@ -167,7 +165,7 @@ class Session:
         start = f"cd {self.name} && {{ nohup {self.python} agent.py run . >log 2>&1 </dev/null & }}"
         self._must(start, "start the agent")
 
-    def result(self, progress: ShareProgress | None, limit: float) -> Facts:
+    def result(self, progress: Progress, limit: float) -> Facts:
         """Wait for the agent and fetch what it timed, for `limit` seconds of timing and a long time of loading.
 
         Raises:
@@ -183,7 +181,7 @@ class Session:
             _, out, _ = self._retried(look)
             text, alive, log = ([part.strip() for part in out.split(mark)] + ["", ""])[:3]
             found: Facts = answers.result(text, self.at)
-            if progress and found.get("state") in ("timing", "done"):
+            if found.get("state") in ("timing", "done"):
                 progress(float(found.get("share", 1.0)))
             if found.get("state") == "done":
                 return found

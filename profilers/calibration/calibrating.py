@@ -12,13 +12,13 @@ from advisor.preserve import left_as_found
 from advisor.profilers.boards import agent
 from advisor.profilers.calibration.kinds import fit, toml
 from advisor.profilers.calibration.microbenchmarks import timed
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 
 DURATION = 120.0
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
-def calibrate(name: str = "this-machine", seconds: float = DURATION, progress: ShareProgress | None = None) -> str:
+def calibrate(name: str = "this-machine", seconds: float = DURATION, progress: Progress = silence) -> str:
     """The text of a device file for this machine: eager PyTorch on its CPU, with the current number of threads.
 
     Args:
@@ -34,7 +34,7 @@ def calibrate(name: str = "this-machine", seconds: float = DURATION, progress: S
     if not _NAME.fullmatch(name):
         raise AdvisorError(f"{name!r} is no name for a device.", "Use letters, digits, - and _.")
     with left_as_found():
-        found, pace = timed(seconds, told=progress)
+        found, pace = timed(seconds, progress=progress)
         rate = copy_rate()
     kinds = fit(found)
     if not {"linear", "pass"} <= kinds.keys() or not {"conv", "conv_gemm"} & kinds.keys():

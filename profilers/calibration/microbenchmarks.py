@@ -14,7 +14,7 @@ from typing import Any
 from advisor.profilers.boards import agent
 from advisor.profilers.calibration.chains import Chain, Step, chain
 from advisor.profilers.calibration.operators import Operator, in_turn
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 
 CHAINS, GROUP, ROUNDS = 280, 4, 5
 """Chains in all; how many take turns, so that each finds the weights of the others in the caches, not its own; timed
@@ -30,7 +30,7 @@ Timed = tuple[Operator, float]
 Call = Callable[..., Any]
 
 
-def timed(seconds: float, seed: int = 0, told: ShareProgress | None = None) -> tuple[list[Timed], float]:
+def timed(seconds: float, seed: int = 0, progress: Progress = silence) -> tuple[list[Timed], float]:
     """Operators with their median seconds, and the seconds of a fixed piece of work at the time.
 
     All are gone through again and again until the time is over, and what was timed in a slow minute counts for less
@@ -40,7 +40,7 @@ def timed(seconds: float, seed: int = 0, told: ShareProgress | None = None) -> t
     Args:
         seconds: how long to measure.
         seed: of the chains.
-        told: given the share of the time that is used.
+        progress: told the share of the time that is used.
     """
     import torch
 
@@ -53,8 +53,7 @@ def timed(seconds: float, seed: int = 0, told: ShareProgress | None = None) -> t
             used, group = (time.perf_counter() - start) / max(seconds, 1e-9), number % len(groups)
             if used >= 1:
                 break
-            if told:
-                told(used)
+            progress(used)
             before, samples = pace.seconds(), _in_turn(groups[group])
             visits.append((group, (before + pace.seconds()) / 2, samples))
     usual = statistics.median(taken for _, taken, _ in visits) if visits else 0.0

@@ -15,7 +15,7 @@ from advisor.profilers.machines.catalog import LOCAL, Device, is_remote
 from advisor.profilers.multiply_adds.counting import MacCount, count
 from advisor.profilers.published.features import Work, edge_work, piece_work
 from advisor.profilers.transmission.network import Link
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 from advisor.variant import Variant
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ProfilingContext:
     device: Device
     link: Link
     cloud: Device
-    progress: ShareProgress | None = None
+    progress: Progress = silence
     limit: float | None = None
 
     @cached_property

@@ -13,7 +13,7 @@ from torch import Tensor
 from advisor.errors import AdvisorError
 from advisor.estimators.attacks.support.loop import GAIN, LONGEST, LOOKS, PATIENCE, TAIL, Loop, flat
 from advisor.estimators.attacks.support.matching import Descent, descend
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import normal
 
@@ -116,7 +116,7 @@ def test_a_curve_that_is_not_finite_is_a_failure_and_never_private(worst: float)
         Loop(40, []).run(lambda at: torch.tensor([1.0, worst if at > 20 else 1.0]))
 
 
-def noisy_descent(file: Path | None, tick: ShareProgress | None = None) -> tuple[Loop, Tensor]:
+def noisy_descent(file: Path | None, tick: Progress = silence) -> tuple[Loop, Tensor]:
     """Adam on what is drawn from torch's own generator and from another."""
     torch.manual_seed(0)
     x, draw = torch.zeros_like(GOAL).requires_grad_(), torch.Generator().manual_seed(4)

@@ -16,6 +16,7 @@ from advisor.columns import Profile
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.profilers import Profiler
+from advisor.progress import of_shares
 from advisor.testing.profiler_contract import ProfilerContract
 from advisor.tracing.tracer import trace
 
@@ -121,7 +122,7 @@ def test_whether_a_half_fits_is_unknown_where_the_memory_is(graph: PartitionGrap
 def test_local_is_measured(graph: PartitionGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("advisor.profilers.boards.measured.TIME_LIMIT", 0.5)
     shares: list[float] = []
-    found = profilers.profile(graph, device="local", progress=shares.append)
+    found = profilers.profile(graph, device="local", progress=of_shares(shares.append))
     assert found["edge_latency"].source == "measured"
     assert found["latency"].source == "estimated"
     assert shares[-1] == 1.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from advisor.defenses.payload.base import Need
 from advisor.errors import AdvisorError
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,7 +46,7 @@ class FitTask:
     tail: Cut | None = None
     seed: int = 0
     folder: Path | None = None
-    progress: ShareProgress = lambda share: None
+    progress: Progress = silence
     recipe: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""
 

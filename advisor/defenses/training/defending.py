@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from advisor.errors import AdvisorError, CutError, DataError
 from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, of_shares, silence
 from advisor.variant import Variant, check_place, variant_of
 
 FEWEST = 16
@@ -40,7 +40,7 @@ def defend(
     tail: Cut | int | str | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
-    progress: ShareProgress | None = None,
+    progress: Callable[[float], None] | None = None,
     compute: str | None = None,
     **recipe: Any,
 ) -> Variant:
@@ -67,7 +67,7 @@ def defend(
     """
     chosen, found = _method(method), graph.cut(cut)
     check_place(graph, found)
-    task = _task(graph, found, chosen, x, y, val, tail, seed, folder, progress, recipe)
+    task = _task(graph, found, chosen, x, y, val, tail, seed, folder, of_shares(progress), recipe)
     if task.folder is not None and (kept := fitted_in(task.folder, task.key)) is not None:
         task.progress(1.0)
         return load_variant(kept, graph)
@@ -90,7 +90,7 @@ def known_as(
     tail: str | None = None, seed: int = 0, **recipe: Any,
 ) -> str:  # fmt: skip
     """What `recipe["fit"]` of the variant would be that `defend` makes of the same arguments."""
-    return _task(graph, cut, method, x, y, val, tail, seed, None, None, recipe).key
+    return _task(graph, cut, method, x, y, val, tail, seed, None, silence, recipe).key
 
 
 @on_the_device
@@ -108,7 +108,7 @@ def fit_key(graph: PartitionGraph, cut: Cut, method: str, facts: Mapping[str, An
 
 def _task(
     graph: PartitionGraph, cut: Cut, method: TrainedDefense, x: Any, y: Any, val: Any, tail: Cut | int | str | None,
-    seed: int, folder: str | Path | None, progress: ShareProgress | None, recipe: Mapping[str, Any],
+    seed: int, folder: str | Path | None, progress: Progress, recipe: Mapping[str, Any],
 ) -> FitTask:  # fmt: skip
     settings, end = method.complete(recipe), _tail(graph, cut, tail)
     inputs, validation = graph.flat(x), None if val is None else graph.flat(val)
@@ -118,7 +118,7 @@ def _task(
     _check_finite(validation or (), "validation")
     task = FitTask(
         graph, cut, inputs, labels, validation, end, seed, None if folder is None else Path(folder),
-        progress or (lambda share: None), settings,
+        progress, settings,
     )  # fmt: skip
     try:
         key = fit_key(graph, cut, method.name, _facts(task))

@@ -11,7 +11,7 @@ from advisor.errors import AdvisorError
 from advisor.estimators.statistics.learning_curves import LearningCurve, Point, steps_up_to
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.plans import Plan
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, part
 
 ATTACK = "ka"
 FEWEST = 16
@@ -21,7 +21,7 @@ DRAWN = 25
 """Points of the curve that reports draw."""
 
 
-def samples_needed(evaluator: PlanEvaluator, plan: Plan, wanted: int, progress: ShareProgress) -> dict[str, Any]:
+def samples_needed(evaluator: PlanEvaluator, plan: Plan, wanted: int, progress: Progress) -> dict[str, Any]:
     """What an attacker of so many samples is left with on a plan, as an advice records it.
 
     Args:
@@ -40,7 +40,7 @@ def samples_needed(evaluator: PlanEvaluator, plan: Plan, wanted: int, progress: 
         )
     points, total, done = [], sum(counts), 0
     for count in counts:
-        result = evaluator.attack(plan, "quick", _part(progress, done / total, count / total), name=ATTACK, own=count)
+        result = evaluator.attack(plan, "quick", part(progress, done / total, count / total), name=ATTACK, own=count)
         points.append(Point(count, result.nmse.value, result.nmse.stderr))
         done += count
     return told(LearningCurve(tuple(points)), wanted) | {"cut": plan.cut.name, "defense": str(plan.defense)}
@@ -65,7 +65,3 @@ def _row(curve: LearningCurve, samples: int) -> dict[str, float]:
     found = curve.at(samples)
     row = {"samples": samples, "nmse": found.value, "low": found.low, "high": found.high}
     return {name: value for name, value in row.items() if math.isfinite(value)}
-
-
-def _part(progress: ShareProgress, start: float, share: float) -> ShareProgress:
-    return lambda done: progress(start + share * done)

@@ -17,7 +17,7 @@ from advisor.estimators.attacks.runner import AttackResult, attack
 from advisor.graph import PartitionGraph
 from advisor.planning.evaluating.plan_setting import PlanSetting
 from advisor.plans import Plan
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 from advisor.sweep import rows_in_memory
 
 MOST_ID_SAMPLES, FEWEST_ID_SAMPLES = 64, 8
@@ -35,7 +35,7 @@ class PlanAttacks(PlanSetting):
         return "input" if any(spec.is_floating for spec in self.graph.cuts[0].tensors) else "ids"
 
     def attack(
-        self, plan: Plan, budget: str, progress: ShareProgress | None = None, labels: bool = False, name: str = "",
+        self, plan: Plan, budget: str, progress: Progress = silence, labels: bool = False, name: str = "",
         own: int | None = None, size: str | None = None,
     ) -> AttackResult:  # fmt: skip
         """Attack what a plan really sends: the input, by its ids where it is discrete; or its labels after the body.

@@ -21,16 +21,12 @@ from advisor.planning.shared_study.study_storage import attack_folder
 from advisor.planning.stages import Prepared
 from advisor.planning.timing.time_plan import FIT_SECONDS
 from advisor.plans import Plan
-from advisor.progress import StepProgress
+from advisor.progress import Progress, part, silence
 from advisor.request import Request
 from advisor.units import show_duration
 
 SLACK = 0.05
 """A short fit is judged at the noise at which its accuracy drop is so much above the budget: it is not over."""
-
-
-def unheard(share: float, what: str) -> None:
-    """Nobody is told."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class FitResult:
 class Fits(FitTasks):
     """The fits of one recommendation."""
 
-    def run(self, progress: StepProgress) -> FitResult:
+    def run(self, progress: Progress) -> FitResult:
         """Fit, price, choose, fit to the end. Ctrl-C and the end of the time keep what was priced."""
         pairs = self.pairs()
         if not pairs:
@@ -75,7 +71,7 @@ class Fits(FitTasks):
             raise strange(task, ValueError("it is no time for fits"))
         return Allowance(agreed[0], agreed[1], pairs, finalists, schedule.LEVELS[effort])
 
-    def _fit(self, pairs: Sequence[Pair], allowance: Allowance, progress: StepProgress) -> None:
+    def _fit(self, pairs: Sequence[Pair], allowance: Allowance, progress: Progress) -> None:
         """Each short fit, then the best to their ends."""
         parts = len(pairs) + 3 * allowance.finalists if len(pairs) > 1 else 1
         best = list(pairs)
@@ -84,7 +80,7 @@ class Fits(FitTasks):
                 self.evaluator.results.all([self._short_fit(pair, allowance).task for pair in pairs])
             short: list[tuple[Plan, Pair]] = []
             for number, pair in enumerate(pairs):
-                plan = self._short(pair, allowance, _part(progress, number, 1, parts))
+                plan = self._short(pair, allowance, part(progress, number / parts, 1 / parts))
                 if plan is not None:
                     short.append((plan, pair))
                     self.plans.append(plan)
@@ -92,12 +88,12 @@ class Fits(FitTasks):
             ranked = [next(pair for known, pair in short if known is plan) for plan in order]
             best = finalists(ranked, allowance.finalists)
         for number, pair in enumerate(best):
-            told = progress if len(pairs) == 1 else _part(progress, len(pairs) + 3 * number, 3, parts)
+            told = progress if len(pairs) == 1 else part(progress, (len(pairs) + 3 * number) / parts, 3 / parts)
             self.plans += self._finished(pair, allowance, told)
         if self.plans and self.evaluator.tail is None:
             self.heads += self._head(best[0].cut, allowance)
 
-    def _short(self, pair: Pair, allowance: Allowance, progress: StepProgress) -> Plan | None:
+    def _short(self, pair: Pair, allowance: Allowance, progress: Progress) -> Plan | None:
         """The plan of a short fit at the noise that accuracy stands, or a little more; None where it failed."""
         priced = self._fitted(self._short_fit(pair, allowance, progress))
         if priced is None:
@@ -107,13 +103,13 @@ class Fits(FitTasks):
         level = (low + high) / 2 if allowed is None else priced.most_noise(allowed + SLACK, low, high, 3)
         return self._priced(priced, [level], progress)[0]
 
-    def _short_fit(self, pair: Pair, allowance: Allowance, progress: StepProgress = unheard) -> Fit:
+    def _short_fit(self, pair: Pair, allowance: Allowance, progress: Progress = silence) -> Fit:
         batch = self._batch(pair)
         steps = allowance.short_steps(self._trained(pair), batch)
         count = min(len(self.training), steps * batch)
         return self._fit_of(pair, max(1, round(steps * batch / count)), count, progress, short=True)
 
-    def _finished(self, pair: Pair, allowance: Allowance, progress: StepProgress) -> list[Plan]:
+    def _finished(self, pair: Pair, allowance: Allowance, progress: Progress) -> list[Plan]:
         """A fit to its end, priced along its curve."""
         batch, count = self._batch(pair), len(self.training)
         steps, wanted = allowance.steps(self._trained(pair), batch), int(self._recipe(pair).get("epochs", 1))
@@ -135,7 +131,7 @@ class Fits(FitTasks):
         batch = self._batch(pair)
         steps = allowance.short_steps(1.0, batch)
         count = min(len(self.training), steps * batch)
-        fit = self._fit_of(pair, max(1, round(steps * batch / count)), count, unheard, short=False)
+        fit = self._fit_of(pair, max(1, round(steps * batch / count)), count, silence, short=False)
         priced = self._fitted(fit)
         return [] if priced is None else [priced.alone()]
 
@@ -180,8 +176,3 @@ def said_before(pairs: Sequence[Pair], allowance: Allowance) -> str:
         f"{len(pairs)} short fits at {cuts} cuts, then the best {allowance.finalists} to the end: "
         f"at most about {most}, with the attacks that price them."
     )
-
-
-def _part(progress: StepProgress, done: int, weight: int, parts: int) -> StepProgress:
-    """Progress of a part of all."""
-    return lambda share, what: progress((done + weight * share) / parts, what)

@@ -26,7 +26,7 @@ from advisor.planning.fits.variant_pricing import VariantEvaluator, of_fit
 from advisor.planning.selecting.selection import with_excess
 from advisor.planning.shared_study.results import Task, digest_of, strange
 from advisor.plans import Plan
-from advisor.progress import StepProgress
+from advisor.progress import Progress, part
 from advisor.safe_text import one_line
 
 BISECTIONS = 5
@@ -61,22 +61,23 @@ class Fit:
 class FitTasks(FitPlaces):
     """Does and prices single fits."""
 
-    def _fit_of(self, pair: Pair, epochs: int, count: int, progress: StepProgress, short: bool) -> Fit:
+    def _fit_of(self, pair: Pair, epochs: int, count: int, progress: Progress, short: bool) -> Fit:
         """One fit, as a task that one worker of the study does."""
         method, seed = METHODS.find(pair.method), self.request.search.seed
         recipe: dict[str, Any] = {**pair.recipe, **({"epochs": epochs} if "epochs" in method.settings else {})}
-        part = self.training.take(torch.arange(count))
-        identity = fit_digest(self.evaluator.graph, pair, recipe, part, seed)
+        samples = self.training.take(torch.arange(count))
+        identity = fit_digest(self.evaluator.graph, pair, recipe, samples, seed)
+        fitting = part(progress, 0.0, FIT_SHARE, f"{'short ' if short else ''}fit: {pair}")
 
         def tell(share: float) -> None:
-            progress(FIT_SHARE * share, f"{'short ' if short else ''}fit: {pair}")
+            fitting(share)
             if self.seconds is not None and time.monotonic() - self._started > self.seconds:
                 raise OutOfTimeError
 
         def compute() -> dict[str, Any]:
             started, graph = time.monotonic(), self.evaluator.graph
             given = (
-                graph, pair.cut, method, part.x, part.labels if "labels" in method.needs else None,
+                graph, pair.cut, method, samples.x, samples.labels if "labels" in method.needs else None,
                 None if self.validation is None else self.validation.x, self._tail, seed,
             )  # fmt: skip
             try:
@@ -116,12 +117,11 @@ class FitTasks(FitPlaces):
         held[fit.identity] = variant
         return of_fit(self.evaluator, variant, fitted_of(variant, found["seconds"], fit.short))
 
-    def _priced(self, priced: VariantEvaluator, levels: Sequence[float], progress: StepProgress) -> list[Plan]:
-        def tell(share: float) -> None:
-            progress(FIT_SHARE + (1 - FIT_SHARE) * share, f"attacking {priced.fitted.method} at {priced.fitted.at}")
-
-        tell(0.0)
-        return [with_excess(plan, self.request.requirements, self.limits) for plan in priced.plans(levels, tell)]
+    def _priced(self, priced: VariantEvaluator, levels: Sequence[float], progress: Progress) -> list[Plan]:
+        about = f"attacking {priced.fitted.method} at {priced.fitted.at}"
+        attacking = part(progress, FIT_SHARE, 1 - FIT_SHARE, about)
+        attacking(0.0)
+        return [with_excess(plan, self.request.requirements, self.limits) for plan in priced.plans(levels, attacking)]
 
     def _levels(self, priced: VariantEvaluator, count: int) -> list[float]:
         """Levels of noise to price: over the range of the fit, and the most that the accuracy budget stands."""

@@ -29,7 +29,7 @@ from advisor.planning.shared_study.estimates_as_json import as_estimates, as_jso
 from advisor.planning.shared_study.results import Task, digest_of
 from advisor.plans import Plan
 from advisor.profilers.halves.variant_profile import variant_profile
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 from advisor.variant import Variant
 
 NOTHING_LEAKS = {"score": 1.0, "score_ssim": 0.0}
@@ -98,7 +98,7 @@ class VariantEvaluator(PlanEvaluator):
         """As of the base."""
         return self.base.scores
 
-    def by_attack(self, cut: Cut, defense: Defense, progress: ShareProgress | None = None) -> dict[str, Estimate]:
+    def by_attack(self, cut: Cut, defense: Defense, progress: Progress = silence) -> dict[str, Estimate]:
         """`score` and `score_ssim` that the quick attack reaches; NaN with its reason where it fails."""
         plan = self.plan(cut, defense, {})
         try:
@@ -158,7 +158,7 @@ class VariantEvaluator(PlanEvaluator):
             low, high = (middle, high) if self.drop(middle) <= allowed else (low, middle)
         return low
 
-    def plans(self, levels: Sequence[float], progress: ShareProgress = lambda share: None) -> tuple[Plan, ...]:
+    def plans(self, levels: Sequence[float], progress: Progress = silence) -> tuple[Plan, ...]:
         """One plan a level of noise, each with the whole curve."""
         found = []
         for done, relative in enumerate(levels, start=1):

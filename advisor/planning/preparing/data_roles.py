@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from advisor.data.tasks import understood
 from advisor.graph import PartitionGraph
 from advisor.planning.preparing.wanted_defenses import wanted_defenses
 from advisor.planning.stages import Inputs
+from advisor.progress import Progress
 from advisor.request import DataPart, Request
 from advisor.sweep import panel_size
 from advisor.value_range import UNIT, ValueRange
@@ -88,9 +88,7 @@ def _judged_output(graph: PartitionGraph) -> int | None:
     return next((o.index for o in outputs_of(graph) if o.position == graph.task.position), None)
 
 
-def made(
-    graph: PartitionGraph, wanted: DataPart, seed: int, progress: Callable[[float], None]
-) -> tuple[PartitionGraph, Samples]:
+def made(graph: PartitionGraph, wanted: DataPart, seed: int, progress: Progress) -> tuple[PartitionGraph, Samples]:
     """Synthetic samples, where no data is given, and the graph that knows its task."""
     sides = max(max(spec.shape[-2:], default=1) for spec in graph.inputs.tensors)
     count = SYNTHETIC_SMALL if sides <= LARGE_SIDE else SYNTHETIC_LARGE

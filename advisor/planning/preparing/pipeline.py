@@ -41,7 +41,7 @@ from advisor.planning.timing import machine_speed
 from advisor.planning.timing.time_plan import UNBOUNDED, TimePlan, plan_time
 from advisor.plans import Advice
 from advisor.profilers.support import imported_profile as given_profiles
-from advisor.progress import Progress
+from advisor.progress import RunListener, about, of_stage
 from advisor.recorded import Source, check_hash
 from advisor.request import Request
 from advisor.requirements import objective
@@ -50,7 +50,7 @@ from advisor.tracing.refusals import refuse_detectors
 
 
 def load(
-    request: Request, progress: Progress | None = None, *, example: Any = None, trust: Trust = False,
+    request: Request, progress: RunListener | None = None, *, example: Any = None, trust: Trust = False,
     recorded: Source | None = None, earlier: Advice | None = None,
 ) -> Inputs:  # fmt: skip
     """The data as they are, checked before anything slow, and the model, with an example to trace it with.
@@ -135,7 +135,7 @@ def _check_stated_shape(loaded: LoadedModel, stated: tuple[int, ...] | None) -> 
         )
 
 
-def trace(request: Request, inputs: Inputs, progress: Progress | None = None) -> Traced:
+def trace(request: Request, inputs: Inputs, progress: RunListener | None = None) -> Traced:
     """The graph, normalisation inserted; the example comes from the user, the file, the data or the layers."""
     wanted, loaded = request.model, inputs.loaded
     cuts: dict[str, Any] = {"max_tensors": wanted.max_tensors, "granularity": wanted.granularity}
@@ -158,7 +158,7 @@ def trace(request: Request, inputs: Inputs, progress: Progress | None = None) ->
     return Traced(inputs=inputs, graph=graph, notes=tuple(notes), seconds=now.seconds)
 
 
-def prepare(request: Request, traced: Traced, progress: Progress | None = None) -> Prepared:
+def prepare(request: Request, traced: Traced, progress: RunListener | None = None) -> Prepared:
     """The samples by role, as the model takes them; synthetic ones where none are given.
 
     Raises:
@@ -173,7 +173,7 @@ def prepare(request: Request, traced: Traced, progress: Progress | None = None) 
 
 
 def samples_of(
-    request: Request, traced: Traced, progress: Progress | None = None
+    request: Request, traced: Traced, progress: RunListener | None = None
 ) -> tuple[PartitionGraph, Samples, tuple[str, ...]]:
     """The samples of `--data` undivided, the graph that knows its task, and what was assumed."""
     with step("data", progress) as now:
@@ -185,12 +185,12 @@ def _converted(request: Request, traced: Traced, now: Step) -> tuple[PartitionGr
     if found is not None:
         graph, samples = converted(found, traced.graph, wanted, seed)
         return graph, samples, samples.notes
-    graph, samples = made(traced.graph, wanted, seed, lambda share: now(share, "synthesis"))
+    graph, samples = made(traced.graph, wanted, seed, about(now, "synthesis"))
     return graph, samples, (f"Leakage and accuracy were measured on {samples.description}.", *samples.notes)
 
 
 def measure(
-    request: Request, prepared: Prepared, progress: Progress | None = None, started: float | None = None
+    request: Request, prepared: Prepared, progress: RunListener | None = None, started: float | None = None
 ) -> Measured:
     """What every cut costs and leaks, taken from earlier advice where that still applies; how good the model itself is.
 
@@ -215,8 +215,8 @@ def measure(
     results = Results(open_storage(request.search.storage))
     name = joined(request, prepared, results) if results.shared else ""
     limits = limits.agreed(results, name) if results.shared else limits
-    if progress and started is not None:
-        progress("plan", 1.0, limits.sentence(request.search.effort, len(graph.cuts)))
+    if started is not None:
+        of_stage(progress, "plan")(1.0, limits.sentence(request.search.effort, len(graph.cuts)))
     with step("leakage", progress, cost) as studying:
         found, more = _leakage(request, prepared, cost, before, studying, limits, results)
         evaluator = PlanEvaluator(
@@ -259,7 +259,7 @@ def _cost(request: Request, prepared: Prepared, target: reuse.Target, now: Step)
     else:
         if measured is not None:
             given_profiles.check(measured.provenance, graph)
-        cost = profilers.profile(graph, target.device, target.link, target.cloud, progress=lambda s: now(s, "cost"))
+        cost = profilers.profile(graph, target.device, target.link, target.cloud, progress=about(now, "cost"))
     if measured is not None:
         cost = given_profiles.joined(cost, measured)
         names = ", ".join(given_profiles.taken(measured))

@@ -18,7 +18,7 @@ from advisor.planning.preparing.reuse import fingerprints
 from advisor.planning.release.release_measuring import ACCURACY, Found, measured_again, same_architecture
 from advisor.planning.release.release_subject import Subject, subject
 from advisor.plans import DERIVED, Advice, Plan, lying_in
-from advisor.progress import Progress
+from advisor.progress import RunListener
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement, checked_confidence
 
 VOUCHED = "recorded; the digest vouches for it"
@@ -39,7 +39,7 @@ def check(
     confidence: float | None = None,
     digest: str | None = None,
     trust: Any = False,
-    progress: Progress | None = None,
+    progress: RunListener | None = None,
     **others: Any,
 ) -> Gate:
     """Hold the plan of an advice against requirements, for a release.
@@ -124,7 +124,7 @@ class _Gated:
         needed = any(REQUIREMENTS[name].leakage or _is_accuracy(REQUIREMENTS[name]) for name in self.limits)
         return data is not None or (needed and (model is not None or not self.vouched))
 
-    def checks(self, opened: Subject, progress: Progress | None) -> tuple[tuple[Checked, ...], tuple[str, ...]]:
+    def checks(self, opened: Subject, progress: RunListener | None) -> tuple[tuple[Checked, ...], tuple[str, ...]]:
         """Every check of model, data, requirements and evidence; and what should be said beside them."""
         if opened.traced is None:
             return (self._without_model(opened.why_no_model), *self._judged(Found())), ()

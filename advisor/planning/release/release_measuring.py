@@ -33,7 +33,7 @@ from advisor.planning.stages import Prepared, Step, step
 from advisor.planning.verifying.faced import faced
 from advisor.plans import Advice, Plan
 from advisor.profilers.support import imported_profile as given_profiles
-from advisor.progress import Progress
+from advisor.progress import RunListener, about
 from advisor.request import Request
 from advisor.requirements import Requirement
 from advisor.variant import Variant
@@ -107,7 +107,7 @@ def same_architecture(advice: Advice, plan: Plan, graph: PartitionGraph) -> str:
 
 def measured_again(
     plan: Plan, opened: Subject, prepared: Prepared | None, *, rows: Sequence[Requirement], samples_needed: bool,
-    columns: Container[str], progress: Progress | None,
+    columns: Container[str], progress: RunListener | None,
 ) -> Found:  # fmt: skip
     """The plan, priced and measured again as far as that is asked for and possible.
 
@@ -176,7 +176,7 @@ def _leaks(
     names: Sequence[str],
     opened: Subject,
     notes: list[str],
-    progress: Progress | None,
+    progress: RunListener | None,
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """What is predicted of what is sent, and what an attack reached there; what is exact where no activation is sent.
 
@@ -230,7 +230,7 @@ def _budget(opened: Subject) -> str:
     return "quick" if asked == "none" else asked
 
 
-def _evaluator(plan: Plan, opened: Subject, prepared: Prepared | None, progress: Progress | None) -> PlanEvaluator:
+def _evaluator(plan: Plan, opened: Subject, prepared: Prepared | None, progress: RunListener | None) -> PlanEvaluator:
     """What prices a plan, without a leakage study: the payload's own is measured instead.
 
     Raises:
@@ -268,7 +268,7 @@ def _no_roles(graph: PartitionGraph) -> Roles:
 def _priced(request: Request, graph: PartitionGraph, now: Step) -> Profile:
     """The cost columns; those of a given profile win."""
     target, given = request.target, request.target.profile
-    cost = profilers.profile(graph, target.device, target.link, target.cloud, progress=lambda share: now(share, "cost"))
+    cost = profilers.profile(graph, target.device, target.link, target.cloud, progress=about(now, "cost"))
     if given is None:
         return cost
     measured = Profile.load(given) if isinstance(given, str | Path) else given

@@ -17,7 +17,7 @@ from advisor.loading.pickles import Trust
 from advisor.planning.preparing.pipeline import load, prepare, trace
 from advisor.planning.stages import Inputs, Prepared, Traced
 from advisor.plans import Advice
-from advisor.progress import Progress
+from advisor.progress import RunListener
 from advisor.recorded import Source, contradicts_itself, harmless, is_catalog_device, recorded_data, recorded_model
 from advisor.request import SOURCES, Request
 from advisor.requirements import REQUIREMENTS
@@ -45,7 +45,7 @@ class Subject:
     priced: bool
     notes: tuple[str, ...] = ()
 
-    def prepared(self, progress: Progress | None) -> Prepared | None:
+    def prepared(self, progress: RunListener | None) -> Prepared | None:
         """Graph and samples; None where either is missing."""
         if self.traced is None or self.request is None or self.why_no_data:
             return None
@@ -54,7 +54,7 @@ class Subject:
 
 def subject(
     advice: Advice, folder: Path, model: Any, data: Any, options: Mapping[str, Any], *, samples: bool,
-    trust: Trust = False, progress: Progress | None = None,
+    trust: Trust = False, progress: RunListener | None = None,
 ) -> Subject:  # fmt: skip
     """Open what is to be checked; what is recorded only where rule and hash allow.
 

@@ -26,7 +26,7 @@ from advisor.planning.searching.warm_start import WarmStart
 from advisor.planning.selecting.selection import with_excess
 from advisor.planning.shared_study.results import Results, Task, digest_of, strange
 from advisor.plans import Plan
-from advisor.progress import StepProgress
+from advisor.progress import Progress, silence
 from advisor.requirements import Budgets
 
 FIRST_SHARE = 0.5
@@ -77,7 +77,7 @@ class Search:
     study: str = ""
     seed: int = 0
 
-    def run(self, progress: StepProgress | None = None) -> SearchResult:
+    def run(self, progress: Progress = silence) -> SearchResult:
         """Price every undefended cut, then spend the trials on defended ones. Ctrl-C keeps what was priced."""
         bare: list[Plan] = []
         names = [name for name in self.defenses if name != NoDefense.name]
@@ -96,9 +96,7 @@ class Search:
             return SearchResult((*bare, *unique(found)), interrupted=True)
         return SearchResult((*bare, *unique(found)))
 
-    def _rounds(
-        self, bare: Sequence[Plan], names: Sequence[str], found: list[Plan], progress: StepProgress | None
-    ) -> None:
+    def _rounds(self, bare: Sequence[Plan], names: Sequence[str], found: list[Plan], progress: Progress) -> None:
         books = Books({cut.name: cut for cut in self.evaluator.candidates}, tuple(names), self.seed, self.limits)
         suggestions, number = WarmStart(self.evaluator, self.budgets, self.limits, tuple(names)), 0
         while len(unique(found)) < self.trials and books.count < ASKED_AT_MOST * self.trials and not self._over:
@@ -146,14 +144,14 @@ class Search:
 
     def _tried(
         self, books: Books, asked: Sequence[Values], bare: Sequence[Plan], found: list[Plan],
-        progress: StepProgress | None,
+        progress: Progress,
     ) -> bool:  # fmt: skip
         """Price a round; False where the time was up before all of it was. What was priced is kept on Ctrl-C too."""
         pairs = [self._pair(values) for values in asked]
         tasks = {self.evaluator.task(cut, defense).digest: str(defense) for cut, defense in pairs}
 
         def told(task: Task) -> None:
-            if progress and task.digest in tasks:
+            if task.digest in tasks:
                 done = len(unique([*found, *self._priced(pairs)]))
                 progress(min(1.0, done / self.trials), tasks[task.digest])
 

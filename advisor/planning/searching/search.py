@@ -18,11 +18,11 @@ from advisor.planning.selecting.selection import with_excess
 from advisor.planning.shared_study.fitted_store import store_of
 from advisor.planning.stages import Measured, Searched, Step
 from advisor.plans import Plan
-from advisor.progress import Progress
+from advisor.progress import RunListener
 from advisor.request import Request
 
 
-def search(request: Request, measured: Measured, progress: Progress | None = None) -> Searched:
+def search(request: Request, measured: Measured, progress: RunListener | None = None) -> Searched:
     """The stage: every undefended cut, and as many defended plans as were asked for. Ctrl-C keeps what was priced.
 
     Raises:
@@ -68,7 +68,7 @@ def _shown_in_whole(
 
 
 def fit(
-    request: Request, searched: Searched, methods: tuple[str, ...], seconds: float | None, progress: Progress | None
+    request: Request, searched: Searched, methods: tuple[str, ...], seconds: float | None, progress: RunListener | None
 ) -> Searched:
     """The same with plans of fitted defenses. Ctrl-C keeps those that were priced."""
     measured, now = searched.measured, Step("fit", progress)

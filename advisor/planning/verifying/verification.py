@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -29,7 +28,7 @@ from advisor.planning.verifying.earlier_evidence import EARLIER, earlier_proof
 from advisor.planning.verifying.faced import faced
 from advisor.planning.verifying.pictures import evidence_of
 from advisor.plans import Advice, Plan
-from advisor.progress import Progress, ShareProgress
+from advisor.progress import Progress, RunListener, about, part
 from advisor.request import Request
 
 VERIFY_ATTEMPTS = 5
@@ -89,7 +88,7 @@ class _Judge:
         return with_excess(plan, self.request.requirements, self.limits)
 
 
-def verify(request: Request, searched: Searched, progress: Progress | None = None) -> Verified:
+def verify(request: Request, searched: Searched, progress: RunListener | None = None) -> Verified:
     """Attack the plan that would be chosen; where the attack finds more than was predicted, choose again.
 
     An attack that fails leaves its plan unverified, and is said in `unverified`: never taken for privacy. Ctrl-C keeps
@@ -132,9 +131,7 @@ def _at_another_size(judge: _Judge, found: _Found, now: Step) -> _Found:
     if size is None or best is None or evaluator is None or evaluator.secret != "input":
         return found
     try:
-        result = evaluator.attack(
-            best, judge.budget, lambda share: now(share, f"{best} at {size} pixels"), name="ka", size=size
-        )
+        result = evaluator.attack(best, judge.budget, about(now, f"{best} at {size} pixels"), name="ka", size=size)
     except AdvisorError as error:
         return found.attacked(best, best, f"{best} was not attacked at {size} pixels: {error.problem}")
     shown = evidence_of(result, best.cut, best.defense, judge.request.output.pictures)
@@ -154,7 +151,7 @@ def _learning(judge: _Judge, found: _Found, now: Step) -> tuple[_Found, dict[str
     try:
         if evaluator.secret != "input":
             raise AdvisorError("the inputs are discrete: there is nothing to reconstruct.")
-        learnt = samples_needed(evaluator, best, wanted, lambda share: now(share, f"learning curve at {best.cut.name}"))
+        learnt = samples_needed(evaluator, best, wanted, about(now, f"learning curve at {best.cut.name}"))
     except AdvisorError as error:
         why = f"What an attacker of {wanted:,} samples gets is not known: {error.problem}"
         return dataclasses.replace(found, unverified=(*found.unverified, why)), {}
@@ -204,13 +201,13 @@ def _whole_best(judge: _Judge, found: _Found) -> tuple[_Found, Plan | None]:
     return dataclasses.replace(found, plans=plans), choose(plans, judge.limits)
 
 
-def _part(now: Step, number: int, plan: Plan) -> ShareProgress:
+def _part(now: Step, number: int, plan: Plan) -> Progress:
     """Progress of one attack of those that may be run."""
     now(number / MOST_ATTACKS, str(plan))
-    return lambda share: now((number + share) / MOST_ATTACKS, str(plan))
+    return part(now, number / MOST_ATTACKS, 1 / MOST_ATTACKS, str(plan))
 
 
-def _attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan, str]:
+def _attacked(judge: _Judge, plan: Plan, progress: Progress) -> tuple[Plan, str]:
     """The plan with what attacks on its input reached; or as it is, and why there is none.
 
     Over a storage one worker of the study attacks it; where pictures are asked for, each does: they leave no machine.
@@ -226,7 +223,7 @@ def _attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan,
     return judge.judged(proven) if proof.verified else proven, proof.lost
 
 
-def _attack_task(judge: _Judge, plan: Plan, progress: ShareProgress) -> Task:
+def _attack_task(judge: _Judge, plan: Plan, progress: Progress) -> Task:
     """The attacks on a plan, to be run once for the same graph, chain, samples and effort."""
     evaluator = for_plan(judge.evaluator, plan)
     told = digest_of(
@@ -242,7 +239,7 @@ def _attack_task(judge: _Judge, plan: Plan, progress: ShareProgress) -> Task:
     return Task("attack", told, compute)
 
 
-def _attacked_here(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan, str]:
+def _attacked_here(judge: _Judge, plan: Plan, progress: Progress) -> tuple[Plan, str]:
     """The same, by this process.
 
     Every attack that its defense must face is run, and the worst counts; where the model's output alone gives more
@@ -252,7 +249,7 @@ def _attacked_here(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[
     found, lost = list[AttackResult](), list[str]()
     names = faced(plan, evaluator.secret)
     for number, name in enumerate(names):
-        share = partial(_share, progress, number, len(names))
+        share = part(progress, number / len(names), 1 / len(names))
         try:
             found.append(evaluator.attack(plan, effort, share, name=name))
         except AdvisorError as error:
@@ -271,17 +268,12 @@ def _attacked_here(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[
     return judge.judged(dataclasses.replace(plan, verified=numbers, evidence=shown)), "; ".join(lost)
 
 
-def _share(progress: ShareProgress, number: int, count: int, done: float) -> None:
-    """Progress of one of several attacks on a plan."""
-    progress((number + done) / count)
-
-
 def _effort(judge: _Judge, plan: Plan) -> str:
     """A fit that was trained against an estimator faces the strong attack: the quick one priced it already."""
     return "strong" if plan.fitted is not None and plan.fitted.trained_against else judge.budget
 
 
-def _labels_attacked(judge: _Judge, plan: Plan, progress: ShareProgress) -> tuple[Plan, str]:
+def _labels_attacked(judge: _Judge, plan: Plan, progress: Progress) -> tuple[Plan, str]:
     """The chosen plan with the evidence of an attack on labels, where they exist and the cloud does not compute them.
 
     It is run on what the body makes of what was received, up to the tail: the cloud computes that itself, and labels

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from advisor.checkpoint import Checkpoint
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 from advisor.sweep import NotMeasurableError
 
 LOOKS, LONGEST = 16, 50
@@ -51,7 +51,7 @@ class Loop:
 
     def __init__(
         self, steps: int, tensors: Sequence[Tensor], optimisers: Sequence[torch.optim.Optimizer] = (),
-        draws: Sequence[torch.Generator] = (), *, file: Path | None = None, tick: ShareProgress | None = None,
+        draws: Sequence[torch.Generator] = (), *, file: Path | None = None, tick: Progress = silence,
         pace: tuple[int | None, int] | None = None,
     ) -> None:  # fmt: skip
         self.steps, self.tensors, self.optimisers, self.draws = steps, tensors, optimisers, draws
@@ -93,8 +93,7 @@ class Loop:
             for _ in range(min(self.every, self.end - self.taken)):
                 losses.append(_level(step(self.at)))
                 self.taken += 1
-                if self.tick:
-                    self.tick(self.taken / self.end)
+                self.tick(self.taken / self.end)
             self._look(math.fsum(losses) / len(losses) if error is None else error(), enough)
 
     def _look(self, error: float, enough: float) -> None:

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.estimators.attacks.support.loop import Loop
 from advisor.preserve import plain_attention
-from advisor.progress import ShareProgress
+from advisor.progress import Progress, silence
 from advisor.sweep import NotMeasurableError
 
 OUTSIDE = 10.0
@@ -60,7 +60,7 @@ def prior_of(x: Tensor, mean: Tensor) -> Tensor:
 
 def match(
     edge: nn.Module, wanted: Sequence[Tensor], start: Tensor, weight: Tensor, how: Descent, *, mean: Tensor,
-    box: bool, file: Path | None = None, tick: ShareProgress | None = None,
+    box: bool, file: Path | None = None, tick: Progress = silence,
 ) -> Tensor:  # fmt: skip
     """Inputs `[n, ...]` of least ‖f(x) − z‖²/‖z‖² + weight · prior, each for itself.
 
@@ -91,7 +91,7 @@ def match(
 
 def descend(
     parameters: list[Tensor], loss: Callable[[], Tensor], how: Descent, *, error: Callable[[], float] | None = None,
-    file: Path | None = None, tick: ShareProgress | None = None, pace: tuple[int | None, int] | None = None,
+    file: Path | None = None, tick: Progress = silence, pace: tuple[int | None, int] | None = None,
 ) -> Loop:  # fmt: skip
     """Adam on a loss, in place; gradients go to the parameters alone, whatever else the loss depends on.
 

@@ -11,6 +11,7 @@ from advisor.cuts import TensorSpec
 from advisor.data.batchnorm import from_batchnorm_statistics, mismatch
 from advisor.data.natural import dead_leaves, natural_images, pink_noise
 from advisor.data.synthesis import batchnorm_statistics, is_image, synthesise
+from advisor.progress import of_shares
 from advisor.tracing.tracer import trace
 from advisor.value_range import ValueRange
 
@@ -138,7 +139,7 @@ def test_progress_counts_to_the_end_and_no_batch_is_one_sample() -> None:
 
     target = torch.full((3,), 0.5), torch.full((3,), 0.1)
     start = natural_images((3, 16, 16), 9, 0)
-    from_batchnorm_statistics(run, {"x": target}, start, 3, batch=4, progress=seen.append)
+    from_batchnorm_statistics(run, {"x": target}, start, 3, batch=4, progress=of_shares(seen.append))
     assert min(sizes) > 1
     assert seen[-1] == 1
     assert seen == sorted(seen)

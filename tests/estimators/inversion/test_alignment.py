@@ -25,6 +25,7 @@ from advisor.estimators.inversion.training import train_all
 from advisor.estimators.linear import LinearInversion
 from advisor.estimators.study.study_samples import targets_for
 from advisor.measures.images import mse, psnr, ssim
+from advisor.progress import of_shares
 from advisor.sweep import CutView, NotMeasurableError
 from advisor.testing.made_up_views import normal, view_of
 from advisor.tracing.tracer import trace
@@ -329,7 +330,7 @@ def test_progress_is_told() -> None:
     x = pictures(120)
     view = seen(mixed(x)[:, :2], x)
     told: list[float] = []
-    invert(view.tensors, view.targets, SMALL, 0, tick=told.append)
+    invert(view.tensors, view.targets, SMALL, 0, tick=of_shares(told.append))
     assert told
     assert all(0 < share <= 1 for share in told)
 

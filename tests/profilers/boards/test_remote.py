@@ -22,6 +22,7 @@ from advisor import profilers
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.profilers.boards import remote
+from advisor.progress import of_shares
 from tests.conftest import Run
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
@@ -136,7 +137,7 @@ def meanwhile(action: Callable[[Path], None], place: Path = Path("/tmp")) -> thr
 
 def test_a_profile_is_measured_there(server: Server, graph: PartitionGraph) -> None:
     shares: list[float] = []
-    found = profilers.profile(graph, device=server.url(), progress=shares.append)
+    found = profilers.profile(graph, device=server.url(), progress=of_shares(shares.append))
     assert found["edge_latency"].source == "measured"
     assert 0 < found["edge_latency"].values[-1] < 1
     assert found.provenance["measured"]["device"]["runtime"] == "pytorch-eager"
