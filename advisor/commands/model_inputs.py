@@ -97,7 +97,7 @@ class Wanted:
             AdvisorError: when either cannot be used.
         """
         from advisor.planning.preparing.data_roles import converted
-        from advisor.planning.preparing.pipeline import samples_of
+        from advisor.planning.preparing.preparing_samples import samples_of
 
         request = self._request()
         traced = self._traced(request, progress)
@@ -118,7 +118,7 @@ class Wanted:
         Raises:
             AdvisorError: when they cannot be used, or are too few.
         """
-        from advisor.planning.preparing.pipeline import prepare
+        from advisor.planning.preparing.preparing_samples import prepare
 
         request = dataclasses.replace(self, seed=seed)._request("trained")
         prepared = prepare(request, self._traced(request, progress), progress)
@@ -137,7 +137,7 @@ class Wanted:
         )  # fmt: skip
 
     def _traced(self, request: Request, progress: StageProgress) -> Traced:
-        from advisor.planning.preparing.pipeline import load, trace
+        from advisor.planning.preparing.load_and_trace import load, trace
         from advisor.recorded import Source
 
         recorded = Source(self.model, self.sha256) if self.sha256 else None

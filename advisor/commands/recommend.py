@@ -169,7 +169,7 @@ def _recommend(
     wanted: earlier_advice.Asked, before: Advice | None, trusted: bool, out: Path, found: list[Advice]
 ) -> None:
     """Find the advice and save it, while Ctrl-C waits; `found` has it though it could not be saved."""
-    from advisor.planning.recommending import advise
+    from advisor.planning.advising import advise
 
     def keep(advice: Advice) -> None:
         found.append(advice)

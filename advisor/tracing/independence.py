@@ -6,7 +6,6 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from itertools import compress
-from operator import getitem
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from advisor.graph import PartitionGraph
 from advisor.operations.rows import parts_of
 from advisor.operations.symbols import symbols_of
 from advisor.tracing.culprits import drawing_operation, mixing_operation
+from advisor.tracing.dependence import NotBySampleError, draws, mixes, named, unsteady
 from advisor.tracing.drawing import first_admitted, generator_states, other_rows
 from advisor.tracing.refusals import line_of_node
 
@@ -30,10 +30,6 @@ MORE_RUNS = 6
 """Runs of a model that draws, beside the first."""
 
 Model = Callable[[Sequence[Tensor]], Any]
-
-
-class NotBySampleError(TraceError):
-    """The model does not compute sample by sample, or not the same twice; no other way of tracing would change that."""
 
 
 def by_sample(graph: PartitionGraph, example: Sequence[Tensor], model: Model | None, name: str) -> PartitionGraph:
@@ -53,7 +49,7 @@ def by_sample(graph: PartitionGraph, example: Sequence[Tensor], model: Model | N
         TraceError: when the graph computes something else than the model.
     """
     if (drawn := drawing_operation(graph)) is not None:
-        raise _draws(graph, drawn)
+        raise draws(graph, drawn)
     rows = ROWS if graph.fixed_batch in (None, 1) else graph.fixed_batch
     sizes = [vocabulary(graph, node) for node in graph.placeholders]
     runs, refused = None, list[Exception]()
@@ -102,9 +98,9 @@ class _Runs:
         for inputs in (self.inputs, tuple(x.flip(0) for x in self.inputs)):
             culprit = mixing_operation(self.graph, inputs, self.alone_rows, self._close)
             if culprit is not None:
-                raise _mixes(self.graph, culprit)
+                raise mixes(self.graph, culprit)
         if not steady:
-            raise _unsteady(name, self.graph.writes)
+            raise unsteady(name, self.graph.writes)
         with torch.no_grad():
             same_order = self.graph.run(self.inputs)
         if not all(map(self._close, same_order, self.first)):
@@ -113,25 +109,25 @@ class _Runs:
                 "Export it yourself with torch.export.export and pass the .pt2.",
             )
         if strayed is not None and self.graph.axis_of(strayed.meta.get("val")) is None:
-            raise _mixes(self.graph, strayed)
+            raise mixes(self.graph, strayed)
 
     def refuse_whole(self) -> None:
         """Raise where nothing that is returned has one row a sample."""
         whole = self._whole()
         data = set(self.graph.data_nodes)
         if whole and len(whole) == len([r for r in self.graph.results if r in data]):
-            raise _mixes(self.graph, next(iter(self._of_all)))
+            raise mixes(self.graph, next(iter(self._of_all)))
 
     def notes(self) -> list[str]:
         """What these runs could not tell."""
         notes = [
-            f"An output is one for the whole batch, not one a sample: {_named(self.graph, node)}{line_of_node(node)}."
+            f"An output is one for the whole batch, not one a sample: {named(self.graph, node)}{line_of_node(node)}."
             for node in self._whole()
         ]
         within = next((n for n in self._of_all if n not in self.graph.results), None)
         if within is not None and not notes:
             notes.append(
-                f"{_named(self.graph, within)}{line_of_node(within)} reads all samples at once; with random ones that "
+                f"{named(self.graph, within)}{line_of_node(within)} reads all samples at once; with random ones that "
                 "made no difference."
             )
         if self.draws:
@@ -205,56 +201,3 @@ def flat_outputs(value: Any) -> list[Any]:
 def _has_halves(graph: PartitionGraph) -> bool:
     values = [v for n in graph.data_nodes for v in pytree.tree_leaves(n.meta.get("val")) if isinstance(v, Tensor)]
     return any(v.dtype.is_floating_point and v.dtype.itemsize < 4 for v in values)
-
-
-def _mixes(graph: PartitionGraph, node: fx.Node) -> NotBySampleError:
-    if node.target is getitem:
-        node = node.all_input_nodes[0]
-    kind = operation_name(node)
-    if "norm" in kind:
-        step = (
-            "Keep running statistics (track_running_stats=True), and call model.eval() before it is saved or exported."
-        )
-    elif kind in ("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward"):
-        step = "Pass batch_first=True and inputs [N, T, ...], or transpose inside the forward."
-    else:
-        step = "Dimension 0 of every input must be the sample; where it is time, transpose inside the forward."
-    return NotBySampleError(
-        f"What the model gives for a sample depends on the others of its batch: "
-        f"{_named(graph, node)} mixes them{line_of_node(node)}.",
-        step,
-    )
-
-
-def _draws(graph: PartitionGraph, node: fx.Node) -> NotBySampleError:
-    step = "Pass the random numbers as an input, or leave them out when the model is not training."
-    if "dropout" in operation_name(node):
-        step = "Write F.dropout(x, p, self.training), and call model.eval() before the model is saved or exported."
-    return NotBySampleError(
-        f"The model is random, two runs on the same input differ: {_named(graph, node)} draws{line_of_node(node)}.",
-        step,
-    )
-
-
-def _unsteady(name: str, writes: Sequence[str]) -> NotBySampleError:
-    if writes:
-        return NotBySampleError(
-            f"What {name} computes depends on the calls before: its forward writes to {', '.join(writes)}.",
-            "Write there only while training (if self.training:), or pass the state as an input and return it.",
-        )
-    return NotBySampleError(
-        f"Two runs of {name} on the same input differ, although no operation of its graph draws.",
-        "It draws in Python or keeps something from call to call: leave that out when it is not training.",
-    )
-
-
-def _named(graph: PartitionGraph, node: fx.Node) -> str:
-    kind = operation_name(node)
-    place = graph.names[node] if node in graph.data_nodes else node.name
-    return kind if place.split("/")[-1].split("#")[0] == kind == place else f"{kind} ({place})"
-
-
-def operation_name(node: fx.Node) -> str:
-    """`aten.batch_norm.default` -> `batch_norm`."""
-    schema = getattr(node.target, "_schema", None)
-    return str(schema.name).split("::")[-1] if schema else str(getattr(node.target, "__name__", node.target))

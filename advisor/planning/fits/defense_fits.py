@@ -19,7 +19,7 @@ from advisor.planning.selecting.selection import nearest_first
 from advisor.planning.shared_study.results import Task, digest_of, strange
 from advisor.planning.shared_study.study_storage import attack_folder
 from advisor.planning.stages import Prepared
-from advisor.planning.timing.time_plan import FIT_SECONDS
+from advisor.planning.timing.time_limits import FIT_SECONDS
 from advisor.plans import Plan
 from advisor.progress import Progress, part, silence
 from advisor.request import Request

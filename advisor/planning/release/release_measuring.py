@@ -3,94 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Container, Sequence
 
-import torch
-
-from advisor import profilers
-from advisor.columns import Profile
 from advisor.cuts import Cut
-from advisor.data.roles import Roles
-from advisor.data.samples import Samples
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.estimators.attacks.runner import AttackResult
-from advisor.estimators.study.leakage_study import repeated
 from advisor.estimators.study.payload_leakage import leakage_on
-from advisor.estimators.study.study_samples import study_samples
 from advisor.graph import PartitionGraph
 from advisor.payload import Payload
 from advisor.planning.evaluating.evaluation import PlanEvaluator
-from advisor.planning.evaluating.plan_attacks import pack
 from advisor.planning.evaluating.sent_inputs import sent_as
-from advisor.planning.evaluating.u_shape import tail_cut
-from advisor.planning.fits.variant_pricing import VariantEvaluator, of_fit
+from advisor.planning.fits.variant_pricing import VariantEvaluator
+from advisor.planning.release.found_again import ACCURACY, Found, group
+from advisor.planning.release.release_evaluator import release_evaluator
 from advisor.planning.release.release_subject import Subject
 from advisor.planning.stages import Prepared, Step, step
 from advisor.planning.verifying.faced import faced
 from advisor.plans import Advice, Plan
-from advisor.profilers.support import imported_profile as given_profiles
-from advisor.progress import RunListener, about
-from advisor.request import Request
+from advisor.progress import RunListener
 from advisor.requirements import Requirement
-from advisor.variant import Variant
 
 ON_THE_EDGE = ("all-edge", "local-head")
-ACCURACY = ("accuracy_drop", "accuracy")
 SCORES = ("score", "score_ssim")
 MEASURED_ELSEWHERE = (
     "its costs were measured on a device: --digest vouches for them, --device or --profile gives them again"
 )
-
-CATALOG = {"device": profilers.DEFAULT_DEVICE, "cloud": profilers.DEFAULT_CLOUD, "profile": None}
-"""For what does not depend on a machine, where times cannot be told."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was found again.
-
-    Attributes:
-        plan: with what was computed and measured; None where nothing was.
-        missing: group of a requirement ("cost", "accuracy", "leakage") -> why there is nothing.
-        notes: attacks that failed beside others that did not, and why.
-    """
-
-    plan: Plan | None = None
-    missing: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def of(self, row: Requirement) -> Estimate | None:
-        """The number of a requirement; None where it, or what a function of the user's own reads, was not measured."""
-        try:
-            return None if self.plan is None else self.plan.found(row)
-        except KeyError:
-            return None
-
-    def how(self, row: Requirement) -> str:
-        """How the number of a requirement came about."""
-        found = self.of(row)
-        if found is None:
-            return ""
-        reached = None if self.plan is None or not row.leakage else self.plan.verified.get(row.quantity)
-        if reached is not None and not math.isnan(reached.value):
-            less = f"predicted again; the attack that was run again reached {row.show(reached.value)}"
-            return "attacked again" if found is reached else less
-        return f"{found.source} again" if found.source == "measured" else "recomputed"
-
-    def why(self, row: Requirement) -> str:
-        """Why the number of a requirement is missing."""
-        if row.function is not None and self.plan is not None:
-            return "; ".join(dict.fromkeys(self.missing.values())) or "its function reads what is not measured here"
-        return self.missing.get(group(row), "")
-
-
-def group(row: Requirement) -> str:
-    """What a requirement is measured with."""
-    return "leakage" if row.leakage else "accuracy" if row.measurement in ACCURACY else "cost"
 
 
 def same_architecture(advice: Advice, plan: Plan, graph: PartitionGraph) -> str:
@@ -124,7 +62,7 @@ def measured_again(
     own = any(row.function is not None for row in rows)  # may read all that a plan has
     wanted |= {"accuracy", "leakage"} if own else set()
     try:
-        judge = _evaluator(plan, opened, prepared, progress)
+        judge = release_evaluator(plan, opened, prepared, progress)
     except AdvisorError as error:  # the weights of what was fitted are gone, or belong to other weights of the model
         return Found(None, dict.fromkeys(("cost", "accuracy", "leakage"), f"{error.problem} {error.next_step}"))
     cut = judge.graph.cut(plan.cut.name)
@@ -228,49 +166,3 @@ def _budget(opened: Subject) -> str:
     """How hard the attack is to try: as in the advice, where it was run at all."""
     asked = "quick" if opened.request is None else opened.request.search.verify
     return "quick" if asked == "none" else asked
-
-
-def _evaluator(plan: Plan, opened: Subject, prepared: Prepared | None, progress: RunListener | None) -> PlanEvaluator:
-    """What prices a plan, without a leakage study: the payload's own is measured instead.
-
-    Raises:
-        AdvisorError: where the plan holds fitted weights that are gone, or that belong to other weights of the model.
-    """
-    assert opened.request is not None
-    assert opened.traced is not None
-    request, graph = opened.request, opened.traced.graph if prepared is None else prepared.graph
-    roles = _no_roles(graph) if prepared is None else prepared.roles
-    with step("cost", progress) as now:
-        cost = _priced(request if opened.priced else request.changed(**CATALOG), graph, now)
-    private, own, seed = roles["private"], roles["attacker"], request.search.seed
-    samples = study_samples(graph, private.x, private.labels, own.x, own.labels, seed)
-    nothing = repeated(graph, samples, Profile(graph.cuts, {}), {}, seed=seed, baseline=math.nan)
-    target = request.target
-    base = PlanEvaluator(
-        graph, cost, nothing, roles, profilers.device(target.device), profilers.link(target.link), seed,
-        tail_cut(graph, target.tail),
-    )  # fmt: skip
-    if plan.fitted is None:
-        return base
-    variant = plan.graph
-    if not isinstance(variant, Variant) or variant.base.digest != graph.digest:
-        variant = plan.fitted.spliced_again(graph, plan.folder, plan.cut)
-    return of_fit(base, variant, plan.fitted)
-
-
-def _no_roles(graph: PartitionGraph) -> Roles:
-    """Zeros in each role: costs do not depend on them."""
-    zeros = tuple(torch.zeros((2, *spec.shape), dtype=getattr(torch, spec.dtype)) for spec in graph.inputs.tensors)
-    nobody = Samples(pack(graph, zeros), None, "zeros", "")
-    return Roles({"validation": nobody, "attacker": nobody, "private": nobody})
-
-
-def _priced(request: Request, graph: PartitionGraph, now: Step) -> Profile:
-    """The cost columns; those of a given profile win."""
-    target, given = request.target, request.target.profile
-    cost = profilers.profile(graph, target.device, target.link, target.cloud, progress=about(now, "cost"))
-    if given is None:
-        return cost
-    measured = Profile.load(given) if isinstance(given, str | Path) else given
-    given_profiles.check(measured.provenance, graph)
-    return given_profiles.joined(cost, measured)

@@ -14,7 +14,8 @@ from advisor import profilers
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.loading.pickles import Trust
-from advisor.planning.preparing.pipeline import load, prepare, trace
+from advisor.planning.preparing.load_and_trace import load, trace
+from advisor.planning.preparing.preparing_samples import prepare
 from advisor.planning.stages import Inputs, Prepared, Traced
 from advisor.plans import Advice
 from advisor.progress import RunListener

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import advisor
-from advisor.planning.release.release_measuring import Found
+from advisor.planning.release.found_again import Found
 from advisor.plans import Plan
 from advisor.requirements import REQUIREMENTS, Requirement
 from advisor.testing import made_up_advices

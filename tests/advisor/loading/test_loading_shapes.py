@@ -9,7 +9,7 @@ from torch import nn
 import advisor
 from advisor.errors import AdvisorError
 from advisor.loading.shapes import example_of, infer_example, infer_input_shape
-from advisor.planning.preparing.pipeline import load
+from advisor.planning.preparing.load_and_trace import load
 from advisor.request import Request
 
 

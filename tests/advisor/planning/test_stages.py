@@ -9,7 +9,9 @@ import torch
 
 from advisor.errors import InterruptedRunError
 from advisor.planning.advice_builder import assemble, provenance_of
-from advisor.planning.preparing.pipeline import load, measure, prepare, trace
+from advisor.planning.preparing.load_and_trace import load, trace
+from advisor.planning.preparing.measuring_cuts import measure
+from advisor.planning.preparing.preparing_samples import prepare
 from advisor.planning.searching.search import search
 from advisor.planning.stages import Step, step
 from advisor.planning.verifying.verification import verify

@@ -17,7 +17,7 @@ import advisor
 from advisor.errors import AdvisorError, DataError, TraceError
 from advisor.inputs import InputSpec
 from advisor.loading import shapes
-from advisor.planning.preparing import pipeline
+from advisor.planning.preparing import load_and_trace
 from advisor.tracing.refusals import refuse_detectors
 from advisor.tracing.tracer import trace
 from tests import models
@@ -322,7 +322,7 @@ def test_a_detector_is_refused_at_once_and_its_backbone_is_traced(monkeypatch: p
         trace(detector, torch.zeros(2, 3, 32, 32))
     with pytest.raises(TraceError, match=r"SSD is a detector: .* Trace its backbone, model\.0\.backbone"):
         refuse_detectors(nn.Sequential(detector))
-    for module in (shapes, pipeline):
+    for module in (shapes, load_and_trace):
         monkeypatch.setattr(module, "infer_example", lambda model: pytest.fail("inputs were tried out"))
     for use in (trace, advisor.profile, advisor.recommend):
         with pytest.raises(TraceError, match="SSD is a detector"):

@@ -16,9 +16,10 @@ from advisor.data.roles import Roles, hashes
 from advisor.data.samples import LIMIT
 from advisor.errors import DataError
 from advisor.planning.evaluating import plan_accuracy, plan_attacks
-from advisor.planning.preparing import pipeline
+from advisor.planning.preparing import measuring_cuts
 from advisor.planning.preparing.data_roles import MADE_UP, MOST_TESTED, trains
-from advisor.planning.preparing.pipeline import load, prepare, trace
+from advisor.planning.preparing.load_and_trace import load, trace
+from advisor.planning.preparing.preparing_samples import prepare
 from advisor.planning.preparing.reuse import still_applies
 from advisor.planning.stages import Prepared
 from advisor.request import Request
@@ -64,7 +65,7 @@ def test_no_sample_plays_two_roles_over_a_whole_recommendation(monkeypatch: pyte
     x, y = (torch.from_numpy(part) for part in pool(50).values())
     x, y = x.repeat(3, 1, 1, 1), y.repeat(3)
     seen: dict[str, set[bytes]] = {"learnt from": set(), "attacked": set(), "judged": set()}
-    study, attack, scores = pipeline.study, plan_attacks.attack, plan_accuracy.first_scores
+    study, attack, scores = measuring_cuts.study, plan_attacks.attack, plan_accuracy.first_scores
 
     def spied_study(graph: Any, private: Tensor, labels: Any, aux: Tensor, *rest: Any, **options: Any) -> Any:
         seen["attacked"].update(hashes([private]))
@@ -80,7 +81,7 @@ def test_no_sample_plays_two_roles_over_a_whole_recommendation(monkeypatch: pyte
         seen["judged"].update(hashes(inputs))
         return scores(graph, inputs)
 
-    monkeypatch.setattr(pipeline, "study", spied_study)
+    monkeypatch.setattr(measuring_cuts, "study", spied_study)
     monkeypatch.setattr(plan_attacks, "attack", spied_attack)
     monkeypatch.setattr(plan_accuracy, "first_scores", spied_scores)
     advice = advisor.recommend(shallow(), data=(x, y), trials=1, defenses="gaussian", require_split=True)

@@ -11,7 +11,7 @@ from torch import nn
 
 import advisor
 from advisor import profilers
-from advisor.planning.preparing import pipeline
+from advisor.planning.preparing import measuring_cuts
 from advisor.planning.preparing.reuse import COST_TAKEN, LEAKAGE_TAKEN
 from advisor.planning.selecting import alternatives
 from advisor.plans import Advice
@@ -38,7 +38,7 @@ def taken(advice: Advice) -> set[str]:
 
 
 def test_a_module_in_memory_is_neither_priced_nor_studied_again(first: Advice, monkeypatch: pytest.MonkeyPatch) -> None:
-    for place, name in ((profilers, "profile"), (pipeline, "study")):
+    for place, name in ((profilers, "profile"), (measuring_cuts, "study")):
         monkeypatch.setattr(place, name, lambda *_, **__: pytest.fail("measured again"))
     monkeypatch.setattr(alternatives, "next_device", lambda device: None)  # which is priced anew
     second = recommended(tiny_net(), earlier=first, max_latency="1us")

@@ -9,7 +9,8 @@ import pytest
 
 from advisor.errors import AdvisorError
 from advisor.estimators.study.leakage_study import LeakageStudy, study
-from advisor.planning.preparing.pipeline import load, prepare, trace
+from advisor.planning.preparing.load_and_trace import load, trace
+from advisor.planning.preparing.preparing_samples import prepare
 from advisor.planning.preparing.stored_study import stored_study
 from advisor.planning.shared_study.fitted_store import FittedStore
 from advisor.planning.shared_study.results import Results

@@ -15,7 +15,8 @@ import advisor
 from advisor.graph import PartitionGraph
 from advisor.planning.timing import machine_speed
 from advisor.planning.timing.machine_speed import Speed, measured, step_products
-from advisor.planning.timing.time_plan import EFFORT_SECONDS, FEWEST_ROWS, FIT_SECONDS, UNBOUNDED, plan_time
+from advisor.planning.timing.time_limits import EFFORT_SECONDS, FEWEST_ROWS, FIT_SECONDS, plan_time
+from advisor.planning.timing.time_plan import UNBOUNDED
 from advisor.request import Request
 
 FAST = Speed(forward=1e-5, tangent=1e-5, product=1e-13, step=1e-4, solve=1e-4, element=1e-10)
