@@ -11,19 +11,19 @@ import typer
 from advisor.commands.attack import attack, attacks
 from advisor.commands.calibrate import calibrate
 from advisor.commands.check import check
-from advisor.commands.command_examples import epilog
 from advisor.commands.compare import compare
 from advisor.commands.defend import defend
 from advisor.commands.defenses import defenses
 from advisor.commands.doctor import doctor
-from advisor.commands.exits import USAGE, say
 from advisor.commands.listings import devices, links
 from advisor.commands.measure import leakage, profile
 from advisor.commands.recommend import recommend
 from advisor.commands.report import report
 from advisor.commands.split import split
-from advisor.commands.streams import open_streams
-from advisor.commands.usage_errors import OneLineErrors
+from advisor.commands.support.command_examples import epilog
+from advisor.commands.support.exits import USAGE, say
+from advisor.commands.support.streams import open_streams
+from advisor.commands.support.usage_errors import OneLineErrors
 from advisor.commands.whatif import whatif
 from advisor.quiet import quiet_kernels, usable_cache
 from advisor.registry import PlugInWarning

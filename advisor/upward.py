@@ -47,7 +47,7 @@ PUBLIC = {
 
 REACHED = {
     "REPORTS": "advisor.reports",  # Advice.save
-    "plan_lines": "advisor.reports.answer",  # Advice.summary
+    "plan_lines": "advisor.reports.content.answer",  # Advice.summary
     "still_page": "advisor.reports.html",  # Advice._repr_html_
     "is_report": "advisor.reports.html",  # Advice.save: whether a file that it would replace is ours
     "Payload": "advisor.payload",  # Plan.split

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import advisor
 from advisor.estimate import Estimate
 from advisor.estimators.study.study_samples import targets_for
-from advisor.reports.quantities import show_estimate
+from advisor.reports.content.quantities import show_estimate
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, sweep
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from advisor.plans import Advice
-from advisor.reports import words
-from advisor.reports.answer import answer_of
+from advisor.reports.content import words
+from advisor.reports.content.answer import answer_of
+from advisor.reports.content.text import clean, shorten
 from advisor.reports.html import page
-from advisor.reports.text import clean, shorten
 
 NAMESPACE = "partition-advice"
 """Of the detached signature: `ssh-keygen -Y sign -n partition-advice -f KEY advice.json`."""

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from advisor.columns import Profile
 from advisor.plans import Advice
-from advisor.reports import tables, words
-from advisor.reports.answer import Answer, answer_of
-from advisor.reports.quantities import quantity
-from advisor.reports.text import clean, shorten
+from advisor.reports.content import tables, words
+from advisor.reports.content.answer import Answer, answer_of
+from advisor.reports.content.quantities import quantity
+from advisor.reports.content.text import clean, shorten
 
 WHOLE, ROWS = 32, 20
 """Models of up to WHOLE cuts are shown whole; of longer ones ROWS cuts are."""

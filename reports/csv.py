@@ -8,7 +8,7 @@ import math
 
 from advisor.columns import Column
 from advisor.plans import Advice
-from advisor.reports.text import clean
+from advisor.reports.content.text import clean
 
 FIXED = ("cut", "name", "block", "crosses")
 _FORMULA = ("=", "+", "-", "@")

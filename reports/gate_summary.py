@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from advisor.gate import Checked, Gate
-from advisor.reports.text import clean, markdown_code, markdown_text
+from advisor.reports.content.text import clean, markdown_code, markdown_text
 
 _MARKS = {"met": "✅ met", "missed": "❌ missed", "moved": "❌ moved", "not measured": "❔ not measured"}
 

@@ -13,16 +13,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from advisor.plans import Advice, Plan
-from advisor.reports import gallery, tables, vega, words
-from advisor.reports.answer import answer_of
-from advisor.reports.charts import Chart, line_of_cuts
-from advisor.reports.learning_curve import learning_chart
-from advisor.reports.page_data import crosses, embedded, marks_of, page_data
-from advisor.reports.plan_charts import front
-from advisor.reports.quantities import NOT_MEASURED, quantity, show_in
-from advisor.reports.scene import SIDE, thumbnail_svg
-from advisor.reports.text import clean
-from advisor.reports.trade_off import trade_off
+from advisor.reports.charts import gallery, vega
+from advisor.reports.charts.cut_charts import Chart, line_of_cuts
+from advisor.reports.charts.plan_charts import front
+from advisor.reports.charts.scene import SIDE, thumbnail_svg
+from advisor.reports.charts.trade_off import trade_off
+from advisor.reports.content import tables, words
+from advisor.reports.content.answer import answer_of
+from advisor.reports.content.learning_curve import learning_chart
+from advisor.reports.content.page_data import crosses, embedded, marks_of, page_data
+from advisor.reports.content.quantities import NOT_MEASURED, quantity, show_in
+from advisor.reports.content.text import clean
 from advisor.safe_text import visible, without_secrets
 
 STILL_WIDTH = 880

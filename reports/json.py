@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from advisor.plans import Advice
-from advisor.reports.answer import answer_of
+from advisor.reports.content.answer import answer_of
 
 
 def render(advice: Advice) -> str:

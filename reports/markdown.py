@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from advisor.plans import Advice
-from advisor.reports import tables, words
-from advisor.reports.answer import Answer, answer_of
-from advisor.reports.budgets import STATUS_MARKS
-from advisor.reports.quantities import quantity
-from advisor.reports.text import markdown_block, markdown_code, markdown_text, shorten
+from advisor.reports.content import tables, words
+from advisor.reports.content.answer import Answer, answer_of
+from advisor.reports.content.budgets import STATUS_MARKS
+from advisor.reports.content.quantities import quantity
+from advisor.reports.content.text import markdown_block, markdown_code, markdown_text, shorten
 
 ROWS = 12
 """Most cuts in the table."""

@@ -12,8 +12,8 @@ import torch
 
 import advisor
 from advisor.columns import Column
-from advisor.commands import exits
-from advisor.commands.command_examples import EXAMPLES
+from advisor.commands.support import exits
+from advisor.commands.support.command_examples import EXAMPLES
 from tests.conftest import Run, samples, tiny_net
 
 ROOT = Path(__file__).parent.parent

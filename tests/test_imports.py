@@ -75,7 +75,7 @@ HOMES = {
         "advisor.planning.shared_study.fitted_store",
     ),
     "typer": ("advisor.cli", "advisor.commands"),
-    "vl_convert": ("advisor.reports.vega",),
+    "vl_convert": ("advisor.reports.charts.vega",),
     "jinja2": ("advisor.reports",),
     "networkx": ("advisor.cutting.hull",),
     "torchmetrics": ("advisor.measures",),

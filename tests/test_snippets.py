@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import advisor
 from advisor import request
-from advisor.commands.command_examples import EXAMPLES
+from advisor.commands.support.command_examples import EXAMPLES
 from advisor.data import samples as data
 from advisor.estimators.inversion import alignment
 from tests.conftest import CLASSES, SIDE, Run, samples

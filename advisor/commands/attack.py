@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands import previous_advice as earlier_advice
-from advisor.commands.attack_output import show_all
-from advisor.commands.exits import exit_codes, say, written
-from advisor.commands.model_inputs import Wanted
-from advisor.commands.numbered_plans import Number, plan_number
-from advisor.commands.outputs import answer_only, screen
-from advisor.commands.stage_progress import StageProgress
+from advisor.commands.support import options as given
+from advisor.commands.support import previous_advice as earlier_advice
+from advisor.commands.support.attack_output import show_all
+from advisor.commands.support.exits import exit_codes, say, written
+from advisor.commands.support.model_inputs import Wanted
+from advisor.commands.support.numbered_plans import Number, plan_number
+from advisor.commands.support.outputs import answer_only, screen
+from advisor.commands.support.stage_progress import StageProgress
 from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:

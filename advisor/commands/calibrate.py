@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands.exits import exit_codes, say, written
-from advisor.commands.outputs import answer_only, writable
-from advisor.commands.stage_progress import StageProgress
+from advisor.commands.support import options as given
+from advisor.commands.support.exits import exit_codes, say, written
+from advisor.commands.support.outputs import answer_only, writable
+from advisor.commands.support.stage_progress import StageProgress
 from advisor.progress import of_stage
 
 

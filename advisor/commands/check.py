@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands import previous_advice as earlier_advice
-from advisor.commands.exits import exit_codes, say
-from advisor.commands.near_names import check_model_is_there
-from advisor.commands.outputs import answer_only, one_of, screen
-from advisor.commands.requirement_options import TakesRequirements
-from advisor.commands.stage_progress import StageProgress
-from advisor.commands.trust_prompt import trust
+from advisor.commands.support import options as given
+from advisor.commands.support import previous_advice as earlier_advice
+from advisor.commands.support.exits import exit_codes, say
+from advisor.commands.support.near_names import check_model_is_there
+from advisor.commands.support.outputs import answer_only, one_of, screen
+from advisor.commands.support.requirement_options import TakesRequirements
+from advisor.commands.support.stage_progress import StageProgress
+from advisor.commands.support.trust_prompt import trust
 from advisor.errors import GateError
 from advisor.requirements import REQUIREMENTS
 

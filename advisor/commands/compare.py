@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands.exits import exit_codes, say
-from advisor.commands.outputs import one_of, say_absent, screen
+from advisor.commands.support import options as given
+from advisor.commands.support.exits import exit_codes, say
+from advisor.commands.support.outputs import one_of, say_absent, screen
 
 if TYPE_CHECKING:
     from advisor.plans import Advice
@@ -51,13 +51,13 @@ def compare(
 
 
 def _text(found: dict[str, Advice], shown: str) -> str:
-    from advisor.reports import several, several_page
+    from advisor.reports.several import several_page, side_by_side
 
     if shown == "html":
         return several_page.render(found)
     if shown == "json":
-        return json.dumps(several.plain(found), indent=1, allow_nan=False) + "\n"
-    return several.comma_separated(found) if shown == "csv" else several.markdown(found)
+        return json.dumps(side_by_side.plain(found), indent=1, allow_nan=False) + "\n"
+    return side_by_side.comma_separated(found) if shown == "csv" else side_by_side.markdown(found)
 
 
 def _print(found: dict[str, Advice]) -> None:
@@ -65,13 +65,13 @@ def _print(found: dict[str, Advice]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from advisor.reports import several
+    from advisor.reports.several import side_by_side
 
     table = Table(box=None, padding=(0, 1), header_style="bold", show_edge=False)
-    rows = [several.cells(row) for row in several.compared(found)]
+    rows = [side_by_side.cells(row) for row in side_by_side.compared(found)]
     table.add_column("")
     for row in rows:
         table.add_column(Text(row[0]), overflow="fold")
-    for position, head in enumerate(several.heads()[1:], start=1):
+    for position, head in enumerate(side_by_side.heads()[1:], start=1):
         table.add_row(Text(head), *(Text(row[position]) for row in rows))
     screen().print(table)

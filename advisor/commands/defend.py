@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands import previous_advice as earlier_advice
-from advisor.commands.exits import exit_codes, say
-from advisor.commands.near_names import check_model_is_there
 from advisor.commands.recommend import answered
-from advisor.commands.requirement_options import TakesRequirements
+from advisor.commands.support import options as given
+from advisor.commands.support import previous_advice as earlier_advice
+from advisor.commands.support.exits import exit_codes, say
+from advisor.commands.support.near_names import check_model_is_there
+from advisor.commands.support.requirement_options import TakesRequirements
 from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from advisor.commands import options as given
-from advisor.commands.exits import exit_codes
-from advisor.commands.outputs import screen
+from advisor.commands.support import options as given
+from advisor.commands.support.exits import exit_codes
+from advisor.commands.support.outputs import screen
 
 if TYPE_CHECKING:
     from advisor.defenses import Defense

@@ -8,9 +8,9 @@ import sys
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands.exits import USAGE, exit_codes
-from advisor.commands.outputs import screen
+from advisor.commands.support import options as given
+from advisor.commands.support.exits import USAGE, exit_codes
+from advisor.commands.support.outputs import screen
 
 TITLES = {"installed": "Installed", "measures": "What this machine can measure", "settings": "Settings"}
 
@@ -21,7 +21,7 @@ def doctor(as_json: given.Json = False) -> None:
     Exit code 0, or 2 where something is missing that nothing runs without.
     """
     with exit_codes():
-        from advisor.commands.machine import findings
+        from advisor.commands.support.machine import findings
 
         found = [*findings()]
         if as_json:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands.exits import exit_codes
-from advisor.commands.outputs import screen
+from advisor.commands.support import options as given
+from advisor.commands.support.exits import exit_codes
+from advisor.commands.support.outputs import screen
 
 if TYPE_CHECKING:
     from advisor.profilers import Device, Link
@@ -99,7 +99,7 @@ def _print_table(
     from rich.table import Table
     from rich.text import Text
 
-    from advisor.reports.text import clean
+    from advisor.reports.content.text import clean
 
     table = Table(box=None, padding=(0, 1), header_style="bold", show_edge=False)
     for title in (*header, "source") if full else header:

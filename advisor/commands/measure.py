@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands.exits import exit_codes, say, written
-from advisor.commands.model_inputs import Wanted, result_file
-from advisor.commands.outputs import answer_only, screen
-from advisor.commands.previous_advice import settled
-from advisor.commands.stage_progress import StageProgress
+from advisor.commands.support import options as given
+from advisor.commands.support.exits import exit_codes, say, written
+from advisor.commands.support.model_inputs import Wanted, result_file
+from advisor.commands.support.outputs import answer_only, screen
+from advisor.commands.support.previous_advice import settled
+from advisor.commands.support.stage_progress import StageProgress
 from advisor.progress import of_stage
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands import previous_advice as earlier_advice
-from advisor.commands.exits import FOUND, INFEASIBLE, exit_codes, say, written
-from advisor.commands.outputs import answer_only, screen, writable
-from advisor.commands.requirement_options import TakesRequirements
-from advisor.commands.stage_progress import StageProgress
-from advisor.commands.trust_prompt import trust
+from advisor.commands.support import options as given
+from advisor.commands.support import previous_advice as earlier_advice
+from advisor.commands.support.exits import FOUND, INFEASIBLE, exit_codes, say, written
+from advisor.commands.support.outputs import answer_only, screen, writable
+from advisor.commands.support.requirement_options import TakesRequirements
+from advisor.commands.support.stage_progress import StageProgress
+from advisor.commands.support.trust_prompt import trust
 from advisor.errors import AdvisorError, InterruptedRunError
 
 if TYPE_CHECKING:

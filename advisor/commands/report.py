@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands.exits import exit_codes, say
-from advisor.commands.outputs import say_absent
+from advisor.commands.support import options as given
+from advisor.commands.support.exits import exit_codes, say
+from advisor.commands.support.outputs import say_absent
 
 SHORT = {"md": "markdown"}
 """Names that people type."""

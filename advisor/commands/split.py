@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands.exits import exit_codes, say
-from advisor.commands.numbered_plans import Number, no_such, numbered, plan_number
-from advisor.commands.outputs import answer_only, screen
-from advisor.commands.stage_progress import StageProgress
-from advisor.commands.trust_prompt import trust
+from advisor.commands.support import options as given
+from advisor.commands.support.exits import exit_codes, say
+from advisor.commands.support.numbered_plans import Number, no_such, numbered, plan_number
+from advisor.commands.support.outputs import answer_only, screen
+from advisor.commands.support.stage_progress import StageProgress
+from advisor.commands.support.trust_prompt import trust
 
 if TYPE_CHECKING:
     from advisor.exporting import Exported
@@ -91,7 +91,7 @@ def _names(plan: Plan) -> tuple[str, str]:
 
 
 def _show(made: Exported) -> None:
-    from advisor.reports.text import clean
+    from advisor.reports.content.text import clean
     from advisor.units import digits
 
     console, found = screen(), made.check
@@ -110,7 +110,7 @@ def _show(made: Exported) -> None:
         variance = f"{digits(fresh.variance)}, {digits(fresh.promised)} is promised"
         console.print(f"Two calls of the edge differ by noise of variance {variance}.", markup=False)
     if (attacked := made.attacked) and not attacked.skipped:
-        from advisor.reports.quantities import show_estimate
+        from advisor.reports.content.quantities import show_estimate
 
         left = show_estimate(attacked.scores["nmse"], "nmse")
         where = clean(attacked.notes[-1])

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advisor.commands import options as given
-from advisor.commands.exits import exit_codes, say
-from advisor.commands.outputs import one_of, say_absent, screen
-from advisor.commands.requirement_options import TakesRequirements
+from advisor.commands.support import options as given
+from advisor.commands.support.exits import exit_codes, say
+from advisor.commands.support.outputs import one_of, say_absent, screen
+from advisor.commands.support.requirement_options import TakesRequirements
 from advisor.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def whatif(
             write_atomically(out, _text(found, shown))
             say(f"Wrote {out}.")
         elif shown == "console":
-            from advisor.reports.outlook_tables import print_outlook
+            from advisor.reports.outlooks.outlook_tables import print_outlook
 
             print_outlook(found, screen())
         else:
@@ -89,7 +89,7 @@ def whatif(
 
 
 def _text(found: Outlook, shown: str) -> str:
-    from advisor.reports import outlook_page, outlook_tables
+    from advisor.reports.outlooks import outlook_page, outlook_tables
 
     if shown == "json":
         return json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n"

@@ -12,7 +12,7 @@ import pytest
 
 from advisor.plans import Advice
 from advisor.reports import Report
-from advisor.reports.text import clean
+from advisor.reports.content.text import clean
 from advisor.testing.made_up_advices import DEMOS
 
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

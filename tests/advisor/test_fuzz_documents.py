@@ -18,7 +18,8 @@ from advisor.plans import load_advice
 from advisor.profilers import device
 from advisor.profilers.boards import answers
 from advisor.profilers.transmission.network_trace import read_trace
-from advisor.reports import console, html, vega
+from advisor.reports import console, html
+from advisor.reports.charts import vega
 from advisor.testing.made_up_advices import digits as advice
 from tests.fuzzing import Target, findings
 

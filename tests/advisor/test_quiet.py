@@ -34,7 +34,7 @@ def test_prints_of_torch_are_swallowed_and_those_of_others_are_not(
     with quiet():
         _printed_by("torch.export._trace", "a graph of 370 lines", stream)
         _printed_by("torchmetrics", "another library", stream)
-        _printed_by("advisor.commands.exits", "ours", stream)
+        _printed_by("advisor.commands.support.exits", "ours", stream)
         thread = threading.Thread(target=_printed_by, args=("progress", "a thread's", stream))
         thread.start()
         thread.join()

@@ -68,7 +68,7 @@ class Broken(Mean):
 '''
 
 REPORT = '''
-from advisor.reports.text import clean
+from advisor.reports.content.text import clean
 
 def render(advice):
     """The headline and what was not measured."""

@@ -16,7 +16,7 @@ from advisor.estimate import Estimate
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.selecting.plan_reasons import describe_excess
 from advisor.planning.selecting.selection import choose, nearest, pareto, with_excess
-from advisor.reports.budgets import misses, verdicts
+from advisor.reports.content.budgets import misses, verdicts
 from advisor.requirements import REQUIREMENTS, Budgets, Requirement, front, objective, requirement
 from advisor.units import show_size, size
 from tests.advisor.plans import a_plan

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from advisor.reports import console, tables
+from advisor.reports import console
+from advisor.reports.content import tables
 from advisor.testing.made_up_advices import DEMOS, HOSTILE
 
 

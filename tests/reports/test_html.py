@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from advisor.plans import Gallery
-from advisor.reports import html, vega
+from advisor.reports import html
+from advisor.reports.charts import vega
 from advisor.testing.made_up_advices import DEMOS, HOSTILE, long_model
 
 VOID = {"meta", "img", "br", "link", "hr", "input", "path", "line", "rect"}

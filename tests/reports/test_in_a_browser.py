@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from advisor.plans import Gallery
-from advisor.reports import REPORTS, several_page
+from advisor.reports import REPORTS
+from advisor.reports.several import several_page
 from advisor.testing.made_up_advices import DEMOS, HOSTILE, long_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from advisor.reports import REPORTS, Report
-from advisor.reports.text import clean
+from advisor.reports.content.text import clean
 from advisor.testing.made_up_advices import DEMOS
 from advisor.testing.report_contract import ReportContract, advice_of, plain, text_of
 

@@ -12,9 +12,9 @@ import typer
 
 import advisor
 from advisor.columns import Profile
-from advisor.commands import exits, trust_prompt
 from advisor.commands import recommend as module
-from advisor.commands.stage_progress import StageProgress
+from advisor.commands.support import exits, trust_prompt
+from advisor.commands.support.stage_progress import StageProgress
 from tests import hostile
 from tests.conftest import Run, tiny_net, tree
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import advisor
 from advisor.cli import app
 from advisor.commands import split
-from advisor.commands.stage_progress import StageProgress
+from advisor.commands.support.stage_progress import StageProgress
 from tests.conftest import Run, samples, tiny_net, tree
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from advisor.commands import machine
+from advisor.commands.support import machine
 from tests.conftest import Run
 
 

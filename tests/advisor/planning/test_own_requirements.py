@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from advisor.commands.previous_advice import own_requirements
+from advisor.commands.support.previous_advice import own_requirements
 from advisor.errors import AdvisorError
 from advisor.recorded import harmless
 from advisor.request import Request

@@ -14,8 +14,8 @@ from advisor.errors import AdvisorError
 from advisor.estimators.statistics.learning_curves import LearningCurve, Point
 from advisor.planning.evaluating.attacker_samples import told
 from advisor.reports.console import render
+from advisor.reports.content.learning_curve import learning_chart, samples_needed
 from advisor.reports.html import render as page
-from advisor.reports.learning_curve import learning_chart, samples_needed
 from advisor.request import Request
 from advisor.testing.made_up_advices import digits
 

@@ -17,7 +17,7 @@ from advisor.planning.outlooks import recorded_plans
 from advisor.planning.outlooks.repricing import Repricer, at_rate, recorded_link
 from advisor.plans import Advice
 from advisor.profilers import link as link_of
-from advisor.reports import outlook_tables
+from advisor.reports.outlooks import outlook_tables
 from advisor.request import Request
 from advisor.testing.made_up_advices import evidence_of, plan_of, resnet
 

@@ -1,0 +1,1 @@
+"""What commands share: options, inputs, outputs, progress and how they end."""

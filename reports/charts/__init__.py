@@ -1,0 +1,1 @@
+"""Pictures: specs of Vega-Lite, drawn scenes, and the pictures that an advice holds."""

@@ -1,0 +1,1 @@
+"""What an advice says, as data and plain words, before any format."""

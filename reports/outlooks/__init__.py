@@ -1,0 +1,1 @@
+"""How an outlook is shown."""

@@ -1,0 +1,1 @@
+"""How several advices are shown side by side."""

@@ -1,0 +1,54 @@
+"""A mistyped model is answered at once, with what was probably meant."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from advisor.commands.support.near_names import check_model_is_there, torchvision_names
+from advisor.errors import AdvisorError
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("resnet18", "torchvision:resnet18"), ("ResNet18", "torchvision:resnet18"), ("modle.pt2", "model.pt2"),
+        ("nothing-like-it", "Check the path"),
+    ],
+)  # fmt: skip
+def test_near_names_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, meant: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.pt2").touch()
+    with pytest.raises(AdvisorError, match=f"There is no file {typed}") as caught:
+        check_model_is_there(typed)
+    assert meant in str(caught.value)
+    check_model_is_there("model.pt2")
+    check_model_is_there("torchvision:resnet18")
+
+
+@pytest.mark.parametrize("named", ["timm:resnet18", "hf:bert-base-uncased"])
+def test_models_that_others_build_are_saved_first(named: str) -> None:
+    with pytest.raises(AdvisorError, match=r"only torchvision's models are known by name\. Save it with torch.export"):
+        check_model_is_there(named)
+
+
+def test_the_names_are_torchvisions_own() -> None:
+    from torchvision import models
+
+    assert set(torchvision_names()) >= set(models.list_models(models))
+
+
+def test_nothing_heavy_is_imported_for_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['advisor', 'recommend', 'resnet18']\n"
+        "from advisor.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 2, end.code\n"
+        "assert 'torch' not in sys.modules and 'torchvision' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Did you mean torchvision:resnet18?" in done.stderr

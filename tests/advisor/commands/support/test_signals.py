@@ -1,0 +1,52 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import typer
+
+from advisor.commands.support import exits
+from advisor.commands.support.signals import GRACE, Ending, obeyed
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_each_signal_has_its_code_and_says_what_is_on_the_disk(
+    name: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        with exits.exit_codes():
+            exits.written(Path("out/advice.json"))
+            os.kill(os.getpid(), getattr(signal, name))
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == code
+    assert "Interrupted; on the disk: out/advice.json." in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
+    try:
+        with obeyed():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_second_signal_does_not_cut_saving_short_but_a_late_one_is_obeyed() -> None:
+    now = [0.0]
+    ending = Ending(lambda: now[0])
+    with pytest.raises(KeyboardInterrupt):
+        ending(signal.SIGTERM, None)
+    ending(signal.SIGINT, None)
+    assert ending.exit_code == 143
+    now[0] += GRACE
+    with pytest.raises(KeyboardInterrupt):
+        ending(signal.SIGINT, None)
+    assert ending.exit_code == 130
