@@ -39,6 +39,7 @@ def test_digits_cnn_saves_a_program_that_learnt(tmp_path: Path, capsys: pytest.C
     assert torch.as_tensor(graph.run((x,))[0]).shape == (5, 10)
 
 
+@pytest.mark.slow
 def test_the_library_recommends_and_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("02_library.py", "--out", tmp_path / "advice", "--samples", 60, "--epochs", 1, "--trials", 3)
     text = capsys.readouterr().out
@@ -171,6 +172,7 @@ def test_the_hook_stops_a_commit_that_breaks_the_budget(repository: Path) -> Non
     assert shell(hook["entry"].replace("50ms", "1us"), repository).returncode == 5
 
 
+@pytest.mark.slow
 def test_a_defense_is_trained_written_run_and_attacked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("07_deploy_a_defense.py", "--out", tmp_path / "halves", "--samples", 240, "--epochs", 2)
     text = capsys.readouterr().out

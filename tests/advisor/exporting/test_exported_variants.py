@@ -22,6 +22,7 @@ from advisor.plans import Plan
 from advisor.request import Request
 from advisor.testing import made_up_advices
 from advisor.variant import Variant, variant_of
+from tests.conftest import attacks_shortened
 from tests.estimators.nets import digits, trained
 
 DEFENSES = ["none", "gaussian:sigma=0.4", "gaussian:sigma=0.4+int8"]
@@ -60,11 +61,13 @@ def test_the_written_edge_is_attacked_once_more(tmp_path: Path) -> None:
     """By the same attack as the plan, with another draw of the noise: alike within its spread."""
     variant, defense = fitted(), parse_defense("gaussian:sigma=0.4")
     x = digits(160)[0]
-    made = advisor.export(plan_of(variant, defense), tmp_path, data=(x, None))
+    with attacks_shortened():
+        made = advisor.export(plan_of(variant, defense), tmp_path, data=(x, None))
+        meant = advisor.attack(variant, variant.payload, x, defense=defense).nmse
     assert made.attacked is not None
     assert (made.attacked.skipped, made.attacked.attack, made.attacked.budget) == ("", "ka", "quick")
     assert 30 <= made.attacked.samples <= 70
-    found, meant = made.attacked.scores["nmse"], advisor.attack(variant, variant.payload, x, defense=defense).nmse
+    found = made.attacked.scores["nmse"]
     assert abs(found.value - meant.value) < 3 * (found.stderr + meant.stderr) + 0.05
     assert advisor.load_export(tmp_path).attacked == made.attacked
 
