@@ -18,9 +18,9 @@ from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError, TraceError
 from advisor.graph import PartitionGraph
-from advisor.tracing.dependence import NotBySampleError
 from advisor.tracing.drawing import first_admitted, other_rows
 from advisor.tracing.independence import by_sample
+from advisor.tracing.mixing_errors import NotBySampleError
 from advisor.tracing.programs import called, export
 from advisor.tracing.reads import InputRead, Read, Settled, reads_of
 from advisor.tracing.refusals import by_value

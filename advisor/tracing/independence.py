@@ -18,8 +18,8 @@ from advisor.graph import PartitionGraph
 from advisor.operations.rows import parts_of
 from advisor.operations.symbols import symbols_of
 from advisor.tracing.culprits import drawing_operation, mixing_operation
-from advisor.tracing.dependence import NotBySampleError, draws, mixes, named, unsteady
 from advisor.tracing.drawing import first_admitted, generator_states, other_rows
+from advisor.tracing.mixing_errors import NotBySampleError, draws, mixes, named, unsteady
 from advisor.tracing.refusals import line_of_node
 
 ROWS = 3

@@ -20,8 +20,8 @@ from advisor.operations.dag import flat_results
 from advisor.operations.symbols import frozen_size, is_symbolic, symbols_of
 from advisor.preserve import left_as_found, plain_attention, state_kept
 from advisor.quiet import quiet
-from advisor.tracing.dependence import NotBySampleError
 from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
+from advisor.tracing.mixing_errors import NotBySampleError
 from advisor.tracing.normalise import NotNodewiseError, normalise
 from advisor.tracing.programs import export, frozen_batch, single_sample, unlifted, user_inputs
 from advisor.tracing.refusals import refuse_detectors, unknown_size
