@@ -122,6 +122,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)
+        if tag >> 32:
+            raise ValueError("a field has a number that other readers cut")
         kind = tag & 7
         if kind == _VARINT:
             _, position = _varint(message, position)

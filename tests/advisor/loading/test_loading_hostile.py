@@ -9,6 +9,7 @@ import torch
 
 from advisor.errors import AdvisorError, UnsafeFileError
 from advisor.loading import load_model
+from advisor.loading.allowed_operators import is_plain
 from advisor.loading.pickles import imports
 from advisor.loading.program_checks import plain_expression, plain_operator
 from tests import hostile
@@ -145,3 +146,12 @@ def test_operators_are_those_that_exist() -> None:
     assert not plain_operator("torch.ops.aten.conv2d")
     assert not plain_operator("torch.ops.aten.no_such_operator.default")
     assert not plain_operator("torch.ops.aten.save.default")
+
+
+ENDING = ["__round_to_zero_floordiv", "_transform_bias_rescale_qkv", "_batch_norm_no_update", "_stack", "_fft_r2c"]
+
+
+@pytest.mark.parametrize("name", ENDING)
+def test_kernels_that_end_the_process_on_odd_operands_are_not_allowed(name: str) -> None:
+    """Division by zero, an empty list, statistics that are absent, dimensions that are not there."""
+    assert not is_plain("aten", name)

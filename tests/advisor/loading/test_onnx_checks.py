@@ -110,3 +110,16 @@ def nested(depth: int) -> bytes:
         node = b"\x2a" + varint(len(attribute)) + attribute
         graph = b"\x0a" + varint(len(node)) + node
     return b"\x3a" + varint(len(graph)) + graph
+
+
+def test_a_field_under_a_number_that_other_readers_cut_to_32_bits() -> None:
+    """The reader inside ONNX Runtime takes it for one of ONNX's own: a check that does not passes it by."""
+    tensor = external("../secret")
+    entry = tensor.external_data[0].SerializeToString()
+    plain, long = b"\x6a" + bytes([len(entry)]) + entry, b"\xea\x80\x80\x80\x10" + bytes([len(entry)]) + entry
+    hidden = tensor.SerializeToString().replace(plain, long)
+    assert hidden != tensor.SerializeToString()
+    graph = b"\x2a" + bytes([len(hidden)]) + hidden
+    data = model(node(), weights=()).SerializeToString() + b"\x3a" + bytes([len(graph)]) + graph
+    with pytest.raises(AdvisorError, match="no readable ONNX file"):
+        check_onnx(Content(Path("m.onnx"), data))
