@@ -53,7 +53,7 @@ ne neg negative new_empty new_empty_strided new_full new_ones new_zeros nextafte
 nll_loss_forward nll_loss_nd nonzero nonzero_numpy nonzero_static norm norm_except_dim normal normal_functional
 not_equal nuclear_norm numel numpy_T one_hot ones ones_like outer pad pad_sequence pairwise_distance pdist permute
 permute_copy pinverse pixel_shuffle pixel_unshuffle poisson poisson_nll_loss polar polygamma pop positive pow prelu
-prod promote_types put quantile rad2deg radians rand rand_like randint randint_like randn randn_like random randperm
+prod put quantile rad2deg radians rand rand_like randint randint_like randn randn_like random randperm
 range ravel real reciprocal reflection_pad1d reflection_pad2d reflection_pad3d relu relu6 remainder remove renorm
 repeat repeat_interleave replication_pad1d replication_pad2d replication_pad3d reshape reshape_as resolve_conj
 resolve_neg result_type reverse rms_norm rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell roll rot90 round row_stack rrelu

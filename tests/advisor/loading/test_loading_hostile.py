@@ -148,7 +148,14 @@ def test_operators_are_those_that_exist() -> None:
     assert not plain_operator("torch.ops.aten.save.default")
 
 
-ENDING = ["__round_to_zero_floordiv", "_transform_bias_rescale_qkv", "_batch_norm_no_update", "_stack", "_fft_r2c"]
+ENDING = [
+    "__round_to_zero_floordiv",
+    "_transform_bias_rescale_qkv",
+    "_batch_norm_no_update",
+    "_stack",
+    "_fft_r2c",
+    "promote_types",
+]
 
 
 @pytest.mark.parametrize("name", ENDING)
