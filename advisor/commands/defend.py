@@ -132,9 +132,9 @@ def _cut_of(plan: Plan | None) -> str:
 
 
 def _recipe(plan: Plan | None, method: str, now: dict[str, Any]) -> str | None:
-    """What was typed; else, of the plan's own method, its width and stride, so that the payload is the same."""
+    """What was typed; else, of the plan's own method, its weight, and width and stride: the payload stays the same."""
     typed = now.get("recipe")
     if typed is not None or plan is None or plan.fitted is None or plan.fitted.method != method:
         return typed
-    kept = {name: plan.fitted.recipe[name] for name in ("width", "stride") if name in plan.fitted.recipe}
+    kept = {name: plan.fitted.recipe[name] for name in ("width", "stride", "weight") if name in plan.fitted.recipe}
     return ",".join(f"{name}={value}" for name, value in kept.items()) or None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from advisor.cuts import Cut
     from advisor.defenses.payload.space import Distribution
     from advisor.graph import PartitionGraph
+    from advisor.variant import Variant
     from advisor.variant_parts import Change
 
 
@@ -35,6 +36,7 @@ class FitTask:
         folder: where a killed fit keeps what it goes on from, or None.
         progress: told the share that is done, 0 to 1.
         recipe: the method's own settings.
+        start: the variant of an earlier fit of the same shape at this cut, whose weights it goes on from; None: anew.
         key: digest of all that decides the fit; see `fit_key`.
     """
 
@@ -48,6 +50,7 @@ class FitTask:
     folder: Path | None = None
     progress: Progress = silence
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    start: Variant | None = None
     key: str = ""
 
     @property

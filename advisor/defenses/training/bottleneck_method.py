@@ -66,6 +66,8 @@ class BottleneckMethod(TrainedDefense):
         some = carried(task.graph, tuple(t[:MEASURED_ON] for t in task.inputs), 0, task.cut.index)
         encoder, decoder = self.parts(task, some)
         model = DefendedModel(task, encoder, decoder, tuned, draws, self.answers)
+        if task.start is not None:
+            model.go_on_from(task.start.parts)
         found = Trainer(task, model, terms, schedule).run()
         return Fitted(
             encoder or Passing(), decoder or Passing(), self._told(found), (_sentence(found),), found.edge_weights,

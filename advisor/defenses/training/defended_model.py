@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,7 +15,9 @@ from advisor.defenses.training.base import FitTask
 from advisor.defenses.training.encoders import Passing
 from advisor.defenses.training.fit_samples import FitSamples
 from advisor.defenses.training.terms import Step
+from advisor.errors import AdvisorError
 from advisor.operations.grouping import Grouped
+from advisor.variant_parts import VariantParts
 
 Half = Literal["edge", "cloud"]
 
@@ -119,6 +121,24 @@ class DefendedModel(nn.Module):
 
     # ---- weights ---------------------------------------------------------------------------------------------------
 
+    def go_on_from(self, parts: VariantParts) -> None:
+        """Take the weights of an earlier fit.
+
+        Raises:
+            AdvisorError: when its encoder or decoder has another shape.
+        """
+        held = ((self.encoder, parts.encoder), (self.decoder, parts.decoder))
+        try:
+            for module, part in held:
+                if module is not None:
+                    module.load_state_dict(part.constants)
+        except RuntimeError:
+            raise AdvisorError("What is gone on from has another encoder or decoder.", "Fit it anew.") from None
+        earlier = {**parts.edge_weights, **parts.cloud_weights}
+        for name, weight in self._named():
+            if name in earlier:
+                weight.data.copy_(earlier[name])
+
     def new(self) -> list[nn.Parameter]:
         """Parameters of encoder and decoder."""
         return [p for part in (self.encoder, self.decoder) if part is not None for p in part.parameters()]
@@ -131,8 +151,16 @@ class DefendedModel(nn.Module):
     def changed(self, half: Half) -> Mapping[str, Tensor]:
         """The model's own weights that may have changed, by their names in the graph; the cloud's with the tail's."""
         parts = (self.edge,) if half == "edge" else (self.cloud, self.tail)
-        named = [pair for part in parts if part is not None for pair in _body(part).named_parameters()]
-        return {name: p.detach().clone(memory_format=torch.contiguous_format) for name, p in named if p.requires_grad}
+        return {
+            name: weight.detach().clone(memory_format=torch.contiguous_format)
+            for name, weight in self._named(parts)
+            if weight.requires_grad
+        }
+
+    def _named(self, parts: Sequence[nn.Module | None] = ()) -> list[tuple[str, nn.Parameter]]:
+        """The model's own weights of these parts, or of all, by their names in the graph."""
+        held = parts or (self.edge, self.cloud, self.tail)
+        return [pair for part in held if part is not None for pair in _body(part).named_parameters()]
 
 
 def noisy(z: Tensor, sigma: float, draw: torch.Generator) -> Tensor:

@@ -18,7 +18,7 @@ from advisor.cuts import Cut
 from advisor.data.samples import fingerprint
 from advisor.defenses.methods import METHODS
 from advisor.defenses.training.base import FitTask, Fitted, TrainedDefense
-from advisor.defenses.training.fitted_files import fitted_in, load_variant, plain, save_variant
+from advisor.defenses.training.fitted_files import fitted_in, load_variant, plain, save_variant, variant_digest
 from advisor.errors import AdvisorError, CutError, DataError
 from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
@@ -42,6 +42,7 @@ def defend(
     folder: str | Path | None = None,
     progress: Callable[[float], None] | None = None,
     compute: str | None = None,
+    start: Variant | None = None,
     **recipe: Any,
 ) -> Variant:
     """Fit a defense that learns what to send, and return the defended model: a graph again.
@@ -58,16 +59,17 @@ def defend(
         folder: where a killed fit keeps what it goes on from, and the variant is saved: the same fit is then loaded.
         progress: called with the fraction done, often enough to tell the time that is left.
         compute: "auto", "cpu", "cuda", "cuda:1" or "mps"; None: as of the run under way, else "auto".
+        start: what an earlier fit gave at this cut with a payload of the same shape: its weights are gone on from.
         recipe: the method's own settings.
 
     Raises:
         AdvisorError: on an unknown method or setting, or a fit that does not recover.
-        CutError: when nothing can be encoded at this cut.
+        CutError: when nothing can be encoded at this cut, or `start` was fitted at another.
         DataError: when the samples do not fit the model, are too few, or labels are needed and absent.
     """
     chosen, found = _method(method), graph.cut(cut)
     check_place(graph, found)
-    task = _task(graph, found, chosen, x, y, val, tail, seed, folder, of_shares(progress), recipe)
+    task = _task(graph, found, chosen, x, y, val, tail, seed, folder, of_shares(progress), recipe, start)
     if task.folder is not None and (kept := fitted_in(task.folder, task.key)) is not None:
         task.progress(1.0)
         return load_variant(kept, graph)
@@ -87,10 +89,10 @@ def defend(
 
 def known_as(
     graph: PartitionGraph, cut: Cut, method: TrainedDefense, x: Any, y: Any = None, val: Any = None,
-    tail: str | None = None, seed: int = 0, **recipe: Any,
+    tail: str | None = None, seed: int = 0, start: Variant | None = None, **recipe: Any,
 ) -> str:  # fmt: skip
     """What `recipe["fit"]` of the variant would be that `defend` makes of the same arguments."""
-    return _task(graph, cut, method, x, y, val, tail, seed, None, silence, recipe).key
+    return _task(graph, cut, method, x, y, val, tail, seed, None, silence, recipe, start).key
 
 
 @on_the_device
@@ -108,7 +110,7 @@ def fit_key(graph: PartitionGraph, cut: Cut, method: str, facts: Mapping[str, An
 
 def _task(
     graph: PartitionGraph, cut: Cut, method: TrainedDefense, x: Any, y: Any, val: Any, tail: Cut | int | str | None,
-    seed: int, folder: str | Path | None, progress: Progress, recipe: Mapping[str, Any],
+    seed: int, folder: str | Path | None, progress: Progress, recipe: Mapping[str, Any], start: Variant | None,
 ) -> FitTask:  # fmt: skip
     settings, end = method.complete(recipe), _tail(graph, cut, tail)
     inputs, validation = graph.flat(x), None if val is None else graph.flat(val)
@@ -116,9 +118,12 @@ def _task(
     _check_samples(method, inputs, labels)
     _check_finite(inputs, "training")
     _check_finite(validation or (), "validation")
+    if start is not None and (start.base.digest, start.at) != (graph.digest, cut.name):
+        other = f"at {start.at!r}" if start.base.digest == graph.digest else "to another model"
+        raise CutError(f"What is gone on from was fitted {other}.", "Fit it anew, without a start.")
     task = FitTask(
         graph, cut, inputs, labels, validation, end, seed, None if folder is None else Path(folder),
-        progress, settings,
+        progress, settings, start,
     )  # fmt: skip
     try:
         key = fit_key(graph, cut, method.name, _facts(task))
@@ -134,6 +139,8 @@ def _facts(task: FitTask) -> dict[str, Any]:
         facts["validation"] = fingerprint(task.validation, None)
     if task.tail is not None:
         facts["tail"] = task.tail.name
+    if task.start is not None:
+        facts["start"] = variant_digest(task.start)
     return facts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from advisor.planning.fits.fit_places import HEAD
 from advisor.planning.fits.fit_recipes import noise_range
 from advisor.planning.fits.fit_schedule import Allowance, Pair
 from advisor.planning.fits.fit_tasks import Fit, FitTasks, OutOfTimeError, is_positive
+from advisor.planning.fits.variant_pricing import VariantEvaluator
 from advisor.planning.selecting.selection import nearest_first
 from advisor.planning.shared_study.results import Task, digest_of, strange
 from advisor.planning.shared_study.study_storage import attack_folder
@@ -111,19 +113,51 @@ class Fits(FitTasks):
 
     def _finished(self, pair: Pair, allowance: Allowance, progress: Progress) -> list[Plan]:
         """A fit to its end, priced along its curve."""
-        batch, count = self._batch(pair), len(self.training)
-        steps, wanted = allowance.steps(self._trained(pair), batch), int(self._recipe(pair).get("epochs", 1))
-        epochs = max(1, min(wanted, steps * batch // count))
-        fewer = min(count, max(FEWEST, steps * batch // epochs))
+        count, wanted = len(self.training), int(self._recipe(pair).get("epochs", 1))
+        whole = 1 - schedule.EASED_SHARE if self._may_be_eased(pair) else 1.0
+        epochs, fewer = self._length(pair, allowance, whole, wanted)
         priced = self._fitted(self._fit_of(pair, epochs, fewer, progress, short=False))
         if priced is None:
             return []
+        if self._may_be_eased(pair):
+            priced = self._eased(pair, priced, allowance, progress)
         if epochs < wanted or fewer < count:
             self.notes.append(
                 f"{pair} was fitted for {epochs} of {wanted} epochs over {fewer:,} of {count:,} samples, as the time "
                 "allowed; `advisor defend` fits it longer."
             )
         return self._priced(priced, self._levels(priced, allowance.levels), progress)
+
+    def _length(self, pair: Pair, allowance: Allowance, share: float, wanted: int) -> tuple[int, int]:
+        """Epochs, at most those wanted, and samples of each, that fit into a share of the time of a fit to the end."""
+        batch, count = self._batch(pair), len(self.training)
+        steps = max(schedule.FEWEST_STEPS, int(share * allowance.steps(self._trained(pair), batch)))
+        epochs = max(1, min(wanted, steps * batch // count))
+        return epochs, min(count, max(FEWEST, steps * batch // epochs))
+
+    def _may_be_eased(self, pair: Pair) -> bool:
+        """Whether the privacy term has a weight that the user left open, and accuracy a budget to miss."""
+        is_open = "weight" in self._recipe(pair) and "weight" not in pair.recipe
+        return is_open and self.request.requirements.max_accuracy_drop is not None
+
+    def _eased(
+        self, pair: Pair, priced: VariantEvaluator, allowance: Allowance, progress: StepProgress
+    ) -> VariantEvaluator:
+        """A fit that loses more than the budget at its least noise goes on, its privacy weighed less."""
+        allowed, lost = self.request.requirements.max_accuracy_drop, priced.drop(noise_range(priced.fitted)[0])
+        if allowed is None or not lost > allowed:
+            return priced
+        recipe = self._recipe(pair)
+        weight = float(recipe["weight"]) * max(schedule.LEAST_EASED, allowed / lost)
+        fewer_epochs = max(1, round(schedule.EASED_SHARE * int(recipe.get("epochs", 1))))
+        epochs, count = self._length(pair, allowance, schedule.EASED_SHARE, fewer_epochs)
+        eased = dataclasses.replace(pair, recipe={**pair.recipe, "weight": weight})
+        gone_on = self._fitted(self._fit_of(eased, epochs, count, progress, short=False, start=priced))
+        self.notes.append(
+            f"{pair} lost {100 * lost:.2f} points where {100 * allowed:.2f} are allowed; it was fitted on with weight "
+            f"{weight:.2g} instead of {float(recipe['weight']):.2g}."
+        )
+        return priced if gone_on is None else gone_on
 
     def _head(self, cut: Cut, allowance: Allowance) -> list[Plan]:
         """A head at the same edge work, that answers alone: what the split has to beat."""

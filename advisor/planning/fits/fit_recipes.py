@@ -87,7 +87,9 @@ def fitted_of(variant: Variant, seconds: float, short: bool) -> FittedDefense:
     )  # fmt: skip
 
 
-def fit_digest(graph: PartitionGraph, pair: Pair, recipe: dict[str, Any], part: Samples, seed: int) -> str:
-    """What a fit is known by: base, place, method, recipe, samples, seed."""
-    told = [graph.digest, pair.cut.name, pair.method, recipe, part.fingerprint, len(part), seed]
+def fit_digest(
+    graph: PartitionGraph, pair: Pair, recipe: dict[str, Any], part: Samples, seed: int, start: str | None
+) -> str:
+    """What a fit is known by: base, place, method, recipe, samples, seed, digest of what it goes on from."""
+    told = [graph.digest, pair.cut.name, pair.method, recipe, part.fingerprint, len(part), seed, start]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()

@@ -32,6 +32,12 @@ TIMED = 3
 STEP_FORWARDS = 3.0
 """A step of a fit costs as much as so many forward passes of what it trains: forward, backward, and the rest."""
 
+EASED_SHARE = 0.25
+"""Of the time of a fit to the end: it is gone on with, its privacy weighed less, where it lost too much accuracy."""
+
+LEAST_EASED = 0.25
+"""Of the weight of the privacy term that is left then, at least."""
+
 FEWEST_STEPS = 20
 """Of any fit."""
 

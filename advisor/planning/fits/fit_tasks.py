@@ -49,24 +49,30 @@ class Fit:
         short: whether it only tells which are worth a full one.
         identity: what it is known by.
         task: does it, here or by another worker of the study.
+        before: seconds that the fit took which it goes on from.
     """
 
     pair: Pair
     short: bool
     identity: str
     task: Task
+    before: float = 0.0
 
 
 @dataclass(eq=False)
 class FitTasks(FitPlaces):
     """Does and prices single fits."""
 
-    def _fit_of(self, pair: Pair, epochs: int, count: int, progress: Progress, short: bool) -> Fit:
-        """One fit, as a task that one worker of the study does."""
+    def _fit_of(
+        self, pair: Pair, epochs: int, count: int, progress: Progress, short: bool,
+        start: VariantEvaluator | None = None,
+    ) -> Fit:  # fmt: skip
+        """One fit, as a task that one worker of the study does; it goes on from another where `start` is one."""
         method, seed = METHODS.find(pair.method), self.request.search.seed
         recipe: dict[str, Any] = {**pair.recipe, **({"epochs": epochs} if "epochs" in method.settings else {})}
         samples = self.training.take(torch.arange(count))
-        identity = fit_digest(self.evaluator.graph, pair, recipe, samples, seed)
+        begun_with = None if start is None else start.fitted.digest
+        identity = fit_digest(self.evaluator.graph, pair, recipe, samples, seed, begun_with)
         fitting = part(progress, 0.0, FIT_SHARE, f"{'short ' if short else ''}fit: {pair}")
 
         def tell(share: float) -> None:
@@ -80,9 +86,12 @@ class FitTasks(FitPlaces):
                 graph, pair.cut, method, samples.x, samples.labels if "labels" in method.needs else None,
                 None if self.validation is None else self.validation.x, self._tail, seed,
             )  # fmt: skip
+            begun = None if start is None else start.variant
             try:
-                kept = taken_from(self.earlier, graph, known_as(*given, **recipe))
-                variant = defend(*given, self._folder(identity), tell, **recipe) if kept is None else kept[0]
+                kept = taken_from(self.earlier, graph, known_as(*given, start=begun, **recipe))
+                variant = (
+                    defend(*given, self._folder(identity), tell, start=begun, **recipe) if kept is None else kept[0]
+                )
             except AdvisorError as error:
                 return {"problem": error.problem}
             if kept is not None:
@@ -93,7 +102,7 @@ class FitTasks(FitPlaces):
 
         held = None if self.validation is None else self.validation.fingerprint
         told = digest_of(version("partition-advisor"), identity, self._tail, held)
-        return Fit(pair, short, identity, Task("fit", told, compute))
+        return Fit(pair, short, identity, Task("fit", told, compute), 0.0 if start is None else start.fitted.seconds)
 
     def _folder(self, identity: str) -> Path | None:
         return None if self.folder is None else self.folder / identity[:16]
@@ -115,7 +124,7 @@ class FitTasks(FitPlaces):
             fit.task.compute()
             variant = held[fit.identity]
         held[fit.identity] = variant
-        return of_fit(self.evaluator, variant, fitted_of(variant, found["seconds"], fit.short))
+        return of_fit(self.evaluator, variant, fitted_of(variant, fit.before + found["seconds"], fit.short))
 
     def _priced(self, priced: VariantEvaluator, levels: Sequence[float], progress: Progress) -> list[Plan]:
         about = f"attacking {priced.fitted.method} at {priced.fitted.at}"

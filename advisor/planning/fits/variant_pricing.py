@@ -48,10 +48,15 @@ class VariantEvaluator(PlanEvaluator):
     fitted: FittedDefense = None  # type: ignore[assignment]  # as above
 
     @property
+    def variant(self) -> Variant:
+        """What was fitted."""
+        assert isinstance(self.graph, Variant)
+        return self.graph
+
+    @property
     def payload(self) -> Cut:
         """What is sent."""
-        assert isinstance(self.graph, Variant)
-        return self.graph.payload
+        return self.variant.payload
 
     @property
     def scored_by_attack(self) -> bool:

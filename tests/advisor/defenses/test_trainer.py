@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from pathlib import Path
@@ -16,9 +17,10 @@ from advisor.cuts import TensorSpec
 from advisor.defenses.methods import METHODS
 from advisor.defenses.training.defended_model import noisy
 from advisor.defenses.training.encoders import bottleneck
+from advisor.defenses.training.fitted_files import variant_digest
 from advisor.defenses.training.task_terms import distillation, labels_loss
 from advisor.defenses.training.trainer import Trainer
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, CutError
 from advisor.graph import PartitionGraph
 from advisor.measures.principal_components import blocks_of, principal
 from advisor.payload import Payload
@@ -116,6 +118,32 @@ def test_a_killed_fit_goes_on_to_the_same_bits(method: str, tmp_path: Path, monk
     assert again.digest == whole.digest
     assert told == sorted(told)
     assert told[0] > 0.6
+
+
+def test_a_fit_goes_on_from_the_weights_of_another(tmp_path: Path) -> None:
+    x, _ = digits(300)
+    first = fitted("bottleneck", width=4, **QUICK)
+    still = {"epochs": 1, "batch": 64, "width": 4, "rate": 1e-12}
+    gone_on = advisor.defend(graph(), CUT, "ridge", x, start=first, **still)
+    torch.testing.assert_close(gone_on(x), first(x), rtol=1e-4, atol=1e-4)
+    anew = advisor.defend(graph(), CUT, "ridge", x, **still)
+    assert (anew(x) - first(x)).abs().max() > 0.01
+    assert gone_on.recipe["start"] == variant_digest(first)
+    assert gone_on.recipe["fit"] != anew.recipe["fit"]
+
+
+def test_what_cannot_be_gone_on_from_says_so() -> None:
+    x, _ = digits(100)
+    first = fitted("bottleneck", width=4, **QUICK)
+    with pytest.raises(CutError, match=r"was fitted at 'conv2'\. Fit it anew"):
+        advisor.defend(graph(), "conv1", "bottleneck", x, start=first, width=4, **QUICK)
+    changed = copy.deepcopy(trained())
+    torch.nn.init.zeros_(next(changed.parameters()))
+    other = advisor.trace(changed, x[:2])
+    with pytest.raises(CutError, match="was fitted to another model"):
+        advisor.defend(other, CUT, "bottleneck", x, start=first)
+    with pytest.raises(AdvisorError, match="another encoder or decoder"):
+        advisor.defend(graph(), CUT, "bottleneck", x, start=first, width=5, **QUICK)
 
 
 def test_validation_that_is_flat_ends_a_fit() -> None:

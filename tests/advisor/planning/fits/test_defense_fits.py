@@ -14,6 +14,7 @@ from advisor import wire
 from advisor.batches import first_scores
 from advisor.cuts import Cut, TensorSpec
 from advisor.data.samples import Samples
+from advisor.defenses.methods.ridge import Ridge
 from advisor.errors import AdvisorError, CutError, DataError
 from advisor.estimate import Estimate
 from advisor.estimators.study.leakage_study import study
@@ -141,6 +142,29 @@ def test_short_fits_at_every_cut_then_the_best_to_its_end(priced, small):
     assert full == {order[0].fitted.at}
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert "2 short fits at 2 cuts, then the best 1 to the end" in told[0][1]
+
+
+def test_a_fit_that_loses_too_much_goes_on_with_less_weight(priced, small, monkeypatch):
+    fitted, defend = [], fit_tasks.defend
+
+    def spied(*given, start=None, **recipe):
+        fitted.append((defend(*given, start=start, **recipe), start, recipe))
+        return fitted[-1][0]
+
+    monkeypatch.setattr(fit_tasks, "defend", spied)
+    monkeypatch.setattr(Ridge, "settings", {**Ridge.settings, "weight": 40.0})
+    found = fits(priced, small, methods=("ridge",), max_accuracy_drop=0.01).run(quiet)
+    (first, none, _), (_, start, recipe), *_ = fitted
+    assert (none, start) == (None, first)
+    assert 10 <= recipe["weight"] < 40
+    assert any("it was fitted on with weight" in note and "instead of 40" in note for note in found.notes)
+    assert {plan.fitted.recipe["weight"] for plan in found.plans} == {recipe["weight"]}
+
+
+def test_a_weight_of_the_users_stays(priced, small):
+    found = fits(priced, small, methods=("ridge",), max_accuracy_drop=0.01, recipe=f"{RECIPE},weight=40").run(quiet)
+    assert {plan.fitted.recipe["weight"] for plan in found.plans} == {40}
+    assert not any("fitted on" in note for note in found.notes)
 
 
 def test_a_trained_plan_survives_json(found):
