@@ -1,4 +1,8 @@
-"""The one trainer: a defended model, a task term, privacy terms; until validation is flat, or the epochs are over."""
+"""The one trainer: a defended model, a task term, privacy terms; until validation is flat, or the epochs are over.
+
+Without privacy terms the epoch with the least task loss on validation samples counts. With them that would be the least
+private one, and what hides from an opponent that still learns has no loss to compare over epochs: the last one counts.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +101,7 @@ class Trainer:
     # ---- one fit ---------------------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
-        """Train until validation is flat or the epochs are over; ends in the best state seen.
+        """Train until validation is flat or the epochs are over; ends in the state that counts.
 
         Raises:
             AdvisorError: when no epoch gave a finite validation loss.
@@ -117,7 +121,7 @@ class Trainer:
             keeper.save(self._state(optimiser, cycle, epoch, waited))
             self.task.progress(epoch / self.schedule.epochs)
             if not math.isfinite(loss):
-                stopped = "it came apart, and did not recover; the best state before is kept"
+                stopped = "it came apart, and did not recover; the state before is kept"
                 break
             if waited >= patience:
                 stopped = "validation is flat"
@@ -220,7 +224,8 @@ class Trainer:
     # ---- state -----------------------------------------------------------------------------------------------------
 
     def _better(self, loss: float) -> bool:
-        if not math.isfinite(loss) or loss >= self.best.get("loss", math.inf):
+        """Keep the state of an epoch that counts more than those before."""
+        if not math.isfinite(loss) or (not self.terms and loss >= self.best.get("loss", math.inf)):
             return False
         self.best = {"loss": loss, "weights": copy.deepcopy(self.model.state_dict())}
         return True

@@ -250,5 +250,5 @@ def test_a_fit_that_comes_apart_ends_early_with_the_best_it_had(monkeypatch: pyt
     monkeypatch.setattr(Trainer, "_epoch", broken)
     variant = advisor.defend(graph(), CUT, "tuned", digits(200)[0], epochs=8, batch=64)
     assert variant.recipe["epochs_run"] == 3
-    assert "it came apart, and did not recover; the best state before is kept" in variant.notes[-1]
+    assert "it came apart, and did not recover; the state before is kept" in variant.notes[-1]
     assert 0.5 < variant.recipe["validation_agreement"] <= 1

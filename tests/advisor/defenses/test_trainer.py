@@ -146,6 +146,16 @@ def test_what_cannot_be_gone_on_from_says_so() -> None:
         advisor.defend(graph(), CUT, "bottleneck", x, start=first, width=5, **QUICK)
 
 
+@pytest.mark.parametrize(("method", "epochs", "kept"), [("bottleneck", 4, 1.0), ("ridge", 6, 6.0)])
+def test_with_a_privacy_term_the_last_epoch_counts_and_not_the_least_private(
+    method: str, epochs: int, kept: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])  # of the task: it costs ever more
+    monkeypatch.setattr(Trainer, "_validation", lambda self, held: next(losses))
+    variant = advisor.defend(graph(), CUT, method, digits(100)[0], epochs=6, batch=64, width=4)
+    assert (variant.recipe["epochs_run"], variant.recipe["validation_loss"]) == (epochs, kept)
+
+
 def test_validation_that_is_flat_ends_a_fit() -> None:
     variant = advisor.defend(graph(), CUT, "tuned", digits(200)[0], sigma=(0.0, 0.0), epochs=30, batch=64, rate=1e-12)
     assert variant.recipe["epochs_run"] < 30
