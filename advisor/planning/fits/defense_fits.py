@@ -148,7 +148,7 @@ class Fits(FitTasks):
         if allowed is None or not lost > allowed:
             return priced
         recipe = self._recipe(pair)
-        weight = float(recipe["weight"]) * max(schedule.LEAST_EASED, allowed / lost)
+        weight = float(recipe["weight"]) * max(schedule.LEAST_EASED, (allowed / lost) ** 2)
         fewer_epochs = max(1, round(schedule.EASED_SHARE * int(recipe.get("epochs", 1))))
         epochs, count = self._length(pair, allowance, schedule.EASED_SHARE, fewer_epochs)
         eased = dataclasses.replace(pair, recipe={**pair.recipe, "weight": weight})
