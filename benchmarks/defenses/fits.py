@@ -28,8 +28,8 @@ def fitted(graph: PartitionGraph, row: Row, data: Any, state: Path) -> tuple[Var
         folder=state / f"{name}-fit",
     )  # fmt: skip
     variant = fit(**settings(row))
-    if row.method == "ridge" and row.cut in EASED_TO:
-        variant = fit(start=variant, **settings(row) | {"weight": EASED_TO[row.cut], "epochs": EASED_EPOCHS})
+    for weight in EASED_TO.get(row.cut, ()) if row.method == "ridge" else ():
+        variant = fit(start=variant, **settings(row) | {"weight": weight, "epochs": EASED_EPOCHS})
     seconds = time.perf_counter() - started
     file = save_variant(variant, state)
     index.write_text(json.dumps({"file": str(file.relative_to(state)), "seconds": seconds}))

@@ -57,8 +57,8 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 """Methods with a payload of their own, and what of their recipe is not the default."""
 RIDGE_WEIGHTS = {"stem.2": 0.6, "stage1.2.relu#2": 1.3, "stage2.2.relu#2": 1.5, "stage3.0.relu#2": 0.5}
 """Of `ridge`, by cut: how much accuracy may be lost decides it."""
-EASED_TO = {"stage1.2.relu#2": 0.68}
-"""Weight with which a fit of `ridge` that loses too much is gone on with: what `recommend` does to meet a budget."""
+EASED_TO = {"stage1.2.relu#2": (0.68, 0.3)}
+"""Weights with which a fit of `ridge` that loses too much is gone on with: what `recommend` does to meet a budget."""
 EASED_EPOCHS = 2
 
 
