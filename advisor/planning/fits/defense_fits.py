@@ -141,7 +141,7 @@ class Fits(FitTasks):
         return is_open and self.request.requirements.max_accuracy_drop is not None
 
     def _eased(
-        self, pair: Pair, priced: VariantEvaluator, allowance: Allowance, progress: StepProgress
+        self, pair: Pair, priced: VariantEvaluator, allowance: Allowance, progress: Progress
     ) -> VariantEvaluator:
         """A fit that loses more than the budget at its least noise goes on, its privacy weighed less."""
         allowed, lost = self.request.requirements.max_accuracy_drop, priced.drop(noise_range(priced.fitted)[0])
