@@ -29,6 +29,11 @@ EVALUATION_MACS = 4e11
 """Multiply-adds that one evaluation of accuracy may take where labels are made up: a few seconds on two cores."""
 
 
+def growing(every: int) -> tuple[int, ...]:
+    """Sizes of the subsets that accuracy is measured on, one after the other; all samples are the last."""
+    return (*(every // part for part in PARTS if every // part >= FEWEST_JUDGED), every)
+
+
 @dataclass(frozen=True, eq=False)
 class PlanAccuracy(PlanSetting):
     """Measures accuracy."""
@@ -65,8 +70,7 @@ class PlanAccuracy(PlanSetting):
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """On how many samples accuracy is measured, one after the other where the one before decides nothing."""
-        every = len(self.rows)
-        return (*(every // part for part in PARTS if every // part >= FEWEST_JUDGED), every)
+        return growing(len(self.rows))
 
     @cached_property
     def undefended(self) -> Accuracy:

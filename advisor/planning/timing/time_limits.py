@@ -11,6 +11,7 @@ from torch import Tensor
 from advisor.estimators.study.few_attacks import FEWEST_ATTACKS
 from advisor.graph import PartitionGraph
 from advisor.measures.images import PICTURE_SIDE
+from advisor.planning.evaluating.plan_accuracy import growing
 from advisor.planning.timing.expected_work import Work, expected_work
 from advisor.planning.timing.machine_speed import Speed
 from advisor.planning.timing.time_plan import TimePlan
@@ -30,6 +31,9 @@ SEARCHED, VERIFIED_SHARE = 0.3, 0.2
 """Of what is left beside the fixed work: for the search, and for attacks on the plans; the rest is the study's."""
 
 FEWEST_ROWS, FEWEST_TRIALS = 128, 6
+
+GO_ON = 0.5
+"""Share of the trials of one subset that go on to the next: from 2 to 14 of 14 on the digits CNN."""
 
 PRICED = 0.05
 """Seconds of it beside those passes."""
@@ -96,9 +100,10 @@ def _reduced(request: Request, whole: TimePlan, work: Work, rows: int) -> TimePl
     base = sum(_told(request, replace(work, attacks=(), verify=0.0), None, 0, 0).values())
     left = max(0.0, KEPT * whole.allowed - base)
     room = max(SEARCHED * left, left - sum(work.attacks) - USUAL_ATTACKS * work.verify)
-    fewer = min(rows, max(FEWEST_ROWS, int(room / max(1e-9, trials * work.plan + work.answer))))
-    tried = min(trials, max(FEWEST_TRIALS, int(room / max(1e-9, fewer * work.plan) - work.answer / work.plan)))
-    searched = fewer * (tried * work.plan + work.answer)
+    fewer = _most_rows(work, trials, rows, room)
+    tried = int((room - fewer * work.answer) / (judged_samples(fewer) * work.plan))
+    tried = min(trials, max(FEWEST_TRIALS, tried))
+    searched = tried * judged_samples(fewer) * work.plan + fewer * work.answer
     verified = min(USUAL_ATTACKS * work.verify, max(work.verify, VERIFIED_SHARE * left))
     each = sum(work.attacks) / max(1, len(work.attacks))
     attacks = int(max(0.0, left - searched - verified) / each) if each else 0
@@ -110,6 +115,22 @@ def _reduced(request: Request, whole: TimePlan, work: Work, rows: int) -> TimePl
     )
 
 
+def _most_rows(work: Work, trials: int, rows: int, room: float) -> int:
+    """The most samples on which all trials are judged in `room` seconds, and the answer; not below the fewest."""
+    return next(
+        (
+            count for count in range(rows, FEWEST_ROWS, -1)
+            if trials * judged_samples(count) * work.plan + count * work.answer <= room
+        ),
+        min(rows, FEWEST_ROWS),
+    )  # fmt: skip
+
+
+def judged_samples(rows: int) -> float:
+    """On how many samples, over all growing subsets, the accuracy of one trial is measured in the mean."""
+    return sum(size * GO_ON**step for step, size in enumerate(growing(rows)))
+
+
 def _told(request: Request, work: Work, attacks: int | None, rows: int, trials: int) -> dict[str, float]:
     count = len(work.attacks)
     share = 1.0 if attacks is None or not count else min(1.0, attacks / count)
@@ -118,6 +139,6 @@ def _told(request: Request, work: Work, attacks: int | None, rows: int, trials: 
     verified = 0.0 if request.search.verify == "none" else USUAL_ATTACKS * work.verify + work.asked
     return {
         "preparation": work.spent, "cost": cost, "leakage": work.fixed + share * sum(work.attacks),
-        "search": trials * (rows * work.plan + PRICED) + rows * work.plan, "fit": work.fitting,
+        "search": trials * (judged_samples(rows) * work.plan + PRICED) + rows * work.plan, "fit": work.fitting,
         "verify": verified, "answer": rows * work.answer,
     }  # fmt: skip

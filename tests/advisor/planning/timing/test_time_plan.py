@@ -49,7 +49,7 @@ def test_a_run_that_fits_leaves_nothing_out(graph: PartitionGraph) -> None:
 
 @pytest.mark.parametrize("effort", ["quick", "standard"])
 def test_a_run_that_does_not_fit_is_told_within_its_time(graph: PartitionGraph, effort: str) -> None:
-    plan = planned(graph, SLOW, effort=effort)
+    plan = planned(graph, SLOW, effort=effort, trials=400)
     assert plan.reduced
     assert 0.5 * EFFORT_SECONDS[effort] < sum(plan.told.values()) <= EFFORT_SECONDS[effort]
     said = plan.sentence(effort, len(graph.cuts))
@@ -156,6 +156,12 @@ def test_attacks_that_options_add_are_counted(graph: PartitionGraph) -> None:
     assert planned(graph, FAST, attacker_samples=8000, verify="none").told["verify"] == 0
 
 
+def test_the_told_search_counts_growing_subsets(graph: PartitionGraph) -> None:
+    """62 samples of 1,000 judge every trial, 250 half of them, all a quarter: the answer's baseline takes all."""
+    told = planned(graph, FAST, trials=40).told["search"]
+    assert told == pytest.approx(40 * ((62 + 250 / 2 + 1000 / 4) * 0.7 * FAST.forward + 0.05) + 700 * FAST.forward)
+
+
 def test_what_the_answer_measures_after_the_attacks_is_told(graph: PartitionGraph) -> None:
     whole, reduced = planned(graph, FAST), planned(graph, SLOW, effort="quick")
     assert whole.told["answer"] == pytest.approx(1000 * (2 * 0.7 + 3 + 2) * FAST.forward)
@@ -163,7 +169,9 @@ def test_what_the_answer_measures_after_the_attacks_is_told(graph: PartitionGrap
 
 
 def test_a_reduced_run_counts_them_too(graph: PartitionGraph) -> None:
-    bare, asked = (planned(graph, SLOW, effort="standard", **more) for more in ({}, {"attacker_samples": 8000}))
+    bare, asked = (
+        planned(graph, SLOW, effort="standard", trials=400, **more) for more in ({}, {"attacker_samples": 8000})
+    )
     assert asked.reduced
     assert asked.told["leakage"] + asked.told["search"] < bare.told["leakage"] + bare.told["search"]
 
