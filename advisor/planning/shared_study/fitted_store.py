@@ -6,10 +6,11 @@ import io
 import os
 import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from advisor.defenses.training.fitted_files import load_variant, save_variant
 from advisor.errors import AdvisorError
+from advisor.files import read_bytes, write_atomically
 from advisor.fitted import ENDING, FOLDER, LARGEST
 from advisor.graph import PartitionGraph
 from advisor.planning.shared_study.study_storage import storage_file
@@ -27,6 +28,25 @@ class ArtifactStore(Protocol):
 
     def write(self, artifact_id: str, content_body) -> None:  # type: ignore[no-untyped-def]
         """Keep an artifact."""
+
+
+class _Folder:
+    """Artifacts as files of a folder, which others may write to: none is a pipe, half-written, or a link that is
+    followed when it is replaced, as with Optuna's own store."""
+
+    def __init__(self, place: str) -> None:
+        self.place = Path(place)
+        self.place.mkdir(parents=True, exist_ok=True)
+
+    def open_reader(self, artifact_id: str) -> io.BytesIO:
+        from optuna.artifacts.exceptions import ArtifactNotFound
+
+        if not (self.place / artifact_id).exists():
+            raise ArtifactNotFound
+        return io.BytesIO(read_bytes(self.place / artifact_id, LARGEST))
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        write_atomically(self.place / artifact_id, content_body.read())
 
 
 class FittedStore:
@@ -111,16 +131,15 @@ def store_of(request: Request) -> FittedStore | None:
 
 
 def _opened(place: str) -> ArtifactStore:
-    from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
-
     try:
         if place.startswith(BUCKET):
+            from optuna.artifacts import Boto3ArtifactStore
+
             store: ArtifactStore = Boto3ArtifactStore(place.removeprefix(BUCKET).strip("/"))
             return store
         if "://" in place:
             raise AdvisorError(f"Artifacts are not kept at {place}.", "Name a folder, or s3://bucket.")
-        Path(place).mkdir(parents=True, exist_ok=True)
-        return FileSystemArtifactStore(place)
+        return _Folder(place)
     except ImportError:
         raise AdvisorError(
             "S3 is not reached without boto3.", "Install it: pip install 'partition-advisor[s3]'"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,3 +49,34 @@ def test_a_bucket_that_is_not_there_is_one_line(bucket: str) -> None:
 def test_a_place_of_another_kind_is_refused() -> None:
     with pytest.raises(AdvisorError, match=r"Artifacts are not kept at ftp://host.*Name a folder, or s3://bucket"):
         FittedStore("ftp://host")
+
+
+def test_a_link_in_a_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    """Whoever may write to the folder could have put it there."""
+    own = tmp_path / "own.txt"
+    own.write_bytes(b"the user's")
+    store = FittedStore(str(tmp_path / "shared"))
+    (tmp_path / "shared" / "a.json").symlink_to(own)
+    store.write("a.json", b"numbers")
+    assert (own.read_bytes(), store.read("a.json")) == (b"the user's", b"numbers")
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    store = FittedStore(str(tmp_path))
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(AdvisorError, match="a pipe, socket or device"):
+        store.read("a.json")
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FittedStore(str(tmp_path))
+    store.write("a.json", b"numbers")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(AdvisorError, match="No space left on device"):
+        store.write("a.json", b"other")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert store.read("a.json") == b"numbers"
