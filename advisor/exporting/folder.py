@@ -134,8 +134,8 @@ def recover(folder: Path) -> None:
     Raises:
         AdvisorError: when somebody else's file is in the place of one of the earlier export.
     """
-    aside, stages = folder / ASIDE, [path for path in folder.glob(f"{STAGE}*") if path.is_dir()]
-    if aside.is_dir() and not _whole(folder):
+    aside, stages = folder / ASIDE, [path for path in folder.glob(f"{STAGE}*") if _is_folder(path)]
+    if _is_folder(aside) and not _whole(folder):
         moved = {path.name for path in aside.iterdir()}
         unmoved = _listed(aside).keys() - moved  # still in its place
         for stage in stages:
@@ -149,6 +149,11 @@ def recover(folder: Path) -> None:
             os.replace(path, folder / path.name)
     for path in (*stages, aside):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a folder is there itself: through a link, files would be taken from elsewhere."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _listed(folder: Path) -> dict[str, str]:

@@ -14,8 +14,8 @@ import pytest
 import advisor
 from advisor.errors import AdvisorError
 from advisor.exporting import folder as module
-from advisor.exporting.folder import earlier, put, staged
-from advisor.exporting.manifest import PLAN_FILE
+from advisor.exporting.folder import STAGE, earlier, put, staged
+from advisor.exporting.manifest import ASIDE, PLAN_FILE
 from tests.advisor.exported_once import exported
 from tests.conftest import tree
 
@@ -117,3 +117,18 @@ def test_two_at_once(two: tuple[Path, Path], tmp_path: Path) -> None:
     assert not (tmp_path / "f").exists()
     replace(tmp_path / "f", two[0])
     assert advisor.load_export(tmp_path / "f").cuts == ("silu",)
+
+
+def test_a_link_in_place_of_the_earlier_export_moves_nothing(two: tuple[Path, Path], tmp_path: Path) -> None:
+    """A stranger's folder may hold one that leads to the user's own files."""
+    own, folder = tmp_path / "own", shutil.copytree(two[0], tmp_path / "folder")
+    own.mkdir()
+    (own / "thesis.tex").write_text("years of work")
+    (folder / "edge.pt2").unlink()  # no export is whole here, so that an earlier one would be brought back
+    (folder / ASIDE).symlink_to(own)
+    (folder / f"{STAGE}x").symlink_to(own)
+    before = tree(own)
+    with pytest.raises(AdvisorError):
+        replace(folder, two[1])
+    assert tree(own) == before
+    assert not (folder / "thesis.tex").exists()
