@@ -48,7 +48,7 @@ def _method(member: TrainedDefense) -> dict[str, Any]:
         "name": member.name, "kind": "method", "about": member.about, "paper": member.paper,
         "needs": sorted(member.needs), "cost": member.cost, "changes": list(member.changes),
         "broken_by": list(member.broken_by), "weakness": member.weakness,
-        "settings": {name: str(value) for name, value in member.settings.items()},
+        "settings": {name: "auto" if value is None else str(value) for name, value in member.settings.items()},
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
     from advisor.variant import Variant
     from advisor.variant_parts import Change
+
+
+ENOUGH_STEPS, FEWEST_EPOCHS = 500, 6
+"""Of a fit whose recipe leaves its length open: few samples are passed over more often.
+
+An encoder learns to hide over hundreds of steps: `ridge` on 900 digits left an NMSE of 0.08 at a drop of 2.5 points
+after 48 steps, and 0.26 at 3.8 after 800.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +117,13 @@ class TrainedDefense(ABC):
     space: ClassVar[Mapping[str, Distribution]] = {}
     """What the search may choose of the recipe, by name."""
 
+    def epochs(self, recipe: Mapping[str, Any], samples: int) -> int:
+        """Passes over the samples: as the recipe says, else as many as make a fit of `ENOUGH_STEPS`."""
+        given = recipe.get("epochs", 1)
+        if given is not None:
+            return int(given)
+        return max(FEWEST_EPOCHS, math.ceil(ENOUGH_STEPS / math.ceil(samples / max(1, int(recipe.get("batch", 128))))))
+
     def initial_trials(self, cut: Cut) -> tuple[dict[str, Any], ...]:
         """Recipes that are worth trying first at a cut, the best bet first."""
         return ({},)
@@ -124,10 +140,20 @@ class TrainedDefense(ABC):
         """The recipe with the defaults of what it leaves open.
 
         Raises:
-            AdvisorError: on a setting that the method does not have.
+            AdvisorError: on a setting that the method does not have, or a word or a range where a number is meant.
         """
         unknown = [name for name in recipe if name not in self.settings]
         if unknown:
             known = ", ".join(self.settings) or "none"
             raise AdvisorError(f"The defense {self.name!r} has no setting {unknown[0]!r}.", f"It has: {known}.")
+        for name, value in recipe.items():
+            _check_kind(name, value, self.settings[name])
         return {**self.settings, **recipe}
+
+
+def _check_kind(name: str, value: object, default: object) -> None:
+    """What is a number, a range or a word by default is one in a recipe."""
+    kinds = ((int | float | None, "a number"), (tuple | list, "a range low..high"), (str, "a word"))
+    for kind, said in kinds:
+        if isinstance(default, kind) and not isinstance(value, kind):
+            raise AdvisorError(f"The setting {name!r} is {said}, not {value!r}.", f"Its default: {default}.")

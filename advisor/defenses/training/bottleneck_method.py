@@ -24,7 +24,7 @@ MEASURED_ON = 512
 TUNED: dict[str, tuple[Half, ...]] = {"none": (), "cloud": ("cloud",), "all": ("edge", "cloud")}
 
 SCHEDULE: Mapping[str, Any] = {
-    "sigma": (0.2, 1.0), "tuned": "all", "epochs": 6, "batch": 128, "rate": 3e-3, "tuned_rate": 0.2,
+    "sigma": (0.2, 1.0), "tuned": "all", "epochs": None, "batch": 128, "rate": 3e-3, "tuned_rate": 0.2,
 }  # fmt: skip
 
 

@@ -114,6 +114,8 @@ def _task(
 ) -> FitTask:  # fmt: skip
     settings, end = method.complete(recipe), _tail(graph, cut, tail)
     inputs, validation = graph.flat(x), None if val is None else graph.flat(val)
+    if settings.get("epochs", 1) is None:
+        settings["epochs"] = method.epochs(settings, len(inputs[0]))
     labels = None if y is None else torch.as_tensor(y)
     _check_samples(method, inputs, labels)
     _check_finite(inputs, "training")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from advisor.cuts import Cut
 from advisor.data.samples import Samples
+from advisor.defenses.methods import METHODS
 from advisor.defenses.training.defending import FEWEST
 from advisor.errors import DataError
 from advisor.planning.fits import fit_schedule as schedule
@@ -113,7 +114,7 @@ class Fits(FitTasks):
 
     def _finished(self, pair: Pair, allowance: Allowance, progress: Progress) -> list[Plan]:
         """A fit to its end, priced along its curve."""
-        count, wanted = len(self.training), int(self._recipe(pair).get("epochs", 1))
+        count, wanted = len(self.training), self._epochs(pair)
         whole = 1 - schedule.EASED_SHARE if self._may_be_eased(pair) else 1.0
         epochs, fewer = self._length(pair, allowance, whole, wanted)
         priced = self._fitted(self._fit_of(pair, epochs, fewer, progress, short=False))
@@ -127,6 +128,9 @@ class Fits(FitTasks):
                 "allowed; `advisor defend` fits it longer."
             )
         return self._priced(priced, self._levels(priced, allowance.levels), progress)
+
+    def _epochs(self, pair: Pair) -> int:
+        return METHODS.find(pair.method).epochs(self._recipe(pair), len(self.training))
 
     def _length(self, pair: Pair, allowance: Allowance, share: float, wanted: int) -> tuple[int, int]:
         """Epochs, at most those wanted, and samples of each, that fit into a share of the time of a fit to the end."""
@@ -149,7 +153,7 @@ class Fits(FitTasks):
             return priced
         recipe = self._recipe(pair)
         weight = float(recipe["weight"]) * max(schedule.LEAST_EASED, (allowed / lost) ** 2)
-        fewer_epochs = max(1, round(schedule.EASED_SHARE * int(recipe.get("epochs", 1))))
+        fewer_epochs = max(1, round(schedule.EASED_SHARE * self._epochs(pair)))
         epochs, count = self._length(pair, allowance, schedule.EASED_SHARE, fewer_epochs)
         eased = dataclasses.replace(pair, recipe={**pair.recipe, "weight": weight})
         gone_on = self._fitted(self._fit_of(eased, epochs, count, progress, short=False, start=priced))

@@ -156,6 +156,13 @@ def test_with_a_privacy_term_the_last_epoch_counts_and_not_the_least_private(
     assert (variant.recipe["epochs_run"], variant.recipe["validation_loss"]) == (epochs, kept)
 
 
+@pytest.mark.parametrize(("samples", "batch", "epochs"), [(100, 100, 500), (1000, 128, 63), (16_000, 128, 6)])
+def test_few_samples_are_passed_over_more_often(samples: int, batch: int, epochs: int) -> None:
+    method = METHODS.find("ridge")
+    assert method.epochs(method.complete({"batch": batch}), samples) == epochs
+    assert method.epochs(method.complete({"epochs": 3}), samples) == 3
+
+
 def test_validation_that_is_flat_ends_a_fit() -> None:
     variant = advisor.defend(graph(), CUT, "tuned", digits(200)[0], sigma=(0.0, 0.0), epochs=30, batch=64, rate=1e-12)
     assert variant.recipe["epochs_run"] < 30
@@ -169,6 +176,10 @@ def test_validation_that_is_flat_ends_a_fit() -> None:
         ({"sigma": (0.5, 0.1)}, r"Noise from 0.5 to 0.1 makes no sense"),
         ({"tuned": "some"}, "no way 'some' to tune a model. Known: none, cloud, all"),
         ({"epochs": 0}, "at least one epoch"),
+        ({"epochs": "many"}, "The setting 'epochs' is a number, not 'many'"),
+        ({"rate": (0.1, 0.2)}, "The setting 'rate' is a number"),
+        ({"sigma": 0.5}, r"The setting 'sigma' is a range low..high, not 0.5"),
+        ({"tuned": 3}, "The setting 'tuned' is a word, not 3"),
         ({"rate": math.nan}, "The recipe cannot be written down"),
         ({"rate": 1e30}, "Fitting did not recover"),
         ({"tuned": "none", "width": 4, "sigma": (0.0, math.inf)}, "cannot be written down"),
