@@ -14,7 +14,7 @@ import typer
 from advisor.commands.support import options as given
 from advisor.commands.support import previous_advice as earlier_advice
 from advisor.commands.support.attack_output import show_all
-from advisor.commands.support.exits import exit_codes, say, written
+from advisor.commands.support.exits import exit_codes, noticed, say
 from advisor.commands.support.model_inputs import Wanted
 from advisor.commands.support.numbered_plans import Number, plan_number
 from advisor.commands.support.outputs import answer_only, screen
@@ -256,14 +256,13 @@ def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, source:
     file = path / "advice.json" if path.is_dir() else path
     page = file.with_name("report.html") if file.name == "advice.json" else file.with_suffix(".html")
     shown = evidence_of(found, cut, defense, pictures)
-    with turn(file.parent):  # another attack may be adding its evidence
+    with turn(file.parent), noticed(file, page):  # another attack may be adding its evidence
         advice = load_advice(file)
         advice = dataclasses.replace(advice, evidence=(*advice.evidence, shown))
         advice.save_as(file, page)
     said = advice.provenance.get("data")
     if isinstance(said, dict) and said.get("fingerprint") not in (None, source):
         say("Note: these are not the samples that the advice was made from.")
-    written(file, page)
     say(f"The evidence is in {file} and {page}. Digest of the advice: {advice.digest}.")
     if advice.holds_pictures:
         say("Note: both hold pictures of private inputs, and only you may read them.")

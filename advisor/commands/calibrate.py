@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from advisor.commands.support import options as given
-from advisor.commands.support.exits import exit_codes, say, written
+from advisor.commands.support.exits import exit_codes, noticed, say
 from advisor.commands.support.outputs import answer_only, writable
 from advisor.commands.support.stage_progress import StageProgress
 from advisor.progress import of_stage
@@ -40,8 +40,8 @@ def calibrate(
         say(f"Measuring takes {show_duration(seconds)}, the fit a few seconds more.")
         with StageProgress() as progress, answer_only():
             text = measure(name, seconds, of_stage(progress, "calibrate"))
-        replace_ours(out, text, is_device_file)
-        written(out)
+        with noticed(out):
+            replace_ours(out, text, is_device_file)
         if as_json:
             sys.stdout.write(json.dumps({"file": str(out), **parse_toml(text.encode(), out)}, indent=1) + "\n")
         say(f"Wrote {out}. Use it: advisor recommend MODEL --device {out}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from advisor.commands.support import options as given
-from advisor.commands.support.exits import exit_codes, say, written
+from advisor.commands.support.exits import exit_codes, noticed, say
 from advisor.commands.support.model_inputs import Wanted, result_file
 from advisor.commands.support.outputs import answer_only, screen
 from advisor.commands.support.previous_advice import settled
@@ -117,8 +117,8 @@ def leakage(
 
 
 def _finish(found: Profile, path: Path, as_json: bool) -> None:
-    found.save(path)
-    written(path)
+    with noticed(path):
+        found.save(path)
     say(f"Wrote {path}.")
     if as_json:
         sys.stdout.write(json.dumps(found.to_json(), indent=1) + "\n")

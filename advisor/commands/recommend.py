@@ -10,7 +10,7 @@ import typer
 
 from advisor.commands.support import options as given
 from advisor.commands.support import previous_advice as earlier_advice
-from advisor.commands.support.exits import FOUND, INFEASIBLE, exit_codes, say, written
+from advisor.commands.support.exits import FOUND, INFEASIBLE, exit_codes, noticed, say
 from advisor.commands.support.outputs import answer_only, screen, writable
 from advisor.commands.support.requirement_options import TakesRequirements
 from advisor.commands.support.stage_progress import StageProgress
@@ -173,8 +173,8 @@ def _recommend(
 
     def keep(advice: Advice) -> None:
         found.append(advice)
-        advice.save(out)
-        written(out / FILES[0], out / FILES[1])
+        with noticed(out / FILES[0], out / FILES[1]):
+            advice.save(out)
 
     with StageProgress() as progress, answer_only():
         try:
@@ -201,8 +201,8 @@ def _keep(error: InterruptedRunError, out: Path) -> None:
     from advisor.columns import Profile
 
     if isinstance(error.profile, Profile):
-        error.profile.save(out / PROFILE)
-        written(out / PROFILE)
+        with noticed(out / PROFILE):
+            error.profile.save(out / PROFILE)
         say(f"What was measured until then is in {out / PROFILE}; --profile takes it.")
 
 

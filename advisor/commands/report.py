@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from advisor.commands.support import options as given
-from advisor.commands.support.exits import exit_codes, say
+from advisor.commands.support.exits import exit_codes, noticed, say
 from advisor.commands.support.outputs import say_absent
 
 SHORT = {"md": "markdown"}
@@ -52,5 +52,6 @@ def report(
         if out is None:
             sys.stdout.write(text)
             return
-        write_atomically(out, text, private=shown.holds_pictures)
+        with noticed(out):
+            write_atomically(out, text, private=shown.holds_pictures)
         say(f"Wrote {out}.")

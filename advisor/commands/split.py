@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from advisor.commands.support import options as given
-from advisor.commands.support.exits import exit_codes, say
+from advisor.commands.support.exits import exit_codes, noticed, say
 from advisor.commands.support.numbered_plans import Number, no_such, numbered, plan_number
 from advisor.commands.support.outputs import answer_only, screen
 from advisor.commands.support.stage_progress import StageProgress
@@ -48,10 +48,11 @@ def split(
     with exit_codes():
         import advisor
         from advisor.exporting import check_format
+        from advisor.exporting.manifest import PLAN_FILE
 
         check_format(format)
         answer = _picked(advisor.load_advice(advice), cut, plan)
-        with StageProgress() as progress, answer_only():
+        with StageProgress() as progress, answer_only(), noticed(out / PLAN_FILE):
             made = advisor.export(
                 answer, out, format, model, arch=arch, trust=trust(trusted, progress), data=data, progress=progress  # type: ignore[arg-type]
             )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from advisor.commands.support import options as given
-from advisor.commands.support.exits import exit_codes, say
+from advisor.commands.support.exits import exit_codes, noticed, say
 from advisor.commands.support.outputs import one_of, say_absent, screen
 from advisor.commands.support.requirement_options import TakesRequirements
 from advisor.requirements import REQUIREMENTS
@@ -78,7 +78,8 @@ def whatif(
             require_split=require_split or None, requirements=limits,
         )  # fmt: skip
         if out is not None:
-            write_atomically(out, _text(found, shown))
+            with noticed(out):
+                write_atomically(out, _text(found, shown))
             say(f"Wrote {out}.")
         elif shown == "console":
             from advisor.reports.outlooks.outlook_tables import print_outlook

@@ -37,9 +37,27 @@ def fail(line: str) -> None:
     typer.echo(label + one_line(line), err=True)
 
 
-def written(*paths: Path) -> None:
-    """Note what lies on the disk now: should the user interrupt, that is said."""
-    _written.extend(path for path in paths if path not in _written)
+@contextmanager
+def noticed(*paths: Path) -> Iterator[None]:
+    """Note which of these files were written meanwhile: should the user interrupt, that is said.
+
+    They are looked at, as a signal may arrive between the writing and whatever comes after it.
+    """
+    before = [_state(path) for path in paths]
+    try:
+        yield
+    finally:
+        new = [path for path, state in zip(paths, before, strict=True) if _state(path) not in (state, None)]
+        _written.extend(path for path in new if path not in _written)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is put in place; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 @contextmanager

@@ -153,8 +153,10 @@ def known_trials(study: Study) -> list[FrozenTrial]:
     """
     try:
         return study.trials
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise AdvisorError(f"The storage's trials cannot be read: {error}.", "Name another --storage.") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, AssertionError) as error:
+        raise AdvisorError(
+            f"The storage's trials cannot be read: {error or type(error).__name__}.", "Name another --storage."
+        ) from None
 
 
 def attack_folder(url: str | None) -> Path | None:

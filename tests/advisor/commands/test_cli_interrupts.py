@@ -15,6 +15,7 @@ from advisor.columns import Profile
 from advisor.commands import recommend as module
 from advisor.commands.support import exits, trust_prompt
 from advisor.commands.support.stage_progress import StageProgress
+from advisor.files import write_atomically
 from tests import hostile
 from tests.conftest import Run, tiny_net, tree
 
@@ -110,6 +111,26 @@ def test_every_end_has_its_code(
         raise error
     assert ended.value.exit_code == code
     assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_what_lies_on_the_disk_is_said_whenever_a_signal_arrives(
+    saved: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the file is put in place, before the command hears of it; an earlier file is not taken for a new one."""
+    file = tmp_path / "advice.json"
+    write_atomically(file, "earlier")
+
+    def saving() -> None:
+        with exits.exit_codes(), exits.noticed(file, tmp_path / "report.html"):
+            if saved:
+                write_atomically(file, "new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit):
+        saving()
+    told = f"Interrupted; on the disk: {file}." if saved else "Interrupted; nothing was written."
+    assert told in capsys.readouterr().err.replace("\n", "")
 
 
 def test_a_failing_save_still_shows_the_answer(recommend: Run, monkeypatch: pytest.MonkeyPatch) -> None:

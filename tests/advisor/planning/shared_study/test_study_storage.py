@@ -42,6 +42,7 @@ def test_what_is_no_storage_is_one_line(kind: str, tmp_path: Path) -> None:
     ("change", "value"),
     [
         ("update trial_user_attributes set value_json = ?", "{{{"),
+        ("update trial_values set value = 1.0, value_type = ?", "INF_POS"),
         ("update trial_user_attributes set value_json = ?", "[" * 100_000),
         ("update trial_params set distribution_json = ?", '{"name": "os.system", "attributes": {}}'),
     ],
