@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 INLINE_BYTES = 1_500_000_000
 """Weights beyond this go to a file of their own: a protobuf message ends at 2 GiB."""
+BATCH = "batch"
 _OPERATOR = re.compile(r"OpOverload\(op='([\w.]+)'|No ONNX function found for.*?([a-z_]+\.[\w.]+)")
 
 
@@ -45,6 +46,7 @@ def write(program: ExportedProgram, part: Part, path: Path) -> None:
     if made is None:
         raise AdvisorError(f"torch.onnx wrote nothing for the {part.name} part.", "Use --format pt2.")
     _forget_origins(made.model)
+    _name_batch(made.model)
     size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
     with quiet():
         made.save(str(path), external_data=size > INLINE_BYTES)
@@ -62,6 +64,18 @@ def _forget_origins(model: Any) -> None:
         node.metadata_props.clear()
     for value in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]:
         value.metadata_props.clear()
+
+
+def _name_batch(model: Any) -> None:
+    """Call the batch axis by its name, where the exporter has a size variable such as `s33`."""
+    first = {str(value.shape[0]) for value in model.graph.inputs if value.shape and not isinstance(value.shape[0], int)}
+    if not first:
+        return  # frozen
+    variable = re.compile(rf"\b(?:{'|'.join(map(re.escape, first))})\b")
+    for value in (*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)):
+        if value.shape is not None:
+            sizes = [size if isinstance(size, int) else size.value for size in value.shape]
+            value.shape = type(value.shape)(variable.sub(BATCH, n) if isinstance(n, str) else n for n in sizes)
 
 
 def _reason(error: BaseException) -> str:

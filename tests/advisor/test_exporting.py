@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -506,6 +507,18 @@ def test_onnx_noise_is_an_input_and_fresh_in_each_process(onnx_folders: dict[str
     session = onnxruntime.InferenceSession(str(folder / "edge.onnx"))
     with pytest.raises(ValueError, match=r"Required inputs \(\['noise'\]\) are missing"):
         session.run(None, {graph.input[0].name: np.zeros((4, 6), np.float32)})
+
+
+def test_the_batch_axis_of_onnx_halves_is_called_batch(onnx_folders: dict[str, tuple[Path, Exported]]) -> None:
+    import onnx
+
+    for folder, _ in onnx_folders.values():
+        for path in folder.glob("*.onnx"):
+            graph = onnx.load(path).graph
+            for value in (*graph.input, *graph.output):
+                assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+            text = str(graph)
+            assert not re.findall(r'dim_param: "[^"]*\bs\d+', text)
 
 
 def test_onnx_files_name_no_path_of_this_computer(onnx_folders: dict[str, tuple[Path, Exported]]) -> None:
