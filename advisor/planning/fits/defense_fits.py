@@ -110,23 +110,19 @@ class Fits(FitTasks):
         batch = self._batch(pair)
         steps = allowance.short_steps(self._trained(pair), batch)
         count = min(len(self.training), steps * batch)
-        return self._fit_of(pair, max(1, round(steps * batch / count)), count, progress, short=True)
+        epochs = max(1, min(round(steps * batch / count), self._epochs(pair)))
+        return self._fit_of(pair, epochs, count, progress, short=self._is_short(pair, epochs, count))
 
     def _finished(self, pair: Pair, allowance: Allowance, progress: Progress) -> list[Plan]:
         """A fit to its end, priced along its curve."""
-        count, wanted = len(self.training), self._epochs(pair)
         whole = 1 - schedule.EASED_SHARE if self._may_be_eased(pair) else 1.0
-        epochs, fewer = self._length(pair, allowance, whole, wanted)
+        epochs, fewer = self._length(pair, allowance, whole, self._epochs(pair))
         priced = self._fitted(self._fit_of(pair, epochs, fewer, progress, short=False))
         if priced is None:
             return []
         if self._may_be_eased(pair):
             priced = self._eased(pair, priced, allowance, progress)
-        if epochs < wanted or fewer < count:
-            self.notes.append(
-                f"{pair} was fitted for {epochs} of {wanted} epochs over {fewer:,} of {count:,} samples, as the time "
-                "allowed; `advisor defend` fits it longer."
-            )
+        self._say_how_long(pair, epochs, fewer)
         return self._priced(priced, self._levels(priced, allowance.levels), progress)
 
     def _epochs(self, pair: Pair) -> int:
@@ -169,9 +165,25 @@ class Fits(FitTasks):
         batch = self._batch(pair)
         steps = allowance.short_steps(1.0, batch)
         count = min(len(self.training), steps * batch)
-        fit = self._fit_of(pair, max(1, round(steps * batch / count)), count, silence, short=False)
-        priced = self._fitted(fit)
-        return [] if priced is None else [priced.alone()]
+        epochs = max(1, min(round(steps * batch / count), self._epochs(pair)))
+        short = self._is_short(pair, epochs, count)
+        priced = self._fitted(self._fit_of(pair, epochs, count, silence, short))
+        if priced is None:
+            return []
+        self._say_how_long(pair, epochs, count)
+        return [priced.alone()]
+
+    def _is_short(self, pair: Pair, epochs: int, samples: int) -> bool:
+        """Whether a fit stops before the end of its recipe."""
+        return epochs < self._epochs(pair) or samples < len(self.training)
+
+    def _say_how_long(self, pair: Pair, epochs: int, samples: int) -> None:
+        """Note a fit that stops before the end of its recipe."""
+        if self._is_short(pair, epochs, samples):
+            self.notes.append(
+                f"{pair} was fitted for {epochs} of {self._epochs(pair)} epochs over {samples:,} of "
+                f"{len(self.training):,} samples, as the time allowed; `advisor defend` fits it longer."
+            )
 
 
 def roles_of(prepared: Prepared) -> tuple[Samples, Samples | None]:

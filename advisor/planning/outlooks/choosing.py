@@ -118,7 +118,7 @@ class Chooser:
 
     def _weighed(self, index: int, links: Sequence[Link]) -> list[float]:
         """All that can be asked of a split: less is better, what was not measured is worst."""
-        found: list[float] = []
+        found: list[float] = [self.splits[index].short_fit]
         for link in links:
             plan = self.over(link)[0][index]
             for row in REQUIREMENTS.values():

@@ -73,7 +73,7 @@ def unhidden(
     assert ours is not None
     assert theirs is not None
     why = "a split was required" if waived else "it counts only where leakage is waived (--min-nmse 0)"
-    better = f"has a {row.label} of {row.show(theirs.value)}, for {row.show(ours.value)} of this plan"
+    better = f"has a {row.label} of {row.show(theirs.value)}, where this plan has {row.show(ours.value)}"
     return (f"All in the cloud{as_sent(least)}, {better}, and hides nothing: {why}.",)
 
 

@@ -19,11 +19,14 @@ def with_excess(plan: Plan, budgets: Budgets, limits: LeakageLimits) -> Plan:
 
 
 def choose(plans: Sequence[Plan], limits: LeakageLimits) -> Plan | None:
-    """The feasible plan within the leakage limits that is best, else the most private feasible one, else None."""
+    """The feasible plan within the leakage limits that is best, else the most private feasible one, else None.
+
+    A short fit shows which are worth a full one: its plan is chosen only where no other meets everything.
+    """
     feasible = [plan for plan in plans if plan.feasible]
     private = [plan for plan in feasible if not limits.shortfall(plan)]
     if private:
-        return min(private, key=lambda plan: rank(plan, limits.best_in))
+        return min(private, key=lambda plan: (plan.short_fit, rank(plan, limits.best_in)))
     return min(feasible, key=_most_private, default=None)
 
 

@@ -130,10 +130,29 @@ def test_what_is_to_be_fitted_is_said_and_how_long(found):
     assert any("tuned at block2.2 is fitted: at most about 4 min" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("recipe", ["batch=64", "batch=64,epochs=50", "batch=64,epochs=1"])
+def test_a_short_fit_is_never_longer_than_one_to_its_end_also_of_few_samples(priced, small, recipe, monkeypatch):
+    run, taken = fits(priced, small, recipe=recipe), {}
+
+    def noted(pair, epochs, count, progress, short):
+        taken.setdefault("short" if not taken else "full", (epochs * count, short))
+
+    pair = Pair(priced.base.graph.cut("block2.2"), "tuned", read_recipe(recipe))
+    monkeypatch.setattr(run, "_fit_of", noted)
+    monkeypatch.setattr(run, "_fitted", lambda fit: None)
+    allowance = Allowance(seconds=9000.0, step=0.01, pairs=4, finalists=1, levels=2)
+    run._short_fit(pair, allowance)
+    run._finished(pair, allowance, quiet)
+    (brief, marked), (whole, _) = taken["short"], taken["full"]
+    assert brief <= whole
+    assert marked == (brief < whole)
+    assert whole >= 300 * 64 or "epochs" in recipe
+
+
 @pytest.mark.slow
 def test_short_fits_at_every_cut_then_the_best_to_its_end(priced, small):
     told = []
-    run = fits(priced, small, cuts=("block1.2", "block2.2"), max_accuracy_drop=0.05)
+    run = fits(priced, small, cuts=("block1.2", "block2.2"), recipe="epochs=60,batch=64", max_accuracy_drop=0.05)
     result = run.run(lambda share, what: told.append((share, what)))
     short = [plan for plan in result.plans if plan.fitted.short]
     assert {plan.fitted.at for plan in short} == {"block1.2", "block2.2"}
@@ -358,7 +377,7 @@ def test_a_timeout_ends_a_fit_and_keeps_what_was_priced(priced, small):
     run = fits(priced, small, cuts=("block1.2", "block2.2"), seconds=3600.0)
 
     def late(share, what):
-        if "short fit: tuned at block2.2" in what:
+        if "fit: tuned at block2.2" in what:
             run.seconds = 0.0
 
     result = run.run(late)
@@ -369,7 +388,7 @@ def test_a_timeout_ends_a_fit_and_keeps_what_was_priced(priced, small):
 
 def test_an_interrupt_during_a_fit_keeps_the_plans_before_it(priced, small):
     def press(share, what):
-        if "short fit: tuned at block2.2" in what:
+        if "fit: tuned at block2.2" in what:
             raise KeyboardInterrupt
 
     result = fits(priced, small, cuts=("block1.2", "block2.2")).run(press)

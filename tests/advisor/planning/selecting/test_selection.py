@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.defenses import GaussianNoise
+from advisor.fitted import FittedDefense
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.selecting.plan_reasons import costs_or_gains, describe_excess, reasons, unhidden
 from advisor.planning.selecting.selection import choose, nearest, pareto, rank, verdict, with_excess
@@ -28,6 +29,21 @@ def priced(plans, budgets=None, limits=ZONE):
 def test_fastest_private_plan_wins_over_a_more_private_slower_one():
     plans = priced([a_plan("slow", latency=0.03, score=0.95), a_plan("fast", latency=0.01, score=0.72)])
     assert choose(plans, ZONE).cut.name == "fast"
+
+
+def fit(plan, short):
+    fitted = FittedDefense("0" * 64, "ridge", plan.cut.name, {}, 1.0, short=short)
+    return dataclasses.replace(plan, fitted=fitted)
+
+
+def test_a_short_fit_is_chosen_only_where_nothing_else_meets_everything_and_says_that_it_is_one():
+    short = fit(a_plan("fast", latency=0.01, score=0.9), short=True)
+    full = fit(a_plan("slow", latency=0.03, score=0.8), short=False)
+    assert choose(priced([short, full]), ZONE).cut.name == "slow"
+    found = choose(priced([short, a_plan("leaks", latency=0.001, score=0.1)]), ZONE)
+    assert found.cut.name == "fast"
+    assert "ridge (short fit)" in str(found)
+    assert "short" not in str(full)
 
 
 def test_an_early_cut_with_a_good_defense_beats_a_deep_bare_one_when_it_is_faster():
@@ -222,8 +238,8 @@ def test_an_input_that_may_not_be_sent_changes_no_verdict_and_its_gain_is_said()
     assert chosen.verdict == "split"
     (said,) = unhidden(chosen.best, whole, ASKED, Budgets())
     assert said == (
-        "All in the cloud, the input sent as JPEG, has a latency of 8 ms, for 10 ms of this plan, and hides nothing: "
-        "it counts only where leakage is waived (--min-nmse 0)."
+        "All in the cloud, the input sent as JPEG, has a latency of 8 ms, where this plan has 10 ms, and hides "
+        "nothing: it counts only where leakage is waived (--min-nmse 0)."
     )
     (said,) = unhidden(chosen.best, whole, NO_LIMIT, WAIVED, require_split=True)
     assert said.endswith("a split was required.")
