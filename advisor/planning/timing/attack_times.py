@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from advisor.estimators.attacks import ids
 from advisor.estimators.attacks.support.draws import FEWEST as FEWEST_DRAWS
 from advisor.estimators.attacks.support.draws import PASSES
 from advisor.estimators.inversion.alignment import QUICK, STRONG
@@ -32,6 +33,15 @@ DEFENDED = 1 / SETTLED_SHARE
 DRAWN = 15.0
 """Copies of a batch's activation that a step takes where noise is drawn anew: the noise, what it is added to, the map
 as it is read, standardised and ordered, and what the linear part makes of it."""
+
+BACKWARD = 2
+"""Forward passes that a gradient takes beside the one that it is of."""
+
+ALL_AT_ONCE = 0.4
+"""Of a sample's pass among the few that its speed is measured on, what it takes among many and after the embeddings."""
+
+STARTS = 2
+"""How often guesses of ids are tried out anew, until that helps no sample."""
 
 VECTOR_STEP = 0.4
 """Of what a step takes beside its products, where it is a perceptron's."""
@@ -58,12 +68,14 @@ class AttackTimes:
     @cached_property
     def of_study(self) -> tuple[float, ...]:
         """`[cuts]` of the quick attack at each; nothing where inputs are discrete, which it does not recover."""
-        if not all(t.dtype.is_floating_point for t in self.inputs):
+        if self.discrete:
             return (0.0,) * len(self.graph.cuts)
         return tuple(self._seconds(index, PICTURE_SIDE, self.learnt) for index in range(len(self.graph.cuts)))
 
     def on_plan(self, budget: str, side: int = PICTURE_SIDE, learnt: int | None = None) -> float:
-        """One attack on a plan at a usual cut, with reconstructions of up to `side` pixels."""
+        """One attack on a plan at a usual cut, with reconstructions of up to `side` pixels; on ids, which has none."""
+        if self.discrete:
+            return self._on_ids(budget)
         own = self.learnt if learnt is None else learnt
         harder = _strong(self.samples) if budget == "strong" else 1.0
         sent = (2 * own + self.samples) * self.speed.forward
@@ -72,8 +84,26 @@ class AttackTimes:
         return sent + harder * (DEFENDED * self._seconds(self._usual, side, own) + drawn)
 
     @property
+    def discrete(self) -> bool:
+        """Whether inputs are ids, of which an attack tells which they are."""
+        return not all(t.dtype.is_floating_point for t in self.inputs)
+
+    def _on_ids(self, budget: str) -> float:
+        """Descent on the embeddings of every sample, then guesses that are tried out at each position in turn."""
+        positions = sum(t[0].numel() for t in self.inputs if not t.dtype.is_floating_point)
+        passes = (1 + BACKWARD) * ids.BUDGETS[budget].steps
+        if positions <= ids.MOST_POSITIONS:
+            guesses = max(ids.FEWEST_CANDIDATES, passes // (ids.SWEEPS * positions))
+            passes += STARTS * ids.SWEEPS * positions * guesses
+        return passes * ALL_AT_ONCE * len(self.inputs[0]) * self.speed.forward
+
+    @property
     def floor(self) -> float:
-        """What finds the floor of a noisy plan: the cloud half, half of the model, on a few draws of each sample."""
+        """What finds the floor of a noisy plan: the cloud half, half of the model, on a few draws of each sample;
+        nothing where inputs are discrete.
+        """
+        if self.discrete:
+            return 0.0
         sets = 1 if self._picture(PICTURE_SIDE) is None else 2
         return sets * max(PASSES, FEWEST_DRAWS * self.learnt) * self.speed.forward / 2
 

@@ -25,6 +25,9 @@ LOOKED_AT = 8.0
 DRAWN_UP = 0.7
 """Forward passes that pricing one plan takes: the cloud half, and the edge half of those not kept."""
 
+NOT_OF_IDS = frozenset({"min_nmse", "max_ssim"})
+"""Requirements that nothing measures where inputs are ids."""
+
 ANSWERED, SENT = 2 * DRAWN_UP + 3.0, 2.0
 """Forward passes of an answer for each sample that accuracy is measured on: the best split's cut in two formats, and
 the model, the plan and the best split on the test part; for images also inputs as bytes and as JPEG."""
@@ -78,6 +81,8 @@ def expected_work(
     budget = "strong" if fitting else request.search.verify  # the quick attack has priced what was fitted
     plan, verify = DRAWN_UP * speed.forward, times.on_plan(budget) + times.floor
     work = Work(spent, fixed, attacks, plan, verify, answer=answer, fitting=fitting)
+    if times.discrete and not NOT_OF_IDS.isdisjoint(request.requirements.limits):
+        return replace(work, verify=0.0)  # no plan meets them, and none is attacked
     if request.search.verify == "none" or not images:
         return work
     if request.search.attack_size is None:

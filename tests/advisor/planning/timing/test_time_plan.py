@@ -108,6 +108,21 @@ def test_tokens_have_a_speed_too() -> None:
     assert speed.tangent == pytest.approx(3 * speed.forward)
 
 
+def test_attacks_on_ids_are_told_by_the_passes_that_they_take_and_not_at_all_where_none_is_run() -> None:
+    net = nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(48, 4)).eval()
+    ids = torch.randint(20, (30, 6))
+    graph = advisor.trace(net, ids[:2])
+
+    def told(**options: Any) -> float:
+        request = Request.of(model="m", **options)
+        return plan_time(request, graph, (ids,), 90, 30, FAST, time.monotonic()).told["verify"]
+
+    descent, tried = 3 * 300, 2 * 2 * 6 * 75
+    assert told() == pytest.approx(3 * 0.4 * 30 * (descent + tried) * FAST.forward)
+    assert told(verify="strong") == pytest.approx(10 * told())
+    assert told(min_nmse=0.3) == 0  # nothing measures an error of ids: no plan meets it, and none is attacked
+
+
 def test_products_of_a_step_are_those_that_torch_counts() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
