@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ COMPACT_BYTES = 2**30
 
 HELD = 4
 """Part of the memory that they may take at most."""
+
+APART = 2_862_933_555_777_941_757
+"""Between the seeds of one transmission and the next."""
 
 Reduce = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 
@@ -79,13 +83,13 @@ class Channel:
             into: what is received is added to this, and all that it then holds is returned.
             clean: what the edge half computes before the defense is added to this.
         """
-        generator = torch.Generator().manual_seed(seed)
+        each = [torch.Generator().manual_seed((seed + number * APART) % 2**63) for number in range(self.repeats)]
         store = Store(len(inputs[0])) if into is None else into
         with left_as_found(), plain_attention(), torch.no_grad(), side_by_side() as spread:
             for part in self._parts(inputs, spread):
                 if clean is not None:
                     clean.add(part, halve=True)
-                received = self.carried_on(self.defended(part, generator))
+                received = self.carried_on(self.defended(part, *each))
                 store.add(received if reduce is None else reduce(received), halve=reduce is not None)
         return store.tensors()
 
@@ -107,10 +111,17 @@ class Channel:
         tensors = tuple(t for t in leaves if isinstance(t, Tensor))
         return tuple(t for t in tensors if t.is_floating_point()) or tensors
 
-    def defended(self, tensors: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
-        """What is received of clean tensors, each `[n, ...]`, restored and averaged over the transmissions."""
-        sums = self.payload.transmit(tensors, generator)
-        for _ in range(self.repeats - 1):
+    def defended(self, tensors: Sequence[Tensor], *generators: torch.Generator) -> tuple[Tensor, ...]:
+        """What is received of clean tensors, each `[n, ...]`, restored and averaged over the transmissions.
+
+        Args:
+            tensors: each `[n, ...]`.
+            generators: one for each transmission, so that the draws do not hang on how many samples come at once; or
+                one for all.
+        """
+        first, *others = itertools.islice(itertools.cycle(generators), self.repeats)
+        sums = self.payload.transmit(tensors, first)
+        for generator in others:
             more = self.payload.transmit(tensors, generator)
             sums = tuple(a + b if a.is_floating_point() else a for a, b in zip(sums, more, strict=True))
         return tuple((z / self.repeats).to(z.dtype) if z.is_floating_point() else z for z in sums)

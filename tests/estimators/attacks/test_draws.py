@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from advisor.defenses import Defense, GaussianNoise, NoDefense, Quantize8
 from advisor.estimators.attacks import ka
 from advisor.estimators.attacks.runner import attack
+from advisor.estimators.attacks.support import channel
 from advisor.estimators.attacks.support.channel import Channel, Store
 from advisor.estimators.attacks.support.draws import FEWEST, Draws, joined
 from advisor.graph import PartitionGraph
@@ -27,10 +28,23 @@ def graph() -> PartitionGraph:
 
 
 def draws_of(defense: Defense, count: int, repeats: int = 1, beyond: int | None = None) -> tuple[Draws, Tensor]:
-    channel, x = Channel(Payload.of(graph(), 1, defense), repeats, beyond=beyond), digits(count)[0]
+    sent, x = Channel(Payload.of(graph(), 1, defense), repeats, beyond=beyond), digits(count)[0]
     kept = Store(count)
-    channel.send((x,), 0, clean=kept)
-    return Draws(channel, kept.tensors(), tuple, 3), kept.tensors()[0]
+    sent.send((x,), 0, clean=kept)
+    return Draws(sent, kept.tensors(), tuple, 3), kept.tensors()[0]
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_what_is_received_does_not_hang_on_how_many_samples_are_sent_at_once(
+    repeats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU has another memory than the CPU, and so other batches."""
+    sent, (x, _) = Channel(Payload.of(graph(), 1, GaussianNoise(0.6)), repeats), digits(32)
+    found = []
+    for size in (32, 8):
+        monkeypatch.setattr(channel, "batch_size", lambda graph, size=size: size)
+        found.append(sent.send((x,), 0)[0])
+    assert torch.allclose(*found, atol=1e-5)
 
 
 @pytest.mark.parametrize("repeats", [1, 9])
