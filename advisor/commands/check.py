@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FORMATS = {"console": "console", "markdown": "markdown", "md": "markdown", "json": "json"}
 OF_RECOMMEND = (
     "device", "link", "cloud", "profile", "task", "scores", "no_labels", "arch", "input_shape", "normalize", "resize",
-    "verify", "train_data", "aux",
+    "verify", "train_data", "aux", "compute", "memory",
 )  # fmt: skip
 
 
@@ -67,6 +67,8 @@ def check(
     verify: Annotated[
         str, typer.Option(help="How hard to attack again: quick or strong.", rich_help_panel=given.SEARCH)
     ] = "quick",
+    compute: given.Compute = "auto",
+    memory: given.Memory = None,
     no_config: given.NoConfig = False,
     format: Annotated[str, typer.Option(help="console, markdown or json.", rich_help_panel=given.OUTPUT)] = "console",
     as_json: given.Json = False,

@@ -67,10 +67,7 @@ def recommend(
     timeout: Annotated[
         str | None, typer.Option(help="End the whole run after: 10min.", rich_help_panel=given.SEARCH)
     ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(help="Keep to so much memory: 3GB. Default: what is free.", rich_help_panel=given.SEARCH),
-    ] = None,
+    memory: given.Memory = None,
     compute: given.Compute = "auto",
     storage: Annotated[
         str | None,

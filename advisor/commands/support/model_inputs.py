@@ -124,7 +124,7 @@ class Wanted:
         prepared = prepare(request, self._traced(request, progress), progress)
         _print(prepared.all_notes)
         roles = prepared.roles
-        return Given(prepared.graph, roles["private"], roles["attacker"], prepared.samples.fingerprint)
+        return Given(prepared.graph, roles["private"], roles["attacker"], prepared.source.fingerprint)
 
     def _request(self, defenses: str = "none") -> Request:
         from advisor.request import Request

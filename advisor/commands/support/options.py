@@ -118,6 +118,9 @@ Compute = Annotated[
         "--compute", help="auto, cpu, cuda, cuda:1 or mps: where tensors are computed.", rich_help_panel=SEARCH
     ),
 ]
+Memory = Annotated[
+    str | None, typer.Option(help="Keep to so much memory: 3GB. Default: what is free.", rich_help_panel=SEARCH)
+]
 AttackSize = Annotated[
     str | None,
     typer.Option(

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from advisor.computing.chosen_device import computing_on
 from advisor.documents import digest_of, read_json
 from advisor.errors import AdvisorError
 from advisor.gate import Checked, Gate
+from advisor.memory_limit import within
 from advisor.planning.release.release_checks import Gated, failed_check, not_ours
 from advisor.planning.release.release_subject import subject
 from advisor.plans import DERIVED, Advice, lying_in
 from advisor.progress import RunListener
+from advisor.request import MachinePart
 from advisor.requirements import REQUIREMENTS, Budgets, checked_confidence
 
 _HEX = re.compile(r"(sha256:)?([0-9a-f]{64})")
@@ -60,8 +63,8 @@ def check(
             advice's own budgets count too.
         trust: run code from the model file.
         progress: called with stage, share and what is being worked on.
-        others: other keywords of `recommend`: `device`, `link`, `cloud`, `profile`, `arch`, `verify`, `task`, …; and
-            further rows of the table.
+        others: other keywords of `recommend`: `device`, `link`, `cloud`, `profile`, `arch`, `verify`, `task`,
+            `compute`, `memory`, …; and further rows of the table.
 
     Raises:
         AdvisorError: when a given file cannot be used, or nothing is asked.
@@ -93,8 +96,10 @@ def check(
     opened = subject(
         answer, folder, model, data, others, samples=gate.wants_samples(model, data), trust=trust, progress=progress
     )
-    more, notes = gate.checks(opened, progress)
-    return Gate(str(plan), found, (*checks, *more), (*opened.notes, *notes))
+    machine = MachinePart() if opened.request is None else opened.request.machine
+    with within(machine.memory) as said, computing_on(machine.compute):
+        more, notes = gate.checks(opened, progress)
+    return Gate(str(plan), found, (*checks, *more), (*opened.notes, *notes, *said))
 
 
 def _opened(advice: Advice | str | Path) -> tuple[Advice, str, Path]:

@@ -17,6 +17,9 @@ import torch
 from torch import nn
 
 import advisor
+from advisor import memory_limit
+from advisor.computing import chosen_device
+from advisor.computing.chosen_device import current
 from advisor.errors import AdvisorError, GateError
 from advisor.estimate import Estimate
 from advisor.gate import Checked, Gate
@@ -101,6 +104,23 @@ def test_costs_are_computed_again_and_held_against_the_limit(advice: Advice) -> 
     with pytest.raises(GateError, match=r"The gate failed, 1 of 3 checks\. --max-latency: ") as caught:
         gate.require()
     assert caught.value.exit_code == 5
+
+
+def test_it_computes_where_it_was_told_to(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def attack(judge: object, *_: Any, **__: Any) -> Any:
+        seen.append(f"{current()} {memory_limit.limit()}")
+        raise AdvisorError("no attack here.")
+
+    monkeypatch.setattr(release_measuring.PlanEvaluator, "attack", attack)
+    monkeypatch.setattr(chosen_device, "chosen", lambda wanted: torch.device("cpu:0" if wanted == "cuda:7" else "cpu"))
+    for compute in ("cuda:7", "cpu"):
+        advisor.check(saved, tiny_net(), (X, Y), min_nmse=0.1, compute=compute, memory="2GiB")
+    assert seen == [f"cpu:0 {2**31}", f"cpu {2**31}"]
+    monkeypatch.undo()
+    with pytest.raises(AdvisorError, match="This computer has no cuda:7"):
+        advisor.check(saved, tiny_net(), (X, Y), min_nmse=0.1, compute="cuda:7")
 
 
 def test_a_recorded_number_that_was_edited_is_not_believed(edited: Callable[[Edit], Path]) -> None:
