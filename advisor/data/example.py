@@ -38,7 +38,7 @@ def example_from(
     if not hasattr(data.x, "dim"):
         example = mapped(data.take(_two()).x, lambda t: t.to(real) if t.is_floating_point() else _ids(t))
         return example if runs(model, example) else None
-    few = data.x[:2]
+    few = data.x[:2].clone()  # a view would hold all of them
     if resize is not None:
         few = _as_resized(few, resize)
     for dtype in _dtypes(few, real):

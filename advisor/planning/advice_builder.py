@@ -11,8 +11,6 @@ import numpy as np
 from torch import Tensor
 
 from advisor.columns import Profile
-from advisor.data.image_folder import ImageFolder
-from advisor.data.samples import Samples
 from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.loading import LoadedModel
 from advisor.measures.thumbnails import thumbnail_scale
@@ -203,8 +201,8 @@ def provenance_of(request: Request, verified: Verified, command: str) -> dict[st
     """What the answer was made from: versions, seed, model, data, machines, wall time of each step (s),
     as it was told and as it was."""
     prepared, evaluator = verified.measured.prepared, verified.measured.evaluator
-    loaded, graph, samples = prepared.inputs.loaded, prepared.graph, prepared.samples
-    labels = "true labels" if samples.y is not None else "none; the model's own predictions"
+    loaded, graph, source = prepared.inputs.loaded, prepared.graph, prepared.source
+    labels = "true labels" if source.labelled else "none; the model's own predictions"
     return {
         **evaluator.profile.provenance,
         "command": command,
@@ -221,22 +219,17 @@ def provenance_of(request: Request, verified: Verified, command: str) -> dict[st
             "cuts": len(graph.cuts),
         },
         "data": {
-            "description": samples.description, "samples": len(samples), "labels": labels,
-            "fingerprint": samples.fingerprint, "sha256": _file_hash(prepared.inputs.data),
+            "description": source.description, "samples": source.count, "labels": labels,
+            "fingerprint": source.fingerprint, "sha256": source.sha256["data"],
         },
-        "train_data": {"sha256": _file_hash(prepared.inputs.train_data)},
-        "aux": {"sha256": _file_hash(prepared.inputs.aux)},
+        "train_data": {"sha256": source.sha256["train_data"]},
+        "aux": {"sha256": source.sha256["aux"]},
         "roles": prepared.roles.to_json(),
         "host": host(),
         "told": {name: round(seconds, 1) for name, seconds in verified.measured.time.told.items()},
         **({"left_out": left} if (left := verified.measured.time.to_json()) else {}),
         "stages": {name: round(seconds, 3) for name, seconds in verified.all_seconds.items()},
     }  # fmt: skip
-
-
-def _file_hash(data: Samples | ImageFolder | None) -> str | None:
-    """SHA-256 of the bytes that samples were read from; None for a folder, a built-in name, or what is in memory."""
-    return data.sha256 or None if isinstance(data, Samples) else None
 
 
 def _versions() -> dict[str, str]:

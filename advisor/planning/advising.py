@@ -27,7 +27,7 @@ from advisor.planning.preparing.wanted_defenses import wanted_defenses
 from advisor.planning.searching.search import search
 from advisor.planning.shared_study.fitted_store import store_of
 from advisor.planning.shared_study.study_storage import attack_folder, open_storage
-from advisor.planning.stages import Searched, Verified
+from advisor.planning.stages import Prepared, Searched, Verified
 from advisor.planning.verifying.verification import verify
 from advisor.plans import Advice, load_advice
 from advisor.preserve import left_as_found
@@ -74,8 +74,7 @@ def _advised(
     verified: Verified | None = None
     try:
         with left_as_found(request.model.model if isinstance(request.model.model, nn.Module) else None):
-            inputs = load(request, progress, example=example_inputs, trust=trust, recorded=recorded, earlier=before)
-            prepared = prepare(request, trace(request, inputs, progress), progress)
+            prepared = _prepared(request, example_inputs, trust, recorded, before, progress)
             searched = search(request, measure(request, prepared, progress, clock), progress)
             verified = verify(request, searched, progress)
     except KeyboardInterrupt:  # between two stages: each handles its own
@@ -97,6 +96,15 @@ def _advised(
             forget(attack_folder(request.search.storage))
             forget(fit_folder(request))
     return advice
+
+
+def _prepared(
+    request: Request, example: Any, trust: bool | Callable[[str], bool], recorded: Source | None, before: Advice | None,
+    progress: RunListener | None,
+) -> Prepared:  # fmt: skip
+    """The stages up to samples by role; nothing keeps the data as they were read."""
+    inputs = load(request, progress, example=example, trust=trust, recorded=recorded, earlier=before)
+    return prepare(request, trace(request, inputs, progress), progress)
 
 
 def check(request: Request) -> None:

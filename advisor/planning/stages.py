@@ -60,7 +60,7 @@ class Inputs(Stage):
 
     Attributes:
         loaded: the model and what its file says.
-        data: the samples as their source has them; None where they are to be made.
+        data: the samples as their source has them; None where they are to be made, and once they were divided.
         train_data, aux: likewise those to train a defense on, and the attacker's; None where `data` is divided.
         example: inputs to trace with, as the caller gave them; None where file, data or layers tell.
         earlier: advice whose measurements are taken where they still apply, or None.
@@ -87,20 +87,38 @@ class Traced(Stage):
         return (*self.inputs.chain, self)
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where samples came from; none of them.
+
+    Attributes:
+        description, fingerprint: as `Samples` has them.
+        count: of the samples.
+        labelled: whether they have labels.
+        sha256: of the files of `data`, `train_data` and `aux`; None for a folder, a built-in name, what is in memory.
+    """
+
+    description: str
+    fingerprint: str
+    count: int
+    labelled: bool
+    sha256: Mapping[str, str | None]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared(Stage):
     """Samples as the model takes them, by role, and the graph that knows what its output means.
 
     Attributes:
-        traced: the stage before.
+        traced: the stage before, without the data as they were: each role has its own, and there is no room for both.
         graph: with its task.
-        samples: of `--data`, or synthetic ones.
+        source: what an answer says of the samples of `--data`, or of synthetic ones.
         roles: who has which of them; `training` only where a defense is trained or `--train-data` is given.
     """
 
     traced: Traced
     graph: PartitionGraph
-    samples: Samples
+    source: Source
     roles: Roles
 
     @property

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from advisor.data.image_folder import ImageFolder
 from advisor.data.samples import Samples
 from advisor.graph import PartitionGraph
 from advisor.planning.preparing.data_roles import converted, divided, made
-from advisor.planning.stages import Prepared, Step, Traced, step
+from advisor.planning.stages import Prepared, Source, Step, Traced, step
 from advisor.progress import RunListener, about
 from advisor.request import Request
 
@@ -19,9 +22,21 @@ def prepare(request: Request, traced: Traced, progress: RunListener | None = Non
     with step("data", progress) as now:
         graph, samples, notes = _converted(request, traced, now)
         roles = divided(request, graph, samples, traced.inputs)
+    inputs = traced.inputs
+    files = {"data": inputs.data, "train_data": inputs.train_data, "aux": inputs.aux}
+    source = Source(
+        samples.description, samples.fingerprint, len(samples), samples.y is not None,
+        {name: _file_hash(found) for name, found in files.items()},
+    )  # fmt: skip
+    without = replace(traced, inputs=replace(inputs, data=None, train_data=None, aux=None))
     return Prepared(
-        traced=traced, graph=graph, samples=samples, roles=roles, notes=(*notes, *roles.notes), seconds=now.seconds
+        traced=without, graph=graph, source=source, roles=roles, notes=(*notes, *roles.notes), seconds=now.seconds
     )
+
+
+def _file_hash(data: Samples | ImageFolder | None) -> str | None:
+    """SHA-256 of the bytes that samples were read from; None for a folder, a built-in name, or what is in memory."""
+    return data.sha256 or None if isinstance(data, Samples) else None
 
 
 def samples_of(

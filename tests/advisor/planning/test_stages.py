@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from advisor.errors import InterruptedRunError
+from advisor.files import sha256
 from advisor.planning.advice_builder import assemble, provenance_of
 from advisor.planning.preparing.load_and_trace import load, trace
 from advisor.planning.preparing.measuring_cuts import measure
@@ -50,6 +54,18 @@ def test_each_stage_says_what_it_found_and_the_advice_is_made_of_them() -> None:
     assert advice.provenance["stages"].keys() == set(steps)
     again = measure(REQUEST, prepared)
     assert again.evaluator.profile.to_json() == measured.evaluator.profile.to_json()
+
+
+def test_the_data_as_they_were_read_are_let_go_once_they_are_divided(tmp_path: Path) -> None:
+    data = samples(397)  # a number that no other test has
+    np.savez(tmp_path / "data.npz", **data)
+    request = Request.of(model=tiny_net(), data=tmp_path / "data.npz", defenses="none")
+    prepared = prepare(request, trace(request, load(request)))
+    gc.collect()
+    held = [found for found in gc.get_objects() if type(found) is torch.Tensor]
+    assert data["x"].nbytes not in {found.untyped_storage().nbytes() for found in held}
+    assert prepared.source.count == 397
+    assert prepared.source.sha256["data"] == sha256(tmp_path / "data.npz")
 
 
 def test_what_has_no_plan_yet_is_interrupted_with_the_costs_that_are_known() -> None:
