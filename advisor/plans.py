@@ -237,12 +237,22 @@ class Plan:
         return (at, *(cut.name for cut in self.cuts[1:]))
 
     @property
+    def short_fit(self) -> bool:
+        """Whether its defense was fitted for a choice only, not to its end."""
+        return self.fitted is not None and self.fitted.short
+
+    @property
     def protection(self) -> str:
         """Everything that hides the input, in a few words: what was fitted, and what happens to the payload."""
         if self.fitted is None:
             return str(self.defense)
+        method = f"{self.fitted.method} (short fit)" if self.short_fit else self.fitted.method
         shapes = ", ".join("×".join(map(str, t.shape)) for t in self.cut.tensors)
-        return f"{self.fitted.method} to {shapes}" + ("" if self.defense.identity else f" + {self.defense}")
+        return f"{method} to {shapes}" + ("" if self.defense.identity else f" + {self.defense}")
+
+    def is_of(self, evidence: Evidence) -> bool:
+        """Whether an attack was run on what this plan sends; once a dFIL that was not set was written as 0."""
+        return (evidence.cut, evidence.defense.replace(", dfil=0)", ")")) == (self.cut.name, str(self.defense))
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -54,6 +54,10 @@ class GaussianNoise(Defense):
             noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
         return z + self.sigma * noise
 
+    def __str__(self) -> str:
+        """Without a dFIL that it was not set for: 0 would say that nothing leaks."""
+        return super().__str__() if self.dfil else f"{self.name}(sigma={self.sigma:.4g})"
+
     @classmethod
     def for_dfil(cls, fisher: float, dfil: float) -> Self:
         """The noise that gives a wanted dFIL: sigma = sqrt(Tr(JᵀJ) / (d · dFIL)).

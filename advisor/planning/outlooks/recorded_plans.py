@@ -122,7 +122,7 @@ def _attacked(plan: Plan, evidence: Iterable[Evidence]) -> Plan:
     """The plan with what attacks that were run on it since found, the worst; a fit's cuts bear no name of their own."""
     if plan.verified or plan.fitted is not None:
         return plan
-    own = [e for e in evidence if (e.cut, e.defense) == (plan.cut.name, str(plan.defense)) and not e.outdated]
+    own = [e for e in evidence if plan.is_of(e) and not e.outdated]
     scored = [(item, _left(item)) for item in own]
     scored = [(item, left) for item, left in scored if left is not None]
     if not scored:

@@ -51,7 +51,7 @@ def _same(earlier: Advice, plan: Plan) -> Plan | None:
 def _place(earlier: Advice, plan: Plan, name: str, effort: str) -> int | None:
     """Where verification recorded an attack on a plan: later runs, on other samples maybe, come after it."""
     for place, item in enumerate(earlier.evidence):
-        if (item.attack, item.cut, item.defense) == (name, plan.cut.name, str(plan.defense)):
+        if item.attack == name and plan.is_of(item):
             return place if item.budget == effort and item.repeats == 1 and not item.outdated else None
     return None
 

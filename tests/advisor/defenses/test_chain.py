@@ -69,7 +69,7 @@ def test_text_and_data_give_the_same_chain_again() -> None:
     assert chain.spec == "gaussian:sigma=0.25,dfil=0.0+int8"
     assert parse_defense(chain.spec) == chain
     assert defense_from_json(json.loads(json.dumps(defense_to_json(chain)))) == chain
-    assert str(chain) == "gaussian(sigma=0.25, dfil=0) + int8"
+    assert str(chain) == "gaussian(sigma=0.25) + int8"
     assert as_defense("int8") == as_defense(Quantize8())
     assert as_defense(None) == NoDefense()
 

@@ -175,7 +175,7 @@ def test_a_made_up_defense_is_one_entry_and_its_leakage_is_measured_on_what_is_s
         assert plan.predicted["bytes"].value == plan.cut.elements + plan.cut.message_bytes - plan.cut.bytes
         assert "survives the defense's noise" not in plan.predicted["score"].method
         assert profile["score"].at(plan.cut).high < plan.predicted["score"].high <= 1
-    assert str(parse_defense("gaussian:sigma=1+sign:scale=0.5")) == "gaussian(sigma=1, dfil=0) + sign(scale=0.5)"
+    assert str(parse_defense("gaussian:sigma=1+sign:scale=0.5")) == "gaussian(sigma=1) + sign(scale=0.5)"
 
 
 @pytest.mark.parametrize("defense", MEMBERS, ids=str)
