@@ -90,7 +90,7 @@ def _print_alternatives(answer: Answer, console: Console) -> None:
     body = {name: [cells[i].text for row in rows for cells in [row.cells]] for i, name in enumerate(answer.columns)}
     order = ("latency", "score", "accuracy", "bytes", "edge_memory", "accuracy_drop", "edge_energy", "score_ssim")
     room, kept = console.width - ALTERNATIVE_WIDTH - GAP, set()
-    for name in order:
+    for name in (known for known in order if known in answer.columns):
         needed = GAP + max(len(labels[answer.columns.index(name)]), *map(len, body[name]))
         if needed <= room:
             kept.add(name)

@@ -29,7 +29,7 @@ CROWDED = 60
 """From this many cuts on, points and gaps between bars would blur: lines and areas are drawn instead."""
 NAMES = 14
 """Most cuts whose names fit under the axis."""
-SERIES = (("score", "strong attack, predicted", "score", [1, 0]), ("ka_nmse", "quick attack, run", "quick", [5, 3]))
+SERIES = (("score", "strong, predicted", "score", [1, 0]), ("ka_nmse", "quick, run", "quick", [5, 3]))
 ROLES = {"edge_latency": "edge", "link_latency": "link", "cloud_latency": "cloud"}
 
 

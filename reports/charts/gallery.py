@@ -8,6 +8,9 @@ from advisor.plans import Advice
 from advisor.reports.content import tables, words
 from advisor.reports.content.text import is_png, shorten
 
+MOST_OPEN = 24
+"""Strips that are shown at once: more of them are alike from one to the next."""
+
 
 @dataclass(frozen=True)
 class Strip:
@@ -27,7 +30,7 @@ class Pictures:
     Attributes:
         says: which pictures it holds, in one sentence.
         originals: None where an entry was no PNG.
-        open: strips of the cuts that close a block, and of the plan's.
+        open: strips of the cuts that close a block, at most `MOST_OPEN` of them over the depth, and of the plan's.
         rest: the other strips.
     """
 
@@ -48,7 +51,9 @@ def of(advice: Advice) -> Pictures:
         for n in known
     ]  # fmt: skip
     blocks = set(tables.block_rows(advice))
-    shown = [strip for strip in strips if strip.index in blocks or strip.chosen]
+    closing = [strip for strip in strips if strip.index in blocks or strip.chosen]
+    important = [number for number, strip in enumerate(closing) if strip.chosen]
+    shown = [closing[number] for number in tables.pick_rows(len(closing), important, MOST_OPEN)]
     return Pictures(
         _says(advice), _checked(advice.gallery.originals), tuple(shown),
         tuple(strip for strip in strips if strip not in shown),

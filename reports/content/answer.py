@@ -12,7 +12,7 @@ from advisor.plans import Advice, Plan
 from advisor.reports.content import budgets, words
 from advisor.reports.content.attacker import Attacker, attacker
 from advisor.reports.content.beliefs import Belief, beliefs
-from advisor.reports.content.beside import COLUMNS, Row, alternatives
+from advisor.reports.content.beside import Row, alternatives, with_numbers
 from advisor.reports.content.next_step import next_command
 from advisor.reports.content.quantities import UNKNOWN_SPREAD, quantity, show_in
 from advisor.reports.content.rivals import Rival, rivals
@@ -82,7 +82,7 @@ class Answer:
 
 def answer_of(advice: Advice) -> Answer:
     """The answer of an advice."""
-    plan = advice.best
+    plan, (columns, rows) = advice.best, with_numbers(alternatives(advice))
     return Answer(
         verdict=clean(advice.headline),
         kind=NAMES[advice.verdict],
@@ -93,8 +93,8 @@ def answer_of(advice: Advice) -> Answer:
         attacker=attacker(advice),
         beliefs=beliefs(advice),
         rivals=rivals(advice),
-        columns=COLUMNS,
-        alternatives=alternatives(advice),
+        columns=columns,
+        alternatives=rows,
         next=next_command(advice),
     )
 

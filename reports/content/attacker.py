@@ -97,12 +97,18 @@ def _run(advice: Advice, plan: Plan) -> tuple[str, ...]:
 
 
 def _attacks(advice: Advice, plan: Plan) -> tuple[str, ...]:
-    own = [item for item in advice.evidence if (item.cut, item.defense) == (plan.cut.name, str(plan.defense))]
+    own = [item for item in advice.evidence if plan.is_of(item)]
     if own:
         return tuple(_sentence(advice, item) for item in own)
     if plan.verified:
         return (f"An attack that was run on this plan reached {_numbers(advice, plan.verified)}.",)
-    return () if plan.kind != "split" else ("No attack was run on this plan: its leakage is a prediction.",)
+    if plan.kind != "split":
+        return ()
+    return (
+        "No other attack was run on this plan."
+        if _by_attack(plan)
+        else "No attack was run on this plan: its leakage is a prediction.",
+    )
 
 
 def _sentence(advice: Advice, item: Evidence) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advisor.estimate import Estimate
 from advisor.plans import Advice, Plan
@@ -52,6 +52,12 @@ def alternatives(advice: Advice) -> tuple[Row, ...]:
             budgets.misses(plan, advice.budgets))
         for roles, plan in merged.values()
     )  # fmt: skip
+
+
+def with_numbers(rows: Sequence[Row]) -> tuple[tuple[str, ...], tuple[Row, ...]]:
+    """Columns and rows without what was measured for none of them, which the limits of the advice name."""
+    kept = [i for i in range(len(COLUMNS)) if any(not row.cells[i].why for row in rows)]
+    return tuple(COLUMNS[i] for i in kept), tuple(replace(row, cells=tuple(row.cells[i] for i in kept)) for row in rows)
 
 
 def estimate_of(plan: Plan, name: str) -> Estimate | None:

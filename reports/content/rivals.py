@@ -30,10 +30,10 @@ class Rival:
     misses: str = ""
 
     def __str__(self) -> str:
-        parts = [f"gains {', '.join(self.gains)}" if self.gains else "gains nothing"]
-        parts += [f"loses {', '.join(self.loses)}"] if self.loses else []
+        parts = [f"better: {', '.join(self.gains) or 'nothing'}"]
+        parts += [f"worse: {', '.join(self.loses)}"] if self.loses else []
         parts += [f"misses the budgets: {self.misses}"] if self.misses else []
-        return f"{self.plan}: {'; '.join(parts)}."
+        return f"{self.plan} – {'; '.join(parts)}."
 
 
 def rivals(advice: Advice) -> tuple[Rival, ...]:
@@ -59,4 +59,6 @@ def _compared(row: Requirement, best: Plan, plan: Plan) -> tuple[bool, str]:
         return False, ""
     if math.isclose(ours.value, theirs.value, rel_tol=ALIKE, abs_tol=1e-3 if row.unit == "1" else 0.0):
         return False, ""
-    return row.worse(ours.value, theirs.value), f"{row.label} {row.show(theirs.value)} for {row.show(ours.value)}"
+    return row.worse(
+        ours.value, theirs.value
+    ), f"{row.label} {row.show(theirs.value)} instead of {row.show(ours.value)}"

@@ -19,6 +19,7 @@ from advisor.units import show_rate, show_share
 
 COLUMNS = ("bytes", "edge_memory", "accuracy_drop")
 SHOWN_BANDS = 5
+WITHOUT_LINK = ("all-edge", "local-head")
 NO_CHOICE = "nothing meets the requirements"
 
 
@@ -57,11 +58,19 @@ def headline(outlook: Outlook) -> str:
         count = len(chosen - {NOTHING})
         return f"Over {where} and the {outlook.axes[1].label} {_number(count, 'plan')} {_are(count)} chosen{none}."
     if not outlook.thresholds:
-        return (
-            f"Over the whole range of {where} the choice is the same: {name_of(outlook, outlook.segments[0].letter)}."
-        )
+        same = outlook.segments[0].letter
+        said = f"Over the whole range of {where} the choice is the same: {name_of(outlook, same)}."
+        return said + _unmoved(outlook, same)
     at = ", ".join(map(outlook.axes[0].show, outlook.thresholds[:6])) + (" …" if len(outlook.thresholds) > 6 else "")
     return f"The choice changes {_number(len(outlook.thresholds), 'time')} with {where}: at {at}."
+
+
+def _unmoved(outlook: Outlook, letter: str) -> str:
+    """Why no link moves a choice that sends nothing, and what may; "" of any other."""
+    option = outlook.option(letter)
+    if option is None or outlook.axes[0].name != LINK or option.plan.kind not in WITHOUT_LINK:
+        return ""
+    return " It sends nothing, so that no link moves it; a requirement may (--max-edge-memory 64KiB..1MiB)."
 
 
 def name_of(outlook: Outlook, letter: str) -> str:
@@ -79,7 +88,7 @@ def unverified(outlook: Outlook) -> tuple[str, ...]:
 
 def leakage(option: Option) -> str:
     """What is known of an option's leakage, and whether by an attack."""
-    if option.plan.kind in ("all-edge", "local-head"):
+    if option.plan.kind in WITHOUT_LINK:
         return "nothing is sent"
     if option.plan.kind == "all-cloud":
         return "the input itself is sent"

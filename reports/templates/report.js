@@ -166,6 +166,14 @@
     drawTable();
   };
 
+  // ---- pictures of further cuts: made when they are asked for ----
+  for (const rest of document.querySelectorAll("details.rest")) {
+    rest.addEventListener("toggle", () => {
+      const held = rest.querySelector("template");
+      if (held) held.replaceWith(held.content);
+    });
+  }
+
   tools();
   if (byId("pick")) {
     byId("pick").addEventListener("change", () => showPlan(Number(byId("pick").value)));

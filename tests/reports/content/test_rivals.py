@@ -39,11 +39,11 @@ def test_what_each_gains_and_loses_is_said_with_both_numbers() -> None:
         digits(), best=best, next_best=(judged, unknown), budgets=Budgets(min_nmse=0.3), evidence=()
     )
     first, second = rivals(advice)
-    assert first.gains == ("latency 4 ms for 10 ms",)
-    assert first.loses == ("attacker's NMSE 0.200 for 0.800",)
+    assert first.gains == ("latency 4 ms instead of 10 ms",)
+    assert first.loses == ("attacker's NMSE 0.200 instead of 0.800",)
     assert first.misses.startswith("attacker's NMSE 0.100 short")
     assert (second.gains, second.loses, second.misses) == ((), (), "")
-    assert str(second) == "dark: gains nothing."
+    assert str(second) == "dark – better: nothing."
 
 
 def test_every_report_says_why_not_the_next() -> None:
