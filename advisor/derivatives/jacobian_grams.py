@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from advisor.derivatives.tangents import MICRO_BYTES, walk
 from advisor.graph import PartitionGraph
+from advisor.measures.flat_rows import flat, side_by_side
 from advisor.preserve import left_as_found, math_attention, plain_attention
 
 TRACE_PROBES = 4
@@ -50,7 +51,7 @@ def leading_directions(inputs: Sequence[Tensor], most: int, whole: bool = False)
         For each input `[k, ...]`, orthonormal over all inputs together, None for integers; and `[k]` variances.
     """
     floats = [x for x in inputs if x.dtype.is_floating_point]
-    flat = torch.cat([x.flatten(1).double() for x in floats], 1)
+    flat = side_by_side(floats).double()
     centred = flat - flat.mean(0)
     basis = torch.linalg.eigh(centred.T @ centred)[1].flip(1).T if whole else _spanned(centred, most)
     parts, start = list[Tensor | None](), 0
@@ -119,7 +120,9 @@ def _moving(
     """
     probes = [_probes(x, v, count, generator) for x, v in zip(batch, basis, strict=True)]
     pairs = [
-        (p.flatten(2), v.flatten(1)) for p, v in zip(probes, basis, strict=True) if p is not None and v is not None
+        (p.unsqueeze(-1).flatten(2), flat(v))
+        for p, v in zip(probes, basis, strict=True)
+        if p is not None and v is not None
     ]
     along = torch.stack([p @ v.T for p, v in pairs]).sum(0)
     moving = list[Tensor | None]()
@@ -127,7 +130,7 @@ def _moving(
         if v is None or p is None:
             moving.append(None)
             continue
-        across = p - (along @ v.flatten(1)).reshape(p.shape)
+        across = p - (along @ flat(v)).reshape(p.shape)
         moving.append(torch.cat([v[:, None].expand(-1, *x.shape), across]))
     return moving
 

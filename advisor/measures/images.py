@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from advisor.measures.flat_rows import flat
 from advisor.request import LARGEST_SIDE, NATIVE, check_attack_size
 from advisor.sweep import NotMeasurableError
 from advisor.value_range import ValueRange
@@ -58,7 +59,7 @@ def picture_side() -> int:
 
 def mse(reconstruction: Tensor, original: Tensor) -> Tensor:
     """Mean squared error per element, `[n]`, for inputs `[n, ...]`."""
-    return (reconstruction - original).square().flatten(1).mean(1)
+    return flat((reconstruction - original).square()).mean(1)
 
 
 def psnr(reconstruction: Tensor, original: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from advisor.measures.flat_rows import flat
+
 
 def signal_normalised_energy(
     inputs: Tensor, payload: Sequence[Tensor], probes: int = 1, generator: torch.Generator | None = None
@@ -31,6 +33,6 @@ def signal_normalised_energy(
         ]
         projected = torch.stack([(z * u).sum() for z, u in zip(payload, signs, strict=True)]).sum()
         (found,) = torch.autograd.grad(projected, inputs, create_graph=True)
-        energy = energy + found.flatten(1).square().sum(1) / probes
-    signal = torch.stack([z.flatten(1).square().sum(1) for z in payload]).sum(0)
+        energy = energy + flat(found).square().sum(1) / probes
+    signal = torch.stack([flat(z).square().sum(1) for z in payload]).sum(0)
     return energy / signal.clamp_min(1e-12)

@@ -21,6 +21,7 @@ from advisor.estimators.attacks.support.guesses import Guesses, Joined
 from advisor.estimators.attacks.support.matching import Descent, descend, features, mismatch
 from advisor.estimators.attacks.unbiased import ELEMENTS, flat_output, is_affine, jacobian
 from advisor.graph import PartitionGraph
+from advisor.measures.flat_rows import side_by_side
 from advisor.operations.subgraphs import subgraph
 from advisor.sweep import NotMeasurableError
 
@@ -132,7 +133,7 @@ def lookups(graph: PartitionGraph) -> list[Lookup]:
 def least_squares(joined: Joined, sent: Sequence[Tensor], start: Tensor) -> Tensor:
     """`[n, d]` solutions of least norm about `start` for an affine body."""
     base, J = start[None], jacobian(joined, start[None])
-    z = torch.cat([t.flatten(1).double() for t in sent], 1)
+    z = side_by_side(t.double() for t in sent)
     with torch.no_grad():
         left = z - flat_output(joined, base).double()
     found: Tensor = start.double() + left @ torch.linalg.pinv(J, rtol=1e-7).T

@@ -20,6 +20,7 @@ from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatMode
 from advisor.estimators.attacks.mlp import known_labels, said
 from advisor.estimators.attacks.pmc import CHUNK, Pool, mixmatch
 from advisor.estimators.attacks.support.label_features import label_features
+from advisor.measures.flat_rows import flat, side_by_side
 from advisor.sweep import NotMeasurableError
 
 
@@ -68,7 +69,7 @@ class Reading(nn.Module):
         for parameter in self.body.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         with torch.no_grad():
-            width = self._features(torch.cat([t[:2].float().flatten(1) for t in sent], 1)).shape[1]
+            width = self._features(side_by_side(t[:2].float() for t in sent)).shape[1]
         self.head = nn.Linear(width, classes).to(sent[0].device)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -91,4 +92,4 @@ class Reading(nn.Module):
         floats = [t.float() for t in leaves if isinstance(t, Tensor) and t.is_floating_point()]
         if not floats:
             raise NotMeasurableError("the cloud half gives no floating-point numbers to read labels from")
-        return torch.cat([t.flatten(2).mean(2) if t.dim() > 2 else t.flatten(1) for t in floats], 1)
+        return torch.cat([t.flatten(2).mean(2) if t.dim() > 2 else flat(t) for t in floats], 1)

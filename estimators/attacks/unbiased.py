@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.rmle import one_float_input
 from advisor.estimators.attacks.support.matching import features
+from advisor.measures.flat_rows import flat, side_by_side
 from advisor.sweep import NotMeasurableError
 
 ELEMENTS = 2**26
@@ -42,7 +43,7 @@ class Unbiased:
     def run(self, context: AttackContext) -> Recovered:
         """Invert the edge half, sample by sample where it is not affine."""
         one_float_input(context)
-        edge, z = context.edge(), torch.cat([t.flatten(1).double() for t in context.sent], 1)
+        edge, z = context.edge(), side_by_side(t.double() for t in context.sent)
         shape = context.graph.inputs.tensors[0].shape
         start = context.values.from_unit(torch.full((1, *shape), 0.5)) if context.images else torch.zeros(1, *shape)
         elements = start.numel()
@@ -66,7 +67,7 @@ class Unbiased:
 
 def flat_output(edge: nn.Module, x: Tensor) -> Tensor:
     """`[n, D]`: all that crosses."""
-    return torch.cat([t.flatten(1) for t in features(edge, (x,))], 1)
+    return side_by_side(features(edge, (x,)))
 
 
 def is_affine(edge: nn.Module, shape: tuple[int, ...], seed: int) -> bool:
@@ -104,7 +105,7 @@ def newton(edge: nn.Module, z: Tensor, start: Tensor) -> Tensor:
         if not less < error * (1 - TOLERANCE):
             break
         error = less
-    return x.flatten(1).double()
+    return flat(x).double()
 
 
 def _newton_each(edge: nn.Module, z: Tensor, start: Tensor) -> dict[str, Any]:

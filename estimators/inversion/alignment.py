@@ -20,6 +20,7 @@ from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.measures.decoders.decoders import DecoderFamily, decoders_for
+from advisor.measures.decoders.elements import element_by_element
 from advisor.measures.images import mse, psnr, ssim
 from advisor.progress import Progress, silence
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
@@ -129,6 +130,8 @@ def reconstruct(
         torch.manual_seed(seed)
         shuffled = torch.randperm(len(targets.train))
         order = targets.train[shuffled]
+        if (found := element_by_element(features, targets.pixels, order)) is not None:
+            return Reconstruction(found[targets.test], 0, "each element of the input is sent by itself, and read off")
         held = held_back(len(order))
         fit, check = order[held:], order[:held]
         decoders = family(features, layout, targets.pixels, order, budget.width, budget.depth)

@@ -16,6 +16,7 @@ from advisor.columns import Column
 from advisor.data.roles import sides
 from advisor.errors import DataError
 from advisor.graph import PartitionGraph
+from advisor.measures.flat_rows import flat
 from advisor.measures.images import PICTURE_SIDE, is_image_batch, picture_side, pictures, ssim
 from advisor.sweep import NotMeasurableError, Targets, panel_size
 from advisor.value_range import UNIT, ValueRange
@@ -94,7 +95,7 @@ def pixels_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool, str]:
     if len(inputs) == 1 and is_image_batch(inputs[0]):
         pixels = pictures(inputs[0])
         return pixels, True, _at_size(pixels, inputs[0])
-    if floats := [t.flatten(1).float() for t in inputs if t.dtype.is_floating_point]:
+    if floats := [flat(t).float() for t in inputs if t.dtype.is_floating_point]:
         return torch.cat(floats, 1), False, AS_GIVEN
     return torch.zeros(len(inputs[0]), 1), False, "the inputs are discrete: there are no pixels to reconstruct"
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.defenses.training.terms import PrivacyTerm, Step
+from advisor.measures.flat_rows import side_by_side
 from advisor.measures.gaussian_club import gaussian_club, gaussian_log_likelihood, standardised
 from advisor.measures.jacobian_energy import signal_normalised_energy
 from advisor.measures.kernel_ridge import shrunken
@@ -36,7 +37,7 @@ class Reader(nn.Module):
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:
     """A payload's tensors as rows `[n, D]`."""
-    return torch.cat([z.flatten(1) for z in tensors], 1)
+    return side_by_side(tensors)
 
 
 @dataclass

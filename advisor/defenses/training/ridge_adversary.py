@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from advisor.defenses.training.opponents import MapReader, RowReader
 from advisor.defenses.training.terms import PrivacyTerm, Step
 from advisor.measures.decoders.activation_layouts import grid
+from advisor.measures.flat_rows import side_by_side
 from advisor.measures.images import is_image_batch
 from advisor.measures.kernel_ridge import SCALES, leading_directions, leave_one_out_nmse, shrunken
 from advisor.measures.local_ridge import local_nmse, random_filters
@@ -137,7 +138,7 @@ def _hinged(nmse: Tensor, sent: Tensor) -> Tensor:
 
 def _row(step: Step) -> Tensor:
     """What is sent as rows `[n, D]`."""
-    return torch.cat([z.flatten(1) for z in step.payload], 1)
+    return side_by_side(step.payload)
 
 
 def _scaled(rows: Tensor) -> Tensor:

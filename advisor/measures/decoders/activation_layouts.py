@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from advisor.measures.decoders.map_sizes import enlarged_later, resized
+from advisor.measures.flat_rows import side_by_side
 
 VECTOR_LIMIT = 8192
 SKETCH = 4096
@@ -98,7 +99,7 @@ def flat_vector(floats: Sequence[Tensor]) -> Tensor:
     It (Charikar, Chen and Farach-Colton 2002) adds each column, with a random sign, to one of 4,096, and keeps inner
     products on average.
     """
-    z = torch.cat([t.flatten(1) for t in floats], 1)
+    z = side_by_side(floats)
     width = z.shape[1]
     if width <= VECTOR_LIMIT:
         return z

@@ -63,7 +63,7 @@ def _cause(guess: Tensor, labels: Tensor, accuracy: float, classes: int) -> str:
 
     for step, said in ((1, "one higher"), (-1, "one lower")):
         moved = float((guess == labels + step).double().mean())
-        if moved > accuracy + BETTER:
+        if moved > accuracy + max(BETTER, 3 * math.sqrt(0.5 / len(labels))):
             return f"With labels {said} it would be right in {show_share(moved)}: they are off by one."
     pairs = torch.zeros(classes, classes)
     pairs.index_put_((labels, guess), torch.ones(len(labels)), accumulate=True)

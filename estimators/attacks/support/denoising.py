@@ -61,5 +61,6 @@ def denoised(received: Sequence[Tensor], clean: Sequence[Tensor], variance: Sequ
 
 
 def channel_rows(z: Tensor) -> Tensor:
-    """`[n, c, ...]` as `[n · places, c]`, float64."""
+    """`[n, c, ...]` as `[n · places, c]`, float64; `[n]` has one channel."""
+    z = z[:, None] if z.dim() == 1 else z
     return z.movedim(1, -1).reshape(-1, z.shape[1]).double()

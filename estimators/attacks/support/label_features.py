@@ -13,6 +13,7 @@ from advisor.estimators.attacks.support.channel import Store
 from advisor.estimators.attacks.support.draws import Draws
 from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import flat_vector
+from advisor.measures.flat_rows import side_by_side
 from advisor.sweep import NotMeasurableError
 
 COMPONENTS = 128
@@ -98,7 +99,7 @@ class Reader:
 
 def untouched(tensors: Sequence[Tensor]) -> Tensor:
     """`[n, f]` of tensors `[n, ...]`: all numbers that were received."""
-    return torch.cat([t.float().flatten(1) for t in tensors], 1)
+    return side_by_side(t.float() for t in tensors)
 
 
 def _means(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from advisor.estimators.attacks.support.loop import Loop
+from advisor.measures.flat_rows import flat
 from advisor.preserve import plain_attention
 from advisor.progress import Progress, silence
 from advisor.sweep import NotMeasurableError
@@ -40,8 +41,8 @@ def features(edge: nn.Module, x: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 def mismatch(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     """`[n]`: ‖f(x) − z‖² / ‖z‖² over all tensors that cross, for each sample (Maeng et al. 2022, section 5)."""
-    error = sum((a.float() - b.float()).square().flatten(1).sum(1) for a, b in zip(found, wanted, strict=True))
-    energy = sum(b.float().square().flatten(1).sum(1) for b in wanted)
+    error = sum(flat((a.float() - b.float()).square()).sum(1) for a, b in zip(found, wanted, strict=True))
+    energy = sum(flat(b.float().square()).sum(1) for b in wanted)
     return torch.as_tensor(error) / torch.as_tensor(energy).clamp_min(1e-12)
 
 
@@ -55,7 +56,7 @@ def total_variation(x: Tensor) -> Tensor:
 
 def prior_of(x: Tensor, mean: Tensor) -> Tensor:
     """`[n]`: how unlike an input is: total variation of images, else the mean square about the attacker's mean."""
-    return total_variation(x) if x.dim() == 4 and min(x.shape[-2:]) > 1 else (x - mean).square().flatten(1).mean(1)
+    return total_variation(x) if x.dim() == 4 and min(x.shape[-2:]) > 1 else flat((x - mean).square()).mean(1)
 
 
 def match(
@@ -82,7 +83,7 @@ def match(
 
     def loss() -> Tensor:
         total = mismatch(features(edge, (x,)), wanted) + weight * prior_of(x, mean)
-        outside = (x - x.clamp(0, 1)).square().flatten(1).mean(1) if box else 0.0
+        outside = flat((x - x.clamp(0, 1)).square()).mean(1) if box else 0.0
         return total + OUTSIDE * outside
 
     descend([x], loss, how, file=file, tick=tick)

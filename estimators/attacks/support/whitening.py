@@ -51,7 +51,9 @@ class Whitening:
         return cls(mean.float(), ((vectors * inverse) @ vectors.T).float())
 
     def __call__(self, z: Tensor) -> Tensor:
-        """`[n, c, ...]`, white."""
+        """`[n, c, ...]` or `[n]`, white."""
+        if z.dim() == 1:
+            return self(z[:, None])[:, 0]
         centred = z.float().movedim(1, -1) - self.mean
         return (centred @ self.turn).movedim(-1, 1)
 

@@ -45,3 +45,10 @@ def test_a_regressor_worse_than_the_mean_is_said() -> None:
     truth = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
     said = said_of_the_model(Accuracy(truth + 9, truth, Task("regression")))
     assert "no better than the mean" in said[1]
+
+
+def test_two_samples_name_no_cause() -> None:
+    """One of two answers is one above its label: a coincidence, no labels off by one."""
+    (said,) = doubts(8.0 * F.one_hot(torch.tensor([4, 9]), 12).float(), torch.tensor([3, 5]))
+    assert "off by one" not in said
+    assert "--normalize" in said
