@@ -21,6 +21,7 @@ from advisor.computing.chosen_device import computing_on
 
 NAME = "pretend"
 aten = torch.ops.aten
+PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__)
 INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default)
 
 
@@ -76,6 +77,10 @@ class Copied(TorchFunctionMode):
             return made if wanted is None else made.to(wanted)
         if func is Tensor.new_tensor:
             return torch.tensor(*args[1:], dtype=args[0].dtype).to(args[0].device)
+        if func in PRODUCTS and isinstance(args[0], There) and (args[0].dim(), args[1].dim()) == (1, 2):
+            return func(
+                args[1].t(), args[0]
+            )  # a vector by a matrix is squeezed in place below: a size that `There` keeps
         if func in (Tensor.__getitem__, Tensor.__setitem__) and isinstance(args[0], There):
             place = args[1] if isinstance(args[1], tuple) else (args[1],)
             listed = tuple(torch.tensor(p).to(args[0].device) if isinstance(p, list) else p for p in place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,17 @@ import torch
 from torch import nn
 
 import advisor
+from advisor.computing import chosen_device
 from advisor.data.synthesis import synthesise
 from advisor.defenses.methods import METHODS
+from advisor.errors import AdvisorError
 from advisor.estimators import ESTIMATORS
 from advisor.estimators.attacks import ATTACKS, dci, dip, ids, mlp, pmc, rmle, shadow
 from advisor.estimators.attacks.support import floors
 from advisor.estimators.inversion import alignment, fast_products
 from advisor.graph import PartitionGraph
+from advisor.plans import Advice
+from tests import pretended_device
 from tests.pretended_device import MixedDevicesError, There, device, pretended
 
 
@@ -163,6 +168,66 @@ def test_weights_written_since_are_taken_anew(x: torch.Tensor) -> None:
             model[-1].bias.copy_(torch.tensor([100.0, 0, 0, 0, 0]))
         after = float(advisor.accuracy(graph, x, torch.zeros(60, dtype=torch.long)))
     assert before < after == 1
+
+
+@pytest.fixture
+def meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within `pretended` whole runs mean that device, whatever they ask for."""
+    usual = chosen_device.chosen
+    monkeypatch.setattr(chosen_device, "chosen", lambda wanted: usual(wanted) if wanted == "cpu" else device())
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)  # it has no streams to wait for
+
+
+def asked(graph: PartitionGraph, x: torch.Tensor, compute: str) -> Advice:
+    return advisor.recommend(
+        graph, data=(x, torch.arange(len(x)) % 5), defenses="tuned,gaussian", recipe="epochs=1", cuts="0,3",
+        trials=2, device="jetson", require_split=True, compute=compute, min_nmse=0.01,
+    )  # fmt: skip
+
+
+def test_a_whole_recommendation_with_a_fit_and_its_gate(graph: PartitionGraph, x: torch.Tensor, meant: None) -> None:
+    many = torch.cat([x, x.flip(3), x.flip(2)])
+
+    def found(compute: str) -> tuple[set[tuple[str, str]], list[float]]:
+        advice = asked(graph, many, compute)
+        fits = {(p.fitted.method, p.fitted.at) for p in (*advice.plans, *advice.tried) if p.fitted is not None}
+        gate = advisor.check(advice, graph, (many, torch.arange(180) % 5), compute=compute, min_nmse=0.01)
+        assert gate.passed, gate.failures
+        return fits, advice.profile["score"].values.tolist()
+
+    fits, scores = found("cpu")
+    assert ("tuned", "3") in fits
+    with pretended():
+        there = found("auto")
+    assert there[0] == fits
+    np.testing.assert_allclose(there[1], scores, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("CUDA error: unspecified launch failure\nCompile with"),
+            "pretend:0 was lost: CUDA error: unspec",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "The memory of pretend:0 is too small for this model"),
+    ],
+)
+def test_a_device_that_fails_half_way_through_a_recommendation_is_said_in_one_line(
+    graph: PartitionGraph, x: torch.Tensor, meant: None, monkeypatch: pytest.MonkeyPatch, error: RuntimeError, said: str
+) -> None:
+    usual, left = pretended_device.computed, [6000]
+
+    def computed(func: Any, args: Any, kwargs: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0 and func is torch.ops.aten.convolution.default:
+            raise error
+        return usual(func, args, kwargs)
+
+    monkeypatch.setattr(pretended_device, "computed", computed)
+    with pretended(), pytest.raises(AdvisorError, match=said) as caught:
+        asked(graph, x, "auto")
+    assert "\n" not in str(caught.value)
 
 
 def agree(found: Callable[[], list[float]]) -> None:
