@@ -13,7 +13,10 @@ LONGEST = 2000
 CUT = "***"
 _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}  # controls, bidirectional overrides, private use, surrogates, separators
 _PLAIN = re.compile(r"[^ -~]")
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://(?P<rest>[^\s'\"<>]+)")
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})(?P<slashes>://|(?<=[A-Za-z0-9+.-]{2}):/)(?P<rest>[^\s'\"<>]+)"
+)
+"""With one slash too: a path loses the second; `C:/` is a drive."""
 
 
 def visible(text: str) -> str:
@@ -37,7 +40,7 @@ def shortened(text: str, longest: int) -> str:
 
 def without_secrets(text: str) -> str:
     """Every URL in a text without user, password, token and query; the user of an ssh address stays."""
-    return _URL.sub(_public, text) if "://" in text else text
+    return _URL.sub(_public, text) if ":/" in text else text
 
 
 def shell_words(words: Iterable[str]) -> str:
@@ -46,13 +49,13 @@ def shell_words(words: Iterable[str]) -> str:
 
 
 def _public(found: re.Match[str]) -> str:
-    scheme, rest = found["scheme"], found["rest"]
+    scheme, slashes, rest = found["scheme"], found["slashes"], found["rest"]
     place, question, _ = rest.partition("?")
     if "@" not in place and "@" in rest and scheme != "ssh":  # a password may hold a question mark
         place, question = rest, ""
     who, at, where = place.rpartition("@")
     kept = who if scheme == "ssh" and ":" not in who else CUT
-    return f"{scheme}://" + (f"{kept}@" if at else "") + where.partition("#")[0] + (f"?{CUT}" if question else "")
+    return scheme + slashes + (f"{kept}@" if at else "") + where.partition("#")[0] + (f"?{CUT}" if question else "")
 
 
 def _dollar_quoted(word: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,12 @@ def test_a_message_is_one_short_line() -> None:
     assert line.startswith("first \\x1b[2J\\u202ex")
     assert len(line) < LONGEST + 100
     assert str(AdvisorError("a\nb  'c'", "d\n")) == "a b  'c' d"
+
+
+def test_a_path_that_was_a_url_shows_no_secret() -> None:
+    assert without_secrets(str(Path("https://u:secret@h/d.npz?token=secret"))) == "https:/***@h/d.npz?***"
+    for path in ("C:/a@b/x?y", "/a:b@c/x?y", "a/b@c", "sqlite:////a/s.db"):
+        assert without_secrets(path) == path
 
 
 def test_a_text_that_is_nearly_a_url_is_read_in_one_pass() -> None:
