@@ -154,8 +154,8 @@ class Fits(FitTasks):
         eased = dataclasses.replace(pair, recipe={**pair.recipe, "weight": weight})
         gone_on = self._fitted(self._fit_of(eased, epochs, count, progress, short=False, start=priced))
         self.notes.append(
-            f"{pair} lost {100 * lost:.2f} points where {100 * allowed:.2f} are allowed; it was fitted on with weight "
-            f"{weight:.2g} instead of {float(recipe['weight']):.2g}."
+            f"{pair} lost {100 * lost:.2f} points where {100 * allowed:.2f} are allowed; it was fitted further, with "
+            f"weight {weight:.2g} instead of {float(recipe['weight']):.2g}."
         )
         return priced if gone_on is None else gone_on
 

@@ -176,14 +176,14 @@ def test_a_fit_that_loses_too_much_goes_on_with_less_weight(priced, small, monke
     (first, none, _), (_, start, recipe), *_ = fitted
     assert (none, start) == (None, first)
     assert 10 <= recipe["weight"] < 40
-    assert any("it was fitted on with weight" in note and "instead of 40" in note for note in found.notes)
+    assert any("it was fitted further, with weight" in note and "instead of 40" in note for note in found.notes)
     assert {plan.fitted.recipe["weight"] for plan in found.plans} == {recipe["weight"]}
 
 
 def test_a_weight_of_the_users_stays(priced, small):
     found = fits(priced, small, methods=("ridge",), max_accuracy_drop=0.01, recipe=f"{RECIPE},weight=40").run(quiet)
     assert {plan.fitted.recipe["weight"] for plan in found.plans} == {40}
-    assert not any("fitted on" in note for note in found.notes)
+    assert not any("fitted further" in note for note in found.notes)
 
 
 def test_a_trained_plan_survives_json(found):
