@@ -42,7 +42,7 @@ SEEDS = (0, 1, 2)
 SCREEN_SAMPLES, WORST_SAMPLES = 2_000, 8_000
 """The attacker's own images: in the screening by `quick`, and for the worst set."""
 PRIVATE = 1_000
-NEAR_PP = 5.0
+NEAR_PP = 6.0
 MOST_WORST = 40
 """The worst set attacks at most so many rows, those that lose at most so many percentage points."""
 
