@@ -30,7 +30,7 @@ from advisor.planning.shared_study.results import NAME
 from benchmarks.search.truth import digits, trained
 
 HERE = Path(__file__).parent
-TIMED = ("wall_time_s", "stages", "made", "host", "command")
+TIMED = ("wall_time_s", "stages", "told", "made", "host", "command")
 OPTIONS = ("--device", "raspberry-pi-4b", "--max-accuracy-drop", "3%", "--min-nmse", "0.1", "--trials", "12")
 SAMPLES = 700
 KINDS = ("round", "evaluation", "attack")
