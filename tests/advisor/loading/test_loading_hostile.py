@@ -153,7 +153,7 @@ ENDING = [
     "_transform_bias_rescale_qkv",
     "_batch_norm_no_update",
     "_stack",
-    "_fft_r2c",
+    "_pdist_forward",
     "promote_types",
 ]
 
