@@ -15,18 +15,18 @@ from advisor.commands.support.signals import GRACE, Ending, obeyed
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_each_signal_has_its_code_and_says_what_is_on_the_disk(
-    name: str, code: int, capsys: pytest.CaptureFixture[str]
+    name: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def command() -> None:
-        with exits.exit_codes():
-            exits.written(Path("out/advice.json"))
+        with exits.exit_codes(), exits.noticed(tmp_path / "advice.json"):
+            (tmp_path / "advice.json").write_text("{}")
             os.kill(os.getpid(), getattr(signal, name))
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(typer.Exit) as ended:
         command()
     assert ended.value.exit_code == code
-    assert "Interrupted; on the disk: out/advice.json." in capsys.readouterr().err
+    assert f"Interrupted; on the disk: {tmp_path / 'advice.json'}." in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before
 
 
