@@ -20,6 +20,9 @@ COMPONENTS = 512
 CHOOSING = 1536
 """Samples that the penalties are chosen on: a ridge's penalty over their number hardly depends on it."""
 
+ELEMENTS = 4096
+"""Of a payload whose inner products are taken at once."""
+
 DECADES = (-7.0, 4.0)
 STEPS = 23
 
@@ -108,6 +111,13 @@ def component_penalties(inner: Tensor, cross: Tensor, goal: Tensor, right: Tenso
 
 
 def _products(rows: Tensor, columns: Tensor) -> Tensor:
-    """Inner products, about the mean of `columns` so that rounding is that of what varies."""
-    mean = columns.mean(0)
-    return ((rows - mean) @ (columns - mean).T).double()
+    """Inner products, about the mean of `columns`, in double precision.
+
+    Of more samples than elements they have no full rank: what float32 rounds would be divided by a small penalty.
+    """
+    mean, found = columns.mean(0), rows.new_zeros((len(rows), len(columns)), dtype=torch.float64)
+    for some in torch.split(torch.arange(rows.shape[1]), ELEMENTS):
+        part = slice(int(some[0]), int(some[-1]) + 1)
+        left, right = ((t[:, part] - mean[part]).double() for t in (rows, columns))
+        found += left @ right.T
+    return found

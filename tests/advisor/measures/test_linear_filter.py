@@ -33,6 +33,13 @@ def test_of_gaussian_data_the_linear_minimum_is_reached(width: int) -> None:
     assert float(errors.mean()) == pytest.approx(exact, abs=3 * float(errors.std()) / math.sqrt(500))
 
 
+def test_rounding_spoils_nothing_where_samples_outnumber_the_payloads_elements() -> None:
+    x = normal(1000, 64, seed=4)
+    z = (x @ normal(64, 128, seed=5) / 8).float()
+    found = wiener(z[:340], z[340:400], z[400:], x[:340].float(), x[340:400].float())
+    assert float((found - x[400:]).square().mean()) < 1e-11
+
+
 def test_payloads_whose_noise_was_averaged_teach_a_filter_of_the_noise_that_is_there() -> None:
     """As good with 120 samples sent 400 times each as theory has it; of one draw each more is left."""
     d, width, sigma = 4, 40, 3.0
