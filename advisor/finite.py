@@ -13,7 +13,7 @@ def all_finite(values: Tensor) -> bool:
     import torch
 
     if values.is_complex():
-        values = torch.view_as_real(values)
+        values = torch.view_as_real(values.resolve_conj())
     if not values.is_floating_point() or not values.numel():
         return True
     least, largest = torch.aminmax(values.detach())  # NaN where there is one

@@ -23,6 +23,7 @@ from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Source
 from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
+from advisor.measures.flat_rows import flat, real
 from advisor.preserve import left_as_found, plain_attention
 from advisor.progress import Progress, silence
 from advisor.threads import one_thread
@@ -139,7 +140,7 @@ class CutView:
         rows = len(self.targets.labels)
         if any(t.dim() == 0 or len(t) != rows for t in self.tensors):
             raise NotMeasurableError("an output does not lead with the batch")
-        parts = [_real(t.detach()).reshape(rows, -1).float() for t in self.tensors]
+        parts = [flat(real(t.detach())) for t in self.tensors]
         z = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         if not all_finite(z):
             raise NotMeasurableError("the activation holds NaN or infinities")
@@ -162,10 +163,6 @@ class CutView:
         """Euclidean distances between samples, `[n, n]` float64."""
         square = self.gram.diagonal()
         return (square[:, None] + square[None, :] - 2 * self.gram).clamp_min(0).sqrt()
-
-
-def _real(value: Tensor) -> Tensor:
-    return torch.view_as_real(value) if value.is_complex() else value
 
 
 class Estimator(Protocol):

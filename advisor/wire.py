@@ -174,7 +174,7 @@ def _as_array(tensor: Any, dtype: str | None) -> tuple[Array, str]:
         raise WireError(f"A tensor has {np.ndim(tensor)} dimensions, more than {MAX_RANK}.")
     if hasattr(tensor, "detach"):
         own = str(tensor.dtype).removeprefix("torch.")
-        plain = tensor.detach().cpu().contiguous()
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         if own in _BITS:
             import torch
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from advisor.activations import Activations
 from advisor.cuts import Cut
 from advisor.graph import PartitionGraph
+from advisor.measures.flat_rows import real
 
 TRIED_ON = 4
 """Samples."""
@@ -73,14 +74,10 @@ def _first_alike(cuts: Sequence[Cut], one: Activations, other: Activations) -> C
 def _alike(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
     return all(
         a.shape == b.shape and float((a - b).abs().max()) <= TOLERANCE * float(a.abs().max())
-        for a, b in zip(map(_real, one), map(_real, other), strict=True)
+        for a, b in zip(map(real, one), map(real, other), strict=True)
     )
 
 
 def _constant(tensors: Sequence[Tensor]) -> bool:
     """Whether every sample gives the same."""
     return all(_alike((t,), (t[:1].expand_as(t),)) for t in tensors)
-
-
-def _real(t: Tensor) -> Tensor:
-    return torch.view_as_real(t) if t.is_complex() else t.double()

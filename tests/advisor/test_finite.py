@@ -27,3 +27,4 @@ def test_numbers_at_the_end_of_their_range_nothing_and_integers_are_finite() -> 
     assert all_finite(torch.zeros(0))
     assert all_finite(torch.ones(3, dtype=torch.bool))
     assert all_finite(torch.full((2,), 2**62))
+    assert all_finite(torch.ones(3, dtype=torch.complex64).conj())

@@ -191,3 +191,11 @@ def test_a_half_takes_what_arrived_as_it_arrived(text: str, name: str, cut: str 
     arrived = wire.unpack_torch(wire.pack(edge(x)))
     assert len(arrived) == len(place.tensors) * (3 if text == "int8" else 1)
     assert torch.allclose(cloud(*arrived), net(x), atol=0.5)
+
+
+def test_a_conjugate_that_torch_has_not_carried_out_yet_is_sent_as_it_reads() -> None:
+    z = torch.complex(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]))
+    conjugate, imaginary = z.conj(), z.conj().imag
+    found = wire.unpack(wire.pack(conjugate, imaginary))
+    assert found[0].tolist() == [[1 - 3j, 2 - 4j]]
+    assert found[1].tolist() == [[-3.0, -4.0]]

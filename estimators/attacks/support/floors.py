@@ -69,5 +69,5 @@ def fingerprint(samples: Iterable[Tensor]) -> str:
     total = hashlib.blake2b()
     for t in samples:
         total.update(f"{t.dtype}{tuple(t.shape)}".encode())
-        total.update(t.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        total.update(t.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()

@@ -281,6 +281,11 @@ def test_the_wire_s_own_rounding_is_the_spacing_of_its_floats(dtype: torch.dtype
     assert rounding_step(z) == pytest.approx(torch.finfo(dtype).eps * math.sqrt(12.5))
 
 
+def test_a_complex_number_is_sent_as_two_floats() -> None:
+    z = torch.tensor([3.0, 4.0])
+    assert rounding_step(torch.complex(z, 2 * z).conj()) == pytest.approx(rounding_step(torch.cat([z, 2 * z])))
+
+
 def test_integers_are_sent_in_steps_of_one() -> None:
     assert rounding_step(torch.tensor([3, 4])) == 1.0
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import advisor
-from advisor.measures.flat_rows import flat, side_by_side
+from advisor.measures.flat_rows import flat, real, side_by_side
 
 WIDTH = 6
 
@@ -64,3 +64,29 @@ def test_attacks_take_one_number_a_sample(name: str, short_attacks: None) -> Non
     graph = advisor.trace(Narrow().eval(), samples()[0][:2])
     result = advisor.attack(graph, "output", samples()[0], name=name)
     assert 0 < float(result.nmse) < 3
+
+
+class Turned(nn.Module):
+    """All that crosses between the layers is complex."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(10, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.view_as_real(torch.fft.rfft(x)).flatten(1))
+
+
+@pytest.mark.parametrize("name", ["ka", "wiener"])
+def test_an_attack_reads_both_parts_of_complex_numbers(name: str, short_attacks: None) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(300, 8)
+    graph = advisor.trace(Turned().eval(), x[:2])
+    found = advisor.attack(graph, "fft_rfft", x[:60], aux=x[60:], name=name, reidentify=False)
+    assert found.nmse.value < 0.35  # the real parts alone leave 3 of 8 dimensions: at least 0.375
+
+
+def test_complex_numbers_are_two_real_ones() -> None:
+    z = torch.complex(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]))
+    assert real(z).tolist() == [[1.0, 2.0, 3.0, 4.0]]
+    assert real(z[:, 0]).tolist() == [[1.0, 3.0]]
