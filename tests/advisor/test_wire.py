@@ -196,6 +196,6 @@ def test_a_half_takes_what_arrived_as_it_arrived(text: str, name: str, cut: str 
 def test_a_conjugate_that_torch_has_not_carried_out_yet_is_sent_as_it_reads() -> None:
     z = torch.complex(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]))
     conjugate, imaginary = z.conj(), z.conj().imag
-    found = wire.unpack(wire.pack(conjugate, imaginary))
+    found = wire.unpack(wire.pack((conjugate, imaginary)))
     assert found[0].tolist() == [[1 - 3j, 2 - 4j]]
     assert found[1].tolist() == [[-3.0, -4.0]]
