@@ -16,7 +16,6 @@ from advisor.estimators.statistics.confidence_limits import upper_limit
 from advisor.estimators.statistics.spread import jackknife_corrected
 from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
 
-_TINY = 1e-300
 NOT_FINITE = "the derivatives hold NaN or infinities"
 
 
@@ -67,12 +66,14 @@ def guaranteed(tangents: JacobianGram, noise_variance: float) -> float:
     """
     d, k, prior = tangents.elements, len(tangents.prior), 1 / tangents.smoothing**2
     outside = ((tangents.trace - _traces(tangents.gram)) / noise_variance).clamp_min(0)
-    along = _others(tangents.gram) / noise_variance + prior * torch.eye(k, dtype=torch.float64)
-    inverse = torch.linalg.inv(along)
+    values, vectors = torch.linalg.eigh(_others(tangents.gram))
+    least = _least(values)
+    inverse = (vectors / (torch.maximum(values, least) / noise_variance + prior).unsqueeze(-2)) @ vectors.mT
     rest = _others(outside) / max(1, d - k) + prior
     size = _traces(inverse) + (d - k) / rest
     weight = inverse @ inverse
-    seen = (weight * tangents.gram).sum((1, 2)) / noise_variance + outside / rest.square()
+    inside = (weight * tangents.gram).sum((1, 2)) + least.squeeze(-1) * _traces(weight)
+    seen = inside / noise_variance + outside / rest.square()
     known = prior * (_traces(weight) + (d - k) / rest.square())
     limit = upper_limit(d * seen / size.square()) + float((d * known / size.square()).mean())
     return 1 / limit
@@ -91,12 +92,18 @@ def _without(values: Tensor, i: int) -> Tensor:
     return (values.sum(0) - values[i]) / (len(values) - 1)
 
 
+def _least(values: Tensor) -> Tensor:
+    """`[..., 1]` of eigenvalues `[..., k]`: what rounding leaves of the smallest; no bound rests on less."""
+    return torch.finfo(values.dtype).eps * values.abs().sum(-1, keepdim=True)
+
+
 def _bound(gram: Tensor, trace: Tensor, tangents: JacobianGram, noise_variance: float) -> float:
     d, k, prior = tangents.elements, len(tangents.prior), 1 / tangents.smoothing**2
-    along = gram / noise_variance + prior * torch.eye(k, dtype=torch.float64)
+    values = torch.linalg.eigvalsh(gram)
+    along = torch.maximum(values, _least(values)) / noise_variance + prior
     # Probes may put Tr(JᵀJ) below what the directions alone hold: the rest then is the prior's.
     rest = max(float(trace - gram.diagonal().sum()) / noise_variance, 0.0) + (d - k) * prior
-    first = float((1 / torch.linalg.eigvalsh(along).clamp_min(_TINY)).sum()) if k else 0.0
+    first = float((1 / along).sum())
     return (first + ((d - k) ** 2 / rest if d > k else 0.0)) / d
 
 

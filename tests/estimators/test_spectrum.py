@@ -45,6 +45,14 @@ def test_a_gaussian_input_and_a_linear_model_reach_the_bound(sigma: float) -> No
     assert found.source == "bounded"
 
 
+@pytest.mark.parametrize("sigma", [1e-5, 1e-7, 1e-9, 1e-12])
+def test_at_rounding_alone_nothing_is_promised_that_does_not_hold(sigma: float) -> None:
+    """Five numbers of eight inputs: three directions are unseen, each s², and no estimator is left with more."""
+    found, most = grams_of(linear(), 8), 3 / 8 * S**2 * (1 + 1e-6)
+    assert 0 < spectrum_bound(found, sigma**2).value <= most
+    assert 0 < guaranteed(found, sigma**2) <= most
+
+
 def test_no_directions_are_the_trace_bound_and_more_never_lower_it() -> None:
     weight, sigma = linear(), 0.05
     values = [spectrum_bound(grams_of(weight, k), sigma**2).value for k in range(9)]
