@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from advisor.attack_versions import version_of
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.support.channel import COMPACT_BYTES, Reduce, Store
 from advisor.estimators.inversion.alignment import FEWEST, held_back, surely_better
@@ -34,6 +35,7 @@ class Wiener:
     name: ClassVar[str] = "wiener"
     about: ClassVar[str] = "linear minimum mean-square filter on principal components, closed form (Wiener 1949)"
     verifies: ClassVar[bool] = False
+    version: ClassVar[int] = version_of("wiener")
     threat: ClassVar[ThreatModel] = ThreatModel(("cut and defense",), ("auxiliary inputs",), ("query the edge",))
 
     def run(self, context: AttackContext) -> Recovered:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advisor.attack_versions import CHANGED, version_of
 from advisor.checkpoint import Checkpoint
 from advisor.estimators.attacks import ATTACKS, Attack, dci, mlp, pmc, shadow
 from advisor.estimators.attacks.dip import DeepImagePrior
@@ -130,3 +131,9 @@ def test_attacks_of_one_threat_model_keep_what_they_resume_from_apart(name: str,
 
 def test_a_name_is_an_attack_once() -> None:
     assert len({member.name for member in ATTACKS.values()}) == len(ATTACKS)
+
+
+def test_an_attack_that_was_changed_says_its_version() -> None:
+    assert {name: getattr(ATTACKS[name], "version", 1) for name in CHANGED} == {
+        name: version_of(name) for name in CHANGED
+    }

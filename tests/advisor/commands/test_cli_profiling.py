@@ -91,7 +91,7 @@ def test_absurd_figures_of_ones_own(cli: Run, model: str, tmp_path: Path, comman
 def test_calibrate_writes_a_device_file(cli: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.profilers.calibration.test_calibration import benchmarks
 
-    monkeypatch.setattr(calibrating, "timed", lambda seconds, told: (told(0.5), (benchmarks(2000), 1e-3))[1])
+    monkeypatch.setattr(calibrating, "timed", lambda seconds, progress: (progress(0.5), (benchmarks(2000), 1e-3))[1])
     result = cli("calibrate", "--out", "mine.toml", "--name", "lab-pc")
     assert result.exit_code == 0, result.output
     assert "Timing operators …" in result.stderr
