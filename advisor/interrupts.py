@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """What a user, a container or a closed terminal sends to end a program."""
@@ -35,17 +36,29 @@ def held() -> Iterator[Held]:
     A signal that is ignored stays ignored.
     """
     waiting = Held()
-    if threading.current_thread() is not threading.main_thread():
-        yield waiting
-        return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    caught = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
-    for number in caught:
-        signal.signal(number, waiting)
     try:
-        yield waiting
+        with answered_by(waiting, lambda usual: usual not in (signal.SIG_IGN, None)):
+            yield waiting
     finally:
-        for number, handler in caught.items():
-            signal.signal(number, handler)
         for number in waiting.arrived[:1]:
             signal.raise_signal(number)
+
+
+@contextmanager
+def answered_by(handler: Callable[[int, FrameType | None], None], takes: Callable[[Any], bool]) -> Iterator[None]:
+    """Let one handler answer the signals whose usual one it takes the place of; in the main thread alone.
+
+    Args:
+        handler: that answers while this lasts.
+        takes: whether it takes the place of a handler.
+    """
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: usual for number in SIGNALS if takes(usual := signal.getsignal(number))}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from advisor.interrupts import SIGNALS
+from advisor.interrupts import answered_by
 
 GRACE = 5.0
 """Seconds after a signal in which further ones are taken for the same wish, so that saving is not cut short."""
@@ -47,14 +46,6 @@ class Ending:
 @contextmanager
 def obeyed() -> Iterator[Ending]:
     """While this lasts, signals end the command by KeyboardInterrupt; those that are ignored or caught stay so."""
-    ending, before = Ending(), {}
-    if threading.current_thread() is threading.main_thread():
-        usual = (signal.SIG_DFL, signal.default_int_handler)
-        before = {n: handler for n in SIGNALS if (handler := signal.getsignal(n)) in usual}
-    for number in before:
-        signal.signal(number, ending)
-    try:
+    ending = Ending()
+    with answered_by(ending, lambda usual: usual in (signal.SIG_DFL, signal.default_int_handler)):
         yield ending
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
