@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
 from advisor.errors import AdvisorError
+from advisor.model_names import TORCHVISION
 from advisor.request import IN_PYTHON, SOURCES, Request
 from advisor.safe_text import shell_words
 
 if TYPE_CHECKING:
     from advisor.plans import Advice
 
-BUILT_IN_MODEL, BUILT_IN_DATA = "torchvision:", ("digits", "synthetic")
+BUILT_IN_DATA = ("digits", "synthetic")
 ASKED_AGAIN = {
     "arch": "names code", "defenses": "names code", "device": "names a machine or a file",
     "cloud": "names a machine or a file",
@@ -133,8 +134,13 @@ def recorded_model(advice: Advice, folder: Path) -> Source:
     """
     said = _section(advice, "model")
     name, path = str(said.get("name") or ""), said.get("path")
-    if name.startswith(BUILT_IN_MODEL):
+    if name.startswith(TORCHVISION):
         return Source(name, "")
+    if name:
+        raise AdvisorError(
+            f"The model of this advice was built by code, {name[:80]!r}, which is not taken from a file.",
+            "Name it again, and --trust: this one or another.",
+        )
     if not path or path == IN_PYTHON:
         raise AdvisorError("This advice does not say where its model is.", "Name it with --model.")
     return Source(_plain_file(str(path), folder, "model", "--model"), str(said.get("sha256") or NO_HASH))

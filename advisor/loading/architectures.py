@@ -1,127 +1,39 @@
-"""Models that are named rather than stored: torchvision's, and `package.module:factory`, with or without arguments."""
+"""Architectures of torchvision by name, with cached or random weights."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import difflib
-import importlib
-import importlib.util
 import inspect
-import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from advisor.errors import AdvisorError
-from advisor.import_path import modules_here
 from advisor.loading.content import Content, read_content, short
 
 if TYPE_CHECKING:
     from torch import nn
 
-TORCHVISION = "torchvision:"
-CALLED = re.compile(r"(?P<place>.+?:[\w.@-]+)(?P<inside>\(.*\))")
-ARGUMENTS = "--arch 'torchvision:resnet18(num_classes=10)'"
+T = TypeVar("T")
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
-
-
-def build(arch: str) -> nn.Module:
-    """The model that `package.module:factory`, `file.py:factory` or `torchvision:name` makes, in eval mode.
-
-    Arguments stand after it in parentheses, as literals: `torchvision:resnet18(num_classes=10)`.
-
-    Raises:
-        AdvisorError: when it cannot be found, fails, or gives no nn.Module.
-    """
-    from torch import nn
-
-    place, arguments, keywords = _taken_apart(arch)
-    try:
-        if place.startswith(TORCHVISION):
-            name = place.removeprefix(TORCHVISION).removesuffix("@random")
-            return random_torchvision(name, *arguments, **keywords)
-        with modules_here():
-            model = _factory(place)(*arguments, **keywords)
-    except AdvisorError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise AdvisorError(
-            f"--arch {short(arch)} failed: {type(error).__name__}: {short(error, 300)}.",
-            f"Arguments go in parentheses: {ARGUMENTS}.",
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise AdvisorError(
-            f"--arch {short(arch)} gave a {type(model).__name__}, not an nn.Module.",
-            "Name a function that returns one.",
-        )
-    return model.eval()
-
-
-def _taken_apart(arch: str) -> tuple[str, list[Any], dict[str, Any]]:
-    """What stands before the parentheses, and the literals inside, by position and by name."""
-    called = CALLED.fullmatch(arch)
-    if called is None:
-        return arch, [], {}
-    try:
-        call = ast.parse(f"f{called['inside']}", mode="eval").body
-        if not isinstance(call, ast.Call):
-            raise ValueError("not one call")
-        keywords = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-        return called["place"], [ast.literal_eval(value) for value in call.args], keywords
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
-        raise AdvisorError(
-            f"--arch {short(arch)}: what stands in parentheses are no Python literals.",
-            f"For example {ARGUMENTS}.",
-        ) from error
-
-
-def _factory(arch: str) -> Callable[[], Any]:
-    place, _, name = arch.rpartition(":")
-    if not place or not name:
-        raise AdvisorError(
-            f"--arch {short(arch)!r} is not of the form package.module:factory.", "For example resnet20:resnet20."
-        )
-    try:
-        module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except (Exception, SystemExit) as error:
-        raise AdvisorError(
-            f"--arch {short(arch)}: cannot import {short(place)!r} ({type(error).__name__}: {short(error, 300)}).",
-            "Run from the folder that holds it, or install its package.",
-        ) from error
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        near = difflib.get_close_matches(name, [k for k, v in vars(module).items() if callable(v)], n=3)
-        hint = f"Did you mean {', '.join(near)}?" if near else "Check the name after the colon."
-        raise AdvisorError(
-            f"--arch {short(arch)}: {getattr(module, '__file__', place)} has no function {name!r}.", hint
-        )
-    return factory  # type: ignore[no-any-return]
-
-
-def _from_file(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)
-    spec.loader.exec_module(module)
-    return module
 
 
 def random_torchvision(name: str, *arguments: Any, seed: int = 0, **keywords: Any) -> nn.Module:
     """A torchvision architecture with random weights: the same at every call; the global generator is left as found."""
+    _known(name)
+    return seeded(lambda: _get_model(name, None, *arguments, **keywords).eval(), seed)
+
+
+def seeded(make: Callable[[], T], seed: int) -> T:
+    """What `make` gives where torch's generator starts from `seed`; the generator is left as found."""
     import torch
 
-    _known(name)
     state = torch.get_rng_state()
     try:
         torch.default_generator.manual_seed(seed)
-        return _get_model(name, None, *arguments, **keywords).eval()
+        return make()
     finally:
         torch.set_rng_state(state)
 

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from advisor.errors import AdvisorError
-from advisor.loading import architectures
+from advisor.loading import architectures, factories
 from advisor.loading.archives import Archive, inspect_archive
 from advisor.loading.content import Content, read_content, short
-from advisor.loading.pickles import Trust
+from advisor.loading.pickles import Trust, permit
 from advisor.loading.shapes import example_of, infer_example
 from advisor.loading.sniff import SAVE_AGAIN, sniff
 from advisor.loading.tensor_files import read_legacy, read_safetensors, read_zipped
 from advisor.loading.weight_names import needed
 from advisor.loading.weights import check_finite, load_into, taken
+from advisor.model_names import TORCHVISION, is_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +40,7 @@ class LoadedModel:
         normalization: (mean, std) per channel that belongs to the weights, or None.
         input_shape: one sample's shape without batch, where known or stated.
         notes: what was assumed, one sentence each, for people.
-        name: what `load_model` was given where that is no file: `torchvision:resnet18`.
+        name: what `load_model` was given where that is no file: `torchvision:resnet18`, `net.py:make`.
     """
 
     model: nn.Module | ExportedProgram
@@ -57,22 +58,25 @@ class LoadedModel:
 def load_model(
     source: str | Path, *, arch: str | None = None, trust: Trust = False, input_shape: tuple[int, ...] | None = None
 ) -> LoadedModel:
-    """Load a model file, or build `torchvision:name` (`@random` for random weights).
+    """Load a model file, or build `torchvision:name` (`@random` for random weights) or what `net.py:make` builds.
 
     Args:
-        source: a `.pt2`, TorchScript, pickled module, state dict or safetensors file, told apart by its bytes.
+        source: a `.pt2`, TorchScript, pickled module, state dict or safetensors file, told apart by its bytes; or
+            `package.module:factory`, `file.py:factory`, which is code and asks for trust.
         arch: for a state dict, `package.module:factory`, `file.py:factory` or `torchvision:name`, with arguments in
             parentheses where it takes any: `torchvision:resnet18(num_classes=10)`.
-        trust: run code from the file; or a question to the user, asked with what the file would do.
+        trust: run code from the file, or what is named; or a question to the user, asked with what it would do.
         input_shape: one sample's shape without batch, when the user states it.
 
     Raises:
         UnsafeFileError: when the file would run code and is not trusted.
         AdvisorError: when it cannot be read, is no model, or does not fit; one line with the next step.
     """
-    if str(source).startswith(architectures.TORCHVISION):
-        loaded = _torchvision(str(source).removeprefix(architectures.TORCHVISION))
+    if str(source).startswith(TORCHVISION):
+        loaded = _torchvision(str(source).removeprefix(TORCHVISION))
         loaded = dataclasses.replace(loaded, name=str(source))
+    elif is_code(str(source)):
+        loaded = _of_code(str(source), trust)
     else:
         loaded = _from_file(Path(source), arch, trust, input_shape)
     return _with_shape(loaded, input_shape)
@@ -114,6 +118,14 @@ def _torchvision(name: str) -> LoadedModel:
     notes = () if random or not entries else (note,)
     model = architectures.random_torchvision(plain)
     return LoadedModel(model, "torchvision", None, "", _zeros(shape), "random", None, shape, notes)
+
+
+def _of_code(name: str, trust: Trust) -> LoadedModel:
+    """What a function of the user's builds, weights included; as a name may come from anywhere, it asks for trust."""
+    permit(Path(name), "it names code, which would be run", trust)
+    model, random = factories.built(name)
+    check_finite({**dict(model.named_buffers()), **dict(model.named_parameters())}, name)
+    return LoadedModel(model, "module", None, "", weights="random" if random else "file", name=name)
 
 
 def _zeros(shape: tuple[int, ...] | None) -> tuple[Any, ...] | None:
@@ -199,7 +211,7 @@ def _from_pickle(content: Content, held: Any, arch: str | None) -> LoadedModel:
     """A state dict as torch's restricted reader gave it, or the module of a trusted pickle."""
     from torch import nn
 
-    found, notes = taken(held, content.path, lambda: needed(architectures.build(arch)) if arch else [])
+    found, notes = taken(held, content.path, lambda: needed(factories.build(arch)) if arch else [])
     if isinstance(found, nn.Module):
         check_finite({**dict(found.named_buffers()), **dict(found.named_parameters())}, content.path.name)
         return LoadedModel(found.eval(), "module", content.path, content.sha256, notes=notes)
@@ -220,6 +232,6 @@ def _with_arch(
             "Name the function that builds the model, as --arch package.module:factory.",
         )
     check_finite(weights, path.name)
-    model = architectures.build(arch)
+    model = factories.build(arch)
     notes += load_into(model, weights, path, arch)
     return LoadedModel(model, kind, path, content.sha256, notes=notes)

@@ -43,6 +43,10 @@ def sniff(content: Content) -> Kind:
             raise AdvisorError(f"{path} is {what}.", next_step)
     if _is_onnx(head):
         raise AdvisorError(f"{path} is an ONNX model, which has no weights torch can differentiate.", SAVE_AGAIN)
+    if path.suffix == ".py":
+        raise AdvisorError(
+            f"{path} is code, not a model file.", f"Name what builds the model there: {path}:FUNCTION --trust."
+        )
     if head[:1] == b"\x80" and head[1:2] in b"\x01\x02\x03\x04\x05":
         return "pickle"
     raise AdvisorError(f"{path} is not a model file{_looks(head)}.", "Pass a .pt2, .pt, .pth or .safetensors file.")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
-from advisor.loading.architectures import ARGUMENTS
 from advisor.loading.content import short
+from advisor.loading.factories import ARGUMENTS
 from advisor.loading.weight_names import EXTRA, LEFT_OUT, by_own_names, holds, with_tied
 
 if TYPE_CHECKING:

@@ -94,13 +94,9 @@ def _overtaken(rival: Plan | None, part: str, own: float, whole: float) -> Itera
 
 
 def _rival(advice: Advice) -> Plan | None:
-    """The fastest other plan that meets every budget; of the baselines all-edge alone hides the input."""
-    plan = advice.best
-    splits = [*advice.pareto, *([advice.best_split] if advice.best_split else [])]
-    others = [*splits, *(p for p in advice.baselines if p.kind == "all-edge")]
-    fit = [p for p in others if p.feasible and plan is not None and (p.kind, str(p)) != (plan.kind, str(plan))]
-    known = [p for p in fit if "latency" in p.predicted and math.isfinite(p.predicted["latency"].value)]
-    return min(known, key=lambda p: p.predicted["latency"].value, default=None)
+    """The plan that would be chosen next: the one whose time counts, as a faster one that leaks would not be."""
+    fit = [plan for plan in advice.next_best if plan.feasible and "latency" in plan.predicted]
+    return next((plan for plan in fit if math.isfinite(plan.predicted["latency"].value)), None)
 
 
 def _leakage(advice: Advice) -> Iterator[Belief]:

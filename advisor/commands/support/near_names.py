@@ -8,30 +8,34 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from advisor.errors import AdvisorError
+from advisor.model_names import TORCHVISION, is_code
 
-NAMED, BUILT = ("torchvision:",), ("timm:", "hf:")
-"""Names of models that this program builds, and of those that others build."""
+BUILT = ("timm:", "hf:")
+"""Prefixes that look like torchvision's, of models that others build."""
 NEAREST = 3
+FORMS = "Check the path, or name torchvision:resnet18, or a function of yours: net.py:make --trust."
 
 
 def check_model_is_there(model: str) -> None:
-    """Refuse a path that does not exist, unless it names a model of torchvision.
+    """Refuse a path that does not exist, unless it names a model of torchvision, or code that builds one.
 
     Models of timm and Hugging Face are not known by name.
 
     Raises:
         AdvisorError: with what was probably meant.
     """
-    if model.startswith(NAMED) or Path(model).exists():
+    if model.startswith(TORCHVISION) or Path(model).exists():
         return
-    if model.startswith(BUILT):
+    if model.startswith(BUILT) and "(" not in model:
         raise AdvisorError(
             f"{model[:80]}: only torchvision's models are known by name.",
-            "Save it with torch.export.save, or pass it in Python: advisor.recommend(model, example_inputs).",
+            "Name a function of yours that builds it, net.py:make --trust, or save it with torch.export.save.",
         )
+    if is_code(model):
+        return
     near = [f"torchvision:{name}" for name in difflib.get_close_matches(model.lower(), torchvision_names(), 1, 0.8)]
     near += difflib.get_close_matches(Path(model).name, _neighbours(Path(model)), NEAREST)
-    meant = f"Did you mean {' or '.join(near)}?" if near else "Check the path, or name torchvision:resnet18."
+    meant = f"Did you mean {' or '.join(near)}?" if near else FORMS
     raise AdvisorError(f"There is no file {model}.", meant)
 
 

@@ -16,7 +16,8 @@ T = TypeVar("T")
 Model = Annotated[
     str,
     typer.Argument(
-        help="A .pt2 (torch.export), TorchScript, state-dict, .safetensors or pickled file; or torchvision:resnet18.",
+        help="A .pt2 (torch.export), TorchScript, state-dict, .safetensors or pickled file; torchvision:resnet18; or "
+        "with --trust a function of yours that builds it, net.py:make.",
         show_default=False,
     ),
 ]
@@ -78,7 +79,10 @@ Arch = Annotated[
     ),
 ]
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run the code that the model file contains.", rich_help_panel=WHAT)
+    bool,
+    typer.Option(
+        "--trust", help="Run the code that the model file contains, or that MODEL names.", rich_help_panel=WHAT
+    ),
 ]
 Normalize = Annotated[
     str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from advisor.data.example import example_from, shapes_of
 from advisor.data.image_folder import ImageFolder
 from advisor.data.normalization import chosen_normalization
 from advisor.data.samples import Samples
-from advisor.errors import AdvisorError, UnsafeFileError
+from advisor.errors import AdvisorError, TraceError, UnsafeFileError
 from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel, load_model
 from advisor.loading.pickles import Trust
@@ -115,6 +117,18 @@ def _check_stated_shape(loaded: LoadedModel, stated: tuple[int, ...] | None) -> 
         )
 
 
+@contextlib.contextmanager
+def _shape_doubted(stated: tuple[int, ...] | None) -> Iterator[None]:
+    """Where a model cannot be traced with inputs of a shape that the user stated, the shape is the first to doubt."""
+    try:
+        yield
+    except TraceError as error:
+        if stated is None:
+            raise
+        doubt = f"Is {','.join(map(str, stated))} one input, without the batch? If so:"
+        raise TraceError(error.problem, f"{doubt} {error.next_step}") from error
+
+
 def trace(request: Request, inputs: Inputs, progress: RunListener | None = None) -> Traced:
     """The graph, normalisation inserted; the example comes from the user, the file, the data or the layers."""
     wanted, loaded = request.model, inputs.loaded
@@ -132,7 +146,8 @@ def trace(request: Request, inputs: Inputs, progress: RunListener | None = None)
             if example is None and isinstance(loaded.model, nn.Module):
                 example, note = infer_example(loaded.model)
                 notes.append(note)
-            graph = tracer.trace(loaded.model, example, normalization=normalization, **cuts)
+            with _shape_doubted(wanted.input_shape):
+                graph = tracer.trace(loaded.model, example, normalization=normalization, **cuts)
             notes += graph.notes
         chosen_cuts(graph, request.search.cuts)  # what names no cut is refused here
     return Traced(inputs=inputs, graph=graph, notes=tuple(notes), seconds=now.seconds)

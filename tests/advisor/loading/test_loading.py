@@ -14,7 +14,8 @@ from torch import nn
 from advisor.errors import AdvisorError, UnsafeFileError
 from advisor.files import sha256
 from advisor.loading import LoadedModel, load_model
-from advisor.loading.architectures import build, random_torchvision, transform_facts
+from advisor.loading.architectures import random_torchvision, transform_facts
+from advisor.loading.factories import build
 from tests import hostile
 
 ARCH = "tests.hostile:net"
@@ -227,6 +228,63 @@ def test_a_bad_architecture_is_explained(arch: str, match: str, here: Path) -> N
     with pytest.raises(AdvisorError, match=match):
         build(arch)
     assert sys.path == before
+
+
+# ---- a model that code builds ----------------------------------------------------------------------------------------
+
+BUILDS = """
+import torch
+from torch import nn
+def drawn(): return nn.Linear(3, 2)
+def told(n=2):
+    net = nn.Linear(3, n)
+    nn.init.ones_(net.weight), nn.init.zeros_(net.bias)
+    return net
+net = told()
+open("ran", "w").close()
+"""
+
+
+@pytest.fixture
+def builder(here: Path) -> Path:
+    (here / "some_nets.py").write_text(BUILDS)
+    return here
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("some_nets.py:told", "file"), ("some_nets:told(n=4)", "file"), ("some_nets.py:net", "file"),
+        ("some_nets.py:drawn", "random"), ("some_nets:drawn", "random"),
+    ],
+)  # fmt: skip
+def test_a_model_may_be_what_code_builds(name: str, weights: str, builder: Path) -> None:
+    state = torch.get_rng_state()
+    first, second = (load_model(name, trust=True) for _ in range(2))
+    assert (first.name, first.path, first.sha256, first.weights) == (name, None, "", weights)
+    assert isinstance(first.model, nn.Linear)
+    assert isinstance(second.model, nn.Linear)
+    assert torch.equal(first.model.weight, second.model.weight)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["some_nets.py:told", "some_nets:told"])
+def test_code_that_is_named_runs_only_where_it_is_trusted(name: str, builder: Path) -> None:
+    with pytest.raises(UnsafeFileError, match="it names code, which would be run"):
+        load_model(name)
+    assert not (builder / "ran").exists()
+
+
+def test_a_file_of_code_is_told_how_to_name_what_builds_the_model(builder: Path) -> None:
+    with pytest.raises(AdvisorError, match=r"is code, not a model file\. Name .* some_nets\.py:FUNCTION --trust"):
+        load_model("some_nets.py", trust=True)
+
+
+def test_a_file_whose_name_looks_like_code_is_a_file(builder: Path) -> None:
+    torch.save({"weight": torch.ones(2)}, builder / "some_nets.py:told")
+    with pytest.raises(AdvisorError, match="holds weights only"):
+        load_model("some_nets.py:told", trust=True)
+    assert not (builder / "ran").exists()
 
 
 # ---- torchvision -----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import math
 
 import pytest
 
+from advisor.defenses import GaussianNoise
 from advisor.estimate import Estimate
 from advisor.plans import Advice, Evidence
 from advisor.reports import REPORTS
@@ -123,6 +124,24 @@ def test_how_much_slower_the_device_may_be_is_computed() -> None:
     advice = dataclasses.replace(digits(), budgets=Budgets(max_latency=0.025), pareto=(), baselines=(), best_split=None)
     belief = next(b for b in answer_of(advice).beliefs if b.assumption.startswith("The device jetson"))
     assert "If it were 1.1 times slower, the latency budget would be missed." in belief.changes
+
+
+def test_what_overtakes_a_slower_device_is_what_would_be_chosen_next() -> None:
+    """A faster plan of the front that leaks more than is wanted meets every budget that was stated, and is no rival."""
+    advice = digits()
+    assert advice.best is not None
+    slower, fast = (
+        dataclasses.replace(
+            advice.best, defense=GaussianNoise(sigma),
+            predicted={**advice.best.predicted, "edge_latency": Estimate(0.001), "latency": Estimate(latency)},
+        )
+        for sigma, latency in ((7.0, 0.0245), (0.25, 0.024))
+    )  # fmt: skip
+    shown = dataclasses.replace(
+        advice, pareto=(fast, slower), baselines=(), best_split=None, next_best=(slower,), budgets=Budgets()
+    )
+    belief = next(b for b in answer_of(shown).beliefs if b.assumption.startswith("The device jetson"))
+    assert "gaussian(sigma=7) would be as fast." in belief.changes
 
 
 def test_random_weights_are_the_first_thing_to_doubt() -> None:

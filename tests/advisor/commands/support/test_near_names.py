@@ -31,7 +31,9 @@ def test_near_names_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ty
 
 @pytest.mark.parametrize("named", ["timm:resnet18", "hf:bert-base-uncased"])
 def test_models_that_others_build_are_saved_first(named: str) -> None:
-    with pytest.raises(AdvisorError, match=r"only torchvision's models are known by name\. Save it with torch.export"):
+    with pytest.raises(
+        AdvisorError, match=r"only torchvision's models are known by name\. Name a function of yours that builds it"
+    ):
         check_model_is_there(named)
 
 
@@ -52,3 +54,11 @@ def test_nothing_heavy_is_imported_for_it(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Did you mean torchvision:resnet18?" in done.stderr
+
+
+@pytest.mark.parametrize("named", ["net.py:make", "nets.small:make", "net:make(classes=3)", "timm:create_model('vit')"])
+def test_code_that_builds_a_model_is_no_missing_file(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_model_is_there(named)
