@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 from advisor.defenses.payload.absent import AbsentDefense, may_be_one, shown
@@ -66,20 +67,27 @@ def as_defense(wanted: Defense | str | None) -> Defense:
 
 # ---- as text -----------------------------------------------------------------------------------------------------
 
+_JOINT = re.compile(r"\+(?!\d)")  # not that of 1e+16
+_SHOWN = re.compile(r"(\w+)\((.*)\)")
+_MODULE = re.compile(r"\w+(?:\.\w+)+")
+
 
 def parse_defense(text: str) -> Defense:
-    """A defense from `name:key=value,...`; several joined by `+` make a chain.
+    """A defense from `name:key=value,...`, or as it is shown, `name(key=value, ...)`; `+` makes a chain of several.
 
     Raises:
         AdvisorError: on an unknown name or parameter, a missing one, or a value of the wrong kind.
     """
-    members = [_member(part.strip(), text) for part in text.split("+")]
+    members = [_member(part.strip(), text) for part in _JOINT.split(text)]
     return members[0] if len(members) == 1 else Chain(tuple(members))
 
 
 def _member(part: str, whole: str) -> Defense:
-    name, _, rest = part.partition(":")
-    if "." in name:  # package.module:Name
+    if shown := _SHOWN.fullmatch(part):
+        name, rest = shown.groups()
+    else:
+        name, _, rest = part.partition(":")
+    if _MODULE.fullmatch(name):  # package.module:Name
         inner, _, rest = rest.partition(":")
         name = f"{name}:{inner}"
     kind = _known(name, tuple(DEFENSES))

@@ -75,6 +75,14 @@ def test_text_and_data_give_the_same_chain_again() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["gaussian(sigma=0.25, dfil=3)+int8", "gaussian(sigma=0.25) + int8", "int8", "gaussian:sigma=1e+16+int8"]
+)
+def test_what_is_shown_of_a_defense_names_it(text: str) -> None:
+    defense = parse_defense(text)
+    assert parse_defense(str(defense)) == parse_defense(defense.spec) == defense
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("none+int8", "A chain needs at least two defenses.*gaussian:sigma=0.5"),
@@ -83,6 +91,8 @@ def test_text_and_data_give_the_same_chain_again() -> None:
         ("gaussian:level=3", "no parameter 'level'. It has: sigma, dfil"),
         ("gaussian", "needs sigma. Write gaussian:sigma=0.5"),
         ("gaussian:sigma=a lot", "'a lot' in .* is no number"),
+        ("gaussian=0.5", "no defense 'gaussian=0.5'. Known: none, gaussian"),
+        ("gaussian(0.5)", "no parameter '0.5'. It has: sigma, dfil"),
     ],
 )
 def test_what_is_no_defense_is_refused(text: str, reason: str) -> None:
