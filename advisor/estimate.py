@@ -12,6 +12,8 @@ import numpy as np
 from pydantic import BeforeValidator, PlainSerializer
 from pydantic.dataclasses import dataclass
 
+from advisor.number_like import NumberLike
+
 Source = Literal["measured", "estimated", "bounded"]
 NORMAL_90 = 1.6448536269514722  # the 95 % quantile of a standard normal: a two-sided 90 % interval
 
@@ -40,8 +42,8 @@ Number = Annotated[float, BeforeValidator(_number), PlainSerializer(json_number)
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """One number with its spread.
+class Estimate(NumberLike):
+    """One number with its spread; arithmetic is that of the bare value.
 
     Attributes:
         value: the number, in `unit`; NaN where it could not be measured.
@@ -61,9 +63,6 @@ class Estimate:
     source: Source = "measured"
     method: str = ""
 
-    def __float__(self) -> float:
-        return self.value
-
     def __str__(self) -> str:
         return str(self.value)
 
@@ -78,18 +77,6 @@ class Estimate:
 
     def __hash__(self) -> int:
         return hash(self.value)
-
-    def __lt__(self, other: Estimate | float) -> bool:
-        return self.value < float(other) if isinstance(other, Real | Estimate) else NotImplemented
-
-    def __le__(self, other: Estimate | float) -> bool:
-        return self.value <= float(other) if isinstance(other, Real | Estimate) else NotImplemented
-
-    def __gt__(self, other: Estimate | float) -> bool:
-        return self.value > float(other) if isinstance(other, Real | Estimate) else NotImplemented
-
-    def __ge__(self, other: Estimate | float) -> bool:
-        return self.value >= float(other) if isinstance(other, Real | Estimate) else NotImplemented
 
     def mapped(self, function: Callable[[float], float], method: str) -> Estimate:
         """This estimate through a monotone function, in the same unit; the ends of the interval go through it too.

@@ -13,12 +13,16 @@ from advisor.errors import AdvisorError
 from advisor.exporting.manifest import Check
 from advisor.exporting.parts import Part, random_inputs, tensors_in, with_noise
 from advisor.exporting.program import call_arguments
+from advisor.tracing.batch_range import most_samples
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
 
 Runner = Callable[[Sequence[Tensor]], list[Tensor]]
 BATCHES = (2, 1, 5)
+MANY = 256
+"""Where operations choose by the number of samples, one more than the exporter vouches for is run, up to so many."""
+
 LIMITS = {"float16": 2e-2, "bfloat16": 2e-2}
 LIMIT = 1e-3
 """Largest difference of a part's output from the plan's own, over the largest absolute value of that output."""
@@ -48,6 +52,8 @@ def check(
         AdvisorError: when they disagree; the message says where and by how much.
     """
     batches = BATCHES if graph.fixed_batch is None else (graph.fixed_batch,)
+    if (most := most_samples(graph)) is not None and most < MANY:
+        batches = (*batches, most + 1)
     same, difference, equal = True, 0.0, []
     for batch in batches:
         wanted = found = random_inputs(graph.inputs.tensors, batch, seed=batch)

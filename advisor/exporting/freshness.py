@@ -56,6 +56,10 @@ def check_freshness(plan: Plan, part: Part, runner: Runner, graph: PartitionGrap
         written.add(*pair)
         own.add(*(received(plan, part, _own(part, graph, flat)) for _ in range(2)))
         level = plan.defense.noise_equivalent(pair[0]) or 0.0
+    if math.isnan(written.value):
+        raise AdvisorError(
+            "The exported edge answers NaN for random inputs: NaN passes no check.", "Nothing was written."
+        )
     sigma = plan.defense.noise
     if written.value == own.value == 0:
         return Freshness(written.count, 0.0, 0.0, LEVEL, "noise that was set to nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -212,8 +213,8 @@ def with_noise(part: Part, flat: Sequence[Tensor], seed: int) -> tuple[Tensor, .
 
 
 def random_inputs(specs: Sequence[TensorSpec], batch: int, seed: int = 0) -> tuple[Tensor, ...]:
-    """Flat inputs `[batch, ...]`: real numbers in [0, 1); integers 0 or 1, the first of each row 1, so that a mask
-    never hides everything.
+    """Flat inputs `[batch, ...]`: real numbers in [0, 1); integers 0 or 1, each line begins with 1 and ends with 0, so
+    that a mask never hides everything, whichever of them it means by that.
     """
     generator = torch.Generator().manual_seed(seed)
     made = []
@@ -223,6 +224,9 @@ def random_inputs(specs: Sequence[TensorSpec], batch: int, seed: int = 0) -> tup
             made.append(torch.rand(shape, generator=generator).to(dtype))
         else:
             values = torch.randint(0, 2, shape, generator=generator)
-            values.reshape(batch, -1)[:, :1] = 1
+            width = shape[-1] if spec.shape and shape[-1] > 1 else math.prod(spec.shape)
+            lines = values.view(batch, -1, width)
+            lines[..., -1] = 0
+            lines[..., 0] = 1
             made.append(values.to(dtype))
     return tuple(made)

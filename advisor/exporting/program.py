@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram, ShapesCollection
 from torch.utils import _pytree as pytree
+from torch.utils._sympy.numbers import int_oo
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from advisor.errors import AdvisorError
 from advisor.exporting.parts import Part
@@ -60,6 +62,8 @@ def exported(part: Part, graph: PartitionGraph, flat: Sequence[Tensor], batch: i
     except Exception as error:
         line = str(error).strip().split("\n")[0][:300]
         raise AdvisorError(f"torch.export refuses the {part.name} part: {line}.", "Cut elsewhere.") from error
+    if batch is None:  # what an operation chooses by the number of samples, it chooses anew in each call
+        program.range_constraints.update(dict.fromkeys(program.range_constraints, ValueRanges(0, int_oo)))
     program._guards_code = []  # code as text, which a loading process would have to evaluate
     for module in program.graph_module.modules():
         for node in getattr(getattr(module, "graph", None), "nodes", ()):

@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError, TraceError
 from advisor.graph import PartitionGraph
+from advisor.tracing.batch_range import for_more_samples
 from advisor.tracing.drawing import first_admitted, other_rows
 from advisor.tracing.independence import by_sample
 from advisor.tracing.mixing_errors import NotBySampleError
@@ -133,7 +134,8 @@ def sampled(graph: PartitionGraph, model: nn.Module, inputs: Arguments, name: st
     """
     flat, structure = pytree.tree_flatten(inputs)
     tensors = [leaf for leaf in flat if isinstance(leaf, Tensor)]
-    return by_sample(graph, tensors, called(model, flat, structure), name)
+    run = called(model, flat, structure)
+    return for_more_samples(by_sample(graph, tensors, run, name), tensors, run, name)
 
 
 def agrees(graph: PartitionGraph, model: nn.Module, inputs: Arguments) -> bool:

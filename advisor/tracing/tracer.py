@@ -20,6 +20,7 @@ from advisor.operations.dag import flat_results
 from advisor.operations.symbols import frozen_size, is_symbolic, symbols_of
 from advisor.preserve import left_as_found, plain_attention, state_kept
 from advisor.quiet import quiet
+from advisor.tracing.batch_range import most_samples
 from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
 from advisor.tracing.mixing_errors import NotBySampleError
 from advisor.tracing.normalise import NotNodewiseError, normalise
@@ -105,6 +106,9 @@ def _of_program(program: ExportedProgram, inputs: Arguments) -> PartitionGraph:
     """Of a program that its owner exported, or torch's converter."""
     program = _only_batch_dynamic(program)
     graph, model = _build(program, saved=True), unlifted(program)
+    if (most := most_samples(graph)) is not None:
+        told = f"The program was exported for at most {most} samples at once: for more it is taken to compute the same."
+        graph = dataclasses.replace(graph, notes=(*graph.notes, told))
     with state_kept(model):
         return sampled(graph, model, inputs, "This program")
 

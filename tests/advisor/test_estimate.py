@@ -77,6 +77,20 @@ def test_an_estimate_is_written_and_compared_like_a_number() -> None:
         _ = found < "much"
 
 
+def test_an_estimate_is_reckoned_with_like_a_number() -> None:
+    found, other = Estimate(0.25, 0.01, 0.23, 0.27, "s"), Estimate(0.5)
+    assert (found + 1, 1 + found, found - other, 1 - found) == (1.25, 1.25, -0.25, 0.75)
+    assert (found * 1000, 1000 * found, found / 2, 1 / found, found**2) == (250.0, 250.0, 0.125, 4.0, 0.0625)
+    assert (-found, abs(Estimate(-0.25)), round(Estimate(0.1234), 2), sum([found, other])) == (-0.25, 0.25, 0.12, 0.75)
+    assert type(np.float64(1.0) * found) is np.float64
+    assert np.sqrt(found) == 0.5
+    assert np.mean([found, other]) == 0.375
+    assert (found * np.ones(2)).tolist() == (np.ones(2) * found).tolist() == [0.25, 0.25]
+    assert np.isnan(Estimate(math.nan))
+    with pytest.raises(TypeError):
+        _ = found + "much"
+
+
 def test_an_interval_ends_where_the_quantity_does() -> None:
     skewed = Estimate.of_mean([0.0, 0.0, 0.0, 1.0])
     assert skewed.low < 0

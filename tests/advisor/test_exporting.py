@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 import advisor
 from advisor import exporting, wire
+from advisor.cuts import TensorSpec
 from advisor.defenses import Defense, GaussianNoise, NoDefense, Quantize8
 from advisor.errors import AdvisorError
 from advisor.exporting import checking, program
@@ -377,6 +378,42 @@ def test_an_edge_that_repeats_its_noise_is_not_kept(tmp_path: Path, monkeypatch:
     for runner in wrong.values():
         with pytest.raises(AdvisorError, match=r"differ by noise of variance .*, while 0\.01 is promised"):
             check_freshness(plan, part, runner, graph)
+
+
+def test_no_mask_that_an_export_is_checked_with_hides_everything_or_nothing() -> None:
+    from advisor.exporting.parts import random_inputs
+
+    shapes = ((7,), (4, 5), (6, 1))
+    specs = [TensorSpec(shape, "bool") for shape in shapes]
+    for mask in random_inputs(specs, 2000):
+        lines = mask if mask.shape[-1] > 1 else mask.flatten(1)
+        assert lines.any(-1).all()
+        assert (~lines).any(-1).all()
+    (flags,) = random_inputs([TensorSpec((), "bool")], 9)
+    assert flags.all()
+
+
+class Nearness(nn.Module):
+    """An operation that chooses its algorithm by the number of samples: at more than 25 another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points, self.o = nn.Parameter(torch.randn(5, 6)), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.o(torch.cdist(x, self.points).neg().exp())
+
+
+def test_halves_take_more_samples_than_an_operation_chose_its_way_for(tmp_path: Path) -> None:
+    model = Nearness().eval()
+    graph = advisor.trace(model, torch.rand(4, 6))
+    plan = Plan(cuts=(graph.cut("exp"),), defense=NoDefense(), predicted={}, inputs=graph.inputs, graph=graph)
+    made = plan.export(tmp_path)
+    assert made.check.batches == (2, 1, 5, 26)
+    edge, cloud = (torch.export.load(tmp_path / f"{name}.pt2").module() for name in ("edge", "cloud"))
+    for count in (1, 25, 40):
+        x = torch.rand(count, 6)
+        assert torch.equal(cloud(edge(x)), model(x))
 
 
 def exporting_parts(plan: Plan, graph: PartitionGraph) -> Any:

@@ -379,3 +379,41 @@ def test_close_takes_no_nan_for_a_number() -> None:
     assert not close(torch.tensor([100.011]), torch.tensor([100.0]), 1e-4, torch.tensor([100.0]))
     assert not close(torch.tensor([1]), torch.tensor([2]), 1e9, torch.tensor([2]))
     assert not close(torch.zeros(1), torch.zeros(2), 1.0, torch.zeros(2))
+
+
+# ---- more samples than the exporter vouches for ---------------------------------------------------------------------
+
+
+def by_number(otherwise: Callable[[Tensor], Tensor]) -> Net:
+    return Net(lambda s, x: s.b(s.a(x).relu() if x.shape[0] <= 16 else otherwise(s.a(x))))
+
+
+def in_parts(x: Tensor) -> Tensor:
+    return torch.cat([part.relu() for part in x.split(16)])
+
+
+def not_so_many(x: Tensor) -> Tensor:
+    raise ValueError("too many samples")
+
+
+def test_a_model_that_computes_something_else_for_more_samples_is_refused() -> None:
+    with pytest.raises(TraceError, match=r"Net computes something else for more than 16 samples at once"):
+        trace(by_number(torch.tanh), vectors())
+
+
+def test_a_model_that_goes_another_way_for_more_samples_but_to_the_same_end_is_taken() -> None:
+    model = by_number(in_parts)
+    graph = trace(model, vectors())
+    assert graph.notes == ()
+    assert torch.equal(graph(vectors(40)), model(vectors(40)))
+
+
+def test_that_a_model_takes_no_more_samples_is_said() -> None:
+    assert trace(by_number(not_so_many), vectors()).notes == (
+        "Net takes at most 16 samples at once; its halves take any number.",
+    )
+
+
+def test_that_a_program_was_exported_for_few_samples_is_said() -> None:
+    program = torch.export.export(by_number(in_parts), (vectors(),), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    assert "exported for at most 16 samples at once" in " ".join(trace(program).notes)
