@@ -100,6 +100,14 @@ def test_chunks_panel_and_caches_follow_the_stated_memory(
         assert batch_size(graph) == 1
 
 
+def test_a_batch_of_large_maps_stays_in_the_caches(graph: PartitionGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = 8 * 64 * 4
+    monkeypatch.setattr(batches, "IN_CACHE", 3.5 * largest)
+    assert batch_size(graph) == 3
+    monkeypatch.setattr(batches, "IN_CACHE", largest / 2)
+    assert batch_size(graph) == 1
+
+
 def test_a_payload_is_judged_in_parts_as_it_is_whole(graph: PartitionGraph) -> None:
     x, payload = torch.rand(48, 3, 8, 8), Payload.of(graph, 2, "int8")
     whole, parts = payload.scores(carried(graph, (x,), 0, 2), 0), payload.scores_of((x,), 0, 16)
