@@ -25,7 +25,7 @@ from torch.export import Dim
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from advisor.loading.torchscript import convert
+from advisor.loading.torchscript.converter import convert
 from advisor.tracing.fallbacks import same
 from advisor.tracing.tracer import trace
 from tests.advisor.tracing.test_fallbacks import REFUSED, TAKEN, built, numbers

@@ -19,11 +19,11 @@ import torch
 import torchvision
 from torch import nn
 
-from advisor.loading import pt2
 from advisor.loading.archives import inspect_archive
 from advisor.loading.content import Content
-from advisor.loading.script_graphs import graph_dangers
-from advisor.loading.torchscript import script_dangers
+from advisor.loading.exported_programs import pt2
+from advisor.loading.torchscript.converter import script_dangers
+from advisor.loading.torchscript.graphs import graph_dangers
 
 WAYS = ("trace", "script", "export")
 PIXELS = {"inception_v3": 299}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.data.array_names import choose_names
-from advisor.data.image_folder import ACCEPTED
+from advisor.data.images.image_folder import ACCEPTED
 from advisor.errors import AdvisorError, DataError, UnsafeFileError, first_line
 from advisor.files import RecordedPath
 

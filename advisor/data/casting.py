@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from advisor.data.image_file import levels_of
+from advisor.data.images.image_file import levels_of
 from advisor.data.layouts import looks_like_pictures
 from advisor.data.tensors import shown
 from advisor.errors import DataError

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.data.casting import cast
 from advisor.data.checks import check_finite, unequal_columns
-from advisor.data.image_folder import ImageFolder
+from advisor.data.images.image_folder import ImageFolder
+from advisor.data.images.resizing import resized
 from advisor.data.layouts import image_layout, moved, moves_to
-from advisor.data.resizing import resized
 from advisor.data.samples import Samples, decoded
-from advisor.data.synthesis import vocabulary
+from advisor.data.synthetic.synthesis import vocabulary
 from advisor.data.tensors import shown
 from advisor.errors import DataError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from advisor.data.image_folder import ImageFolder
+from advisor.data.images.image_folder import ImageFolder
+from advisor.data.images.resizing import resized
 from advisor.data.layouts import CHANNELS, image_layout, looks_like_pictures, moved
-from advisor.data.resizing import resized
 from advisor.data.samples import Samples
 from advisor.data.tensors import mapped
 from advisor.errors import DataError

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.data.arrays import Raw, read_digits, read_file
 from advisor.data.checks import check_usable
-from advisor.data.image_folder import ACCEPTED, ImageFolder, list_images
+from advisor.data.images.image_folder import ACCEPTED, ImageFolder, list_images
+from advisor.data.images.resizing import resized
 from advisor.data.layouts import image_layout
-from advisor.data.resizing import resized
 from advisor.data.tensors import as_tensor, as_tensors, mapped, shown, tensors_of
 from advisor.errors import DataError
 

@@ -166,7 +166,7 @@ def _unknown_zip(archive: Archive) -> AdvisorError:
 
 
 def _exported(archive: Archive, trust: Trust) -> LoadedModel:
-    from advisor.loading.pt2 import load_program
+    from advisor.loading.exported_programs.pt2 import load_program
 
     program = load_program(archive, trust)
     check_finite({**program.state_dict, **program.constants}, archive.path.name)
@@ -187,7 +187,7 @@ def _example(program: ExportedProgram) -> tuple[Any, ...] | None:
 
 
 def _script(archive: Archive, trust: Trust, input_shape: tuple[int, ...] | None) -> LoadedModel:
-    from advisor.loading.torchscript import convert, load_script, traced_shape
+    from advisor.loading.torchscript.converter import convert, load_script, traced_shape
 
     script = load_script(archive, trust)
     check_finite({**dict(script.named_buffers()), **dict(script.named_parameters())}, archive.path.name)

@@ -143,7 +143,7 @@ def accuracy(
     from advisor.batches import carried, first_scores
     from advisor.computing.chosen_device import computing_on
     from advisor.data.samples import Samples
-    from advisor.data.tasks import understood
+    from advisor.data.tasks.meaning import understood
     from advisor.payload import Payload
     from advisor.planning.judging.accuracy import Accuracy
     from advisor.variant import Variant

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from advisor.columns import Profile
-from advisor.data.image_folder import ImageFolder
+from advisor.data.images.image_folder import ImageFolder
 from advisor.data.roles import Roles
 from advisor.data.samples import Samples
 from advisor.errors import InterruptedRunError

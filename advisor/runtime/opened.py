@@ -14,8 +14,8 @@ from advisor.exporting.manifest import PLAN_FILE, WRITE, Exported, check_weights
 from advisor.files import read_bytes
 from advisor.loading.archives import inspect_archive
 from advisor.loading.content import Content, short
+from advisor.loading.exported_programs.pt2 import load_program
 from advisor.loading.onnx_checks import check_onnx
-from advisor.loading.pt2 import load_program
 from advisor.runtime.edge import Edge, Half, OwnFolder, program, session
 
 

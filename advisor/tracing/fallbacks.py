@@ -80,7 +80,7 @@ def _strict(model: nn.Module, inputs: Arguments, reads: list[Read], why: str) ->
 
 
 def _scripted(model: nn.Module, inputs: Arguments, reads: list[Read], why: str) -> tuple[ExportedProgram, list[str]]:
-    from advisor.loading.torchscript import convert
+    from advisor.loading.torchscript.converter import convert
 
     args, kwargs = inputs
     if kwargs or any(read.from_input and not read.only_checks for read in reads):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from advisor.data.synthesis import vocabulary
+from advisor.data.synthetic.synthesis import vocabulary
 from advisor.errors import TraceError
 from advisor.graph import PartitionGraph
 from advisor.operations.rows import parts_of

@@ -96,7 +96,7 @@ def _traced(
             return _normalizing(_of_program(model, (args, kwargs)), normalization)
         args, kwargs = paired((args, kwargs))
         if isinstance(model, torch.jit.ScriptModule):
-            from advisor.loading.torchscript import convert
+            from advisor.loading.torchscript.converter import convert
 
             return _normalizing(_of_program(convert(model.eval(), args), (args, kwargs)), normalization)
         return _normalizing(_of_module(model, (args, kwargs)), normalization)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import advisor
-from advisor.data.image_file import in_unit_range, read_image
+from advisor.data.images.image_file import in_unit_range, read_image
 from advisor.graph import PartitionGraph
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from advisor.batches import carried
 from advisor.checkpoint import Checkpoint
-from advisor.data.synthesis import synthesise
+from advisor.data.synthetic.synthesis import synthesise
 from advisor.estimators.attacks.support.channel import Channel, Reduce, Store
 from advisor.estimators.attacks.support.draws import Draws
 from advisor.progress import Progress, part, silence

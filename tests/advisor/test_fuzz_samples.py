@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import advisor
-from advisor.data.image_folder import ImageFolder
+from advisor.data.images.image_folder import ImageFolder
 from advisor.data.samples import decoded, read
 from advisor.graph import PartitionGraph
 from advisor.planning.shared_study.results import Results

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from advisor.data.chosen_output import outputs_of
 from advisor.data.conversion import fitted
-from advisor.data.image_folder import ImageFolder
+from advisor.data.images.image_folder import ImageFolder
 from advisor.data.normalization import check_not_yet_normalised
 from advisor.data.roles import Role, Roles, drawn, joined, shares
 from advisor.data.samples import LIMIT, Samples, limited, read
-from advisor.data.synthesis import is_image, synthesise
-from advisor.data.tasks import understood
+from advisor.data.synthetic.synthesis import is_image, synthesise
+from advisor.data.tasks.chosen_output import outputs_of
+from advisor.data.tasks.meaning import understood
 from advisor.graph import PartitionGraph
 from advisor.planning.preparing.wanted_defenses import wanted_defenses
 from advisor.planning.stages import Inputs

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from advisor.data.example import example_from, shapes_of
-from advisor.data.image_folder import ImageFolder
+from advisor.data.images.image_folder import ImageFolder
 from advisor.data.normalization import chosen_normalization
 from advisor.data.samples import Samples
 from advisor.errors import AdvisorError, TraceError, UnsafeFileError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from advisor.data.image_folder import ImageFolder
+from advisor.data.images.image_folder import ImageFolder
 from advisor.data.samples import Samples
 from advisor.graph import PartitionGraph
 from advisor.planning.preparing.data_roles import converted, divided, made

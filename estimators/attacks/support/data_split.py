@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advisor.batches import first_scores
 from advisor.data.roles import sides
-from advisor.data.synthesis import synthesise
+from advisor.data.synthetic.synthesis import synthesise
 from advisor.errors import DataError
 from advisor.estimators.attacks.base import Attack, Auxiliary, Effort
 from advisor.estimators.inversion.alignment import BUDGETS

@@ -13,7 +13,7 @@ from torch import nn
 
 import advisor
 from advisor.computing import chosen_device
-from advisor.data.synthesis import synthesise
+from advisor.data.synthetic.synthesis import synthesise
 from advisor.defenses.methods import METHODS
 from advisor.errors import AdvisorError
 from advisor.estimators import ESTIMATORS

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from advisor.data.resizing import resized
+from advisor.data.images.resizing import resized
 from advisor.data.samples import Samples, fingerprint, load_samples, read
 from advisor.errors import DataError
 from advisor.files import RecordedPath

@@ -10,8 +10,8 @@ import torch
 from advisor.errors import AdvisorError, UnsafeFileError
 from advisor.loading import load_model
 from advisor.loading.allowed_operators import is_plain
+from advisor.loading.exported_programs.program_checks import plain_expression, plain_operator
 from advisor.loading.pickles import imports
-from advisor.loading.program_checks import plain_expression, plain_operator
 from tests import hostile
 
 

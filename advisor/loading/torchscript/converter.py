@@ -12,8 +12,8 @@ from advisor.loading.archives import Archive
 from advisor.loading.content import short
 from advisor.loading.pickle_reader import Made, Pickled, read_pickles
 from advisor.loading.pickles import STORAGE, Trust, permit, storage_faults, tensor_shapes
-from advisor.loading.script_graphs import graph_dangers
-from advisor.loading.script_source import source_dangers
+from advisor.loading.torchscript.graphs import graph_dangers
+from advisor.loading.torchscript.parsed_code import source_dangers
 from advisor.quiet import quiet
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _graph_module(script: torch.jit.ScriptModule, inputs: tuple[Any, ...]) -> fx
     from torch._export.converter import TS2EPConverter
     from torch.nn import Parameter
 
-    from advisor.loading.script_sizes import sizes_as_numbers
+    from advisor.loading.torchscript.sizes import sizes_as_numbers
 
     taken: list[fx.GraphModule] = []
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from advisor.loading.allowed_operators import is_plain
 from advisor.loading.content import short
-from advisor.loading.expressions import plain_expression
+from advisor.loading.exported_programs.expressions import plain_expression
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 ATTRIBUTE = re.compile(r"[\w.\-:/]*")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advisor.data.array_names import ORDER, PARTS
-from advisor.data.image_file import SUFFIXES, Picture, in_unit_range, read_image
-from advisor.data.resizing import resized
+from advisor.data.images.image_file import SUFFIXES, Picture, in_unit_range, read_image
+from advisor.data.images.resizing import resized
 from advisor.errors import DataError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from advisor.data.image_file import read_image
-from advisor.data.image_folder import list_images
+from advisor.data.images.image_file import read_image
+from advisor.data.images.image_folder import list_images
 from advisor.data.samples import load_samples
 from advisor.errors import DataError
 

@@ -8,7 +8,7 @@ import re
 
 from advisor.loading.allowed_operators import is_plain
 from advisor.loading.content import short
-from advisor.loading.script_code import Refused, Source, type_name
+from advisor.loading.torchscript.definitions import Refused, Source, type_name
 
 PRIM = frozenset(
     {"RaiseException", "NumToTensor", "TupleIndex", "TupleUnpack", "Uninitialized", "abs", "data", "device", "dtype",

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from advisor.cuts import TensorSpec
-from advisor.data.batchnorm import from_batchnorm_statistics, mismatch
-from advisor.data.natural import dead_leaves, natural_images, pink_noise
-from advisor.data.synthesis import batchnorm_statistics, is_image, synthesise
+from advisor.data.synthetic.batchnorm import from_batchnorm_statistics, mismatch
+from advisor.data.synthetic.natural import dead_leaves, natural_images, pink_noise
+from advisor.data.synthetic.synthesis import batchnorm_statistics, is_image, synthesise
 from advisor.progress import of_shares
 from advisor.tracing.tracer import trace
 from advisor.value_range import ValueRange

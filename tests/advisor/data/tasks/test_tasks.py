@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import advisor
-from advisor.data.chosen_output import outputs_of
 from advisor.data.conversion import fitted
-from advisor.data.labels import in_plain_form
 from advisor.data.samples import Samples, load_samples
-from advisor.data.tasks import told_by_labels, told_by_outputs, understood, with_labels
+from advisor.data.tasks.chosen_output import outputs_of
+from advisor.data.tasks.labels import in_plain_form
+from advisor.data.tasks.meaning import told_by_labels, told_by_outputs, understood, with_labels
 from advisor.errors import AdvisorError, DataError
 
 G = torch.Generator().manual_seed(0)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from advisor.data.labels import check_classes, class_numbers
 from advisor.data.samples import Samples
+from advisor.data.tasks.labels import check_classes, class_numbers
 from advisor.errors import DataError
 
 Y = torch.arange(20) % 5

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from advisor.loading.archives import Archive
 from advisor.loading.content import short
-from advisor.loading.script_code import Class, Refused, Source, type_name
-from advisor.loading.script_functions import FunctionCheck
+from advisor.loading.torchscript.definitions import Class, Refused, Source, type_name
+from advisor.loading.torchscript.functions import FunctionCheck
 
 MAX_NODES = 500_000  # calls of one function once every function in it is inlined, as torch does before it runs one
 QUOTED = re.compile(r'"(?:[^"\\\n]|\\["\'nt])*"|\'(?:[^\'\\\n]|\\["\'nt])*\'')

@@ -10,7 +10,7 @@ from torch import nn
 
 from advisor.errors import AdvisorError
 from advisor.loading import load_model
-from advisor.loading.torchscript import convert
+from advisor.loading.torchscript.converter import convert
 
 
 class Block(nn.Module):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from advisor.data.checks import WITHOUT
-from advisor.data.chosen_output import answer_of
-from advisor.data.labels import check_classes, class_numbers, in_plain_form, is_one_hot, numbered_by_name
+from advisor.data.tasks.chosen_output import answer_of
+from advisor.data.tasks.labels import check_classes, class_numbers, in_plain_form, is_one_hot, numbered_by_name
 from advisor.data.tensors import shown
 from advisor.errors import DataError
 from advisor.task import Kind, Task, check_kind

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.loading.allowed_operators import is_plain
 from advisor.loading.content import short
-from advisor.loading.script_functions import PRIM
+from advisor.loading.torchscript.functions import PRIM
 
 if TYPE_CHECKING:
     import torch

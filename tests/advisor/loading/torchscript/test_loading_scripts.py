@@ -18,8 +18,8 @@ from torch import nn
 from advisor.errors import AdvisorError, UnsafeFileError
 from advisor.loading import load_model
 from advisor.loading.archives import inspect_archive
-from advisor.loading.script_graphs import graph_dangers
-from advisor.loading.torchscript import script_dangers
+from advisor.loading.torchscript.converter import script_dangers
+from advisor.loading.torchscript.graphs import graph_dangers
 from tests import hostile
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from advisor.errors import AdvisorError
 from advisor.loading.archives import MAX_TEXT, Archive
 from advisor.loading.content import Content, short
+from advisor.loading.exported_programs.program_checks import program_dangers
 from advisor.loading.pickles import MAX_EXPANDED, Trust, permit, reach
-from advisor.loading.program_checks import program_dangers
 from advisor.loading.tensor_files import read_plain
 from advisor.quiet import quiet
 

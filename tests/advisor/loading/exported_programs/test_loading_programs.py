@@ -16,10 +16,11 @@ import torchvision
 from torch import nn
 
 from advisor.errors import AdvisorError, UnsafeFileError
-from advisor.loading import load_model, pt2
+from advisor.loading import load_model
 from advisor.loading.allowed_operators import is_plain
 from advisor.loading.archives import inspect_archive
-from advisor.loading.expressions import plain_expression
+from advisor.loading.exported_programs import pt2
+from advisor.loading.exported_programs.expressions import plain_expression
 from tests import hostile
 
 

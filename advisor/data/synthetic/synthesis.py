@@ -10,9 +10,9 @@ from torch import Tensor, fx
 
 from advisor.computing.regions import on_the_device
 from advisor.cuts import TensorSpec
-from advisor.data.batchnorm import Statistics, from_batchnorm_statistics
-from advisor.data.natural import natural_images
 from advisor.data.samples import Samples, fingerprint
+from advisor.data.synthetic.batchnorm import Statistics, from_batchnorm_statistics
+from advisor.data.synthetic.natural import natural_images
 from advisor.preserve import left_as_found
 from advisor.progress import Progress, silence
 from advisor.value_range import UNIT, ValueRange

@@ -1,0 +1,1 @@
+"""Images from files: told by their bytes, decoded when asked, brought to a size."""

@@ -1,0 +1,1 @@
+"""Samples where no data was given."""
