@@ -10,7 +10,7 @@ import sympy  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
-from advisor.data.synthesis import vocabulary
+from advisor.data.synthetic.synthesis import vocabulary
 from advisor.graph import PartitionGraph
 from advisor.operations.symbols import SYMBOLIC
 from advisor.tracing.drawing import first_admitted, other_rows
