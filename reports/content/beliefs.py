@@ -67,11 +67,16 @@ def _speed(advice: Advice) -> Iterator[Belief]:
             continue
         factor, then = min(flips, key=lambda flip: abs(math.log(flip[0])))
         machine = words.machine(advice, "device" if what == "device" else "link")
-        ratio = factor if factor > 1 else 1 / factor
-        times = f"{ratio:.2g}" if ratio < 100 else f"{float(f'{ratio:.1g}'):.0f}"
-        by = f"{times} times {'slower' if factor > 1 else 'faster'}"
+        by = f"{_times(max(factor, 1 / factor))} {'slower' if factor > 1 else 'faster'}"
         said = f"The {what} {machine} takes {show_estimate(own, part)}, {own.source}."
         yield Belief(said, f"If it were {by}, {then}.", abs(math.log(factor)) / _log_spread(own, factor > 1))
+
+
+def _times(ratio: float) -> str:
+    """A ratio above 1 in words: a few per cent are no "1 times"."""
+    if ratio < 1.095:
+        return f"{100 * (ratio - 1):.1g} %"
+    return f"{ratio:.2g} times" if ratio < 100 else f"{float(f'{ratio:.1g}'):.0f} times"
 
 
 def _over_budget(advice: Advice, own: float, whole: float) -> Iterator[tuple[float, str]]:

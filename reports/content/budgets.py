@@ -56,7 +56,10 @@ def _verdict(plan: Plan, row: Requirement, limit: float) -> Verdict:
     found = plan.found(row)
     asked, value = row.asks(limit), show_estimate(found, row.measurement)
     if row.name in plan.excess:
-        return Verdict(row.label, asked, value, *_miss(row, plan.excess[row.name]))
+        status, note = _miss(row, plan.excess[row.name])
+        if stands_by_value(plan, row, limit):
+            note += f" at the {'high' if row.minimised else 'low'} end of its interval, which counts"
+        return Verdict(row.label, asked, value, status, note)
     if found is None or math.isnan(found.value):
         return Verdict(row.label, asked, value, "not measured", "could not be checked")
     worst = row.unfavourable(found)
@@ -65,6 +68,12 @@ def _verdict(plan: Plan, row: Requirement, limit: float) -> Verdict:
     if found.source == "bounded" and row.minimised:
         crosses, note = True, "only a lower bound is known"
     return Verdict(row.label, asked, value, "close" if crosses else "met", note)
+
+
+def stands_by_value(plan: Plan, row: Requirement, limit: float) -> bool:
+    """Whether a plan's value meets a limit, whatever its interval reaches."""
+    found = plan.found(row)
+    return found is not None and not math.isnan(found.value) and not row.worse(found.value, limit)
 
 
 def _miss(row: Requirement | None, excess: float) -> tuple[Status, str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Mapping
 from pathlib import PurePath
 
 from advisor.plans import Advice
+from advisor.reports.content.budgets import stands_by_value
 from advisor.reports.content.text import clean
+from advisor.request import EFFORTS
 from advisor.requirements import REQUIREMENTS
 from advisor.safe_text import shell_words, without_secrets
 
@@ -28,12 +32,26 @@ def next_command(advice: Advice) -> str:
     again = ["advisor", "recommend", "--from", folder]
     if best.kind == "split" and advice.feasible:
         return shell_words(["advisor", "split", folder, "--out", str(PurePath(folder) / "halves")])
+    if effort := _decides(advice):
+        return shell_words([*again, "--effort", effort])
     if not advice.feasible:
         wider = _loosened(advice)
         return shell_words([*again, *wider]) if wider else ""
     if advice.best_split is not None:
         return shell_words([*again, "--require-split"])
     return shell_words(["advisor", "report", folder, "--format", "card"])
+
+
+def _decides(advice: Advice) -> str:
+    """The effort that attacks more cuts, where the best split misses limits at an interval's end alone; or ""."""
+    left_out, plan = advice.provenance.get("left_out"), advice.best_split
+    if plan is None or plan.feasible or not isinstance(left_out, Mapping) or "cuts_attacked" not in left_out:
+        return ""
+    rows = [(REQUIREMENTS.get(name), advice.budgets.limits.get(name)) for name in plan.excess]
+    if not all(row and limit is not None and stands_by_value(plan, row, limit) for row, limit in rows):
+        return ""
+    assert advice.request is not None
+    return dict(itertools.pairwise(EFFORTS)).get(advice.request.search.effort, "")
 
 
 def _loosened(advice: Advice) -> list[str]:

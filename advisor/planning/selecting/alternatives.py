@@ -73,25 +73,34 @@ def _activations(evaluator: PlanEvaluator, chosen: Choice) -> Iterator[tuple[str
 
 
 def _next_device(evaluator: PlanEvaluator, chosen: Choice) -> Iterator[tuple[str, Plan]]:
-    """The verdict's plan on the slowest device of the catalog that is faster; none where the device was measured."""
-    best, faster = chosen.best, next_device(evaluator.device)
-    if best is None or faster is None or best.graph is not evaluator.graph or best.kind == "all-cloud":
+    """The verdict's plan on the slowest device of the catalog on which it is faster; none where ours was measured."""
+    best = chosen.best
+    if best is None or best.graph is not evaluator.graph or best.kind == "all-cloud":
         return
+    for device in devices_above(evaluator.device):
+        there = _on(device, best, evaluator)
+        if there is not None and there.predicted["latency"].value < best.predicted["latency"].value:
+            yield f"{ELSEWHERE}{device.name}", there
+            return
+
+
+def _on(device: Device, best: Plan, evaluator: PlanEvaluator) -> Plan | None:
+    """The plan with its costs on another device; None where no published latency supports it there."""
     try:
-        costs = profilers.profile(evaluator.graph, faster, evaluator.link, evaluator.profile.provenance["cloud"]["key"])
-    except (AdvisorError, KeyError, TypeError):  # no published latency supports it there: it is no alternative
-        return
-    there = dataclasses.replace(evaluator, profile=evaluator.profile.joined(costs), device=faster)
-    priced = there.costs(best.cut, best.defense, best.tail)
+        costs = profilers.profile(evaluator.graph, device, evaluator.link, evaluator.profile.provenance["cloud"]["key"])
+    except (AdvisorError, KeyError, TypeError):
+        return None
+    elsewhere = dataclasses.replace(evaluator, profile=evaluator.profile.joined(costs), device=device)
+    priced = elsewhere.costs(best.cut, best.defense, best.tail)
     if best.kind != "split":
         priced["bytes"] = best.predicted["bytes"]
-    yield f"{ELSEWHERE}{faster.name}", dataclasses.replace(best, predicted=best.predicted | priced)
+    return dataclasses.replace(best, predicted=best.predicted | priced)
 
 
-def next_device(device: Device) -> Device | None:
-    """The edge device of the same runtime and precision with the next higher peak rate; None where there is none."""
+def devices_above(device: Device) -> list[Device]:
+    """Edge devices of the same runtime and precision with a higher peak rate, the lowest first."""
     if not math.isfinite(device.peak) or device.calibration or device.name == profilers.LOCAL:
-        return None
+        return []
     rows = []
     for row in profilers.devices():
         try:
@@ -100,4 +109,4 @@ def next_device(device: Device) -> Device | None:
             continue
         if found.kind == "edge" and found.peak > 1.05 * device.peak:
             rows.append(found)
-    return min(rows, key=lambda row: (row.peak, row.key), default=None)
+    return sorted(rows, key=lambda row: (row.peak, row.key))

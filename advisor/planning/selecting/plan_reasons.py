@@ -16,7 +16,7 @@ from advisor.verdicts import as_sent
 def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> tuple[str, ...]:
     """Why this plan, one sentence each; `plans` are the splits."""
     if best is None or not best.feasible:
-        return (_none_fits(plans),)
+        return (_none_fits(plans, limits),)
     if best.kind != "split":
         return (_why_whole(best, plans, limits),)
     feasible = [plan for plan in plans if plan.feasible]
@@ -89,12 +89,29 @@ def _why_whole(best: Plan, plans: Sequence[Plan], limits: LeakageLimits) -> str:
     meeting = [plan for plan in plans if plan.feasible and not limits.shortfall(plan)]
     where = "the cloud" if best.kind == "all-cloud" else "the edge"
     leaks = "sends nothing" if best.kind != "all-cloud" else "sends the input itself, and leakage was waived"
-    rivals = f"no split that meets them ({len(meeting)} do) is better" if meeting else "no split meets them"
+    none = f"no split {'surely ' if _by_value(plans, limits) else ''}meets them{_by_value(plans, limits)}"
+    rivals = f"no split that meets them ({len(meeting)} do) is better" if meeting else none
     what = "everything" if best.kind != "local-head" else "the first layers and a small head of their own"
     return f"Running {what} on {where} meets every requirement and {leaks}; {rivals}."
 
 
-def _none_fits(plans: Sequence[Plan]) -> str:
+def _by_value(plans: Sequence[Plan], limits: LeakageLimits) -> str:
+    """How many plans miss what they miss at an end of an interval alone: there more attacks may decide; "" if none."""
+
+    def stands(plan: Plan, name: str) -> bool:
+        row = REQUIREMENTS[name]
+        found, limit = plan.found(row), limits.by_name.get(name)
+        return (
+            limit is not None and found is not None and not (math.isnan(found.value) or row.worse(found.value, limit))
+        )
+
+    missing = [(plan, {*plan.excess, *limits.shortfall(plan)}) for plan in plans]
+    count = sum(bool(names) and all(stands(plan, name) for name in names) for plan, names in missing)
+    do = "1 does by its value" if count == 1 else f"{count} do by their values"
+    return f" ({do}, not at the unfavourable end of the interval, which counts)" if count else ""
+
+
+def _none_fits(plans: Sequence[Plan], limits: LeakageLimits) -> str:
     """What no plan meets, each with the least by which a plan misses it."""
     missed: dict[str, float] = {}
     for plan in plans:
@@ -103,7 +120,10 @@ def _none_fits(plans: Sequence[Plan]) -> str:
                 missed[name] = over
     always = [name for name in missed if all(name in plan.excess for plan in plans)]
     least = ", ".join(describe_excess(name, missed[name]) for name in always)
-    return "No split meets the budgets" + (f": every one misses {least} or more." if least else " together.")
+    surely = "surely " if (by_value := _by_value(plans, limits)) else ""
+    return f"No split {surely}meets the budgets{by_value}" + (
+        f": every one misses {least} or more." if least else " together."
+    )
 
 
 def describe_excess(name: str, over: float) -> str:

@@ -20,6 +20,12 @@ from advisor.testing.made_up_advices import plan_with
         (Budgets(min_nmse=0.7), {}, "close", "the 90 % interval reaches 0.679"),
         (Budgets(min_nmse=0.6), {}, "met", ""),
         (Budgets(min_nmse=0.9), {"min_nmse": 0.13}, "missed", "0.130 short"),
+        (
+            Budgets(min_nmse=0.7),
+            {"min_nmse": 0.021},
+            "missed",
+            "0.021 short at the low end of its interval, which counts",
+        ),
         (Budgets(max_ssim=0.5), {}, "met", ""),
         (Budgets(max_edge_memory=1e6), {"max_edge_memory": 1024.0}, "missed", "1 KiB over"),
     ],

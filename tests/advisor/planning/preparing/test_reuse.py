@@ -40,7 +40,7 @@ def taken(advice: Advice) -> set[str]:
 def test_a_module_in_memory_is_neither_priced_nor_studied_again(first: Advice, monkeypatch: pytest.MonkeyPatch) -> None:
     for place, name in ((profilers, "profile"), (measuring_cuts, "study")):
         monkeypatch.setattr(place, name, lambda *_, **__: pytest.fail("measured again"))
-    monkeypatch.setattr(alternatives, "next_device", lambda device: None)  # which is priced anew
+    monkeypatch.setattr(alternatives, "devices_above", lambda device: [])  # which is priced anew
     second = recommended(tiny_net(), earlier=first, max_latency="1us")
     assert taken(second) == {COST_TAKEN, LEAKAGE_TAKEN}
     assert second.profile.to_json() == first.profile.to_json()

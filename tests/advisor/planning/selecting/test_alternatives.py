@@ -11,7 +11,7 @@ from PIL import Image
 
 from advisor import profilers
 from advisor.planning.evaluating.sent_inputs import as_bytes, jpeg
-from advisor.planning.selecting.alternatives import next_device
+from advisor.planning.selecting.alternatives import devices_above
 
 
 def images(count: int = 3, channels: int = 3) -> torch.Tensor:
@@ -49,8 +49,7 @@ def test_a_smooth_picture_is_smaller_as_jpeg() -> None:
 
 def test_the_next_device_up_is_faster_and_nothing_lies_between() -> None:
     own = profilers.device("jetson")
-    faster = next_device(own)
-    assert faster is not None
+    faster = devices_above(own)[0]
     assert (faster.runtime, faster.precision, faster.kind) == (own.runtime, own.precision, "edge")
     assert faster.peak > own.peak
     between = [row for row in profilers.devices() if row.runtime == own.runtime and own.peak < row.peak < faster.peak]
@@ -58,5 +57,5 @@ def test_the_next_device_up_is_faster_and_nothing_lies_between() -> None:
 
 
 def test_a_device_that_is_measured_has_no_next_one() -> None:
-    assert next_device(profilers.device("local")) is None
+    assert devices_above(profilers.device("local")) == []
     assert math.isnan(profilers.device("local").peak)

@@ -58,6 +58,16 @@ def test_the_unfavourable_end_of_the_interval_decides():
     assert choose(priced([unsure, sure]), ZONE).cut.name == "sure"
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_misses_at_an_end_of_an_interval_alone_is_told_apart(whole):
+    best = dataclasses.replace(a_plan("output", score=1.0), kind="all-edge") if whole else None
+    plans = priced([a_plan("unsure", score=0.72, spread=0.05), a_plan("leaks", score=0.2)], limits=ASKED)
+    said = reasons(best, plans, ASKED)[0]
+    assert "(1 does by its value, not at the unfavourable end of the interval, which counts)" in said
+    assert "surely" in said
+    assert "surely" not in reasons(best, plans[1:], ASKED)[0]
+
+
 def test_without_a_private_plan_the_most_private_inside_the_budgets_is_chosen_and_said_so():
     plans = priced(
         [a_plan("a", score=0.2), a_plan("b", score=0.5), a_plan("c", score=0.9, latency=9.0)], Budgets(max_latency=1)
