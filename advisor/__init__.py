@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from advisor.upward import PUBLIC, reach
 
 if TYPE_CHECKING:
+    from advisor.advice import Advice as Advice
+    from advisor.advice import load_advice as load_advice
     from advisor.columns import Column as Column
     from advisor.columns import Profile as Profile
     from advisor.cuts import Cut as Cut
@@ -36,9 +38,7 @@ if TYPE_CHECKING:
     from advisor.planning.outlooks.conditions import whatif as whatif
     from advisor.planning.recommending import recommend as recommend
     from advisor.planning.release.release_gate import check as check
-    from advisor.plans import Advice as Advice
     from advisor.plans import Plan as Plan
-    from advisor.plans import load_advice as load_advice
     from advisor.requirements import REQUIREMENTS as REQUIREMENTS
     from advisor.requirements import Budgets as Budgets
     from advisor.requirements import Requirement as Requirement

@@ -19,7 +19,7 @@ from advisor.request import IN_PYTHON, SOURCES, Request
 from advisor.safe_text import shell_words
 
 if TYPE_CHECKING:
-    from advisor.plans import Advice
+    from advisor.advice import Advice
 
 BUILT_IN_DATA = ("digits", "synthetic")
 ASKED_AGAIN = {

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 PUBLIC = {
-    "Advice": "advisor.plans",
+    "Advice": "advisor.advice",
     "AdvisorError": "advisor.errors",
     "Budgets": "advisor.requirements",
     "Column": "advisor.columns",
@@ -34,7 +34,7 @@ PUBLIC = {
     "defend": "advisor.defenses.training.defending",
     "export": "advisor.exporting",
     "leakage": "advisor.planning.api",
-    "load_advice": "advisor.plans",
+    "load_advice": "advisor.advice",
     "load_export": "advisor.exporting",
     "load_variant": "advisor.defenses.training.fitted_files",
     "profile": "advisor.planning.api",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.registry import Registry
 
 

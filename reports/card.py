@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.content import words
 from advisor.reports.content.answer import answer_of
 from advisor.reports.content.text import clean, shorten

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from advisor.advice import Advice
 from advisor.columns import Profile
-from advisor.plans import Advice
 from advisor.reports.content import tables, words
 from advisor.reports.content.answer import Answer, answer_of
 from advisor.reports.content.quantities import quantity

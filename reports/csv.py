@@ -6,8 +6,8 @@ import csv
 import io
 import math
 
+from advisor.advice import Advice
 from advisor.columns import Column
-from advisor.plans import Advice
 from advisor.reports.content.text import clean
 
 FIXED = ("cut", "name", "block", "crosses")

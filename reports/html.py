@@ -12,7 +12,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from advisor.plans import Advice, Plan
+from advisor.advice import Advice
+from advisor.plans import Plan
 from advisor.reports.charts import gallery, vega
 from advisor.reports.charts.cut_charts import Chart, line_of_cuts
 from advisor.reports.charts.plan_charts import front

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.content.answer import answer_of
 
 

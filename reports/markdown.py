@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.content import tables, words
 from advisor.reports.content.answer import Answer, answer_of
 from advisor.reports.content.budgets import STATUS_MARKS

@@ -244,7 +244,7 @@ def test_starting_up_loads_nothing_heavy(code: str) -> None:
 
 
 def test_reading_and_showing_an_advice_needs_no_torch() -> None:
-    code = "from advisor.plans import load_advice\nfrom advisor.reports import REPORTS"
+    code = "from advisor.advice import load_advice\nfrom advisor.reports import REPORTS"
     assert not {"torch", "optuna"} & loaded_after(code, ROOT)
 
 

@@ -22,11 +22,12 @@ from advisor.commands.support.stage_progress import StageProgress
 from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:
+    from advisor.advice import Advice
     from advisor.cuts import Cut
     from advisor.defenses import Defense
     from advisor.estimators.attacks.support.metrics import AttackResult
     from advisor.graph import PartitionGraph
-    from advisor.plans import Advice, Plan
+    from advisor.plans import Plan
     from advisor.recorded import Source
 
 Few = Annotated[int | None, typer.Option(min=1, help="It has this many at most.", rich_help_panel=given.WHAT)]
@@ -154,7 +155,7 @@ def _advice(model: str, model_file: str | None) -> tuple[Advice | None, Source]:
     Raises:
         AdvisorError: when the advice cannot be read, or its model is gone or another.
     """
-    from advisor.plans import check_model_file, load_advice
+    from advisor.advice import check_model_file, load_advice
     from advisor.recorded import Source, recorded_model
 
     path = Path(model)
@@ -249,9 +250,9 @@ def _place(graph: PartitionGraph, wanted: str) -> Cut:
 
 def _record(path: Path, found: AttackResult, cut: Cut, defense: Defense, source: str, pictures: bool) -> Advice:
     """The advice of that file, as it is now, with the evidence in it, and its report; both lie where it was read."""
+    from advisor.advice import load_advice
     from advisor.files import turn
     from advisor.planning.verifying.pictures import evidence_of
-    from advisor.plans import load_advice
 
     file = path / "advice.json" if path.is_dir() else path
     page = file.with_name("report.html") if file.name == "advice.json" else file.with_suffix(".html")

@@ -14,7 +14,7 @@ from advisor.commands.support.exits import exit_codes, say
 from advisor.commands.support.outputs import one_of, say_absent, screen
 
 if TYPE_CHECKING:
-    from advisor.plans import Advice
+    from advisor.advice import Advice
 
 FORMATS = {name: name for name in ("console", "html", "markdown", "csv", "json")} | {"md": "markdown"}
 
@@ -31,9 +31,9 @@ def compare(
 ) -> None:
     """Put ADVICES side by side, one row each: devices, links, models, before and after."""
     with exit_codes():
+        from advisor.advice import load_advice
         from advisor.errors import AdvisorError
         from advisor.files import write_atomically
-        from advisor.plans import load_advice
 
         shown = "json" if as_json else one_of("--format", format, FORMATS)
         if out is not None and out.exists():

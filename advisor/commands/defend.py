@@ -16,7 +16,8 @@ from advisor.commands.support.requirement_options import TakesRequirements
 from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:
-    from advisor.plans import Advice, Plan
+    from advisor.advice import Advice
+    from advisor.plans import Plan
 
 LONG = "thorough"
 """Effort of a fit that was asked for by itself."""

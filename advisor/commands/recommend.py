@@ -18,7 +18,7 @@ from advisor.commands.support.trust_prompt import trust
 from advisor.errors import AdvisorError, InterruptedRunError
 
 if TYPE_CHECKING:
-    from advisor.plans import Advice
+    from advisor.advice import Advice
 
 FILES, PROFILE = ("advice.json", "report.html"), "profile.json"
 
@@ -186,8 +186,8 @@ def _recommend(
 
 
 def _writable(out: Path) -> Path:
+    from advisor.advice import is_advice
     from advisor.columns import is_profile
-    from advisor.plans import is_advice
     from advisor.reports.html import is_report
 
     return writable(out, dict(zip((*FILES, PROFILE), (is_advice, is_report, is_profile), strict=True)))

@@ -30,9 +30,9 @@ def report(
 ) -> None:
     """Show a saved ADVICE again: for a pull request, a page, another program."""
     with exit_codes():
+        from advisor.advice import load_advice
         from advisor.errors import AdvisorError
         from advisor.files import write_atomically
-        from advisor.plans import load_advice
         from advisor.reports import REPORTS
         from advisor.reports.console import render_all
 

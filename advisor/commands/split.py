@@ -17,8 +17,9 @@ from advisor.commands.support.stage_progress import StageProgress
 from advisor.commands.support.trust_prompt import trust
 
 if TYPE_CHECKING:
+    from advisor.advice import Advice
     from advisor.exporting import Exported
-    from advisor.plans import Advice, Plan
+    from advisor.plans import Plan
 
 
 def split(

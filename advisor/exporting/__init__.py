@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from advisor.advice import Advice, load_advice
 from advisor.errors import AdvisorError
 from advisor.exporting.folder import earlier, expected_files, put, staged
 from advisor.exporting.manifest import PLAN_FILE, Exported, load_export
-from advisor.plans import Advice, Plan, load_advice
+from advisor.plans import Plan
 from advisor.progress import RunListener, of_stage
 
 if TYPE_CHECKING:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from advisor import recorded
+from advisor.advice import Advice
 from advisor.data.conversion import fitted
 from advisor.data.roles import Role, drawn, hashes, shares
 from advisor.data.samples import Samples, read
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.loading import load_model
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 
 if TYPE_CHECKING:
     from torch import nn

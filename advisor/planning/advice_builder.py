@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from advisor.advice import Advice, Gallery, NoiseLevels
 from advisor.columns import Profile
 from advisor.estimators.study.leakage_study import LeakageStudy
 from advisor.loading import LoadedModel
@@ -26,7 +27,6 @@ from advisor.planning.selecting.plan_reasons import reasons, unhidden
 from advisor.planning.selecting.selection import Choice, next_best, pareto, verdict, waives_leakage, with_excess
 from advisor.planning.stages import Verified
 from advisor.planning.verifying.pictures import gallery
-from advisor.plans import Advice, Gallery, NoiseLevels
 from advisor.profilers import payload_within
 from advisor.request import Request
 from advisor.requirements import Budgets

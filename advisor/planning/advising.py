@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from advisor import profilers
+from advisor.advice import Advice, load_advice
 from advisor.checkpoint import forget
 from advisor.computing.chosen_device import computing_on, said
 from advisor.errors import DataError, InterruptedRunError
@@ -29,7 +30,6 @@ from advisor.planning.shared_study.fitted_store import store_of
 from advisor.planning.shared_study.study_storage import attack_folder, open_storage
 from advisor.planning.stages import Prepared, Searched, Verified
 from advisor.planning.verifying.verification import verify
-from advisor.plans import Advice, load_advice
 from advisor.preserve import left_as_found
 from advisor.progress import RunListener
 from advisor.recorded import Source

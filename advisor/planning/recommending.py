@@ -10,12 +10,13 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from advisor import profilers
+from advisor.advice import Advice
 from advisor.columns import Profile
 from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.graph import Granularity, PartitionGraph
 from advisor.planning.advising import advise
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.progress import RunListener
 from advisor.request import Request
 from advisor.requirements import Requirement

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from advisor.advice import Advice, Gallery
 from advisor.columns import Profile
 from advisor.data.images.image_folder import ImageFolder
 from advisor.data.roles import Roles
@@ -22,7 +23,7 @@ from advisor.memory_limit import give_back
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.timing.time_plan import UNBOUNDED, TimePlan
-from advisor.plans import Advice, Gallery, Plan
+from advisor.plans import Plan
 from advisor.progress import RunListener, of_stage
 
 

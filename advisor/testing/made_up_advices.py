@@ -13,12 +13,13 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from advisor.advice import Advice, Gallery
 from advisor.columns import Column, Profile
 from advisor.cuts import Cut, TensorSpec
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.defenses.payload.base import Defense
 from advisor.estimate import Estimate
-from advisor.plans import Advice, Evidence, Gallery, Picture, Plan
+from advisor.plans import Evidence, Picture, Plan
 from advisor.requirements import Budgets
 
 HOSTILE = (

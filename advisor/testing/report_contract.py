@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 
 import pytest
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports import Report
 from advisor.reports.content.text import clean
 from advisor.testing.made_up_advices import DEMOS

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from advisor.advice import Advice
 from advisor.columns import Profile
-from advisor.plans import Advice
 from advisor.reports.content.quantities import show
 from advisor.reports.content.tables import (
     TIMES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.content import tables, words
 from advisor.reports.content.text import is_png, shorten
 

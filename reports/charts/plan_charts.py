@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from advisor.plans import Advice, Plan
+from advisor.advice import Advice
+from advisor.plans import Plan
 from advisor.reports.charts.cut_charts import SCHEMA, Chart, Spec, config, role
 from advisor.reports.content import words
 from advisor.reports.content.quantities import show_estimate

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from advisor.plans import Advice, Plan
+from advisor.advice import Advice
+from advisor.plans import Plan
 from advisor.reports.content import budgets, words
 from advisor.reports.content.attacker import Attacker, attacker
 from advisor.reports.content.beliefs import Belief, beliefs

@@ -6,8 +6,9 @@ import math
 import re
 from dataclasses import dataclass
 
+from advisor.advice import Advice
 from advisor.estimate import Estimate
-from advisor.plans import Advice, Evidence, Plan
+from advisor.plans import Evidence, Plan
 from advisor.reports.content import words
 from advisor.reports.content.chance import SHARES, chance
 from advisor.reports.content.comparisons import comparison, thumbnail, yardstick

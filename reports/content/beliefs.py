@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from advisor.advice import Advice
 from advisor.estimate import Estimate
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.reports.content import words
 from advisor.reports.content.quantities import show_estimate
 from advisor.reports.content.text import clean

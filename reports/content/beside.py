@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from advisor.advice import Advice
 from advisor.estimate import Estimate
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.reports.content import budgets, words
 from advisor.reports.content.tables import Cell, estimate_cell
 from advisor.reports.content.text import clean

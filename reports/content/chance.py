@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.content.quantities import show
 
 SHARES = ("reidentified", "top1", "top5")

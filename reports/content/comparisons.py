@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.content.words import section
 
 CIFAR_10: Mapping[int, float] = {1: 0.714, 2: 0.551, 4: 0.343, 8: 0.182, 16: 0.068}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.charts.cut_charts import Chart, role
 from advisor.reports.charts.plan_charts import plan_spec
 from advisor.reports.content import words

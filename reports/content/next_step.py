@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import PurePath
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.content.budgets import stands_by_value
 from advisor.reports.content.text import clean
 from advisor.request import EFFORTS

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.charts.cut_charts import Chart
 from advisor.reports.charts.plan_charts import listed_plans
 from advisor.reports.content import tables, words

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from advisor.plans import Advice, Plan
+from advisor.advice import Advice
+from advisor.plans import Plan
 from advisor.reports.content import budgets, words
 from advisor.requirements import REQUIREMENTS, Requirement
 

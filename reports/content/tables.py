@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from advisor.advice import Advice
 from advisor.columns import Column, Profile
 from advisor.estimate import Estimate
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.reports.content.quantities import NOT_MEASURED, QUANTITIES, quantity, show_in, show_interval
 from advisor.reports.content.text import clean
 from advisor.units import show_share

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from advisor.plans import Advice, Evidence, Plan
+from advisor.advice import Advice
+from advisor.plans import Evidence, Plan
 from advisor.reports.content.chance import chance
 from advisor.reports.content.quantities import NOT_MEASURED, quantity, show_estimate
 from advisor.reports.content.text import clean, is_png, shorten

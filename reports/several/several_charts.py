@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.charts.cut_charts import ROLES, SCHEMA, Chart, Spec, config, role
 from advisor.reports.charts.plan_charts import COLOURS, SHAPES, across, plan_spec, set_apart
 from advisor.reports.content.beside import estimate_of

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports import html
 from advisor.reports.content import budgets, tables, words
 from advisor.reports.content.answer import answer_of

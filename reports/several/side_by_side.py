@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from advisor.advice import Advice
 from advisor.estimate import Estimate, json_number
-from advisor.plans import Advice
 from advisor.reports.content import tables, words
 from advisor.reports.content.quantities import show_estimate
 from advisor.reports.content.text import clean, markdown_text, shorten

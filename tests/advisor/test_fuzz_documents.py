@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from advisor import wire
+from advisor.advice import load_advice
 from advisor.checkpoint import Checkpoint
 from advisor.columns import Profile
 from advisor.exporting.manifest import Exported
-from advisor.plans import load_advice
 from advisor.profilers import device
 from advisor.profilers.boards import answers
 from advisor.profilers.transmission.network_trace import read_trace

@@ -9,7 +9,8 @@ import typer
 from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:
-    from advisor.plans import Advice, Plan
+    from advisor.advice import Advice
+    from advisor.plans import Plan
 
 Number = Annotated[int | None, typer.Option(min=1, help="A plan of the front by its number, the fastest is 1.")]
 

@@ -17,7 +17,7 @@ from advisor.files import IsOurs, check_ours, unwritable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from advisor.plans import Advice
+    from advisor.advice import Advice
 
 
 def writable(folder: Path, files: Mapping[str, IsOurs]) -> Path:

@@ -16,7 +16,7 @@ from advisor.errors import AdvisorError, UnsafeFileError
 from advisor.requirements import REQUIREMENTS, own
 
 if TYPE_CHECKING:
-    from advisor.plans import Advice
+    from advisor.advice import Advice
     from advisor.recorded import Source
     from advisor.request import Request
 
@@ -161,7 +161,7 @@ def load(folder: Path | None, model_file: str | None) -> Advice | None:
     """
     if folder is None:
         return None
-    from advisor.plans import check_model_file, load_advice
+    from advisor.advice import check_model_file, load_advice
 
     advice = load_advice(folder)
     if model_file is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from advisor.advice import Advice
 from advisor.defenses.training.fitted_files import load_variant
 from advisor.graph import PartitionGraph
-from advisor.plans import Advice
 from advisor.variant import Variant
 
 

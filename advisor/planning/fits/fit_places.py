@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from advisor.advice import Advice
 from advisor.cuts import Cut
 from advisor.data.samples import Samples
 from advisor.defenses import NoDefense
@@ -21,7 +22,7 @@ from advisor.planning.fits import fit_schedule as schedule
 from advisor.planning.fits.fit_recipes import message_bytes, recipe_at
 from advisor.planning.fits.fit_schedule import Pair
 from advisor.planning.shared_study.fitted_store import FittedStore
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.profilers import transfer_time
 from advisor.request import Request
 

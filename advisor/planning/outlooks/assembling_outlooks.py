@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from advisor.advice import Advice
 from advisor.outlook import LINK, Axis, Band, Option, Outlook, Segment
 from advisor.planning.outlooks import axis_regions as regions
 from advisor.planning.outlooks.choosing import NONE, Chooser, Chosen, identity
 from advisor.planning.outlooks.portfolio import serve
 from advisor.planning.outlooks.varied import Asked
 from advisor.planning.outlooks.verify_command import verify_command
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.requirements import REQUIREMENTS, Requirement
 from advisor.units import show_rate
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from advisor.advice import Advice, load_advice
 from advisor.errors import AdvisorError
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.outlook import LINK, Axis, Outlook
@@ -15,7 +16,7 @@ from advisor.planning.outlooks.assembling_outlooks import Looking
 from advisor.planning.outlooks.choosing import Chooser
 from advisor.planning.outlooks.repricing import Repricer
 from advisor.planning.outlooks.varied import Asked, asked_of
-from advisor.plans import Advice, Plan, load_advice
+from advisor.plans import Plan
 from advisor.request import IN_PYTHON
 from advisor.requirements import REQUIREMENTS
 from advisor.requirements import objective as row_of

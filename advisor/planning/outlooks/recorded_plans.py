@@ -6,12 +6,13 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from advisor.advice import Advice
 from advisor.cuts import Cut
 from advisor.defenses import NoDefense
 from advisor.estimate import Estimate
 from advisor.planning.outlooks.repricing import UNKNOWN
 from advisor.planning.selecting.alternative_roles import ELSEWHERE
-from advisor.plans import Advice, Evidence, Plan
+from advisor.plans import Evidence, Plan
 from advisor.profilers.halves.half_latency import total
 from advisor.request import Request
 from advisor.requirements import REQUIREMENTS

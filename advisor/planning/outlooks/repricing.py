@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from advisor.advice import Advice
 from advisor.errors import AdvisorError
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.profilers import Device, Link, transfer_time
 from advisor.profilers.energy import edge_energy
 from advisor.profilers.halves.half_latency import total

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from advisor import profilers
+from advisor.advice import Advice
 from advisor.errors import AdvisorError
 from advisor.outlook import LINK, Axis
 from advisor.planning.outlooks.ranges import (
@@ -18,7 +19,6 @@ from advisor.planning.outlooks.ranges import (
     requirement_axis,
 )
 from advisor.planning.outlooks.repricing import at_rate
-from advisor.plans import Advice
 from advisor.profilers import Link
 from advisor.requirements import Budgets, requirement
 

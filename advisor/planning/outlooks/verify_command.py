@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from advisor.plans import Advice, Plan
+from advisor.advice import Advice
+from advisor.plans import Plan
 from advisor.requirements import Budgets
 from advisor.safe_text import shell_words, without_secrets
 

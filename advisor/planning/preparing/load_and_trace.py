@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from advisor.advice import Advice
 from advisor.data.example import example_from, shapes_of
 from advisor.data.images.image_folder import ImageFolder
 from advisor.data.normalization import chosen_normalization
@@ -23,7 +24,6 @@ from advisor.loading.shapes import example_of, infer_example
 from advisor.planning.evaluating.cut_patterns import chosen_cuts
 from advisor.planning.preparing.data_roles import sources
 from advisor.planning.stages import Inputs, Traced, step
-from advisor.plans import Advice
 from advisor.progress import RunListener
 from advisor.recorded import Source, check_hash
 from advisor.request import Request

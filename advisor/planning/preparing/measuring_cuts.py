@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from advisor import profilers
+from advisor.advice import Advice
 from advisor.columns import Profile
 from advisor.estimators.study.leakage_study import LeakageStudy, study
 from advisor.estimators.study.score import said_unknown
@@ -26,7 +27,6 @@ from advisor.planning.stages import Measured, Prepared, Step, step
 from advisor.planning.timing import machine_speed
 from advisor.planning.timing.time_limits import plan_time
 from advisor.planning.timing.time_plan import UNBOUNDED, TimePlan
-from advisor.plans import Advice
 from advisor.profilers.support import imported_profile as given_profiles
 from advisor.progress import RunListener, about, of_stage
 from advisor.request import Request

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from advisor import profilers
+from advisor.advice import Advice
 from advisor.columns import Profile
 from advisor.estimators.noise import NoiseCurve
 from advisor.estimators.study.leakage_study import LeakageStudy, repeated
@@ -18,7 +19,6 @@ from advisor.estimators.study.study_samples import study_samples
 from advisor.estimators.study.zone import ZoneThresholds
 from advisor.graph import PartitionGraph
 from advisor.planning.stages import Prepared
-from advisor.plans import Advice
 from advisor.profilers import Device, Link
 
 LEAKAGE_TAKEN = "Leakage was taken from the earlier advice: same model, data, seed and cuts."

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from advisor.advice import NoiseLevels
 from advisor.columns import Profile
 from advisor.errors import AdvisorError
 from advisor.estimators.noise import NoiseCurve
@@ -21,7 +22,6 @@ from advisor.estimators.study.zone import ZoneThresholds
 from advisor.planning.shared_study.fitted_store import FittedStore
 from advisor.planning.shared_study.results import Results, Task, digest_of, strange
 from advisor.planning.stages import Prepared
-from advisor.plans import NoiseLevels
 
 ENDING = ".json"
 _NOISE = TypeAdapter(dict[str, NoiseLevels])

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from advisor.advice import Advice
 from advisor.estimate import Estimate
 from advisor.gate import Checked
 from advisor.planning.preparing.reuse import fingerprints
 from advisor.planning.release.found_again import ACCURACY, Found
 from advisor.planning.release.release_measuring import measured_again, same_architecture
 from advisor.planning.release.release_subject import Subject
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.progress import RunListener
 from advisor.requirements import REQUIREMENTS, Requirement
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from advisor.advice import DERIVED, Advice, lying_in
 from advisor.computing.chosen_device import computing_on
 from advisor.documents import digest_of, read_json
 from advisor.errors import AdvisorError
@@ -15,7 +16,6 @@ from advisor.gate import Checked, Gate
 from advisor.memory_limit import within
 from advisor.planning.release.release_checks import Gated, failed_check, not_ours
 from advisor.planning.release.release_subject import subject
-from advisor.plans import DERIVED, Advice, lying_in
 from advisor.progress import RunListener
 from advisor.request import MachinePart
 from advisor.requirements import REQUIREMENTS, Budgets, checked_confidence

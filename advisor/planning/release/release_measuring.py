@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Container, Sequence
 
+from advisor.advice import Advice
 from advisor.cuts import Cut
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
@@ -20,7 +21,7 @@ from advisor.planning.release.release_evaluator import release_evaluator
 from advisor.planning.release.release_subject import Subject
 from advisor.planning.stages import Prepared, Step, step
 from advisor.planning.verifying.faced import faced
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.progress import RunListener
 from advisor.requirements import Requirement
 

@@ -11,13 +11,13 @@ from typing import Any
 from torch import nn
 
 from advisor import profilers
+from advisor.advice import Advice
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.loading.pickles import Trust
 from advisor.planning.preparing.load_and_trace import load, trace
 from advisor.planning.preparing.preparing_samples import prepare
 from advisor.planning.stages import Inputs, Prepared, Traced
-from advisor.plans import Advice
 from advisor.progress import RunListener
 from advisor.recorded import Source, contradicts_itself, harmless, is_catalog_device, recorded_data, recorded_model
 from advisor.request import SOURCES, Request

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from advisor.advice import Advice
 from advisor.defenses import defense_to_json
 from advisor.planning.shared_study.proofs import Proof
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 
 EARLIER = "evidence of the earlier advice"
 """How notes on it begin."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from advisor.advice import Advice
 from advisor.attack_versions import version_of
 from advisor.defenses import defense_to_json
 from advisor.errors import AdvisorError
@@ -23,7 +24,7 @@ from advisor.planning.timing.time_plan import UNBOUNDED, TimePlan
 from advisor.planning.verifying.earlier_evidence import earlier_proof
 from advisor.planning.verifying.faced import faced
 from advisor.planning.verifying.pictures import evidence_of
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.progress import Progress, part
 from advisor.request import Request
 

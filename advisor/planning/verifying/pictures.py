@@ -7,11 +7,12 @@ import io
 
 from torch import Tensor
 
+from advisor.advice import Gallery
 from advisor.cuts import Cut
 from advisor.defenses import Defense
 from advisor.estimators.attacks.support.metrics import AttackResult
 from advisor.estimators.study.leakage_study import LeakageStudy
-from advisor.plans import Evidence, Gallery, Picture
+from advisor.plans import Evidence, Picture
 from advisor.value_range import ValueRange
 
 SHOWN = 6

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
+from advisor.advice import load_advice
 from advisor.commands.attack import _record
 from advisor.data.samples import Samples, read
 from advisor.defenses import NoDefense
 from advisor.estimate import Estimate
 from advisor.estimators.attacks.base import ThreatModel
 from advisor.estimators.attacks.support.metrics import AttackResult
-from advisor.plans import load_advice
 from advisor.testing.made_up_advices import digits
 
 

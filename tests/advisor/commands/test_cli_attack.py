@@ -14,8 +14,8 @@ import torch
 from typer.testing import CliRunner
 
 import advisor
+from advisor.advice import Advice, load_advice
 from advisor.estimators.attacks import ATTACKS
-from advisor.plans import Advice, load_advice
 from advisor.reports import markdown
 from tests.conftest import Run, samples, tiny_net
 

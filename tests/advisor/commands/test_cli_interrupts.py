@@ -134,7 +134,7 @@ def test_what_lies_on_the_disk_is_said_whenever_a_signal_arrives(
 
 
 def test_a_failing_save_still_shows_the_answer(recommend: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from advisor.plans import Advice
+    from advisor.advice import Advice
 
     def full(self: Advice, folder: object) -> None:
         raise advisor.AdvisorError("Cannot write: no space left on device.", "Choose another place with --out.")

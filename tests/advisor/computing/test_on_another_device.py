@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import advisor
+from advisor.advice import Advice
 from advisor.computing import chosen_device
 from advisor.data.synthetic.synthesis import synthesise
 from advisor.defenses.methods import METHODS
@@ -21,7 +22,6 @@ from advisor.estimators.attacks import ATTACKS, dci, dip, ids, mlp, pmc, rmle, s
 from advisor.estimators.attacks.support import floors
 from advisor.estimators.inversion import alignment, fast_products
 from advisor.graph import PartitionGraph
-from advisor.plans import Advice
 from tests import pretended_device
 from tests.pretended_device import MixedDevicesError, There, device, pretended
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from advisor.advice import Advice, load_advice
 from advisor.defenses import AbsentDefense, defense_to_json, recorded_defense
 from advisor.errors import AdvisorError
-from advisor.plans import Advice, load_advice
 from advisor.testing import made_up_advices
 from tests.conftest import Run
 

@@ -8,9 +8,10 @@ import math
 
 import pytest
 
+from advisor.advice import Advice
 from advisor.defenses import GaussianNoise
 from advisor.estimate import Estimate
-from advisor.plans import Advice, Evidence
+from advisor.plans import Evidence
 from advisor.reports import REPORTS
 from advisor.reports.content.answer import answer_of, plan_lines
 from advisor.reports.content.comparisons import CIFAR_10, Yardstick, comparison, thumbnail, yardstick

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from advisor.estimate import Estimate
-from advisor.plans import Budgets
 from advisor.reports.content.budgets import misses, verdicts
+from advisor.requirements import Budgets
 from advisor.testing.made_up_advices import plan_with
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from advisor.plans import Advice
+from advisor.advice import Advice
 from advisor.reports.several import several_page, side_by_side
 from advisor.testing import made_up_advices
 from tests.conftest import Run

@@ -10,8 +10,8 @@ from torch import nn
 
 import advisor
 from advisor import wire
+from advisor.advice import Advice
 from advisor.planning.evaluating.sent_inputs import arrived, as_bytes, jpeg
-from advisor.plans import Advice
 
 
 def smooth_images(count: int) -> torch.Tensor:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import advisor
+from advisor.advice import Advice
 from advisor.defenses import GaussianNoise
 from advisor.errors import AdvisorError
 from advisor.planning.outlooks import axis_regions as regions
 from advisor.planning.outlooks import recorded_plans
 from advisor.planning.outlooks.repricing import Repricer, at_rate, recorded_link
-from advisor.plans import Advice
 from advisor.profilers import link as link_of
 from advisor.reports.outlooks import outlook_tables
 from advisor.request import Request

@@ -91,7 +91,7 @@ def test_no_sample_plays_two_roles_over_a_whole_recommendation(monkeypatch: pyte
     assert advice.best is not None
     assert advice.best.verified
     assert "100 of 150 samples repeat another; equal samples share a role." in advice.assumptions
-    recorded = advisor.plans.Advice.from_json(advice.to_json()).provenance["roles"]
+    recorded = advisor.advice.Advice.from_json(advice.to_json()).provenance["roles"]
     assert list(recorded) == ["validation", "attacker", "private"]
     assert sum(row["samples"] for row in recorded.values()) == 150
     said = ", ".join(f"{role} {row['samples']}" for role, row in recorded.items())

@@ -11,10 +11,10 @@ from torch import nn
 
 import advisor
 from advisor import profilers
+from advisor.advice import Advice
 from advisor.planning.preparing import measuring_cuts
 from advisor.planning.preparing.reuse import COST_TAKEN, LEAKAGE_TAKEN
 from advisor.planning.selecting import alternatives
-from advisor.plans import Advice
 from tests.conftest import samples, tiny_net
 
 X, Y = (torch.from_numpy(part) for part in samples().values())

@@ -18,13 +18,13 @@ from torch import nn
 
 import advisor
 from advisor import memory_limit
+from advisor.advice import Advice
 from advisor.computing import chosen_device
 from advisor.computing.chosen_device import current
 from advisor.errors import AdvisorError, GateError
 from advisor.estimate import Estimate
 from advisor.gate import Checked, Gate
 from advisor.planning.release import release_measuring
-from advisor.plans import Advice
 from advisor.requirements import REQUIREMENTS
 from tests.conftest import samples, tiny_net
 

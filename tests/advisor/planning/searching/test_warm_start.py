@@ -12,7 +12,7 @@ from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.searching.rounds import Search
 from advisor.planning.searching.warm_start import GROWTH, LEAKAGE, SETTLED, START, WarmStart
 from advisor.planning.selecting.selection import choose, with_excess
-from advisor.plans import Budgets
+from advisor.requirements import Budgets
 from tests.advisor.plans import a_plan
 
 UNREACHABLE = LeakageLimits(0.999, None, asked=False)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import advisor
+from advisor.advice import Advice
 from advisor.data.roles import drawn, shares
 from advisor.data.samples import Samples
 from advisor.defenses import Defense, GaussianNoise, NoDefense, Quantize8
@@ -15,7 +16,7 @@ from advisor.estimators.study.leakage_study import study
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.selecting.final_accuracy import with_final_accuracy
 from advisor.planning.selecting.selection import Choice
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from advisor.profilers import device, link
 from advisor.testing.small_models import digits, trained
 

@@ -8,9 +8,10 @@ from typing import NoReturn
 import pytest
 
 import advisor
+from advisor.advice import Advice
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.verifying.earlier_evidence import EARLIER, earlier_proof
-from advisor.plans import Advice, Plan
+from advisor.plans import Plan
 from tests.advisor.planning.verifying.test_verification import clouds
 from tests.conftest import tiny_net
 

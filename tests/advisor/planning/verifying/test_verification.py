@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import advisor
+from advisor.advice import Advice
 from advisor.checkpoint import Checkpoint
 from advisor.defenses import NoDefense
 from advisor.errors import AdvisorError
@@ -21,7 +22,7 @@ from advisor.estimators.attacks.support.floors import fixed
 from advisor.estimators.attacks.support.metrics import AttackResult
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.shared_study.study_storage import attack_folder
-from advisor.plans import Advice, Evidence, Plan
+from advisor.plans import Evidence, Plan
 from advisor.reports import console, html, markdown
 from advisor.testing import made_up_advices
 from tests.conftest import tiny_net

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from advisor.advice import Advice, Gallery, check_model_file, load_advice
 from advisor.columns import Column, Profile
 from advisor.cuts import Cut, TensorSpec
 from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.files import sha256
-from advisor.plans import Advice, Budgets, Gallery, Plan, check_model_file, load_advice
+from advisor.plans import Plan
+from advisor.requirements import Budgets
 from tests.models import ZOO, traced
 
 CUTS = (Cut(0, "input", (TensorSpec((6,), "float32"),)), Cut(1, "a", (TensorSpec((4,), "float32"),)))
