@@ -39,15 +39,6 @@ else:
     AnyBudgets = Annotated[Any, BeforeValidator(Budgets.from_json), PlainSerializer(Budgets.to_json)]
     AnyRequest = Annotated[Any, BeforeValidator(_request_from_json), PlainSerializer(_request_to_json)]
 
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    AnyBudgets: TypeAlias = Budgets
-    AnyRequest: TypeAlias = Request | None
-else:
-    AnyBudgets = Annotated[Any, BeforeValidator(Budgets.from_json), PlainSerializer(Budgets.to_json)]
-    AnyRequest = Annotated[Any, BeforeValidator(_request_from_json), PlainSerializer(_request_to_json)]
-
 DERIVED = ("answer",)
 """What the JSON report holds beside the advice: made anew of the rest whenever it is shown, and read by nothing."""
 
