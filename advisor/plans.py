@@ -244,4 +244,5 @@ class Plan:
         return self.cut.name, self.fitted.digest if self.fitted else "", str(self.defense)
 
     def __str__(self) -> str:
-        return f"{' … '.join(self.places)} + {self.protection}"
+        where, bare = " … ".join(self.places), self.fitted is None and self.defense.name == "none"
+        return where if bare else f"{where} + {self.protection}"

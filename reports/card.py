@@ -17,15 +17,17 @@ NAMESPACE = "partition-advice"
 
 def render(advice: Advice) -> str:
     """One printable page, without a script."""
+    plan = advice.best
+    own = [found for found in words.attacks(advice) if plan is not None and plan.is_of(found[0])][:SHOWN]
     return page(
-        "card.html.j2", advice=advice, answer=answer_of(advice), evidence=words.attacks(advice)[:SHOWN],
-        more=max(0, len(advice.evidence) - SHOWN), facts=tuple(_facts(advice)), digest=_digest(advice),
-        namespace=NAMESPACE, command=words.command(advice),
+        "card.html.j2", advice=advice, answer=answer_of(advice), evidence=own,
+        more=len(advice.evidence) - len(own), facts=tuple(_facts(advice)), digest=_digest(advice),
+        namespace=NAMESPACE, shown=SHOWN, command=words.command(advice),
     )  # fmt: skip
 
 
 SHOWN = 4
-"""Attacks that a page has room for."""
+"""Attacks, and quantities that were not measured, that a page has room for."""
 
 
 def _facts(advice: Advice) -> Iterator[tuple[str, str]]:

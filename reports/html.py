@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from advisor.advice import Advice
 from advisor.plans import Plan
 from advisor.reports.charts import gallery, vega
-from advisor.reports.charts.cut_charts import Chart, line_of_cuts
+from advisor.reports.charts.cut_charts import Chart, line_of_cuts, shows_limit
 from advisor.reports.charts.plan_charts import front
 from advisor.reports.charts.scene import SIDE, thumbnail_svg
 from advisor.reports.charts.trade_off import trade_off
@@ -69,6 +69,7 @@ def _page(advice: Advice, live: bool) -> str:
     answer = answer_of(advice)
     context: dict[str, Any] = {
         "advice": advice, "answer": answer, "words": words, "tables": tables,
+        "limited": any(shows_limit(chart) for chart in line),
         "shares": _shares(advice.best), "scenes": _scenes(answer.attacker.thumbnail),
         "line": [drawn(chart) for chart in line], "front": [drawn(chart) for chart in plans],
         "learning": [drawn(chart) for chart in learning], "curves": [drawn(chart) for chart in curves],

@@ -162,6 +162,11 @@ def _limit(value: float, what: str) -> Spec:
                          "x2": {"value": {"expr": "width"}}, "description": {"field": "said"}}}  # fmt: skip
 
 
+def shows_limit(chart: Chart) -> bool:
+    """Whether a budget is drawn in it."""
+    return any(layer["mark"].get("color") == role("limit") for layer in chart.spec["layer"])
+
+
 def _axis(**more: Any) -> Spec:
     """A vertical axis of one width in all charts, so that the cuts stand beneath one another."""
     return {"title": None, "minExtent": 48, "maxExtent": 48, "tickCount": 4, **more}
@@ -247,7 +252,7 @@ def _one(advice: Advice, name: str, title: str, colour: str) -> Iterator[Chart]:
         return
     column = advice.profile[name]
     known = [float(value) for value in column.values if math.isfinite(value)]
-    if not known:
+    if len(known) < 2:  # no line: the table has it
         return
     unit, factor = scale(max(known), column.unit)
     y = {"field": "v", "type": "quantitative", "scale": {"zero": True}, "axis": _axis()}

@@ -113,14 +113,15 @@ def _leakage(advice: Advice) -> Iterator[Belief]:
     found = plan.leakage("score") if "score" in plan.predicted else None
     if found is None or math.isnan(found.value):
         return
-    limit = advice.budgets.min_nmse
+    run = "attack that was run" if found is not plan.predicted["score"] else ""
+    best, limit = run or "strong inversion attack is predicted to", advice.budgets.min_nmse
     if limit is None:
         what, slack = "An attack that does clearly better than these numbers changes it", 1.0
     else:
         what = f"An attack that leaves an NMSE below {REQUIREMENTS['min_nmse'].show(limit)} changes it"
         slack = _slack(found, limit, REQUIREMENTS["min_nmse"])
     yield Belief(
-        f"No attacker does better than the strong inversion attack, left with NMSE {show_estimate(found, 'score')}.",
+        f"No attacker does better than the {best}, left with NMSE {show_estimate(found, 'score')}.",
         f"{what}: one with more inputs like yours, or a better prior.",
         slack,
     )

@@ -58,7 +58,7 @@ def _verdict(plan: Plan, row: Requirement, limit: float) -> Verdict:
     if row.name in plan.excess:
         status, note = _miss(row, plan.excess[row.name])
         if stands_by_value(plan, row, limit):
-            note += f" at the {'high' if row.minimised else 'low'} end of its interval, which counts"
+            note += f" at the {'high' if row.minimised else 'low'} end of its interval"
         return Verdict(row.label, asked, value, status, note)
     if found is None or math.isnan(found.value):
         return Verdict(row.label, asked, value, "not measured", "could not be checked")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,3 +194,16 @@ def test_axe_finds_no_violation(browser: Any, tmp_path: Path, report: str, schem
     told = "r => r.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 200))])"
     found = opened.page.evaluate(f"axe.run().then({told})")
     assert found == []
+
+
+@pytest.mark.parametrize("demo", ["digits", "resnet", "long_model", "infeasible", "unmeasured"])
+@pytest.mark.parametrize("crowded", [False, True])
+def test_the_card_prints_on_one_page(browser: Any, tmp_path: Path, demo: str, crowded: bool) -> None:
+    advice = DEMOS[demo]()
+    if crowded:
+        reason = "ka_nmse at block1.conv, block2.conv, block3.conv: not attacked, to keep to the time"
+        advice = dataclasses.replace(advice, unmeasured=(reason,) * 9, evidence=advice.evidence * 3)
+    (tmp_path / "a.html").write_text(REPORTS["card"](advice), encoding="utf-8")
+    page = browser.new_context().new_page()
+    page.goto((tmp_path / "a.html").as_uri())
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1

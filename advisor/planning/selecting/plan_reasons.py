@@ -89,7 +89,8 @@ def _why_whole(best: Plan, plans: Sequence[Plan], limits: LeakageLimits) -> str:
     meeting = [plan for plan in plans if plan.feasible and not limits.shortfall(plan)]
     where = "the cloud" if best.kind == "all-cloud" else "the edge"
     leaks = "sends nothing" if best.kind != "all-cloud" else "sends the input itself, and leakage was waived"
-    none = f"no split {'surely ' if _by_value(plans, limits) else ''}meets them{_by_value(plans, limits)}"
+    surely = "surely " if (by_value := _by_value(plans, limits)) else ""
+    none = f"no split {surely}meets them{'' if limits.asked else f' ({_limits(limits)})'}{by_value}"
     rivals = f"no split that meets them ({len(meeting)} do) is better" if meeting else none
     what = "everything" if best.kind != "local-head" else "the first layers and a small head of their own"
     return f"Running {what} on {where} meets every requirement and {leaks}; {rivals}."

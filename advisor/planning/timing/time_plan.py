@@ -73,7 +73,8 @@ class TimePlan:
             f"{self.trials} defended plans are tried" if self.trials else "",
         ]
         kept = "; ".join(part for part in left if part)
-        said = f"{said}; to keep to {show_duration(self.allowed)} ({effort}) {kept}." if kept else f"{said}."
+        aim = "to keep to" if sum(self.told.values()) <= self.allowed else "to come near to"
+        said = f"{said}; {aim} {show_duration(self.allowed)} ({effort}) {kept}." if kept else f"{said}."
         return f"{said} {self.of_size}".rstrip()
 
     def agreed(self, results: Results, study: str) -> TimePlan:

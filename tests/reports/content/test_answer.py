@@ -146,6 +146,14 @@ def test_what_overtakes_a_slower_device_is_what_would_be_chosen_next() -> None:
     assert "gaussian(sigma=7) would be as fast." in belief.changes
 
 
+def test_who_does_better_than_whom_is_named_by_where_the_number_comes_from() -> None:
+    predicted, run = plan_with(verified={}), plan_with(verified={"nmse": Estimate(0.5, 0.01, 0.48, 0.52)})
+    for plan, words in ((predicted, "strong inversion attack is predicted to"), (run, "attack that was run")):
+        advice = dataclasses.replace(digits(), best=plan, budgets=Budgets(), next_best=())
+        said = [b.assumption for b in answer_of(advice).beliefs]
+        assert any(text.startswith(f"No attacker does better than the {words}, left with NMSE") for text in said)
+
+
 def test_random_weights_are_the_first_thing_to_doubt() -> None:
     advice = dataclasses.replace(digits(), provenance={"model": {"weights": "random"}})
     assert answer_of(advice).beliefs[0].assumption == "The weights are random."

@@ -68,6 +68,17 @@ def test_what_misses_at_an_end_of_an_interval_alone_is_told_apart(whole):
     assert "surely" not in reasons(best, plans[1:], ASKED)[0]
 
 
+def test_where_no_leakage_is_limited_the_thresholds_that_count_are_said():
+    best = dataclasses.replace(a_plan("output", score=1.0), kind="all-edge")
+    said = "no split meets them (NMSE of at least 0.7 and SSIM of at most 0.35, the zone's thresholds)"
+    assert said in reasons(best, priced([a_plan("leaks", score=0.2)]), ZONE)[0]
+    assert "thresholds" not in reasons(best, priced([a_plan("leaks", score=0.2)], limits=ASKED), ASKED)[0]
+
+
+def test_a_plan_without_a_defense_is_named_by_its_cut():
+    assert (str(a_plan("stem")), str(a_plan("stem", defense=GaussianNoise(1)))) == ("stem", "stem + gaussian(sigma=1)")
+
+
 def test_without_a_private_plan_the_most_private_inside_the_budgets_is_chosen_and_said_so():
     plans = priced(
         [a_plan("a", score=0.2), a_plan("b", score=0.5), a_plan("c", score=0.9, latency=9.0)], Budgets(max_latency=1)

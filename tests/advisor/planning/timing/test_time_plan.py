@@ -82,6 +82,7 @@ def test_a_machine_that_cannot_keep_to_the_time_does_the_least_and_says_how_long
     plan = planned(graph, GLACIAL, effort="quick")
     assert (plan.attacks, plan.rows) == (3, FEWEST_ROWS)
     assert sum(plan.told.values()) > EFFORT_SECONDS["quick"]
+    assert "; to come near to 3 min (quick) 3 of " in plan.sentence("quick", len(graph.cuts))
 
 
 def test_the_timeout_bounds_the_whole_run_and_the_effort_below_it(graph: PartitionGraph) -> None:
