@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from advisor.batches import first_scores
@@ -128,9 +129,8 @@ def spread_over_depth(cuts: Sequence[Cut], count: int) -> list[Cut]:
 
 
 def levels_between(low: float, high: float, count: int) -> list[float]:
-    """Levels of noise from `low` to `high`, evenly spread on a logarithmic scale; from 0 on a plain one."""
+    """Levels of noise from `low` to exactly `high`, evenly spread on a logarithmic scale; from 0 on a plain one."""
     if high <= low or count < 2:
         return [high]
-    if low <= 0:
-        return [high * i / (count - 1) for i in range(count)]
-    return [low * math.exp(math.log(high / low) * i / (count - 1)) for i in range(count)]
+    spaced = np.linspace if low <= 0 else np.geomspace
+    return [float(level) for level in spaced(max(low, 0.0), high, count)]

@@ -370,6 +370,8 @@ def test_levels_of_noise_hold_both_ends():
     assert levels_between(0.1, 0.9, 3) == pytest.approx([0.1, 0.3, 0.9])
     assert levels_between(0.0, 1.0, 3) == [0.0, 0.5, 1.0]
     assert levels_between(0.5, 0.5, 3) == [0.5]
+    ends = [(float(low), 3.618 * float(low)) for low in np.linspace(0.05, 0.5, 50)]
+    assert all(levels_between(low, high, 3)[::2] == [low, high] for low, high in ends)
 
 
 @pytest.mark.slow
