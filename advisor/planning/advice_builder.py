@@ -23,7 +23,7 @@ from advisor.planning.preparing.reuse import host
 from advisor.planning.searching.growing_samples import in_whole, shown_plans
 from advisor.planning.selecting.alternatives import alternatives
 from advisor.planning.selecting.final_accuracy import with_final_accuracy
-from advisor.planning.selecting.plan_reasons import reasons, unhidden
+from advisor.planning.selecting.plan_reasons import reasons, unhidden, unsplit
 from advisor.planning.selecting.selection import Choice, next_best, pareto, verdict, waives_leakage, with_excess
 from advisor.planning.stages import Verified
 from advisor.planning.verifying.pictures import gallery
@@ -79,6 +79,7 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         feasible=met,
         reasons=(
             *reasons(chosen.best, plans, limits),
+            *unsplit(chosen.best, whole, limits, request.search.require_split),
             *unhidden(chosen.best, whole, limits, budgets, request.search.require_split),
             *([] if met else payload_that_fits(evaluator, budgets)),
             *final,

@@ -122,6 +122,8 @@ class Looking:
             "Nothing was measured again: costs follow from the profile, leakage and accuracy are as recorded. "
             f"{splits} splits and {whole} plans without one were looked at."
         )
+        if self.chooser.require_split:
+            yield "A split is required: everything on the edge or in the cloud is not chosen."
         base, asked = self.asked.base, self.advice.budgets
         if any(axis.name == LINK for axis in self.asked.axes):
             follows = self.asked.link({LINK: 2 * base.up}).down != base.down

@@ -77,6 +77,19 @@ def unhidden(
     return (f"All in the cloud{as_sent(least)}, {better}, and hides nothing: {why}.",)
 
 
+def unsplit(best: Plan | None, whole: Sequence[Plan], limits: LeakageLimits, require_split: bool) -> tuple[str, ...]:
+    """That everything on the edge would be better in the objective, where a split was required; else nothing."""
+    row = limits.best_in
+    edge = next((p for p in whole if p.kind == "all-edge" and p.feasible and not limits.shortfall(p)), None)
+    if not require_split or best is None or edge is None or not cost_of(edge, row) < cost_of(best, row):
+        return ()
+    ours, theirs = best.found(row), edge.found(row)
+    assert ours is not None
+    assert theirs is not None
+    better = f"has a {row.label} of {row.show(theirs.value)}, where this plan has {row.show(ours.value)}"
+    return (f"Everything on the edge meets every requirement and {better}: a split was required.",)
+
+
 def costs_or_gains(drop: float) -> str:
     """A drop in words: what is negative is no cost."""
     if drop < 0:

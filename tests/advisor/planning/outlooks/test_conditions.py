@@ -76,6 +76,8 @@ def test_at_its_own_link_and_requirements_the_choice_is_the_advices(digits_advic
     found = advisor.whatif(digits_advice)
     assert str(found.options[0].plan) == str(digits_advice.best)
     split = advisor.whatif(digits_advice, require_split=True)
+    assert any(note.startswith("A split is required") for note in split.notes)
+    assert not any(note.startswith("A split") for note in advisor.whatif(digits_advice, require_split=False).notes)
     latency = split.options[0].plan.predicted["latency"].value
     assert latency <= digits_advice.best_split.predicted["latency"].value  # formats beside the plan are looked at too
     assert not [note for note in found.notes if "another plan is chosen" in note]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from advisor.defenses import GaussianNoise
 from advisor.fitted import FittedDefense
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
-from advisor.planning.selecting.plan_reasons import costs_or_gains, describe_excess, reasons, unhidden
+from advisor.planning.selecting.plan_reasons import costs_or_gains, describe_excess, reasons, unhidden, unsplit
 from advisor.planning.selecting.selection import choose, nearest, pareto, rank, verdict, with_excess
 from advisor.requirements import REQUIREMENTS, Budgets, objective
 from advisor.verdicts import verdict_sentence
@@ -250,6 +250,19 @@ def test_all_cloud_with_inputs_as_people_send_them_is_compared():
     assert (chosen.verdict, chosen.best.sends) == ("all-cloud", "JPEG")
     assert verdict_sentence(chosen.verdict, chosen.best).startswith("Run it all in the cloud, the input sent as JPEG:")
     assert unhidden(chosen.best, whole, NO_LIMIT, WAIVED) == ()
+
+
+def test_that_all_on_the_edge_would_be_better_is_said_where_a_split_was_required():
+    (split,) = priced([a_plan("a", latency=0.01)], limits=ASKED)
+    costs = ({"latency": 0.002}, {"latency": 0.02}, {"latency": 0.002, "memory": 9e9})
+    edges = [whole("all-edge", **cost) for cost in costs]
+    fast, slow, missing = priced(edges, Budgets(max_edge_memory=1e9), ASKED)
+    assert unsplit(split, [fast], ASKED, require_split=True) == (
+        "Everything on the edge meets every requirement and has a latency of 2 ms, where this plan has 10 ms: a split "
+        "was required.",
+    )
+    for edge, required in ((slow, True), (missing, True), (fast, False)):
+        assert unsplit(split, [edge], ASKED, required) == ()
 
 
 def test_an_input_that_may_not_be_sent_changes_no_verdict_and_its_gain_is_said():
