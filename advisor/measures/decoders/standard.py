@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 CHUNK = 128
+ROUNDING = torch.finfo(torch.float32).eps
+"""Of a number, relative: one or two of its steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +67,8 @@ class Standardised:
 
 
 def inverse(mean: Tensor, std: Tensor) -> Tensor:
-    """1 / deviation; 0 for a channel that does not vary by more than rounding."""
-    alive = std > 1e-6 * torch.maximum(std.max(), mean.abs())
+    """1 / deviation; 0 for a channel that does not vary by more than its own rounding: others may be far larger."""
+    alive = std > ROUNDING * mean.abs()
     return torch.where(alive, 1 / std.clamp_min(1e-30), 0)
 
 

@@ -63,6 +63,20 @@ def test_what_does_not_vary_becomes_zero_rather_than_rounding_noise() -> None:
     assert torch.equal(standardised(torch.full((9, 2), 3.3), torch.arange(9)), torch.zeros(9, 2))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_channel_is_held_against_its_own_size_not_that_of_others(dtype: torch.dtype) -> None:
+    """The mean and the deviation of an attacker's choice: nothing hides beside a channel that is far larger."""
+    small, large = (1e-3, 1e4) if dtype is torch.float16 else (1e-4, 1e9)
+    features = normal(40, 3, 2, 2) * torch.tensor([small, 1.0, large], dtype=torch.float64)[:, None, None]
+    found = standardised(features.to(dtype), torch.arange(40))[torch.arange(40)]
+    assert found.std((0, 2, 3)) == pytest.approx(1, abs=0.01)
+
+
+def test_few_rounding_steps_are_enough_to_be_read() -> None:
+    features = (1000 + 2e-4 * normal(40, 2)).float()
+    assert standardised(features, torch.arange(40))[torch.arange(40)].std(0) == pytest.approx(1, abs=0.01)
+
+
 @pytest.mark.parametrize("kind", ["map", "plain", "curved"])
 def test_before_anything_is_solved_the_mean_picture_is_predicted(kind: str) -> None:
     decoder, pixels = made(kind)
