@@ -65,8 +65,11 @@ class TimePlan:
 
     def sentence(self, effort: str, cuts: int) -> str:
         """What is told before the run starts."""
-        parts = ", ".join(f"{name} {show_duration(seconds)}" for name, seconds in self.told.items() if seconds >= 0.5)
-        said = f"On {compute_said()} this will take about {show_duration(sum(self.told.values()))} ({parts})"
+        fits = self.told.get("fit", 0.0)  # the time that they are given: they end when they get no better
+        reckoned = {name: seconds for name, seconds in self.told.items() if name != "fit"}
+        parts = ", ".join(f"{name} {show_duration(seconds)}" for name, seconds in reckoned.items() if seconds >= 0.5)
+        said = f"On {compute_said()} this will take about {show_duration(sum(reckoned.values()))} ({parts})"
+        said += f" and fits of {show_duration(fits)} at most" if fits else ""
         left = [
             f"{self.attacks} of {cuts} cuts are attacked, their neighbours bracket the rest" if self.attacks else "",
             f"accuracy is measured on {self.rows:,} samples" if self.rows else "",

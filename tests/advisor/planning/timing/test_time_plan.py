@@ -63,7 +63,7 @@ def test_fits_have_time_of_their_own_and_face_the_strong_attack(graph: Partition
     plain, fitted = planned(graph, FAST), planned(graph, FAST, fits=True)
     assert fitted.told["fit"] == FIT_SECONDS["standard"]
     assert fitted.told["verify"] > 5 * plain.told["verify"]
-    assert "fit 15 min" in fitted.sentence("standard", len(graph.cuts))
+    assert ") and fits of 15 min at most" in fitted.sentence("standard", len(graph.cuts))
     assert "fit" not in plain.sentence("standard", len(graph.cuts))
     late = planned(graph, SLOW, fits=True)
     assert late.reduced
