@@ -21,7 +21,8 @@ from advisor.commands.recommend import recommend
 from advisor.commands.report import report
 from advisor.commands.split import split
 from advisor.commands.support.command_examples import epilog
-from advisor.commands.support.exits import USAGE, say
+from advisor.commands.support.exits import FOUND, USAGE, say
+from advisor.commands.support.signals import end_at_once
 from advisor.commands.support.streams import open_streams
 from advisor.commands.support.usage_errors import OneLineErrors
 from advisor.commands.whatif import whatif
@@ -73,7 +74,11 @@ def main() -> None:
         warnings.simplefilter("ignore")  # of libraries; the user of a command can act on none of them
         warnings.simplefilter("default", PlugInWarning)
         warnings.showwarning = lambda message, *place, **rest: say(f"Note: {message}")
-    app()
+    try:
+        app()
+    except SystemExit as ended:
+        end_at_once(ended.code if isinstance(ended.code, int) else FOUND)
+        raise
 
 
 if __name__ == "__main__":

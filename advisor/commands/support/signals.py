@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from advisor.interrupts import answered_by
+from advisor.interrupts import SIGNALS, answered_by
 
 GRACE = 5.0
 """Seconds after a signal in which further ones are taken for the same wish, so that saving is not cut short."""
@@ -49,3 +50,13 @@ def obeyed() -> Iterator[Ending]:
     ending = Ending()
     with answered_by(ending, lambda usual: usual in (signal.SIG_DFL, signal.default_int_handler)):
         yield ending
+
+
+def end_at_once(code: int) -> None:
+    """A command has ended: a signal while the interpreter clears up ends the process with its code, untold.
+
+    Signals that are ignored stay so.
+    """
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: os._exit(code))

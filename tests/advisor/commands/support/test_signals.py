@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,18 @@ def test_a_second_signal_does_not_cut_saving_short_but_a_late_one_is_obeyed() ->
     with pytest.raises(KeyboardInterrupt):
         ending(signal.SIGINT, None)
     assert ending.exit_code == 130
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_the_interpreter_clears_up_changes_nothing_and_shows_nothing(name: str) -> None:
+    code = (
+        "import atexit, sys, time; from advisor.cli import main; sys.argv = ['advisor', 'links']\n"
+        "atexit.register(lambda: (print('ends', flush=True), time.sleep(60)))\nmain()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout is not None
+        assert any(line == "ends\n" for line in command.stdout)
+        command.send_signal(getattr(signal, name))
+        assert (command.communicate(timeout=30)[1], command.returncode) == ("", 0)
