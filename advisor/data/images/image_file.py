@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from advisor.errors import DataError, first_line
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
 FORMATS = {
@@ -25,6 +27,8 @@ FORMATS = {
 """First bytes of the formats that are read. No other decoder of Pillow is tried: some start programs."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
 """Names that say a file is an image; those of another format are refused, not passed over."""
+ORIENTATION = 0x0112
+"""EXIF tag: 1 is upright."""
 MOST_PIXELS = 89_478_485
 """From which on Pillow warns of a decompression bomb."""
 GREY, SIXTEEN = ("1", "L", "LA", "La", "I", "F"), "I;16"
@@ -69,7 +73,7 @@ def read_image(path: Path, channels: int | None = None) -> Picture:
                 mode = _mode(image.mode, channels)
                 pixels = np.asarray(image if mode is None else image.convert(mode))
         except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError, KeyError, IndexError,
-                TypeError, Image.DecompressionBombError) as error:  # fmt: skip
+                TypeError, struct.error, Image.DecompressionBombError) as error:  # fmt: skip
             said = first_line(error, 200)
             raise DataError(f"The image {path} cannot be read: {said}.", READABLE) from None
     full = {1: 255, 2: 65535}.get(pixels.dtype.itemsize)
@@ -96,10 +100,14 @@ def _mode(mode: str, channels: int | None) -> str | None:
     return {1: "L", 2: "LA", 4: "RGBA"}.get(wanted, "RGB")
 
 
-def _left_out(image: object, channels: int | None) -> tuple[str, ...]:
+def _left_out(image: Image.Image, channels: int | None) -> tuple[str, ...]:
     notes = []
     if getattr(image, "mode", "") in ("LA", "La", "RGBA", "RGBa", "PA") and channels not in (2, 4):
         notes.append("The images' alpha channel was left out.")
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        notes.append(
+            "Images that are marked as turned (EXIF) were taken as they are stored, as torchvision takes them."
+        )
     if getattr(image, "n_frames", 1) > 1:
         notes.append("Of images with several frames the first was taken.")
     return tuple(notes)

@@ -90,22 +90,25 @@ def list_images(folder: Path, limit: int, seed: int, labels: bool = True, part: 
     import torch
 
     whole, folder = folder, _part_of(folder, part)
-    classes = _class_folders(folder)
+    classes, empty = _class_folders(folder)
     listed = [(path, index) for index, name in enumerate(classes) for path in _images(folder / name)]
-    loose = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    loose = [path for path in sorted(folder.iterdir()) if _is_image(path)]
     notes = [] if folder is whole else [f"Of {whole.name} the part {folder.name} was taken."]
+    if listed and empty:
+        notes.append(f"Empty class folders keep their place among the classes: {', '.join(empty)}.")
     if listed and loose:
         notes.append(f"{len(loose)} image(s) beside the class folders of {folder.name} were left out.")
     if not listed:
         listed, classes = [(path, 0) for path in loose], ()
     if len(listed) < 2:
         raise DataError(f"{folder} holds {len(listed) or 'no'} image(s).", ACCEPTED)
-    if labels and len(classes) < 2:
-        where = f"one class folder, {classes[0]!r}" if classes else "no class folders"
+    filled = [name for name in classes if name not in empty]
+    if labels and len(filled) < 2:
+        where = f"one class folder, {filled[0]!r}" if filled else "no class folders"
         notes.append(f"{folder.name} has {where}: its images are taken without labels.")
     order = torch.randperm(len(listed), generator=torch.Generator().manual_seed(seed))[:limit].sort().values.tolist()
     drawn = [listed[i] for i in order]
-    kept = tuple(index for _, index in drawn) if labels and len(classes) > 1 else None
+    kept = tuple(index for _, index in drawn) if labels and len(filled) > 1 else None
     names = classes if kept is not None else ()
     return ImageFolder(folder, tuple(path for path, _ in drawn), kept, names, len(listed), tuple(notes))
 
@@ -119,12 +122,23 @@ def _part_of(folder: Path, part: str) -> Path:
     return folder / next(parts[wanted] for wanted in ORDER[part] if wanted in parts)
 
 
-def _class_folders(folder: Path) -> tuple[str, ...]:
-    names = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    names = [name for name in names if any(True for _ in _images(folder / name))]
+def _class_folders(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the class folders in order, and of those that are empty: labels count them all the same.
+
+    A folder that holds other files alone is no class.
+    """
+    names = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__"))]
+    empty = [name for name in names if not any((folder / name).iterdir())]
+    names = [name for name in names if name in empty or any(True for _ in _images(folder / name))]
     numbers = all(name.isascii() and name.isdecimal() for name in names)
-    return tuple(sorted(names, key=lambda name: (int(name), name) if numbers else (0, name)))
+    order = sorted(names, key=lambda name: (int(name), name) if numbers else (0, name))
+    return tuple(order), tuple(name for name in order if name in empty)
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in folder.rglob("*") if _is_image(path))
+
+
+def _is_image(path: Path) -> bool:
+    """By its name; hidden files are what systems leave beside images (._1.png)."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()

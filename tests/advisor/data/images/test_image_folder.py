@@ -92,6 +92,41 @@ def test_images_without_class_folders_have_no_labels(folder: Path) -> None:
     assert load_samples(folder).notes == ("1 image(s) beside the class folders of images were left out.",)
 
 
+def test_an_empty_class_folder_keeps_its_place(folder: Path) -> None:
+    for inner in (folder / "dog").iterdir():
+        inner.unlink()
+    (folder / "about").mkdir()
+    (folder / "about" / "licence.txt").write_text("free")
+    samples = load_samples(folder)
+    assert samples.classes == ("cat", "dog", "eel")
+    assert samples.y is not None
+    assert samples.y.unique().tolist() == [0, 2]
+    assert samples.notes == ("Empty class folders keep their place among the classes: dog.",)
+    for inner in (folder / "eel").iterdir():
+        inner.unlink()
+    assert load_samples(folder).y is None
+
+
+def test_what_systems_leave_beside_images_is_passed_over(folder: Path) -> None:
+    (folder / "cat" / "._0.png").write_bytes(b"\0\5\x16\7")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "._cat.png").write_bytes(b"\0\5\x16\7")
+    samples = load_samples(folder)
+    assert (len(samples), samples.classes, samples.notes) == (15, ("cat", "dog", "eel"), ())
+
+
+def test_that_images_are_marked_as_turned_is_said(folder: Path) -> None:
+    image = Image.open(folder / "cat" / "0.png")
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(folder / "cat" / "0.png", exif=exif)
+    samples = load_samples(folder)
+    assert samples.x.shape == (15, 3, 20, 30)
+    assert samples.notes == (
+        "Images that are marked as turned (EXIF) were taken as they are stored, as torchvision takes them.",
+    )
+
+
 def test_of_the_parts_of_a_data_set_one_is_taken(folder: Path) -> None:
     for part in ("train", "val"):
         (folder.parent / "set" / part).mkdir(parents=True)
