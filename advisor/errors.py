@@ -44,6 +44,10 @@ class BudgetError(AdvisorError):
     exit_code = 3
 
 
+class NotMeasurableError(AdvisorError):
+    """An estimator cannot measure at this cut; the message becomes the NaN's reason."""
+
+
 class UnsafeFileError(AdvisorError):
     """A model file that would run code when loaded, and was not trusted (exit code 4)."""
 

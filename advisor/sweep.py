@@ -19,11 +19,11 @@ from advisor.columns import Column
 from advisor.cuts import Cut
 from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.derivatives.tangents import TangentEnergy
-from advisor.errors import AdvisorError
+from advisor.errors import NotMeasurableError as NotMeasurableError
 from advisor.estimate import Estimate, Source
 from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
-from advisor.measures.flat_rows import flat, real
+from advisor.measures.flat_rows import flat, reals
 from advisor.preserve import left_as_found, plain_attention
 from advisor.progress import Progress, silence
 from advisor.threads import one_thread
@@ -44,10 +44,6 @@ _WAYS = 3
 
 Need = Literal["tangents", "jacobian gram"]
 """What an estimator may read beside the activation; it is computed only where one asks for it."""
-
-
-class NotMeasurableError(AdvisorError):
-    """An estimator cannot measure at this cut; the message becomes the NaN's reason."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +131,12 @@ class CutView:
         """All that crosses as one matrix `[n, D]`, float32.
 
         Raises:
-            NotMeasurableError: when it holds NaN or infinities, or does not lead with the batch.
+            NotMeasurableError: when it holds NaN or infinities, does not lead with the batch, or is too fine for that.
         """
         rows = len(self.targets.labels)
         if any(t.dim() == 0 or len(t) != rows for t in self.tensors):
             raise NotMeasurableError("an output does not lead with the batch")
-        parts = [flat(real(t.detach())) for t in self.tensors]
+        parts = [flat(t) for t in reals(self.tensors)]
         z = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         if not all_finite(z):
             raise NotMeasurableError("the activation holds NaN or infinities")

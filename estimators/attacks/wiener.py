@@ -15,7 +15,7 @@ from advisor.estimators.attacks.support.channel import COMPACT_BYTES, Reduce, St
 from advisor.estimators.inversion.alignment import FEWEST, held_back, surely_better
 from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import flat_vector
-from advisor.measures.flat_rows import real, side_by_side
+from advisor.measures.flat_rows import reals, side_by_side
 from advisor.measures.linear_filter import wiener
 from advisor.sweep import NotMeasurableError
 
@@ -84,5 +84,5 @@ class Wiener:
         """All that crosses side by side, as it is where there is room for that."""
         size = sum(t[0].numel() for t in context.sent) * (len(context.known) + len(context)) * 4
         if size > COMPACT_BYTES:
-            return lambda tensors: (flat_vector([real(t) for t in tensors]),)
-        return lambda tensors: (side_by_side(map(real, tensors)),)
+            return lambda tensors: (flat_vector(reals(tensors)),)
+        return lambda tensors: (side_by_side(reals(tensors)),)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from advisor.measures.decoders.map_sizes import enlarged_later, resized
-from advisor.measures.flat_rows import real, side_by_side
+from advisor.measures.flat_rows import reals, side_by_side
 
 VECTOR_LIMIT = 8192
 SKETCH = 4096
@@ -46,8 +46,11 @@ def arrange(tensors: Sequence[Tensor], pixels: Tensor, images: bool) -> tuple[Te
     Returns:
         `[n, c, h, w]` float32 with h·factor and w·factor the picture's sides, or smaller where the layout says so; or
         `[n, D]`; and the layout.
+
+    Raises:
+        NotMeasurableError: when float32 would lose what tells samples apart.
     """
-    floats = [real(t.detach()) for t in tensors]
+    floats = reals(tensors)
     picture = (int(pixels.shape[-2]), int(pixels.shape[-1])) if images else (0, 0)
     grids = [grid(t, picture) for t in floats] if images else [None]
     maps = [g for g in grids if g is not None]

@@ -13,7 +13,7 @@ from advisor.estimators.attacks.support.channel import Store
 from advisor.estimators.attacks.support.draws import Draws
 from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import flat_vector
-from advisor.measures.flat_rows import real, side_by_side
+from advisor.measures.flat_rows import real, reals, side_by_side
 from advisor.sweep import NotMeasurableError
 
 COMPONENTS = 128
@@ -83,7 +83,7 @@ class Reader:
     @classmethod
     def fitted(cls, tensors: Sequence[Tensor]) -> Reader:
         """To tensors `[n, ...]`."""
-        flat = flat_vector([real(t) for t in tensors])
+        flat = flat_vector(reals(tensors))
         mean = flat.mean(0)
         few = (flat[torch.linspace(0, len(flat) - 1, min(FITTED, len(flat))).long()] - mean).double()
         _, _, vectors = torch.linalg.svd(few, full_matrices=False)
@@ -93,13 +93,13 @@ class Reader:
 
     def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
         """`[n, f]` of tensors `[n, ...]`."""
-        parts = [flat_vector([real(t) for t in tensors]) @ self.directions, *_means(tensors)]
+        parts = [flat_vector(reals(tensors)) @ self.directions, *_means(tensors)]
         return torch.cat([(p - mean) * scale for p, (mean, scale) in zip(parts, self.scales, strict=True)], 1)
 
 
 def untouched(tensors: Sequence[Tensor]) -> Tensor:
     """`[n, f]` of tensors `[n, ...]`: all numbers that were received."""
-    return side_by_side(map(real, tensors))
+    return side_by_side(reals(tensors))
 
 
 def _means(tensors: Sequence[Tensor]) -> list[Tensor]:
