@@ -26,17 +26,25 @@ _COSTS = ("edge_latency", "link_latency", "cloud_latency", "edge_memory", "edge_
 class PlanCosts(PlanAccuracy):
     """Prices cut and defense."""
 
-    def costs(self, cut: Cut, defense: Defense, tail: Cut | None = None) -> dict[str, Estimate]:
-        """Latencies (s), bytes, edge memory, swap (B) and energy (J) of one sample, but for what a defense computes."""
+    def costs(
+        self, cut: Cut, defense: Defense, tail: Cut | None = None, message: int | None = None
+    ) -> dict[str, Estimate]:
+        """Latencies (s), bytes, edge memory, swap (B) and energy (J) of one sample, but for what a defense computes.
+
+        Args:
+            cut, defense, tail: of the plan.
+            message: bytes that are sent, where an encoder is still to be fitted; else as the defense sends them.
+        """
         found = {name: self.profile[name].at(cut) for name in _COSTS}
-        sent, answer = defense.message_bytes(cut), (tail or self.graph.cuts[-1]).message_bytes
+        sent = defense.message_bytes(cut) if message is None else message
+        answer = (tail or self.graph.cuts[-1]).message_bytes
         found["bytes"] = Estimate.exact(sent, "B", "measured", f"as sent by {defense.name}, header included")
         if tail is not None:
             found |= u_shape.costs(self.profile, cut, tail)
             found["edge_swap"] = swapped(found["edge_memory"].value, self.edge.memory, self.edge.key)
         if sent != cut.message_bytes or tail is not None:
             found["link_latency"] = transfer_time(self.link, sent, answer, self.device.copy_rate)
-        if self.link.compression and cut is not self.graph.cuts[-1]:
+        if self.link.compression and cut is not self.graph.cuts[-1] and message is None:
             found["bytes"], packing = as_sent(self.activation(cut), defense, self.link.compression)
             on_link = transfer_time(self.link, found["bytes"].value, answer, math.inf)
             found["link_latency"] = total([on_link, packing])

@@ -22,7 +22,7 @@ from advisor.planning.selecting.selection import nearest_first
 from advisor.planning.shared_study.results import Task, digest_of, strange
 from advisor.planning.shared_study.study_storage import attack_folder
 from advisor.planning.stages import Prepared
-from advisor.planning.timing.time_limits import FIT_SECONDS
+from advisor.planning.timing.fit_times import FIT_SECONDS, STEP_FORWARDS
 from advisor.plans import Plan
 from advisor.progress import Progress, part, silence
 from advisor.request import Request
@@ -65,7 +65,7 @@ class Fits(FitTasks):
     def _allowance(self, pairs: int) -> Allowance:
         effort = self.request.search.effort
         seconds = FIT_SECONDS[effort] if self.seconds is None else min(self.seconds, FIT_SECONDS[effort])
-        step = schedule.STEP_FORWARDS * schedule.forward_seconds(self.evaluator.graph, self._inputs)
+        step = STEP_FORWARDS * schedule.forward_seconds(self.evaluator.graph, self._inputs)
         finalists = min(pairs, schedule.FINALISTS[effort])
         own = [seconds, schedule.rounded_up(step)]
         task = Task("allowance", digest_of(self.study, self.methods), lambda: own)

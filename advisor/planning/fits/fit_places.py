@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,10 @@ from advisor.errors import DataError
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.fits import fit_schedule as schedule
-from advisor.planning.fits.fit_recipes import message_bytes, recipe_at
+from advisor.planning.fits.fit_recipes import payload_of, recipe_at
 from advisor.planning.fits.fit_schedule import Pair
 from advisor.planning.shared_study.fitted_store import FittedStore
 from advisor.plans import Plan
-from advisor.profilers import transfer_time
 from advisor.request import Request
 
 HEAD = "local-head"
@@ -74,7 +74,10 @@ class FitPlaces:
         found = []
         for name in (name for name in self.methods if name != HEAD):
             method = METHODS.find(name)
-            priced = [(self._missed(cut, recipe), cut, recipe) for cut, recipe in self._places(name)]
+            priced = [
+                (self._missed(cut, payload_of(cut, method.complete(recipe))), cut, recipe)
+                for cut, recipe in self._places(name)
+            ]
             least = min((missed for missed, _, _ in priced), default=0.0)
             allowed = {cut.index: (cut, recipe) for missed, cut, recipe in priced if missed <= least}
             chosen = schedule.spread_over_depth([cut for cut, _ in allowed.values()], schedule.MOST_CUTS)
@@ -84,18 +87,13 @@ class FitPlaces:
         return sorted(found, key=lambda pair: pair.cut.index)
 
     def _places(self, name: str) -> list[tuple[Cut, dict[str, Any]]]:
-        cuts = [cut for cut in self.evaluator.candidates if any(t.is_floating for t in cut.tensors)]
-        if not self.evaluator.only and any(cut.block for cut in cuts):  # where blocks end, and the last of all
-            cuts = [cut for cut in cuts if cut.block or cut is cuts[-1]]
+        candidates = self.evaluator.candidates
+        cuts = encodable(candidates) if self.evaluator.only else where_blocks_end(candidates)
         return [(cut, recipe_at(name, cut, self.request.search.recipe)) for cut in cuts]
 
-    def _missed(self, cut: Cut, recipe: dict[str, Any]) -> float:
-        """How far the cost budgets are missed at a cut, relative to each; before anything is fitted."""
-        predicted = self.evaluator.costs(cut, NoDefense(), self.evaluator.tail)
-        answer = (self.evaluator.tail or self.evaluator.graph.cuts[-1]).message_bytes
-        link = transfer_time(self.evaluator.link, message_bytes(cut, recipe), answer, self.evaluator.device.copy_rate)
-        saved = link.value - predicted["link_latency"].value
-        predicted["latency"] = predicted["latency"].mapped(lambda v: max(0.0, v + saved), "before a fit")
+    def _missed(self, cut: Cut, payload: Cut) -> float:
+        """How far the cost budgets are missed by a payload at a cut, relative to each; before anything is fitted."""
+        predicted = self.evaluator.costs(cut, NoDefense(), self.evaluator.tail, payload.message_bytes)
         over = self.request.requirements.excess(predicted)
         limits = self.request.requirements.limits
         return sum(
@@ -123,3 +121,14 @@ class FitPlaces:
     @property
     def _inputs(self) -> tuple[Tensor, ...]:
         return self.evaluator.graph.flat(self.training.x)
+
+
+def encodable(cuts: Sequence[Cut]) -> list[Cut]:
+    """Those at which something can be encoded."""
+    return [cut for cut in cuts if any(t.is_floating for t in cut.tensors)]
+
+
+def where_blocks_end(cuts: Sequence[Cut]) -> list[Cut]:
+    """Those at which something can be encoded and a block ends, and the last; all of a model without blocks."""
+    found = encodable(cuts)
+    return [cut for cut in found if cut.block or cut is found[-1]] if any(cut.block for cut in found) else found

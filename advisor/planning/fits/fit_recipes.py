@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from advisor.cuts import Cut, TensorSpec
@@ -52,16 +52,12 @@ def reduction(side: int) -> int:
     return 2 if side >= SMALL else 1
 
 
-def message_bytes(cut: Cut, recipe: dict[str, Any]) -> int:
-    """Bytes of the message of a payload that a bottleneck of this recipe makes of a cut's activation, header included;
-    without a bottleneck, of the activation's own.
-    """
+def payload_of(cut: Cut, recipe: Mapping[str, Any]) -> Cut:
+    """What a bottleneck of this recipe makes of a cut's activation; without one, the activation itself."""
     width, stride = recipe.get("width"), int(recipe.get("stride") or 1)
     if width is None:
-        return cut.message_bytes
-    return dataclasses.replace(
-        cut, tensors=tuple(_narrowed(spec, int(width), stride) for spec in cut.tensors)
-    ).message_bytes
+        return cut
+    return dataclasses.replace(cut, tensors=tuple(_narrowed(spec, int(width), stride) for spec in cut.tensors))
 
 
 def _narrowed(spec: TensorSpec, width: int, stride: int) -> TensorSpec:

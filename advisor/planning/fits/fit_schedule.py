@@ -30,9 +30,6 @@ SHORT_SHARE = 0.4
 TIMED = 3
 """Forward passes that are timed; the fastest counts."""
 
-STEP_FORWARDS = 3.0
-"""A step of a fit costs as much as so many forward passes of what it trains: forward, backward, and the rest."""
-
 EASED_SHARE = 0.25
 """Of the time of a fit to the end: it is gone on with, its privacy weighed less, where it lost too much accuracy."""
 

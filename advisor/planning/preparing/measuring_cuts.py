@@ -14,6 +14,7 @@ from advisor.planning.evaluating.cut_patterns import chosen_cuts
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.evaluating.plan_accuracy import EVALUATION_SAMPLES
 from advisor.planning.evaluating.u_shape import tail_cut
+from advisor.planning.fits.wanted_fits import wanted_fits
 from advisor.planning.judging.bare_accuracy import said_of_the_model
 from advisor.planning.preparing import reuse
 from advisor.planning.preparing.contradictions import check_budgets
@@ -83,7 +84,8 @@ def _time_plan(request: Request, prepared: Prepared, started: float, taken: bool
     private, own = graph.flat(roles["private"].x), len(graph.flat(roles["attacker"].x)[0])
     speed = machine_speed.measured(graph, private)
     rows = min(len(graph.flat(roles["validation"].x)[0]), EVALUATION_SAMPLES)
-    fits = bool(wanted_defenses(request.search.defenses).methods)
+    methods = wanted_defenses(request.search.defenses).methods
+    fits = wanted_fits(request.search, graph, methods, len(roles["training"])) if methods else None
     return plan_time(request, graph, private, own, rows, speed, started, taken, fits)
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from advisor.cuts import Cut
 from advisor.estimators.attacks import ids
 from advisor.estimators.attacks.support.draws import FEWEST as FEWEST_DRAWS
 from advisor.estimators.attacks.support.draws import PASSES
@@ -70,18 +71,27 @@ class AttackTimes:
         """`[cuts]` of the quick attack at each; nothing where inputs are discrete, which it does not recover."""
         if self.discrete:
             return (0.0,) * len(self.graph.cuts)
-        return tuple(self._seconds(index, PICTURE_SIDE, self.learnt) for index in range(len(self.graph.cuts)))
+        return tuple(self._seconds(cut, PICTURE_SIDE, self.learnt) for cut in self.graph.cuts)
 
-    def on_plan(self, budget: str, side: int = PICTURE_SIDE, learnt: int | None = None) -> float:
-        """One attack on a plan at a usual cut, with reconstructions of up to `side` pixels; on ids, which has none."""
+    def on_plan(
+        self, budget: str, side: int = PICTURE_SIDE, learnt: int | None = None, payload: Cut | None = None
+    ) -> float:
+        """One attack on a plan at a usual cut, with reconstructions of up to `side` pixels; on ids, which has none.
+
+        Args:
+            budget: "quick" or "strong".
+            side: pixels.
+            learnt: samples that it learns from, where not as many as there are.
+            payload: what is sent in the place of the usual cut's activation.
+        """
         if self.discrete:
             return self._on_ids(budget)
-        own = self.learnt if learnt is None else learnt
+        own, sent_at = self.learnt if learnt is None else learnt, payload or self._usual
         harder = _strong(self.samples) if budget == "strong" else 1.0
         sent = (2 * own + self.samples) * self.speed.forward
         steps = min(QUICK.steps, QUICK.epochs * math.ceil(own / QUICK.batch))
-        drawn = DRAWN * steps * QUICK.batch * self.graph.cuts[self._usual].elements * self.speed.element
-        return sent + harder * (DEFENDED * self._seconds(self._usual, side, own) + drawn)
+        drawn = DRAWN * steps * QUICK.batch * sent_at.elements * self.speed.element
+        return sent + harder * (DEFENDED * self._seconds(sent_at, side, own) + drawn)
 
     @property
     def discrete(self) -> bool:
@@ -127,10 +137,10 @@ class AttackTimes:
         return found
 
     @cached_property
-    def _usual(self) -> int:
+    def _usual(self) -> Cut:
         """The cut at which an attack takes as long as in the middle."""
         order = sorted(range(len(self.of_study)), key=self.of_study.__getitem__)
-        return order[len(order) // 2]
+        return self.graph.cuts[order[len(order) // 2]]
 
     def _picture(self, side: int) -> tuple[int, int] | None:
         """Height and width of reconstructions; None where the inputs are no images."""
@@ -140,8 +150,8 @@ class AttackTimes:
         shrink = min(1.0, side / max(height, width))
         return max(1, round(height * shrink)), max(1, round(width * shrink))
 
-    def _seconds(self, index: int, side: int, learnt: int) -> float:
-        return _attack(self.graph, index, self._picture(side), learnt, self.speed)
+    def _seconds(self, cut: Cut, side: int, learnt: int) -> float:
+        return _attack(cut, self._picture(side), learnt, self.speed)
 
 
 def _strong(samples: int) -> float:
@@ -157,11 +167,11 @@ def _solved(learnt: int, width: int, targets: int) -> float:
     return sum((side / SOLVED) ** 3 for side in sides)
 
 
-def _attack(graph: PartitionGraph, index: int, picture: tuple[int, int] | None, learnt: int, speed: Speed) -> float:
+def _attack(cut: Cut, picture: tuple[int, int] | None, learnt: int, speed: Speed) -> float:
     """Seconds of the quick attack at one cut, from the shapes that cross."""
     known = learnt * (2 if picture else 1)
     steps = SETTLED_SHARE * min(QUICK.steps, QUICK.epochs * math.ceil(known / QUICK.batch))
-    cut, seconds = graph.cuts[index], 0.0
+    seconds = 0.0
     maps = [
         None if picture is None else grid(torch.empty(1, *spec.shape, device="meta"), picture) for spec in cut.tensors
     ]

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from advisor.cuts import Cut
 from advisor.derivatives.exact_tangents import EXACT_ELEMENTS
 from advisor.estimators.study import leakage_study as derivatives
 from advisor.graph import PartitionGraph
 from advisor.measures.images import is_image_batch
 from advisor.planning.timing.attack_times import AttackTimes
+from advisor.planning.timing.fit_times import WantedFits
 from advisor.planning.timing.machine_speed import SOLVED, Speed
 from advisor.request import Request
 from advisor.sweep import panel_size
@@ -62,7 +64,7 @@ class Work:
 
 def expected_work(
     request: Request, graph: PartitionGraph, inputs: tuple[Tensor, ...], own: int, speed: Speed, spent: float,
-    fitting: float,
+    fits: WantedFits | None,
 ) -> Work:  # fmt: skip
     """Of a run that leaves nothing out, from the speed of this machine."""
     whole = len(inputs[0]) + own
@@ -78,9 +80,8 @@ def expected_work(
     times = AttackTimes(graph, inputs, learnt, samples, speed)
     attacks = times.of_study
     answer = (ANSWERED + SENT * images) * speed.forward
-    budget = "strong" if fitting else request.search.verify  # the quick attack has priced what was fitted
-    plan, verify = DRAWN_UP * speed.forward, times.on_plan(budget) + times.floor
-    work = Work(spent, fixed, attacks, plan, verify, answer=answer, fitting=fitting)
+    fitting, verify = _of_fits(fits, times, request.search.verify)
+    work = Work(spent, fixed, attacks, DRAWN_UP * speed.forward, verify, answer=answer, fitting=fitting)
     if times.discrete and not NOT_OF_IDS.isdisjoint(request.requirements.limits):
         return replace(work, verify=0.0)  # no plan meets them, and none is attacked
     if request.search.verify == "none" or not images:
@@ -88,6 +89,18 @@ def expected_work(
     if request.search.attack_size is None:
         work = replace(work, sized={side: times.on_plan(request.search.verify, side) for side in times.larger})
     return replace(work, asked=times.asked(request.search))
+
+
+def _of_fits(fits: WantedFits | None, times: AttackTimes, budget: str) -> tuple[float, float]:
+    """Seconds of the fits, and of one attack on a plan: what was fitted is priced by the quick one already."""
+    if fits is None:
+        return 0.0, times.on_plan(budget) + times.floor
+
+    def quick(payload: Cut) -> float:
+        return times.on_plan("quick", payload=payload)
+
+    verify = times.on_plan("strong", payload=fits.payload(quick)) + times.floor
+    return fits.seconds(times.speed.forward, quick), verify
 
 
 def _tangents(inputs: tuple[Tensor, ...], most: int) -> int:

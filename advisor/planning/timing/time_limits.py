@@ -13,6 +13,7 @@ from advisor.graph import PartitionGraph
 from advisor.measures.images import PICTURE_SIDE
 from advisor.planning.evaluating.plan_accuracy import growing
 from advisor.planning.timing.expected_work import Work, expected_work
+from advisor.planning.timing.fit_times import WantedFits
 from advisor.planning.timing.machine_speed import Speed
 from advisor.planning.timing.time_plan import TimePlan
 from advisor.request import Request
@@ -20,9 +21,6 @@ from advisor.units import show_duration
 
 EFFORT_SECONDS = {"quick": 180.0, "standard": 720.0, "thorough": 3600.0}
 """What a run may take at most on the machine at hand, beside fits."""
-
-FIT_SECONDS = {"quick": 240.0, "standard": 900.0, "thorough": 5400.0}
-"""Of all fits of one recommendation with the attacks that price them, by effort; `--timeout` shortens it."""
 
 KEPT = 0.85
 """Share of that for which work is planned: estimates err."""
@@ -50,7 +48,7 @@ LOCAL = 60.0
 
 def plan_time(
     request: Request, graph: PartitionGraph, inputs: tuple[Tensor, ...], own: int, rows: int, speed: Speed,
-    started: float, taken: bool = False, fits: bool = False,
+    started: float, taken: bool = False, fits: WantedFits | None = None,
 ) -> TimePlan:  # fmt: skip
     """What the run may do for it to keep to the time of its effort, and to `timeout` where that is less.
 
@@ -63,13 +61,14 @@ def plan_time(
         speed: of this machine.
         started: `time.monotonic()` when the run began.
         taken: whether the leakage comes from earlier advice.
-        fits: whether defenses are fitted.
+        fits: what is fitted; None where nothing is.
     """
     search = request.search
     deadline = math.inf if search.timeout is None else search.timeout
-    fitting = min(FIT_SECONDS[search.effort], deadline / 2) if fits else 0.0
-    allowed = min(EFFORT_SECONDS[search.effort] + fitting, deadline)
-    work = expected_work(request, graph, inputs, own, speed, time.monotonic() - started, fitting)
+    if fits is not None:
+        fits = replace(fits, most=min(fits.most, deadline / 2))
+    work = expected_work(request, graph, inputs, own, speed, time.monotonic() - started, fits)
+    allowed = min(EFFORT_SECONDS[search.effort] + work.fitting, deadline)
     if taken:
         work = replace(work, fixed=speed.forward, attacks=())
     whole = TimePlan(_told(request, work, None, rows, search.count), allowed, started=started, deadline=deadline)

@@ -14,6 +14,8 @@ from advisor import wire
 from advisor.batches import first_scores
 from advisor.cuts import Cut, TensorSpec
 from advisor.data.samples import Samples
+from advisor.defenses import NoDefense
+from advisor.defenses.methods import METHODS
 from advisor.defenses.methods.ridge import Ridge
 from advisor.errors import AdvisorError, CutError, DataError
 from advisor.estimate import Estimate
@@ -25,7 +27,7 @@ from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.fits import fit_tasks
 from advisor.planning.fits.defense_fits import Fits
 from advisor.planning.fits.earlier_fits import taken_from
-from advisor.planning.fits.fit_recipes import message_bytes, recipe_at, reduction
+from advisor.planning.fits.fit_recipes import payload_of, recipe_at, reduction
 from advisor.planning.fits.fit_schedule import ATTACK_SECONDS, SHORT_SHARE, Allowance, Pair, levels_between, rounded_up
 from advisor.planning.fits.variant_pricing import VariantEvaluator, for_plan, of_fit
 from advisor.planning.preparing.wanted_defenses import wanted_defenses
@@ -35,7 +37,7 @@ from advisor.plans import Plan
 from advisor.profilers import device, link
 from advisor.recipe_text import read_recipe
 from advisor.request import Request
-from advisor.requirements import Budgets
+from advisor.requirements import REQUIREMENTS, Budgets
 from advisor.testing import made_up_advices
 from tests.advisor.samples_by_role import by_role
 
@@ -341,6 +343,22 @@ def test_a_cut_that_no_budget_allows_is_not_fitted_where_others_are(priced, smal
     assert [pair.cut.name for pair in run.pairs()] == ["block1.2"]
 
 
+@pytest.mark.parametrize("budget", ["max_bytes", "max_latency"])
+def test_a_cut_is_priced_by_what_the_default_encoder_sends(priced, small, budget):
+    base = priced.base
+    cut = base.graph.cut("block1.2")
+    recipe = METHODS.find("bottleneck").complete(recipe_at("bottleneck", cut, None))
+    sent = payload_of(cut, recipe).message_bytes
+    assert sent < cut.message_bytes / 2
+    narrow, wide = (base.costs(cut, NoDefense(), None, message) for message in (sent, None))
+    row = REQUIREMENTS[budget].measurement
+    between = (narrow[row].value + wide[row].value) / 2
+    assert narrow[row].value < between < wide[row].value
+    run = fits(priced, small, methods=("bottleneck",), cuts=("block1.2",), recipe=None, **{budget: between})
+    assert run._missed(cut, payload_of(cut, recipe)) == 0
+    assert run._missed(cut, cut) > 0
+
+
 # ---- time ----------------------------------------------------------------------------------------------------------
 
 
@@ -359,10 +377,10 @@ def test_maps_are_reduced_to_eight_cells_a_side():
     recipe = recipe_at("ridge", cut, "width=4")
     assert recipe == {"stride": 4, "width": 4}
     sent = [np.zeros((1, 4, 8, 8), np.float32), np.zeros((1, 4), bool)]
-    assert message_bytes(cut, recipe) == len(wire.pack(sent))
+    assert payload_of(cut, recipe).message_bytes == len(wire.pack(sent))
     tokens = Cut(1, "a", (TensorSpec((7, 32), "float32"),))
-    assert message_bytes(tokens, {"width": 4}) == len(wire.pack([np.zeros((1, 7, 4), np.float32)]))
-    assert message_bytes(tokens, {}) == tokens.message_bytes
+    assert payload_of(tokens, {"width": 4}).message_bytes == len(wire.pack([np.zeros((1, 7, 4), np.float32)]))
+    assert payload_of(tokens, {}) is tokens
     assert "stride" not in recipe_at("tuned", cut, None)
 
 

@@ -13,9 +13,11 @@ from torch import nn
 
 import advisor
 from advisor.graph import PartitionGraph
+from advisor.planning.fits.wanted_fits import wanted_fits
 from advisor.planning.timing import machine_speed
+from advisor.planning.timing.fit_times import FIT_SECONDS
 from advisor.planning.timing.machine_speed import Speed, measured, step_products
-from advisor.planning.timing.time_limits import EFFORT_SECONDS, FEWEST_ROWS, FIT_SECONDS, plan_time
+from advisor.planning.timing.time_limits import EFFORT_SECONDS, FEWEST_ROWS, plan_time
 from advisor.planning.timing.time_plan import UNBOUNDED
 from advisor.request import Request
 
@@ -32,9 +34,11 @@ def graph() -> PartitionGraph:
     return advisor.trace(net.eval(), torch.rand(2, 3, 32, 32))
 
 
-def planned(graph: PartitionGraph, speed: Speed, side: int = 32, fits: bool = False, **options: Any) -> Any:
+def planned(graph: PartitionGraph, speed: Speed, side: int = 32, training: int = 0, **options: Any) -> Any:
+    """The plan of a run that fits defenses to so many samples, or none."""
     inputs = (torch.rand(1, 3, side, side).expand(250, 3, side, side),)
     request = Request.of(model="m", **options)
+    fits = wanted_fits(request.search, graph, ("ridge", "tuned"), training) if training else None
     return plan_time(request, graph, inputs, 750, 1000, speed, time.monotonic(), fits=fits)
 
 
@@ -60,14 +64,31 @@ def test_a_run_that_does_not_fit_is_told_within_its_time(graph: PartitionGraph, 
 
 
 def test_fits_have_time_of_their_own_and_face_the_strong_attack(graph: PartitionGraph) -> None:
-    plain, fitted = planned(graph, FAST), planned(graph, FAST, fits=True)
+    plain, fitted = planned(graph, FAST), planned(graph, FAST, training=10_000_000)
     assert fitted.told["fit"] == FIT_SECONDS["standard"]
     assert fitted.told["verify"] > 5 * plain.told["verify"]
     assert ") and fits of 15 min at most" in fitted.sentence("standard", len(graph.cuts))
     assert "fit" not in plain.sentence("standard", len(graph.cuts))
-    late = planned(graph, SLOW, fits=True)
+    late = planned(graph, SLOW, training=16_000)
     assert late.reduced
     assert late.until("verify") - late.until("search") > FIT_SECONDS["standard"]
+
+
+def test_fits_are_told_by_their_steps_and_the_attacks_that_price_them(graph: PartitionGraph) -> None:
+    search = Request.of(model="m").search
+    fits = wanted_fits(search, graph, ("ridge", "tuned"), 2_000)
+    assert fits is not None
+    assert len(fits.fits) == 8
+    assert {fit.payload.tensors[0].shape for fit in fits.fits} >= {(8, 8, 8), (8, 32, 32)}  # `tuned` has no bottleneck
+    whole = max(fit.whole for fit in fits.fits)
+    assert whole == 32 * 16  # epochs of 2,000 samples that make 500 steps
+    sample, attack = 3 * 1e-3, 2.0
+    by_hand = 2 * (whole * 128 * sample + 4 * attack) + 8 * (100 * 128 * sample + attack)
+    assert fits.seconds(1e-3, lambda payload: attack) == pytest.approx(by_hand)
+    assert fits.seconds(1.0, lambda payload: attack) == FIT_SECONDS["standard"]
+    assert wanted_fits(search, graph, ("local-head",), 2_000) is None
+    few, many = (planned(graph, FAST, training=count).told["fit"] for count in (2_000, 200_000))
+    assert 0 < few < many < FIT_SECONDS["standard"]
 
 
 def test_more_effort_leaves_less_out(graph: PartitionGraph) -> None:
