@@ -223,7 +223,12 @@ def load_advice(path: str | Path) -> Advice:
         AdvisorError: when the file is missing, truncated, of a newer version or no advice.
     """
     path = Path(path)
-    return lying_in(path if path.is_dir() else path.parent, read_json(path / "advice.json" if path.is_dir() else path))
+    try:
+        plain = read_json(path / "advice.json" if path.is_dir() else path)
+    except AdvisorError as error:
+        written = "Name a folder or advice.json that `advisor recommend` wrote; a truncated one is to be written again."
+        raise AdvisorError(error.problem, written) from None
+    return lying_in(path if path.is_dir() else path.parent, plain)
 
 
 def lying_in(folder: Path, payload: Any) -> Advice:

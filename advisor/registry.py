@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -19,6 +19,13 @@ T = TypeVar("T")
 
 GROUP = "partition_advisor."
 """Entry points of a family stand in the group `partition_advisor.FAMILYs`, such as `partition_advisor.estimators`."""
+
+
+def known_names(name: str, names: Collection[str]) -> str:
+    """What was probably meant by a name that there is not, and all that there are."""
+    close = difflib.get_close_matches(name, names, 1)
+    guess = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{guess}Known: {', '.join(names)}."
 
 
 class PlugInWarning(UserWarning):
@@ -76,9 +83,7 @@ class Registry(Mapping[str, T], Generic[T]):
             return self[name]
         if ":" in name:
             return self._dotted(name)
-        close = difflib.get_close_matches(name, self, 1)
-        guess = f"Did you mean {close[0]!r}? " if close else ""
-        raise AdvisorError(f"There is no {self.family} {name!r}.", f"{guess}Known: {', '.join(self)}.")
+        raise AdvisorError(f"There is no {self.family} {name!r}.", known_names(name, self))
 
     def loaded(self, name: str) -> T | None:
         """A member that was named before by its dotted path, by that path or its own name; nothing is imported."""

@@ -54,7 +54,11 @@ def defend(
     tail: given.Tail = None,
     timeout: Annotated[str | None, typer.Option(help="End the fit after: 30min.", rich_help_panel=given.SEARCH)] = None,
     verify: Annotated[
-        str, typer.Option(help="Attack the plan: none, quick or strong.", rich_help_panel=given.SEARCH)
+        str,
+        typer.Option(
+            help="Attack the plan: none, quick or strong; a fit against attackers faces the strong one in any case.",
+            rich_help_panel=given.SEARCH,
+        ),
     ] = "strong",
     compute: given.Compute = "auto",
     model_file: Annotated[

@@ -11,7 +11,7 @@ from advisor.defenses.payload.base import Defense
 from advisor.defenses.payload.chain import Chain
 from advisor.defenses.payload.none import NoDefense
 from advisor.errors import AdvisorError
-from advisor.registry import Registry
+from advisor.registry import Registry, known_names
 
 _BUILT_IN = {
     "none": "advisor.defenses.payload.none:NoDefense",
@@ -112,7 +112,7 @@ def _known(name: str, known: tuple[str, ...]) -> type[Defense]:
             f"The defense {name!r} has to be fitted first.",
             f"Make a variant with advisor.defend(graph, cut, {name!r}, x), or load one with advisor.load_variant.",
         )
-    raise AdvisorError(f"There is no defense {name!r}.", f"Known: {', '.join(dict.fromkeys(known))}.")
+    raise AdvisorError(f"There is no defense {name!r}.", known_names(name, tuple(dict.fromkeys(known))))
 
 
 def _value(value: str, kind: str, whole: str) -> Any:

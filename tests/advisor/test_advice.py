@@ -196,6 +196,13 @@ def test_a_newer_minor_version_may_say_more() -> None:
     assert Advice.from_json(changed(schema_version="1.9", mood="good")).headline == "Cut at a."
 
 
+@pytest.mark.parametrize("named", ["nowhere", "model.pt2"])
+def test_what_an_advice_is_is_said_where_something_else_is_named(named: str, tmp_path: Path) -> None:
+    (tmp_path / "model.pt2").write_bytes(b"PK\x03\x04\xf6")
+    with pytest.raises(AdvisorError, match=rf"{named}.* Name a folder or advice\.json that `advisor recommend` wrote"):
+        load_advice(tmp_path / named)
+
+
 def test_a_truncated_file_says_so(tmp_path: Path) -> None:
     text = json.dumps(advice().to_json())
     for size in (0, 10, len(text) // 2, len(text) - 1):

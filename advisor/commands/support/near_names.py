@@ -9,6 +9,7 @@ from pathlib import Path
 
 from advisor.errors import AdvisorError
 from advisor.model_names import TORCHVISION, is_code
+from advisor.safe_text import shell_words
 
 BUILT = ("timm:", "hf:")
 """Prefixes that look like torchvision's, of models that others build."""
@@ -24,6 +25,10 @@ def check_model_is_there(model: str) -> None:
     Raises:
         AdvisorError: with what was probably meant.
     """
+    if (Path(model) / "advice.json").is_file():
+        raise AdvisorError(
+            f"{model} holds an advice, not a model.", f"Ask of it again with --from {shell_words([model])}."
+        )
     if model.startswith(TORCHVISION) or Path(model).exists():
         return
     if model.startswith(BUILT) and "(" not in model:

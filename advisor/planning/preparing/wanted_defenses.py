@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from advisor.defenses import DEFENSES, SETS
 from advisor.defenses.methods import METHODS
 from advisor.errors import AdvisorError
+from advisor.registry import known_names
 
 TRAINED = ("ridge", "tuned")
 """Methods of the set `trained`: ours, and the cheapest. Each fit takes minutes; others are tried by name."""
@@ -63,8 +64,8 @@ def _is_method(name: str) -> bool:
     if name in METHODS or name in DEFENSES:
         return name in METHODS
     if ":" not in name:
-        known = ", ".join(dict.fromkeys((*SETS, *TRAINED_SETS, *DEFENSES, *METHODS)))
-        raise AdvisorError(f"There is no defense {name!r}.", f"Known: {known}.")
+        known = tuple(dict.fromkeys((*SETS, *TRAINED_SETS, *DEFENSES, *METHODS)))
+        raise AdvisorError(f"There is no defense {name!r}.", known_names(name, known))
     try:
         METHODS.find(name)
     except AdvisorError:

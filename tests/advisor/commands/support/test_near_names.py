@@ -62,3 +62,11 @@ def test_code_that_builds_a_model_is_no_missing_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     check_model_is_there(named)
+
+
+def test_a_folder_of_advice_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/advice.json").touch()
+    with pytest.raises(AdvisorError, match=r"out holds an advice, not a model\. Ask of it again with --from out\."):
+        check_model_is_there("out")
