@@ -22,9 +22,13 @@ from advisor.plans import Plan
 from advisor.progress import Progress, RunListener, about, part
 from advisor.request import Request
 
-VERIFY_ATTEMPTS = 5
+VERIFY_ATTEMPTS = 7
+"""On plans that would be chosen, one after the other, and on others that are shown."""
+
 ALSO_VERIFIED = 2
-MOST_ATTACKS = VERIFY_ATTEMPTS + ALSO_VERIFIED + 1
+"""Of the others at most: what is chosen goes before them."""
+
+MOST_ATTACKS = VERIFY_ATTEMPTS + 1
 """Attacks in all: the last one is on labels."""
 
 
@@ -121,7 +125,7 @@ def _learning(judge: Judge, found: _Found, now: Step) -> tuple[_Found, dict[str,
 
 def _attacks(judge: Judge, found: _Found, now: Step) -> Iterator[_Found]:
     """What is known after each attack: on the best plan until it holds, on others that are shown, on labels."""
-    best, longest = choose(list(found.plans), judge.limits), 0.0
+    best, longest, made = choose(list(found.plans), judge.limits), 0.0, 0
     for attempt in range(VERIFY_ATTEMPTS):
         if best is None or best.verified or best in found.failed:
             break
@@ -136,16 +140,17 @@ def _attacks(judge: Judge, found: _Found, now: Step) -> Iterator[_Found]:
         added = (
             [] if stronger is None else [judge.judged(for_plan(judge.evaluator, proven).evaluate(proven.cut, stronger))]
         )
-        found = found.attacked(best, proven, why_not, *added)
+        found, made = found.attacked(best, proven, why_not, *added), attempt + 1
         yield found
         found, best = _whole_best(judge, found)
-    others = _also_shown([p for p in found.plans if p not in found.failed], best)
+    if best is not None and made == VERIFY_ATTEMPTS and not (best.verified or best in found.failed):
+        found = found.attacked(best, best, f"{best} was not attacked: {made} plans before it leaked more than they may")
+        yield found
+    others = _also_shown([p for p in found.plans if p not in found.failed], best)[: VERIFY_ATTEMPTS - made]
     if judge.evaluator.results.shared and not judge.request.output.pictures:  # so that they spread
-        tasks = [
-            attack_task(judge, plan, _part(now, number, plan)) for number, plan in enumerate(others, VERIFY_ATTEMPTS)
-        ]
+        tasks = [attack_task(judge, plan, _part(now, number, plan)) for number, plan in enumerate(others, made)]
         judge.evaluator.results.all(tasks, judge.time.until("verify"))
-    for number, plan in enumerate(others, VERIFY_ATTEMPTS):
+    for number, plan in enumerate(others, made):
         if judge.over(takes=longest):
             return
         found = found.attacked(plan, *attacked(judge, plan, _part(now, number, plan)))

@@ -91,7 +91,7 @@ def test_what_is_shown_of_a_defense_names_it(text: str) -> None:
         ("gaussian:level=3", "no parameter 'level'. It has: sigma, dfil"),
         ("gaussian", "needs sigma. Write gaussian:sigma=0.5"),
         ("gaussian:sigma=a lot", "'a lot' in .* is no number"),
-        ("gaussian=0.5", "no defense 'gaussian=0.5'. Did you mean 'gaussian'? Known: none, gaussian"),
+        ("gaussian=0.5", r"no defense 'gaussian=0.5'. Did you mean 'gaussian'\? Known: none, gaussian"),
         ("gaussian(0.5)", "no parameter '0.5'. It has: sigma, dfil"),
     ],
 )

@@ -6,6 +6,8 @@ import dataclasses
 import math
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,17 +16,23 @@ from torch import Tensor, nn
 import advisor
 from advisor.advice import Advice
 from advisor.checkpoint import Checkpoint
-from advisor.defenses import NoDefense
+from advisor.defenses import GaussianNoise, NoDefense
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.estimators.attacks.support import floors
 from advisor.estimators.attacks.support.floors import fixed
 from advisor.estimators.attacks.support.metrics import AttackResult
 from advisor.planning.evaluating.evaluation import PlanEvaluator
+from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.selecting.selection import choose, with_excess
 from advisor.planning.shared_study.study_storage import attack_folder
+from advisor.planning.stages import Step
+from advisor.planning.verifying import verification
 from advisor.plans import Evidence, Plan
 from advisor.reports import console, html, markdown
+from advisor.requirements import Budgets
 from advisor.testing import made_up_advices
+from tests.advisor.plans import a_plan
 from tests.conftest import tiny_net
 
 
@@ -230,3 +238,39 @@ def test_evidence_of_an_older_version_is_marked_where_it_is_shown() -> None:
     advice = dataclasses.replace(made_up_advices.digits(), evidence=(old,))
     assert "by version 1 of ka" in markdown.render(advice)
     assert "by version 1 of ka" in html.render(advice)
+
+
+@pytest.mark.parametrize(("leaking", "count"), [(6, 7), (8, 7), (0, 3)])
+def test_what_would_be_chosen_is_attacked_before_others_and_said_where_it_was_not(
+    leaking: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fastest of the plans leak when they are attacked; of 9, the attacks reach 7."""
+    limits = LeakageLimits(min_nmse=0.7, max_ssim=None, asked=True)
+    plans = [a_plan(str(i), latency=0.001 * (i + 1), score=0.8 + 0.01 * i, defense=GaussianNoise(i)) for i in range(9)]
+    tried: list[str] = []
+
+    def attacked(judge: Any, plan: Plan, progress: Any) -> tuple[Plan, str]:
+        tried.append(plan.cut.name)
+        left = 0.1 if int(plan.cut.name) < leaking else 0.9
+        return with_excess(
+            dataclasses.replace(plan, verified={"nmse": Estimate.exact(left)}), Budgets(min_nmse=0.7), limits
+        ), ""
+
+    monkeypatch.setattr(verification, "attacked", attacked)
+    monkeypatch.setattr(verification, "_whole_best", lambda judge, found: (found, choose(found.plans, limits)))
+    monkeypatch.setattr(GaussianNoise, "strengthen", lambda self: None)
+    judge: Any = SimpleNamespace(
+        limits=limits, over=lambda **asked: False,
+        evaluator=SimpleNamespace(results=SimpleNamespace(shared=False)),
+        request=SimpleNamespace(output=SimpleNamespace(pictures=False)),
+    )  # fmt: skip
+    monkeypatch.setattr(verification, "labels_attacked", lambda judge, plan, progress: (plan, ""))
+    *_, last = verification._attacks(judge, verification._Found(tuple(plans)), Step("verify", None))
+    assert tried[: leaking + 1] == [str(i) for i in range(min(leaking + 1, 7))]
+    assert len(tried) == count
+    best = choose(last.plans, limits)
+    assert best is not None
+    assert bool(best.verified) == (leaking < 7)
+    assert [said for said in last.unverified if "leaked more than they may" in said] == (
+        [] if best.verified else [f"{best} was not attacked: 7 plans before it leaked more than they may"]
+    )
