@@ -17,7 +17,7 @@ from advisor.sweep import CutView, NotMeasurableError, Targets
 K = TypeVar("K")
 V = TypeVar("V")
 
-EPS32 = torch.finfo(torch.float32).eps
+EPS32, EPS64 = torch.finfo(torch.float32).eps, torch.finfo(torch.float64).eps
 _MIN_TRAIN = 3
 
 
@@ -65,8 +65,8 @@ def flat_pixels(targets: Targets) -> Tensor:
     return targets.pixels.detach().flatten(1).float()
 
 
-def rounding_floor(samples: int, square: float) -> float:
-    """Eigenvalues that float32 rounding may give to a Gram matrix where the true ones are zero.
+def rounding_floor(samples: int, square: float, eps: float = EPS32) -> float:
+    """Eigenvalues that rounding may give to a Gram matrix where the true ones are zero.
 
     Entries carry independent errors of about ε‖z‖²; the spectral norm of such a symmetric matrix is 2 ε‖z‖² √n
     (Wigner), taken twice.
@@ -74,8 +74,9 @@ def rounding_floor(samples: int, square: float) -> float:
     Args:
         samples: n.
         square: mean ‖z‖² of the centred samples.
+        eps: of the numbers that were multiplied.
     """
-    return 4 * EPS32 * math.sqrt(samples) * square
+    return 4 * eps * math.sqrt(samples) * square
 
 
 def squared_distances(gram: Tensor) -> Tensor:
@@ -110,10 +111,10 @@ class Kernel:
     cross: Tensor
 
     @classmethod
-    def of(cls, inner: Tensor, cross: Tensor) -> Kernel:
-        """Decompose a centred train block."""
+    def of(cls, inner: Tensor, cross: Tensor, exact: bool = False) -> Kernel:
+        """Decompose a centred train block; `exact`: of inner products in double precision, else in float32."""
         values, vectors = torch.linalg.eigh(inner)
-        floor = rounding_floor(inner.shape[0], float(inner.diagonal().mean()))
+        floor = rounding_floor(inner.shape[0], float(inner.diagonal().mean()), EPS64 if exact else EPS32)
         return cls(torch.where(values > floor, values, 0.0), vectors, cross)
 
     def weights(self, penalty: float) -> Tensor:

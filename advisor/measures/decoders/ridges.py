@@ -19,6 +19,8 @@ FEWEST_SAMPLES = 256  # cells of one picture are alike: this many are taken in a
 
 DECADES = (-7.0, 4.0)
 GCV_SAMPLES = 1024
+VECTOR_DECADES = (-13.0, 4.0)
+"""In double precision: what all elements have in common may be far larger than what tells of the input."""
 
 
 def kernel_size(features: Tensor) -> int:
@@ -100,8 +102,8 @@ def vector_penalty(features: Tensor, targets: Tensor) -> float:
     """The penalty of least generalised cross-validation on 1,024 samples at most: it hardly depends on their number."""
     z, goal = features[:GCV_SAMPLES].double(), targets[:GCV_SAMPLES].double()
     here = torch.arange(len(z))
-    kernel = Kernel.of(*centred_blocks(z @ z.T, here, here[:1]))
-    return kernel.penalty((kernel.vectors.T @ (goal - goal.mean(0))).square().sum(1))
+    kernel = Kernel.of(*centred_blocks(z @ z.T, here, here[:1]), exact=True)
+    return kernel.penalty((kernel.vectors.T @ (goal - goal.mean(0))).square().sum(1), VECTOR_DECADES)
 
 
 @dataclass(frozen=True, eq=False)

@@ -228,3 +228,14 @@ def test_maps_of_few_cells_are_also_read_as_vectors() -> None:
 
 def test_width_keeps_the_work_the_same_at_any_resolution() -> None:
     assert [map_width(24, s * s) for s in (64, 32, 16, 8, 2)] == [24, 24, 48, 96, 96]
+
+
+def test_what_all_elements_have_in_common_hides_nothing_of_what_they_have_apart() -> None:
+    own, shared = normal(200, 6), normal(200, 1, seed=1)
+    features = (own @ normal(6, 12, seed=2) + 1e4 * shared).float()
+    fit, check = torch.arange(150), torch.arange(150, 200)
+    decoder = VectorDecoder(features, own.float(), torch.arange(150), 8, 1)
+    decoder.solve(fit[:120], fit[120:])
+    decoder.solve_again(fit)
+    left = decoder.picture(check) - own[check].float()
+    assert float(left.square().mean()) < 0.01
