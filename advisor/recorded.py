@@ -139,7 +139,7 @@ def recorded_model(advice: Advice, folder: Path) -> Source:
     if name:
         raise AdvisorError(
             f"The model of this advice was built by code, {name[:80]!r}, which is not taken from a file.",
-            "Name it again, and --trust: this one or another.",
+            "Name it again: --model net.py:make --trust.",
         )
     if not path or path == IN_PYTHON:
         raise AdvisorError("This advice does not say where its model is.", "Name it with --model.")
