@@ -4,11 +4,15 @@ from __future__ import annotations
 
 FIRST = 1
 
-CHANGED: dict[str, tuple[int, str]] = dict.fromkeys(
-    ("ka", "shadow", "pmc", "mlp", "mlp-sim"), (2, "draws what is random in a defense anew in every pass")
-) | {
+DRAWS = "draws what is random in a defense anew in every pass"
+HEARS = "reads what a far larger channel, or what all elements share, drowned before"
+
+CHANGED: dict[str, tuple[int, str]] = {
+    **dict.fromkeys(("pmc", "mlp", "mlp-sim"), (2, DRAWS)),
+    **dict.fromkeys(("ka", "shadow"), (3, HEARS)),
+    **dict.fromkeys(("wide", "sfd"), (2, HEARS)),
     "wiener": (2, "solves in double precision: rounding could leave it with nothing"),
-    "worst": (3, "has a linear filter that rounding cannot spoil"),
+    "worst": (4, HEARS),
 }
 """By name of the attack the version it has now and what that one does that those before did not; others have 1."""
 

@@ -232,8 +232,8 @@ def test_the_worst_attack_that_a_defense_must_face_counts_or_the_floor(
 
 def test_evidence_of_an_older_version_is_marked_where_it_is_shown() -> None:
     old = Evidence("ka", "", "quick", "conv", "none", {}, 4)
-    assert "by version 1 of ka; version 2 draws what is random" in old.outdated
-    assert dataclasses.replace(old, version=2).outdated == ""
+    assert "by version 1 of ka; version 3 reads what a far larger channel" in old.outdated
+    assert dataclasses.replace(old, version=3).outdated == ""
     assert dataclasses.replace(old, attack="ids").outdated == ""
     advice = dataclasses.replace(made_up_advices.digits(), evidence=(old,))
     assert "by version 1 of ka" in markdown.render(advice)
