@@ -5,7 +5,7 @@ from __future__ import annotations
 FIRST = 1
 
 DRAWS = "draws what is random in a defense anew in every pass"
-HEARS = "reads what a far larger channel, or what all elements share, drowned before"
+HEARS = "reads what a far larger channel, what all elements share, or a long tail drowned before"
 
 CHANGED: dict[str, tuple[int, str]] = {
     **dict.fromkeys(("pmc", "mlp", "mlp-sim"), (2, DRAWS)),

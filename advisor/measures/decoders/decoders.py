@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from advisor.measures.decoders.activation_layouts import Layout, flat_vector
 from advisor.measures.decoders.fourier import Fourier
+from advisor.measures.decoders.heavy_tails import FEW, log_view
 from advisor.measures.decoders.map_sizes import FEW_CELLS, resized
 from advisor.measures.decoders.ridges import (
     Moments,
@@ -190,12 +191,15 @@ class VectorDecoder:
         train: samples to learn from.
         width, depth: of the perceptron's hidden layers; one more than `depth`.
         curved: whether the ridge gets random Fourier features beside the features themselves.
+        view: what reads the features first.
     """
 
     def __init__(
-        self, features: Tensor, pixels: Tensor, train: Tensor, width: int, depth: int, curved: bool = False
-    ) -> None:
-        whole, self.spread = with_spread(features.float(), train)
+        self, features: Tensor, pixels: Tensor, train: Tensor, width: int, depth: int, curved: bool = False,
+        view: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:  # fmt: skip
+        self.view = _as_it_is if view is None else view
+        whole, self.spread = with_spread(self.view(features.float()), train)
         assert isinstance(whole, Tensor)
         self.features: Features = whole
         self.shape, flat = pixels.shape[1:], pixels.flatten(1)
@@ -208,7 +212,7 @@ class VectorDecoder:
         self.lifted = lifted - self.centre
         self.leverage = torch.zeros(len(features))
         self.pull: Tensor | None = None
-        layers: list[nn.Module] = [nn.Linear(features.shape[1], width), nn.GELU()]
+        layers: list[nn.Module] = [nn.Linear(whole.shape[1], width), nn.GELU()]
         for _ in range(depth):
             layers += [nn.Linear(width, width), nn.GELU()]
         self.network = nn.Sequential(*layers, zeroed(nn.Linear(width, self.basis.shape[1])))
@@ -242,7 +246,7 @@ class VectorDecoder:
             self.pull = self.ridge.pull(self.lifted[self.fit])
             self.place = torch.full((len(self.goal),), -1)
             self.place[self.fit] = torch.arange(len(self.fit))
-        z = self.spread(flat_vector([features]))
+        z = self.spread(self.view(flat_vector([features])))
         lifted, place = self.lift(z) - self.centre, self.place[index]
         pulled = (lifted * self.pull[place]).sum(1, keepdim=True) * (place >= 0)[:, None]
         residual = self.goal[index] - lifted @ self.weight + pulled * self._without(index)
@@ -283,7 +287,8 @@ def decoders_for(
 ) -> list[Callable[[], Decoder]]:
     """The decoders that fit a layout, to be made one by one; the best on samples it did not learn from should be taken.
 
-    A map of few cells is also read as a vector: its linear part then sees all cells at once.
+    A map of few cells is also read as a vector: its linear part then sees all cells at once. A vector whose elements
+    span many decades is also read on a logarithmic scale.
 
     Args:
         features: as arranged, of all samples.
@@ -299,8 +304,9 @@ def decoders_for(
         if cells > FEW_CELLS:
             return on_map
         features = flat_vector([features])
-    units = PERCEPTRON * width
-    return on_map + [partial(VectorDecoder, features, pixels, train, units, depth, c) for c in (False, True)]
+    on_vector = partial(VectorDecoder, features, pixels, train, PERCEPTRON * width, depth)
+    views = [None] if (logarithmic := log_view(features[train[:FEW]])) is None else [None, logarithmic]
+    return on_map + [partial(on_vector, curved, view) for view in views for curved in (False, True)]
 
 
 def cells_of(features: Tensor, layout: Layout) -> int:
