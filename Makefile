@@ -15,7 +15,7 @@ help: ## List the targets.
 demo: $(VENV)/.installed ## Train a small CNN on digits and advise where to split it.
 	$(BIN)/python examples/01_digits_cnn.py --out $(OUT)/model.pt
 	$(BIN)/advisor recommend $(OUT)/model.pt --device raspberry-pi-4b --data digits --max-edge-memory 128KiB \
-	  --min-nmse 0.3 --max-accuracy-drop 3% --pictures --out $(OUT)
+	  --min-nmse 0.4 --max-accuracy-drop 3% --defenses trained --pictures --out $(OUT)
 
 test: format lint types unit ## Formatting, lint, types, the quick tests.
 
