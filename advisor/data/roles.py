@@ -85,6 +85,8 @@ def hashes(samples: Samples | Sequence[Tensor]) -> list[bytes]:
     """SHA-256 of each sample's bytes, shapes and dtypes, labels apart: equal samples have equal ones."""
     import torch
 
+    from advisor.threads import one_thread
+
     given: Any = tensors_of(samples.x) if isinstance(samples, Samples) else samples
     tensors = [t.detach().cpu().contiguous() for t in given]
     kind = ";".join(f"{tuple(t.shape[1:])} {t.dtype}" for t in tensors).encode()
@@ -94,7 +96,8 @@ def hashes(samples: Samples | Sequence[Tensor]) -> list[bytes]:
         own = (row[index] + 0 if row.is_floating_point() else row[index] for row in rows)  # -0 equals 0
         return hashlib.sha256(kind + b"".join(row.view(torch.uint8).numpy().tobytes() for row in own)).digest()
 
-    return [of(index) for index in range(len(tensors[0]))]
+    with one_thread():  # several would wait for each other at every sample
+        return [of(index) for index in range(len(tensors[0]))]
 
 
 def drawn(samples: Samples, seed: int = 0, shares: Mapping[Role, float] = SHARES) -> Roles:
