@@ -299,7 +299,9 @@ def test_sets_expand_and_lists_are_taken() -> None:
 
 
 def test_unknown_names_list_the_known() -> None:
-    with pytest.raises(AdvisorError, match=r"no defense 'int4'\. Known: none, free, gaussian, fp16, int8"):
+    with pytest.raises(
+        AdvisorError, match=r"no defense 'int4'\. Did you mean 'int8'\? Known: none, free, gaussian, fp16, int8"
+    ):
         defense_names("none,int4")
 
 

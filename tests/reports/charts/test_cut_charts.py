@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from advisor.advice import Advice
 from advisor.columns import Column
-from advisor.plans import Advice
 from advisor.reports import REPORTS
 from advisor.reports.charts.cut_charts import line_of_cuts, shows_limit
 from advisor.requirements import Budgets
