@@ -93,14 +93,15 @@ def expected_work(
 
 def _of_fits(fits: WantedFits | None, times: AttackTimes, budget: str) -> tuple[float, float]:
     """Seconds of the fits, and of one attack on a plan: what was fitted is priced by the quick one already."""
-    if fits is None:
-        return 0.0, times.on_plan(budget) + times.floor
 
     def quick(payload: Cut) -> float:
         return times.on_plan("quick", payload=payload)
 
-    verify = times.on_plan("strong", payload=fits.payload(quick)) + times.floor
-    return fits.seconds(times.speed.forward, quick), verify
+    fitting = 0.0 if fits is None else fits.seconds(times.speed.forward, quick)
+    if budget == "none":
+        return fitting, 0.0
+    verify = times.on_plan(budget) if fits is None else times.on_plan("strong", payload=fits.payload(quick))
+    return fitting, verify + times.floor
 
 
 def _tangents(inputs: tuple[Tensor, ...], most: int) -> int:

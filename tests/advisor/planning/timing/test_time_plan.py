@@ -143,6 +143,7 @@ def test_attacks_on_ids_are_told_by_the_passes_that_they_take_and_not_at_all_whe
     assert told() == pytest.approx(3 * 0.4 * 30 * (descent + tried) * FAST.forward)
     assert told(verify="strong") == pytest.approx(10 * told())
     assert told(min_nmse=0.3) == 0  # nothing measures an error of ids: no plan meets it, and none is attacked
+    assert told(verify="none") == 0
 
 
 def test_products_of_a_step_are_those_that_torch_counts() -> None:
