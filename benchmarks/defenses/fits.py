@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import advisor
 from advisor.defenses.training.fitted_files import load_variant, save_variant
 from advisor.graph import PartitionGraph
 from advisor.variant import Variant
-from benchmarks.defenses.protocol import BATCH, EASED_EPOCHS, EASED_TO, EPOCHS, FIT_SIGMA, Row
+from benchmarks.defenses.protocol import BATCH, EPOCHS, FIT_SIGMA, Row
 
 
 def fitted(graph: PartitionGraph, row: Row, data: Any, state: Path) -> tuple[Variant, float]:
@@ -23,13 +22,10 @@ def fitted(graph: PartitionGraph, row: Row, data: Any, state: Path) -> tuple[Var
         kept = json.loads(index.read_text())
         return load_variant(state / kept["file"], graph), float(kept["seconds"])
     started = time.perf_counter()
-    fit = partial(
-        advisor.defend, graph, row.cut, row.method, data["training"][0], val=data["validation"][0], seed=row.seed,
-        folder=state / f"{name}-fit",
+    variant = advisor.defend(
+        graph, row.cut, row.method, data["training"][0], val=data["validation"][0], seed=row.seed,
+        folder=state / f"{name}-fit", **settings(row),
     )  # fmt: skip
-    variant = fit(**settings(row))
-    for weight in EASED_TO.get(row.cut, ()) if row.method == "ridge" else ():
-        variant = fit(start=variant, **settings(row) | {"weight": weight, "epochs": EASED_EPOCHS})
     seconds = time.perf_counter() - started
     file = save_variant(variant, state)
     index.write_text(json.dumps({"file": str(file.relative_to(state)), "seconds": seconds}))
