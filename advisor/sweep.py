@@ -19,7 +19,7 @@ from advisor.columns import Column
 from advisor.cuts import Cut
 from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.derivatives.tangents import TangentEnergy
-from advisor.errors import NotMeasurableError as NotMeasurableError
+from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate, Source
 from advisor.finite import all_finite
 from advisor.graph import PartitionGraph

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from advisor.errors import NotMeasurableError
 from advisor.registry import Registry, instance_of
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ class Guarded:
         Raises:
             NotMeasurableError: also where the estimator raised something else.
         """
-        from advisor.sweep import NotMeasurableError  # it needs torch
-
         try:
             return self.estimator.at(view)
         except NotMeasurableError:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from advisor.derivatives.jacobian_grams import JacobianGram
+from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate, Source
 from advisor.estimators.statistics.confidence_limits import upper_limit
 from advisor.estimators.statistics.spread import jackknife_corrected
-from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError
+from advisor.sweep import ColumnSpec, CutView, Need
 
 NOT_FINITE = "the derivatives hold NaN or infinities"
 

@@ -19,10 +19,11 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import advisor
+from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.study.study_samples import targets_for
 from advisor.reports.content.quantities import show_estimate
-from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, sweep
+from advisor.sweep import ColumnSpec, CutView, Need, sweep
 
 
 @dataclass(frozen=True)

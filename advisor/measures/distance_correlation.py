@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from advisor.sweep import NotMeasurableError
+from advisor.errors import NotMeasurableError
 
 _MIN_SAMPLES = 5  # the U-statistic needs four, leaving one out needs one more
 _TINY = 1e-12

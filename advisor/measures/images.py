@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from advisor.errors import NotMeasurableError
 from advisor.measures.flat_rows import flat
 from advisor.request import LARGEST_SIDE, NATIVE, check_attack_size
-from advisor.sweep import NotMeasurableError
 from advisor.value_range import ValueRange
 
 SSIM_WINDOW, GAUSSIAN_WINDOW = 7, 11

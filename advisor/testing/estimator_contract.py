@@ -14,8 +14,9 @@ from torch import Tensor
 
 from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.derivatives.tangents import TangentEnergy
+from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
-from advisor.sweep import CutView, Estimator, NotMeasurableError, Targets
+from advisor.sweep import CutView, Estimator, Targets
 from advisor.testing.made_up_views import normal, view_of
 
 

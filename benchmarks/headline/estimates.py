@@ -13,6 +13,7 @@ from advisor.cuts import Cut
 from advisor.defenses.payload.rounding import rounding_step
 from advisor.derivatives.jacobian_grams import JacobianGram, jacobian_grams
 from advisor.derivatives.tangents import TangentEnergy, tangent_energies
+from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators import ESTIMATORS
 from advisor.estimators.fisher import PRIOR_SMOOTHING
@@ -21,7 +22,7 @@ from advisor.estimators.noise import NoiseCurves
 from advisor.estimators.study.leakage_study import DIRECTIONS, SPECTRUM_SAMPLES, probes_for, tangent_samples
 from advisor.estimators.study.study_samples import targets_for
 from advisor.graph import PartitionGraph
-from advisor.sweep import CutView, Estimator, NotMeasurableError, Targets, panel_size
+from advisor.sweep import CutView, Estimator, Targets, panel_size
 from benchmarks.headline.cases import Case, Data
 from benchmarks.headline.truth import attacked_cuts, noisy
 

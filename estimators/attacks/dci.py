@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from advisor.cuts import Cut
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Auxiliary, Recovered, ThreatModel, generator
 from advisor.estimators.attacks.rmle import one_float_input
 from advisor.estimators.attacks.support.inverses import Inverse, Scale, batch_of, frozen, readable
 from advisor.estimators.attacks.support.loop import Loop
 from advisor.estimators.attacks.support.matching import features
 from advisor.estimators.inversion.optimiser import OneCycle
-from advisor.sweep import NotMeasurableError
 
 STEPS = {"quick": 150, "strong": 3000}
 """Of each block."""

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel, generator
 from advisor.estimators.attacks.rmle import MAKING, one_float_input, rows_at_once
 from advisor.estimators.attacks.support.loop import Loop
 from advisor.estimators.attacks.support.matching import Descent, descend, features, mismatch
 from advisor.measures.images import mse
-from advisor.sweep import NotMeasurableError
 
 BUDGETS = {"quick": Descent(200, 0.01), "strong": Descent(2000, 0.01)}
 WIDTH = 16

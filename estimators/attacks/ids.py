@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from advisor.derivatives.embeddings import is_lookup
-from advisor.errors import CutError
+from advisor.errors import CutError, NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.support.guesses import Guesses, Joined
 from advisor.estimators.attacks.support.matching import Descent, descend, features, mismatch
@@ -23,7 +23,6 @@ from advisor.estimators.attacks.unbiased import ELEMENTS, flat_output, is_affine
 from advisor.graph import PartitionGraph
 from advisor.measures.flat_rows import side_by_side
 from advisor.operations.subgraphs import subgraph
-from advisor.sweep import NotMeasurableError
 
 BUDGETS = {"quick": Descent(300, 0.1), "strong": Descent(3000, 0.05)}
 GUESSES, FEWEST_CANDIDATES = 5, 8

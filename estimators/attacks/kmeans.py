@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.mlp import LABELLED, known_labels, said
 from advisor.estimators.attacks.support.label_features import label_features
-from advisor.sweep import NotMeasurableError
 
 STARTS = {"quick": 10, "strong": 50}
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.attack_versions import version_of
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.support.label_features import label_features
 from advisor.estimators.attacks.support.loop import Loop
-from advisor.sweep import NotMeasurableError
 
 LABELLED = ThreatModel(
     ("cut and defense",), ("auxiliary inputs", "few labels"), ("query the edge",), "label"

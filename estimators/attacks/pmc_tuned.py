@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from advisor.attack_versions import version_of
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.mlp import known_labels, said
 from advisor.estimators.attacks.pmc import CHUNK, Pool, mixmatch
 from advisor.estimators.attacks.support.label_features import label_features
 from advisor.measures.flat_rows import flat, side_by_side
-from advisor.sweep import NotMeasurableError
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Auxiliary, Recovered, ThreatModel
 from advisor.estimators.attacks.support.denoising import denoised, noise_variance
 from advisor.estimators.attacks.support.matching import Descent, batch_rows, features, match
 from advisor.estimators.attacks.support.shrinking import Shrinking
 from advisor.estimators.attacks.support.whitening import Whitened, Whitening, whitenings_of
 from advisor.measures.images import mse
-from advisor.sweep import NotMeasurableError
 from advisor.value_range import ValueRange
 
 BUDGETS = {"quick": Descent(150, 0.1), "strong": Descent(2000, 0.05)}

@@ -18,7 +18,7 @@ from advisor.computing.chosen_device import computing_on
 from advisor.computing.regions import on_the_device
 from advisor.cuts import Cut
 from advisor.defenses import Defense
-from advisor.errors import AdvisorError, DataError
+from advisor.errors import AdvisorError, DataError, NotMeasurableError
 from advisor.estimators.attacks import ATTACKS, Attack
 from advisor.estimators.attacks.base import AttackContext, Auxiliary, Effort
 from advisor.estimators.attacks.support.channel import Channel
@@ -34,7 +34,6 @@ from advisor.measures.images import at_size
 from advisor.payload import Payload
 from advisor.preserve import left_as_found
 from advisor.progress import Progress, of_shares, silence
-from advisor.sweep import NotMeasurableError
 from advisor.threads import one_thread
 from advisor.tracing.given import as_graph
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.attack_versions import version_of
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel, generator
 from advisor.estimators.attacks.ka import trained_decoder
 from advisor.estimators.attacks.mlp import known_labels, said
@@ -25,7 +26,6 @@ from advisor.estimators.attacks.support.loop import Loop
 from advisor.estimators.attacks.support.matching import features
 from advisor.estimators.inversion.optimiser import OneCycle
 from advisor.measures.decoders.activation_layouts import Layout, arrange
-from advisor.sweep import NotMeasurableError
 
 STEPS = {"quick": 400, "strong": 6000}
 BATCH, RATE, WIDTH = 64, 0.02, 64

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.rmle import one_float_input
 from advisor.estimators.attacks.support.matching import features
 from advisor.measures.flat_rows import flat, side_by_side
-from advisor.sweep import NotMeasurableError
 
 ELEMENTS = 2**26
 """Of one Jacobian."""

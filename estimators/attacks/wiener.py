@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from advisor.attack_versions import version_of
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.support.channel import COMPACT_BYTES, Reduce, Store
 from advisor.estimators.inversion.alignment import FEWEST, held_back, surely_better
@@ -17,7 +18,6 @@ from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import flat_vector
 from advisor.measures.flat_rows import reals, side_by_side
 from advisor.measures.linear_filter import wiener
-from advisor.sweep import NotMeasurableError
 
 DRAWS = 8
 """Transmissions of each of its own samples that the attacker averages: it may ask as often as it likes."""

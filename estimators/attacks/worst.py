@@ -11,10 +11,10 @@ from typing import ClassVar
 import torch
 
 from advisor.attack_versions import version_of
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import Attack, AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.ka import KnowledgeAlignment
 from advisor.estimators.attacks.wiener import Wiener
-from advisor.sweep import NotMeasurableError
 
 REPEATS = 10
 AVERAGED = f"ka on the mean of {REPEATS}"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from advisor.activations import Activations
 from advisor.cuts import Cut
+from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.inversion.training import Anew, Budget, Trained, recover, train_all
 from advisor.estimators.statistics.ratios import ratio_of_means
@@ -23,7 +24,7 @@ from advisor.measures.decoders.decoders import DecoderFamily, decoders_for
 from advisor.measures.decoders.elements import element_by_element
 from advisor.measures.images import mse, psnr, ssim
 from advisor.progress import Progress, silence
-from advisor.sweep import ColumnSpec, CutView, Need, NotMeasurableError, Targets
+from advisor.sweep import ColumnSpec, CutView, Need, Targets
 from advisor.threads import one_thread
 
 QUICK = Budget(

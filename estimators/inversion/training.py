@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.inversion.descent import Batches, Descent
 from advisor.estimators.inversion.fast_products import Fast
 from advisor.estimators.inversion.optimiser import OneCycle, Plateau
 from advisor.measures.decoders.decoders import Decoder
 from advisor.measures.decoders.standard import Features
 from advisor.progress import Progress, part, silence
-from advisor.sweep import NotMeasurableError
 from advisor.threads import Spread, side_by_side
 
 SALT = 1_000_003

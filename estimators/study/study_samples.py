@@ -14,11 +14,11 @@ from torch import Tensor
 from advisor.batches import first_scores
 from advisor.columns import Column
 from advisor.data.roles import sides
-from advisor.errors import DataError
+from advisor.errors import DataError, NotMeasurableError
 from advisor.graph import PartitionGraph
 from advisor.measures.flat_rows import flat
 from advisor.measures.images import PICTURE_SIDE, is_image_batch, picture_side, pictures, ssim
-from advisor.sweep import NotMeasurableError, Targets, panel_size
+from advisor.sweep import Targets, panel_size
 from advisor.value_range import UNIT, ValueRange
 
 AS_GIVEN = "inputs as given"

@@ -12,19 +12,10 @@ from torch import Tensor, nn
 
 from advisor.cuts import Cut
 from advisor.derivatives.tangents import tangent_energies
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.graph import PartitionGraph
-from advisor.sweep import (
-    PANEL_SAMPLES,
-    ColumnSpec,
-    CutView,
-    NotMeasurableError,
-    Sheet,
-    Targets,
-    panel_size,
-    sweep,
-)
+from advisor.sweep import PANEL_SAMPLES, ColumnSpec, CutView, Sheet, Targets, panel_size, sweep
 from advisor.tracing.tracer import trace
 from tests.models import ZOO, call, traced
 

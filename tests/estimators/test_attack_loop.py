@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, NotMeasurableError
 from advisor.estimators.attacks.support.loop import GAIN, LONGEST, LOOKS, PATIENCE, TAIL, Loop, flat
 from advisor.estimators.attacks.support.matching import Descent, descend
 from advisor.progress import Progress, silence
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import normal
 
 GOAL = normal(5, 4, seed=2).float()

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.class_radius import ClassRadius, class_radius, class_scatter
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import gram_of, normal, rotation, view_of, without
 
 LABELS = torch.tensor([0, 0, 0, 0, 5, 5, 5, 9, 9, 3])  # sizes 4, 3, 2 and a singleton

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.dependence import DistanceCorrelation
 from advisor.measures.distance_correlation import distance_correlation, u_product
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import normal, rotation, view_of, without
 
 

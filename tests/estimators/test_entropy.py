@@ -8,9 +8,9 @@ import torch
 from scipy.stats import multivariate_normal, norm
 from torch import Tensor
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.class_radius import class_scatter
 from advisor.estimators.entropy import Entropy, entropy_bound, max_entropy, rate
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import gram_of, normal, rotation, view_of, without
 
 LABELS = torch.tensor([0] * 9 + [5] * 7 + [9, 9, 3])  # two classes, a pair and a singleton

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from advisor.defenses import GaussianNoise
 from advisor.derivatives.tangents import TangentEnergy, tangent_energies
+from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.fisher import (
     PRIOR_SMOOTHING,
@@ -19,7 +20,7 @@ from advisor.estimators.fisher import (
     signal_normalised,
     van_trees_bound,
 )
-from advisor.sweep import CutView, NotMeasurableError
+from advisor.sweep import CutView
 from advisor.testing.made_up_views import normal, view_of
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Curved

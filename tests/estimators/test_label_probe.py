@@ -6,10 +6,10 @@ import torch
 from scipy.stats import binomtest
 from sklearn.linear_model import RidgeClassifier
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.label_probe import LabelLeak, probe_predictions
 from advisor.estimators.statistics.spread import proportion
 from advisor.measures.gram_matrices import Kernel, centred_blocks
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import gram_of, normal, rotation, view_of
 
 LABELS = torch.arange(200) % 4

@@ -5,8 +5,8 @@ import torch
 from sklearn.datasets import make_moons
 from sklearn.semi_supervised import LabelSpreading
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.label_spreading import FEW, FewLabels, few_of_each, neighbour_graph, spread_labels
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import gram_of, normal, view_of
 
 

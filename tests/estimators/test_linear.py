@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.preprocessing import KernelCenterer
 from torch import Tensor
 
+from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.linear import (
     KernelInversion,
@@ -21,7 +22,6 @@ from advisor.estimators.linear import (
 )
 from advisor.measures.gram_matrices import Kernel, centred_blocks, squared_distances
 from advisor.measures.ridge_inversion import gaussian_kernel, ridge_predictions, ridge_weights
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import gram_of, normal, rotation, view_of
 
 TRAIN, TEST = torch.arange(60), torch.arange(60, 80)

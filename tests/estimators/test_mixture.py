@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.mixture import Mixture
 from advisor.measures.mixture_entropy import CENTRES, clusters, mixture_information
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import gram_of, normal, view_of
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from advisor.attack_versions import FIRST
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, NotMeasurableError
 from advisor.estimators.attacks.base import Attack, AttackContext, Recovered, ThreatModel
-from advisor.sweep import NotMeasurableError
 
 
 @dataclass(frozen=True)

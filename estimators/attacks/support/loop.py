@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from advisor.checkpoint import Checkpoint
+from advisor.errors import NotMeasurableError
 from advisor.progress import Progress, silence
-from advisor.sweep import NotMeasurableError
 
 LOOKS, LONGEST = 16, 50
 """Looks at the curve in all, at least; and steps between two of them, at most."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from advisor.attack_versions import FIRST
 from advisor.batches import first_scores
+from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.attacks.base import Recovered, ThreatModel
 from advisor.estimators.attacks.support.floors import Floor, fixed, none
@@ -19,7 +20,6 @@ from advisor.estimators.statistics.spread import proportion
 from advisor.graph import PartitionGraph
 from advisor.measures.images import GAUSSIAN_WINDOW, mse, psnr, ssim
 from advisor.measures.perceptual import lpips
-from advisor.sweep import NotMeasurableError
 from advisor.value_range import ValueRange
 
 SCORES = ("nmse", "mse", "ssim", "psnr", "lpips", "reidentified", "top1", "top5")

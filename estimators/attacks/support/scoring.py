@@ -8,13 +8,13 @@ from typing import Literal
 
 import torch
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.support.data_split import DataSplit
 from advisor.estimators.attacks.support.floors import none
 from advisor.estimators.attacks.support.metrics import AttackResult, score_ids, score_inputs, score_labels
 from advisor.estimators.attacks.support.yardsticks import said, yardsticks
 from advisor.estimators.study.study_samples import AS_GIVEN, pixels_of
-from advisor.sweep import NotMeasurableError
 
 
 def scored(threat: ThreatModel, found: Recovered, given: DataSplit, context: AttackContext) -> AttackResult:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from advisor.errors import NotMeasurableError
 from advisor.measures.images import is_image_batch, mse, pictures, psnr, ssim
-from advisor.sweep import NotMeasurableError
 
 
 def images(*shape: int, seed: int = 0) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import advisor
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.attacks import ATTACKS
 from advisor.estimators.attacks import runner as attacking
@@ -23,7 +23,6 @@ from advisor.estimators.attacks.wiener import Wiener
 from advisor.estimators.attacks.worst import AVERAGED
 from advisor.estimators.inversion.alignment import BUDGETS
 from advisor.graph import PartitionGraph
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import normal
 from advisor.variant import variant_of
 from tests.estimators.nets import digits, trained

@@ -11,13 +11,12 @@ from torch import nn
 
 from advisor.batches import carried
 from advisor.defenses import GaussianNoise, NoDefense
-from advisor.errors import AdvisorError, CutError, DataError
+from advisor.errors import AdvisorError, CutError, DataError, NotMeasurableError
 from advisor.estimators.attacks import runner as attacking
 from advisor.estimators.attacks.runner import AttackResult, attack
 from advisor.estimators.inversion.alignment import BUDGETS, QUICK
 from advisor.graph import PartitionGraph
 from advisor.measures.images import mse, ssim
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import normal
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Restorer, Tokens, TwoInputs, digits, fixed, trained

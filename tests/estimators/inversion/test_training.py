@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advisor.errors import NotMeasurableError
 from advisor.estimators.inversion.training import Budget, Trained, recover, train, train_all
-from advisor.sweep import NotMeasurableError
 from advisor.testing.made_up_views import normal
 
 BUDGET = Budget(width=8, depth=1, steps=40, epochs=40, batch=16, rate=0.05, checks=8, patience=4, settled=0.0)

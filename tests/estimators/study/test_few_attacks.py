@@ -105,7 +105,7 @@ def test_no_attack_begins_after_the_time_but_those_that_bracket(samples: Tensor)
 
 def test_an_attack_that_fails_is_no_neighbour(monkeypatch: pytest.MonkeyPatch, samples: Tensor) -> None:
     def fails(self: QuickAlignment, view: Any) -> Any:
-        raise advisor.sweep.NotMeasurableError("it does not converge")
+        raise advisor.errors.NotMeasurableError("it does not converge")
 
     monkeypatch.setattr(QuickAlignment, "at", fails)
     profile = found(samples, cuts=5).profile
