@@ -102,6 +102,18 @@ def is_catalog_link(text: str) -> bool:
     return re.fullmatch(r"[\w.,:=+ -]+", text) is not None and not re.search(r"trace|\.toml", text.lower())
 
 
+def named_again(advice: Advice) -> dict[str, str]:
+    """Keyword -> recorded value of what whoever goes on from an advice must name again; data without a hash too."""
+    found, name = dict(harmless(advice.request).refused), str(_section(advice, "model").get("name") or "")
+    if name and not name.startswith(TORCHVISION):
+        found["model"] = name
+    for keyword in _NOUNS:
+        said = None if advice.request is None else getattr(advice.request.data, keyword)
+        if said is not None and said not in BUILT_IN_DATA and not _section(advice, keyword).get("sha256"):
+            found[keyword] = str(said)
+    return found
+
+
 # ---- model and data ------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""The command to type next: one that runs as it stands, each word quoted."""
+"""The command to type next, each word quoted: it runs as it stands, but for `--trust`, which no file gives."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from advisor.advice import Advice
+from advisor.recorded import named_again
 from advisor.reports.content.budgets import stands_by_value
 from advisor.reports.content.text import clean
-from advisor.request import EFFORTS
+from advisor.reports.content.words import device_formats
+from advisor.request import EFFORTS, IN_PYTHON, Request
 from advisor.requirements import REQUIREMENTS
 from advisor.safe_text import shell_words, without_secrets
 
@@ -26,20 +28,41 @@ def folder_of(advice: Advice) -> str:
 
 def next_command(advice: Advice) -> str:
     """What follows from the verdict; "" where there is nothing to type."""
-    folder, best = folder_of(advice), advice.best
-    if not folder or best is None or advice.request is None or folder.startswith("-"):
+    folder, best, request = folder_of(advice), advice.best, advice.request
+    if not folder or best is None or request is None or folder.startswith("-") or _in_python(request):
         return ""
-    again = ["advisor", "recommend", "--from", folder]
     if best.kind == "split" and advice.feasible:
-        return shell_words(["advisor", "split", folder, "--out", str(PurePath(folder) / "halves")])
+        return shell_words(
+            ["advisor", "split", folder, "--out", str(PurePath(folder) / "halves"), *_split_options(advice)]
+        )
+    changed = _changed_request(advice)
+    if changed and request.command():
+        return shell_words(["advisor", "recommend", "--from", folder, *_options(named_again(advice)), *changed])
+    return "" if changed or not advice.feasible else shell_words(["advisor", "report", folder, "--format", "card"])
+
+
+def _in_python(request: Request) -> bool:
+    return bool(request.to_json()["model"]["model"] == IN_PYTHON)
+
+
+def _changed_request(advice: Advice) -> list[str]:
+    """What to ask otherwise: more cuts attacked, wider budgets, or a split; empty where there is nothing."""
     if effort := _decides(advice):
-        return shell_words([*again, "--effort", effort])
+        return ["--effort", effort]
     if not advice.feasible:
-        wider = _loosened(advice)
-        return shell_words([*again, *wider]) if wider else ""
-    if advice.best_split is not None:
-        return shell_words([*again, "--require-split"])
-    return shell_words(["advisor", "report", folder, "--format", "card"])
+        return _loosened(advice)
+    return [] if advice.best_split is None else ["--require-split"]
+
+
+def _split_options(advice: Advice) -> list[str]:
+    """The format that the device loads, where it is not the default, and the code that builds the model."""
+    only_onnx = device_formats(advice) == "onnx"
+    code = {name: value for name, value in named_again(advice).items() if name in ("model", "arch")}
+    return [*(["--format", "onnx"] if only_onnx else []), *_options(code)]
+
+
+def _options(values: Mapping[str, str]) -> list[str]:
+    return [clean(without_secrets(w)) for name, value in values.items() for w in ("--" + name.replace("_", "-"), value)]
 
 
 def _decides(advice: Advice) -> str:

@@ -120,10 +120,15 @@ def zone_words(advice: Advice) -> str:
     return f"Golden partition zone: {where}, {len(advice.zone)} {plural}{rule}."
 
 
+def device_formats(advice: Advice) -> str:
+    """Formats of files that the chosen device loads, with commas; "" when the advice does not say."""
+    found = section(advice, "device").get("loads") or ""
+    return ", ".join(map(str, found)) if isinstance(found, (list, tuple)) else str(found)
+
+
 def loads(advice: Advice) -> str:
     """Which file the chosen device can load; "" when the advice does not say."""
-    found = section(advice, "device").get("loads")
-    files = ", ".join(map(str, found)) if isinstance(found, (list, tuple)) else found
+    files = device_formats(advice)
     how = ": advisor split writes them with --format onnx" if files == "onnx" else ""
     return clean(f"{machine(advice, 'device')} loads {files} files{how}.") if files else ""
 

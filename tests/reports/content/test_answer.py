@@ -191,6 +191,25 @@ def test_the_next_command_follows_from_the_verdict() -> None:
     assert answer_of(asked(whole)).next == "advisor recommend --from out --require-split"
 
 
+def test_the_next_command_names_again_what_no_file_may_name() -> None:
+    """`split` and `--from` take neither code nor folders from an advice; trust is asked for when it is typed."""
+    device = {"device": {"name": "pi", "loads": ["onnx"]}}
+    split = dataclasses.replace(asked(digits(), arch="net.py:make net"), provenance=device)
+    words = "advisor split out --out out/halves --format onnx --arch 'net.py:make net'"
+    assert answer_of(split).next == words
+    edge = next(plan for plan in digits().baselines if plan.kind == "all-edge")
+    whole = dataclasses.replace(split, best=edge, verdict="all-edge")
+    again = "advisor recommend --from out --arch 'net.py:make net' --require-split"
+    assert answer_of(whole).next == again
+    built = {"model": {"name": "net.py:make"}, "data": {}}
+    whole = dataclasses.replace(
+        whole, request=Request.of(model="net.py:make", data="photos", out="out"), provenance=built
+    )
+    again = "advisor recommend --from out --model net.py:make --data photos --require-split"
+    assert answer_of(whole).next == again
+    assert answer_of(dataclasses.replace(split, request=Request.of(model=object(), out="out"))).next == ""
+
+
 def test_where_nothing_fits_the_next_command_widens_the_budgets_until_it_does() -> None:
     advice = asked(infeasible())
     assert advice.best is not None
