@@ -17,15 +17,15 @@ def left_as_found(model: nn.Module | None = None) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()} if isinstance(model, nn.Module) else {}
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
-    level = _vmaps()
+    level = _transforms()
     try:
         with state_kept(model) if isinstance(model, nn.Module) else nullcontext():
             yield
     finally:
         for module, training in modes.items():
             module.training = training
-        while _vmaps() > level:  # a program that ended between the two ends of one
-            torch._C._functorch._vmap_decrement_nesting()
+        while _transforms() > level:  # a program that ended between the two ends of one
+            torch._C._functorch.pop_dynamic_layer_stack()
         torch.set_rng_state(torch_state)
         np.random.set_state(numpy_state)
         random.setstate(python_state)
@@ -35,7 +35,7 @@ def left_as_found(model: nn.Module | None = None) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _vmaps() -> int:
+def _transforms() -> int:
     """How many torch.func transforms are entered."""
     return torch._C._functorch.maybe_current_level() or 0
 

@@ -11,9 +11,9 @@ from advisor.operations.symbols import is_symbolic
 
 
 def flat_results(graph: fx.Graph) -> tuple[Any, ...]:
-    """What the graph returns: nodes, or constants."""
+    """What the graph returns: nodes, or constants; the condition of a loop returns one without a tuple."""
     returned: Any = graph.output_node().args[0]
-    return tuple(returned)
+    return tuple(returned) if isinstance(returned, tuple | list) else (returned,)
 
 
 def data_nodes(graph: fx.Graph, results: Sequence[Any]) -> tuple[fx.Node, ...]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
+from advisor.operations.dag import flat_results
 from advisor.operations.symbols import SYMBOLIC, expression, is_symbolic
 
 _BATCH = sympy.Symbol("batch", integer=True, positive=True)
@@ -134,8 +135,7 @@ def _content(value: Any, known: dict[int, str]) -> str:
 def _body(module: Any) -> str:
     inner = module.graph
     inputs = [n for n in inner.nodes if n.op == "placeholder"]
-    returned: Any = inner.output_node().args[0]
-    return digest_of(inputs, tuple(returned), lambda node: attrgetter(str(node.target))(module), None)
+    return digest_of(inputs, flat_results(inner), lambda node: attrgetter(str(node.target))(module), None)
 
 
 def _bytes_of(value: Tensor) -> str:

@@ -18,8 +18,9 @@ from advisor.graph import PartitionGraph
 from advisor.operations.rows import parts_of
 from advisor.operations.symbols import symbols_of
 from advisor.tracing.culprits import drawing_operation, mixing_operation
+from advisor.tracing.deciding import deciding_operation
 from advisor.tracing.drawing import first_admitted, generator_states, other_rows
-from advisor.tracing.mixing_errors import NotBySampleError, draws, mixes, named, unsteady
+from advisor.tracing.mixing_errors import decides, draws, mixes, named, unsteady
 from advisor.tracing.refusals import line_of_node
 
 ROWS = 3
@@ -46,7 +47,7 @@ def by_sample(graph: PartitionGraph, example: Sequence[Tensor], model: Model | N
 
     Raises:
         NotBySampleError: when rows mix, or two runs differ; the message names the operation and its line.
-        TraceError: when the graph computes something else than the model.
+        TraceError: when the graph computes something else than the model, or cannot be run on other samples.
     """
     if (drawn := drawing_operation(graph)) is not None:
         raise draws(graph, drawn)
@@ -58,7 +59,7 @@ def by_sample(graph: PartitionGraph, example: Sequence[Tensor], model: Model | N
         runs = runs or first_admitted(made, other_rows(example, rows, sizes), refused)
     if runs is None:
         reason = (str(refused[-1]).strip().splitlines() or [type(refused[-1]).__name__])[0][:200].rstrip(".")
-        raise NotBySampleError(
+        raise TraceError(
             f"{name} was traced, but cannot be run on {rows} other samples and on each of them alone: {reason}.",
             "Dimension 0 of every input and output must be the sample, any number of them.",
         )
@@ -94,6 +95,8 @@ class _Runs:
         right = all(map(self._close, compress(self.turned, led), compress(self.first, led)))
         strayed = self._strayed()
         if steady and right and strayed is None:
+            if (deciding := deciding_operation(self.graph, self.inputs, self._close)) is not None:
+                raise decides(self.graph, deciding)
             return
         for inputs in (self.inputs, tuple(x.flip(0) for x in self.inputs)):
             culprit = mixing_operation(self.graph, inputs, self.alone_rows, self._close)

@@ -36,6 +36,15 @@ def mixes(graph: PartitionGraph, node: fx.Node) -> NotBySampleError:
     )
 
 
+def decides(graph: PartitionGraph, node: fx.Node) -> NotBySampleError:
+    """The error of one yes or no for all samples."""
+    return NotBySampleError(
+        f"What the model gives for a sample depends on the others of its batch: {named(graph, node)} is one yes or no "
+        f"for all of them{line_of_node(node)}.",
+        "Decide for each sample apart, with torch.where over a mask of shape [N, 1, ...].",
+    )
+
+
 def draws(graph: PartitionGraph, node: fx.Node) -> NotBySampleError:
     """The error of an operation that draws random numbers."""
     step = "Pass the random numbers as an input, or leave them out when the model is not training."

@@ -52,7 +52,7 @@ def normalise(module: fx.GraphModule) -> list[str]:
         raise NotNodewiseError("a torch.func transform")
     _inline_grad_regions(module)
     writes = writes_of(graph)
-    _drop_checks(graph)
+    drop_checks(graph)
     _free_factories(graph)
     _fold_mutated_constants(module)
     _make_functional(graph)
@@ -108,7 +108,8 @@ def _unpack(graph: fx.Graph, region: fx.Node, results: list[fx.Node]) -> None:
     graph.erase_node(region)
 
 
-def _drop_checks(graph: fx.Graph) -> None:
+def drop_checks(graph: fx.Graph) -> None:
+    """Leave out what only asserts."""
     for node in reversed(list(graph.nodes)):
         name = str(getattr(node.target, "__name__", node.target))
         if node.op in ("call_function", "call_module") and not node.users and name.startswith(_DROPPED):

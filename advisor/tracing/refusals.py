@@ -69,7 +69,7 @@ def explained(model: nn.Module, error: Exception) -> TraceError:
             f"torch.export cannot trace {name}: its module {quantised} holds quantised weights that no tensor shows.",
             "Pass the model as it was before it was quantised; a defense can quantise what is sent.",
         )
-    if _takes_gradients(model):
+    if takes_gradients(model):
         return TraceError(
             f"torch.export cannot trace {name}{place}: its forward takes a gradient, which is no operation of a graph.",
             "Write the derivative out in operations of tensors.",
@@ -100,7 +100,7 @@ def _quantised(model: nn.Module) -> str:
                  for path, kind in found if "quantized" in kind.__module__), "")  # fmt: skip
 
 
-def _takes_gradients(model: nn.Module) -> bool:
+def takes_gradients(model: nn.Module) -> bool:
     """Whether a forward of the model, or a function of the user's that it names, takes a gradient."""
     named = [set(code.co_names) for module in model.modules() for code in _codes(module)]
     return any({"autograd", "grad"} <= names or names & _GRADIENTS or {"func", "grad"} <= names for names in named)
@@ -129,7 +129,7 @@ def by_value(name: str, place: str) -> TraceError:
     """A model whose control flow follows the values of its input: one graph cannot stand for it."""
     return TraceError(
         f"torch.export cannot trace {name}{place}: what it does next depends on the values of the input.",
-        "Compute both ways and choose with torch.where, or use torch.cond.",
+        "Compute both ways and choose for each sample, with torch.where over a mask of shape [N, 1, ...].",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +24,9 @@ from advisor.quiet import quiet
 from advisor.tracing.batch_range import most_samples
 from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
 from advisor.tracing.mixing_errors import NotBySampleError
-from advisor.tracing.normalise import NotNodewiseError, normalise
+from advisor.tracing.normalise import NotNodewiseError, drop_checks, normalise
 from advisor.tracing.programs import export, frozen_batch, single_sample, unlifted, user_inputs
-from advisor.tracing.refusals import refuse_detectors, unknown_size
+from advisor.tracing.refusals import explained, refuse_detectors, takes_gradients, unknown_size
 from advisor.tracing.state import own_modes, written_in
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
@@ -132,7 +133,12 @@ def _of_module(model: nn.Module, inputs: Arguments) -> PartitionGraph:
     except NotBySampleError:
         raise
     except TraceError as refusal:
-        return fall_back(model, inputs, build, refusal)
+        told = explained(model, refusal) if takes_gradients(model) else refusal
+        return fall_back(model, inputs, build, told)
+    except Exception as error:
+        if takes_gradients(model):  # torch made a constant of it, which nothing can be computed with
+            raise explained(model, error) from error
+        raise
     return graph
 
 
@@ -190,8 +196,16 @@ def _normalised(program: ExportedProgram, notes: list[str]) -> tuple[fx.GraphMod
         return module, normalise(module)
     except NotNodewiseError as reason:
         notes.append(f"The model holds {reason}, which torch made explicit over the whole program.")
-        module = unlifted(program.run_decompositions({}))
+        module = unlifted(_without_checks(program).run_decompositions({}))
         return module, normalise(module)
+
+
+def _without_checks(program: ExportedProgram) -> ExportedProgram:
+    """A program whose graph asserts nothing: of what an autocast region returns, torch asserts another dtype."""
+    program = copy.copy(program)
+    program._graph_module = copy.deepcopy(program.graph_module)
+    drop_checks(program.graph)
+    return program
 
 
 def _batch_of(nodes: list[fx.Node]) -> int | None:

@@ -16,7 +16,8 @@ ATTRIBUTE = re.compile(r"[\w.\-:/]*")
 PYTHON_CALL = re.compile(
     r"_operator\.(getitem|add|sub|mul|truediv|floordiv|mod|pow|neg|pos|abs|lt|le|eq|ne|ge|gt|and_|or_|not_|xor|lshift|rshift|trunc)"
     r"|torch\._?sym_\w+|math\.(trunc|ceil|floor|sqrt|pow|log|log2|exp)"
-    r"|torch\._functorch\.predispatch\.(_(vmap_increment_nesting|vmap_decrement_nesting|add_batch_dim|remove_batch_dim)"
+    r"|torch\._functorch\.predispatch\.(_(vmap_increment_nesting|vmap_decrement_nesting|add_batch_dim|remove_batch_dim"
+    r"|jvp_increment_nesting|jvp_decrement_nesting|enter_dual_level|exit_dual_level|make_dual|unpack_dual|unwrap_for_grad)"
     r"|lazy_load_decompositions)|torch\._C\._set_grad_enabled|torch\.amp\.autocast_mode\._(enter|exit)_autocast"
 )
 HIGHER_ORDER = re.compile(

@@ -67,8 +67,8 @@ def load_program(archive: Archive, trust: Trust) -> ExportedProgram:
             program = torch.export.load(stream)
     except Exception as error:
         raise AdvisorError(
-            f"{archive.path} cannot be loaded by torch {torch.__version__}: {short(error, 200)}.",
-            "Export and save it with this torch.",
+            f"{archive.path} cannot be loaded by torch {torch.__version__}: {short(error, 200).rstrip('.')}.",
+            "Export and save it with this torch; where this one wrote it, save program.run_decompositions() instead.",
         ) from error
     if hasattr(program, "_guards_code"):
         program._guards_code = []  # strings from the file that would become code; input shapes are checked by us

@@ -52,10 +52,25 @@ class Functional(Net):
         return torch.func.grad(lambda v: self.layer(v).square().sum())(x)
 
 
-@pytest.mark.parametrize("kind", [Inline, ByFunction, ByMethod, Functional])
+class Beside(Net):
+    """torch makes constants of the pullback, which fail only where the graph is run."""
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x + torch.func.vjp(torch.square, x)[1](torch.ones_like(x))[0])
+
+
+class ByRows(Net):
+    """torch leaves two transforms entered, one of them no vmap."""
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x + torch.vmap(torch.func.jacrev(lambda v: v.square().sum()))(x))
+
+
+@pytest.mark.parametrize("kind", [Inline, ByFunction, ByMethod, Functional, Beside, ByRows])
 def test_a_gradient_in_the_forward_has_the_documented_answer(kind: type[Net]) -> None:
     with pytest.raises(TraceError, match=r"its forward takes a gradient, .*Write the derivative out"):
         trace(kind().eval(), torch.rand(4, 6))
+    assert trace(nn.Linear(6, 4), torch.rand(4, 6)).cuts  # torch is left as it was
 
 
 def test_quantised_modules_are_named() -> None:

@@ -21,6 +21,7 @@ from advisor.loading.allowed_operators import is_plain
 from advisor.loading.archives import inspect_archive
 from advisor.loading.exported_programs import pt2
 from advisor.loading.exported_programs.expressions import plain_expression
+from advisor.tracing.tracer import trace
 from tests import hostile
 
 
@@ -53,6 +54,33 @@ def test_einsum_regions_and_expanded_buffers_need_no_trust(tmp_path: Path) -> No
     model, x = Everyday().eval(), torch.rand(3, 4)
     program: Any = load_model(exported(model, torch.rand(2, 4), tmp_path / "m.pt2")).model
     torch.testing.assert_close(program.module()(x), model(x))
+
+
+class Slopes(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.func.jvp(torch.tanh, (x,), (torch.ones_like(x),))[1]  # type: ignore[no-any-return]
+
+
+class Autocast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            short = self.linear(x)
+        return short.float() + x  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("model", [Slopes(), Autocast()], ids=["jvp", "autocast"])
+def test_regions_of_the_strict_exporter_are_traced(model: nn.Module, tmp_path: Path) -> None:
+    """Of what an autocast region returns, torch asserts the type that it would have outside of it."""
+    x, path = torch.rand(3, 4), tmp_path / "m.pt2"
+    shapes = ({0: torch.export.Dim.DYNAMIC},)
+    torch.export.save(torch.export.export(model.eval(), (x,), dynamic_shapes=shapes, strict=True), path)
+    edge, cloud = trace(path, x).split(0)
+    with torch.no_grad():
+        torch.testing.assert_close(cloud(edge(x)), model(x))
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1"])
