@@ -14,6 +14,7 @@ from torch import Tensor
 from advisor import memory_limit
 from advisor.columns import Column, Profile
 from advisor.computing.regions import on_the_device
+from advisor.cuts import Cut
 from advisor.derivatives.cotangents import with_exact_ends, with_reverse_mode
 from advisor.derivatives.embeddings import looked_up
 from advisor.derivatives.exact_tangents import EXACT_ELEMENTS, exact_energies
@@ -22,7 +23,7 @@ from advisor.derivatives.tangents import TangentEnergy, tangent_energies
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_activations
 from advisor.estimators.noise import NoiseCurve, NoiseCurves
-from advisor.estimators.study.few_attacks import Allowance, FewAttacks
+from advisor.estimators.study.few_attacks import LEFT_OUT, Allowance, FewAttacks
 from advisor.estimators.study.members import chosen
 from advisor.estimators.study.score import score_columns
 from advisor.estimators.study.study_samples import (
@@ -86,6 +87,11 @@ class LeakageStudy:
     def targets(self) -> Targets:
         """What the attacker wanted."""
         return self.samples.targets
+
+    def is_bracketed(self, cut: Cut) -> bool:
+        """Whether no attack was run at a cut, for want of time: what leaks there is known between its neighbours."""
+        quick = self.profile.columns.get("ka_nmse")
+        return quick is not None and quick.why[quick.row(cut)] == LEFT_OUT
 
 
 def study(

@@ -142,7 +142,7 @@ def _similarity(profile: Profile, score: Column | None, between: np.ndarray) -> 
 
 
 def _bracketed(ends: np.ndarray, between: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-    """Value, low and high `[3, cuts]`, where no attack was run from the nearest cuts on both sides: half-way, and both.
+    """Value, low and high `[3, cuts]`: where no attack was run between the nearest cuts, by depth, and both as ends.
 
     Args:
         ends: `[3, cuts]` never falling, NaN where nothing was measured.
@@ -155,7 +155,9 @@ def _bracketed(ends: np.ndarray, between: np.ndarray, own: np.ndarray | None = N
         if len(before) and len(after):
             (a, b) = ends[:, before[-1]], ends[:, after[0]]
             low, high = a[1], b[2] if own is None else max(a[1], min(b[2], own[2, here]))
-            value = (a[0] + b[0]) / 2 if own is None else min((a[0] + b[0]) / 2, own[0, here])
+            share = (here - before[-1]) / (after[0] - before[-1])
+            value = (1 - share) * a[0] + share * b[0]
+            value = value if own is None else min(value, own[0, here])
             filled[:, here] = np.clip(value, low, high), low, high
     return filled
 

@@ -11,7 +11,7 @@ from advisor.estimate import Estimate
 from advisor.plans import Evidence, Plan
 from advisor.reports.content import words
 from advisor.reports.content.chance import SHARES, chance
-from advisor.reports.content.comparisons import comparison, thumbnail, yardstick
+from advisor.reports.content.comparisons import comparison_of, thumbnail, yardstick
 from advisor.reports.content.learning_curve import samples_needed
 from advisor.reports.content.quantities import NOT_MEASURED, quantity, show, show_estimate
 from advisor.reports.content.text import clean
@@ -61,10 +61,9 @@ def attacker(advice: Advice) -> Attacker:
         return Attacker("The input itself: the cloud sees it.", 0, "", (), "")
     found = plan.leakage("score") if "score" in plan.predicted else Estimate(math.nan)
     known = yardstick(advice)
-    like = comparison(found.value, known)
-    side = (
-        thumbnail(found.value, known) if known is not None and ("thumbnail" in like or like.startswith("about")) else 0
-    )
+    like = comparison_of(found, known)
+    single = not like.startswith("anything") and ("thumbnail" in like or like.startswith("about"))
+    side = thumbnail(found.value, known) if known is not None and single else 0
     of = f", measured on {known.of}" if known is not None and ("thumbnail" in like or "mean" in like) else ""
     gets = (
         f"{like[0].upper()}{like[1:]} (NMSE {show_estimate(found, 'score')}{of})."

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from advisor.advice import Advice
+from advisor.estimate import Estimate
 from advisor.reports.content.words import section
 
 CIFAR_10: Mapping[int, float] = {1: 0.714, 2: 0.551, 4: 0.343, 8: 0.182, 16: 0.068}
 """Side of a thumbnail of block means -> NMSE that it leaves on CIFAR-10's test images."""
 NOTHING, COPY = 0.995, 0.02
+WIDE = 0.5
+"""Length of an NMSE's interval past which its value says little."""
 CHANNELS = (1, 3, 4)
 
 
@@ -64,6 +67,14 @@ def comparison(nmse: float, known: Yardstick | None) -> str:
     if nearest == finest > 1 and nmse < 0.7 * known.nmse[finest]:
         return f"more than {_picture(finest, known)}"
     return f"about {_picture(nearest, known)}"
+
+
+def comparison_of(found: Estimate, known: Yardstick | None) -> str:
+    """The same of an estimate: both its ends where so little is known that its value alone would mislead."""
+    low, high = comparison(found.low, known), comparison(found.high, known)
+    if found.high - found.low <= WIDE or not low or not high:
+        return comparison(found.value, known)
+    return f"anything from {low} to {high}"
 
 
 def thumbnail(nmse: float, known: Yardstick) -> int:

@@ -15,6 +15,7 @@ from advisor.planning.fits.variant_pricing import for_plan
 from advisor.planning.searching.growing_samples import in_whole
 from advisor.planning.selecting.selection import choose, pareto
 from advisor.planning.stages import Searched, Step, Verified
+from advisor.planning.verifying.closer_looks import closer_looks
 from advisor.planning.verifying.earlier_evidence import EARLIER
 from advisor.planning.verifying.judge import Judge, attack_task, attacked, labels_attacked
 from advisor.planning.verifying.pictures import evidence_of
@@ -63,9 +64,11 @@ def verify(request: Request, searched: Searched, progress: RunListener | None = 
     judge = Judge(measured.evaluator, searched.limits, request, measured.time, measured.before)
     found, now, interrupted = _Found(searched.plans), Step("verify", progress), searched.interrupted
     learning: dict[str, Any] = {}
-    if not interrupted and judge.budget != "none" and choose(list(found.plans), searched.limits) is not None:
+    if not interrupted and judge.budget != "none":
         try:
             with now.timed():
+                for plans in closer_looks(judge, found.plans, part(now, 0, 1 / MOST_ATTACKS)):
+                    found = _Found(plans)
                 for later in _attacks(judge, found, now):
                     found = later  # is kept on Ctrl-C
                 found = _at_another_size(judge, found, now)

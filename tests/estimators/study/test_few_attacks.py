@@ -122,13 +122,24 @@ def _profile(ka: list[float], linear: list[float]) -> Profile:
     return Profile(cuts, columns)
 
 
-def test_a_bracket_is_its_ends_and_half_way_and_never_above_a_weaker_attack() -> None:
+def test_a_bracket_is_its_ends_and_between_by_depth_and_never_above_a_weaker_attack() -> None:
     nan = math.nan
     profile = _profile([0.1, nan, nan, 0.5], [0.9, 0.9, 0.2, 0.9])
     score = score_columns(profile, 8000, bracketed=np.array([False, True, True, False]))["score"]
-    assert score.values == pytest.approx([0.1, 0.2, 0.2, 0.5])  # 0.3 half-way, but never above what follows
+    assert score.values == pytest.approx(
+        [0.1, 0.2, 0.2, 0.5]
+    )  # 0.23 and 0.37 by depth, but never above what a weaker attack finds there or later
     assert score.low == pytest.approx([0.1, 0.1, 0.1, 0.5])
     assert score.high == pytest.approx([0.1, 0.2, 0.2, 0.5])
+
+
+def test_between_two_attacked_cuts_the_error_is_taken_to_rise_with_depth() -> None:
+    nan = math.nan
+    profile = _profile([0.1, nan, nan, nan, 0.5], [0.9] * 5)
+    score = score_columns(profile, 8000, bracketed=np.array([False, True, True, True, False]))["score"]
+    assert score.values == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert score.low == pytest.approx([0.1] * 4 + [0.5])
+    assert score.high == pytest.approx([0.1] + [0.5] * 4)
 
 
 @pytest.mark.parametrize(("room", "wanted"), [(3, [2, 3, 5]), (5, [1, 2, 3, 4, 5]), (9, [1, 2, 3, 4, 5]), (1, [5])])

@@ -14,7 +14,7 @@ from advisor.estimate import Estimate
 from advisor.plans import Evidence
 from advisor.reports import REPORTS
 from advisor.reports.content.answer import answer_of, plan_lines
-from advisor.reports.content.comparisons import CIFAR_10, Yardstick, comparison, thumbnail, yardstick
+from advisor.reports.content.comparisons import CIFAR_10, Yardstick, comparison, comparison_of, thumbnail, yardstick
 from advisor.request import Request
 from advisor.requirements import Budgets
 from advisor.testing.made_up_advices import DEMOS, digits, infeasible, no_split, plan_with, resnet
@@ -246,6 +246,19 @@ def test_without_labels_it_is_no_accuracy_that_is_shown() -> None:
 
 def with_thumbnails(scale: dict[str, float]) -> Advice:
     return dataclasses.replace(digits(), provenance={"yardstick": {"thumbnail_nmse": scale}})
+
+
+def test_a_wide_interval_is_compared_by_both_of_its_ends() -> None:
+    wide, narrow = Estimate(0.52, 0.3, 0.0, 1.0), Estimate(0.35, 0.05, 0.3, 0.4)
+    assert comparison_of(wide, CIFAR) == (
+        "anything from nearly a copy of the input to no more than the average of all inputs"
+    )
+    assert comparison_of(narrow, CIFAR) == comparison(0.35, CIFAR) == "about a 4×4 thumbnail of the input"
+    best = plan_with(verified={})
+    unsure = dataclasses.replace(best, predicted={**best.predicted, "score": wide})
+    told = answer_of(dataclasses.replace(digits(), best=unsure)).attacker
+    assert told.gets.startswith("Anything from nearly a copy of the input to no more than the average of all inputs")
+    assert told.thumbnail == 0
 
 
 def test_a_thumbnail_that_says_less_than_the_mean_image_is_no_yardstick() -> None:
