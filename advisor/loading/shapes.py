@@ -79,7 +79,7 @@ def _by_layers(model: nn.Module) -> Iterator[Candidate]:
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding) or kind(m) == "Embedding"}
     grouped = {id(m.weight): m.groups for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)}
     ranks: set[int] = set()
-    for name, weight in model.named_parameters():
+    for name, weight in _weights(model):
         if "weight" not in name.rpartition(".")[2] or weight.dim() < 2:
             continue
         token = id(weight) in embeddings or ("embed" in name and weight.dim() == 2)
@@ -88,6 +88,19 @@ def _by_layers(model: nn.Module) -> Iterator[Candidate]:
             continue
         ranks.add(rank)
         yield from _admitted(rank, int(weight.shape[1]) * grouped.get(id(weight), 1), flattens)
+
+
+def _weights(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Parameters by name; of a frozen TorchScript module, which has none, its graph's constants in order of use."""
+    import torch
+
+    named: list[tuple[str, Tensor]] = list(model.named_parameters())
+    if named or not isinstance(model, torch.jit.ScriptModule):
+        return named
+    graph: Any = model.inlined_graph
+    read = [value.node() for node in graph.nodes() for value in node.inputs()]
+    tensors = [n for n in read if n.kind() == "prim::Constant" and n.hasAttribute("value") and n.kindOf("value") == "t"]
+    return [("weight", node.t("value")) for node in tensors]
 
 
 def _admitted(rank: int, channels: int, flattens: bool) -> Iterator[Candidate]:
@@ -118,7 +131,7 @@ def _example(model: nn.Module, candidate: Candidate) -> Tensor:
     import torch
 
     shape, tokens = candidate
-    real = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    real = next((w.dtype for _, w in _weights(model) if w.is_floating_point()), torch.get_default_dtype())
     return torch.zeros(2, *shape, dtype=torch.long if tokens else real)
 
 
@@ -129,7 +142,7 @@ def _runs(model: nn.Module, example: Tensor, seen: list[Any] | None = None) -> b
 
     from advisor.preserve import evaluating, left_as_found
 
-    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    weight = next((w for _, w in _weights(model) if w.is_floating_point()), None)
     if weight is not None:
         example = example.to(weight.device, weight.dtype if example.is_floating_point() else None)
     with left_as_found(model), torch.no_grad():

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "ema",
                    "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "params_ema")  # fmt: skip
 """Where checkpoints keep the weights; the first that is there is taken."""
-AVERAGED = ("ema", "model_ema", "ema_model")
+AVERAGED = ("ema", "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "params_ema", "swa", "swa_model",
+            "averaged_model")  # fmt: skip
 LEVELS = 4
 SAVE = "Save model.state_dict() or torch.export.save(...)."
 
@@ -59,16 +60,25 @@ def taken(held: Any, path: Path, names: Callable[[], list[str]] = list) -> tuple
 
 
 def _clearest(inside: Mapping[str, Any]) -> str | None:
-    """The key to take: the only one, the averaged twin of a module, or the first of a usual name."""
+    """The key to take: the only one, the average of the others that are like it, or the first of a usual name."""
     from torch import nn
 
-    modules = [k for k in inside if isinstance(inside[k], nn.Module)]
-    averaged = [k for k in AVERAGED if k in modules]
-    twins = {tuple((n, tuple(p.shape)) for n, p in inside[k].state_dict().items()) for k in modules}
-    if averaged and len(twins) == 1:
+    alike = {k: _outline(v) for k, v in inside.items() if isinstance(v, nn.Module)} or {
+        k: _outline(v) for k, v in inside.items() if k in (*CHECKPOINT_KEYS, *AVERAGED)
+    }
+    averaged = [k for k in AVERAGED if k in alike]
+    if averaged and len(set(alike.values())) == 1:
         return averaged[0]
     usual = [k for k in CHECKPOINT_KEYS if k in inside]
     return next(iter(inside)) if len(inside) == 1 else next(iter(usual), None)
+
+
+def _outline(value: Any) -> frozenset[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of weights, of an average (`torch.optim.swa_utils.AveragedModel`) those of what it averages."""
+    from torch import nn
+
+    held = _tensors(value.state_dict() if isinstance(value, nn.Module) else value)
+    return frozenset((k.removeprefix("module."), tuple(v.shape)) for k, v in held.items() if k != "n_averaged")
 
 
 def _only_fitting(inside: Mapping[str, Any], names: Callable[[], list[str]]) -> str | None:

@@ -57,9 +57,12 @@ def subgraph(
     rows: list[fx.Node] = []
 
     def size_of(node: fx.Node) -> Any:
+        size = expression(node.meta["val"])
+        if size.is_number:  # of a frozen batch
+            return int(size)
         if not rows:
             rows.append(graph.call_function(torch.ops.aten.sym_size.int, (copied[leading_input(inputs)], 0)))
-        return emit(graph, expression(node.meta["val"]), rows[0])
+        return emit(graph, size, rows[0])
 
     wanted = needed(inputs, [o for o in outputs if isinstance(o, fx.Node)])
     for node in root.graph.nodes:

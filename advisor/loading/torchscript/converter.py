@@ -52,6 +52,11 @@ def load_script(archive: Archive, trust: Trust) -> torch.jit.ScriptModule:
     import torch
 
     reasons = list(itertools.islice(script_dangers(archive), 1))
+    if reasons and "mkldnn" in reasons[0]:
+        raise AdvisorError(
+            f"{archive.path} was saved after torch.jit.optimize_for_inference, which packs weights for one processor.",
+            "Save it before that.",
+        )
     if reasons:
         permit(archive.path, reasons[0], trust)
     stream = archive.content.stream() if reasons else archive.only([n for n in archive.sizes if MEMBERS.fullmatch(n)])
@@ -162,7 +167,7 @@ def convert(script: torch.jit.ScriptModule, example_inputs: tuple[Any, ...]) -> 
             )
             program = torch.export.export(module, example_inputs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         raise AdvisorError(f"torch's TorchScript converter refuses this model: {line}.", f"{THREE_LINES}.") from error
     name_by_owner(program)
     return program
@@ -173,6 +178,7 @@ def _graph_module(script: torch.jit.ScriptModule, inputs: tuple[Any, ...]) -> fx
     from torch._export.converter import TS2EPConverter
     from torch.nn import Parameter
 
+    from advisor.loading.torchscript.constant_weights import own_constant_weights
     from advisor.loading.torchscript.sizes import sizes_as_numbers
 
     taken: list[fx.GraphModule] = []
@@ -199,6 +205,7 @@ def _graph_module(script: torch.jit.ScriptModule, inputs: tuple[Any, ...]) -> fx
         if owner._buffers.pop(leaf, None) is not None:
             owner.register_parameter(leaf, Parameter(value.detach(), requires_grad=value.requires_grad))
     sizes_as_numbers(module)
+    own_constant_weights(module, list(script.parameters()))
     return module
 
 

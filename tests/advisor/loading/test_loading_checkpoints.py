@@ -58,6 +58,24 @@ def test_of_a_module_and_its_average_the_average_is_taken(tmp_path: Path) -> Non
     assert float(loaded.model[0].weight.abs().sum()) == 0  # type: ignore[index, union-attr]
 
 
+@pytest.mark.parametrize(("plain", "mean"), [("model", "ema"), ("state_dict", "state_dict_ema"), ("model", "swa")])
+def test_of_weights_and_their_average_the_average_is_taken(plain: str, mean: str, tmp_path: Path) -> None:
+    model = hostile.net()
+    average = torch.optim.swa_utils.AveragedModel(copy.deepcopy(model))
+    with torch.no_grad():
+        average.module[0].weight.zero_()
+    torch.save({plain: model.state_dict(), mean: average.state_dict(), "optimizer": {}}, tmp_path / "m.pt")
+    loaded = load_model(tmp_path / "m.pt", arch="tests.hostile:net")
+    assert loaded.notes[0] == f"Took {mean!r} from the checkpoint; it also holds {plain!r}."
+    assert float(loaded.model[0].weight.abs().sum()) == 0  # type: ignore[index, union-attr]
+
+
+def test_an_average_of_something_else_is_not_taken(tmp_path: Path) -> None:
+    state = hostile.net().state_dict()
+    torch.save({"model": state, "ema": {"0.weight": state["0.weight"]}}, tmp_path / "m.pt")
+    assert load_model(tmp_path / "m.pt", arch="tests.hostile:net").notes[0].startswith("Took 'model'")
+
+
 @pytest.mark.parametrize("key", ["model_ema", "ema_state_dict", "params", "my_weights"])
 def test_the_only_weights_in_a_checkpoint_are_taken(key: str, tmp_path: Path) -> None:
     torch.save({"epoch": 7, key: hostile.net().state_dict(), "loss": [0.1]}, tmp_path / "m.pt")
