@@ -1,6 +1,7 @@
 """The quick attack at some of a model's cuts, where it would take too long at all: block ends, then where it moves.
 
-A cut that is not attacked lies between two that were, and the score never falls with depth: they bracket it.
+A cut that is not attacked lies between two that were, and the score never falls with depth: they bracket it. What the
+input gives away needs no attack.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ STILL = 0.02
 
 LEFT_OUT = "not attacked, to keep to the time: the attacked cuts before and after bracket it"
 FEWEST_ATTACKS = 3
-"""Input, output and one between: with fewer there is nothing to bracket with."""
+"""The output, one between, and one where the error moves most: with fewer there is little to bracket with."""
+WHOLE_INPUT = {"ka_mse": 0.0, "ka_nmse": 0.0, "ka_ssim": 1.0}
 
 
 @dataclass(frozen=True)
@@ -73,27 +75,28 @@ class FewAttacks:
 
     def columns(self, progress: Progress = silence) -> tuple[dict[str, Column], tuple[int, ...]]:
         """Columns of the attack, NaN with the reason where it was not run; and the indices of the cuts where it was."""
-        sheets: dict[int, Sheet] = {}
-        most = min(len(self.graph.cuts), max(FEWEST_ATTACKS, self.allowance.cuts or len(self.graph.cuts)))
+        most = min(len(self.graph.cuts) - 1, max(FEWEST_ATTACKS, self.allowance.cuts or len(self.graph.cuts)))
         activations = Activations(self.graph, self.inputs)
+        is_real = all(t.is_floating_point() for t in self.inputs)
+        sheets = {0: self._input_sheet() if is_real else self._attacked(self.graph.cuts[0], activations)}
         for places in self._rounds(sheets, most):
             for place in sorted(places):
-                if len(sheets) >= FEWEST_ATTACKS and time.monotonic() > self.allowance.until:
+                if len(sheets) > FEWEST_ATTACKS and time.monotonic() > self.allowance.until:
                     return self._gathered(sheets), tuple(sorted(sheets))
                 sheets[place] = self._attacked(self.graph.cuts[place], activations)
-                progress(len(sheets) / most, self.graph.cuts[place].name)
+                progress((len(sheets) - 1) / most, self.graph.cuts[place].name)
         return self._gathered(sheets), tuple(sorted(sheets))
 
     def _rounds(self, sheets: dict[int, Sheet], most: int) -> Iterator[Sequence[int]]:
-        """Places to attack next: both ends and the middle, then block ends, then where the error moves most."""
+        """Places to attack next: the output and the middle, then block ends, then where the error moves most."""
         last = len(self.graph.cuts) - 1
         blocks = block_cuts(self.graph.cuts)
-        first = {0, last, blocks[len(blocks) // 2]} if blocks else {0, last}
+        first = {last, blocks[len(blocks) // 2]} if blocks else {last}
         yield tuple(first)
         room = max(0, math.ceil(FIRST_SHARE * most) - len(first))
-        yield evenly([place for place in blocks if place not in first], room)
-        while len(sheets) < most and (places := self._moving(sheets)):
-            yield places[: most - len(sheets)]
+        yield evenly([place for place in blocks if place not in {0, *first}], room)
+        while len(sheets) <= most and (places := self._moving(sheets)):
+            yield places[: most + 1 - len(sheets)]
 
     def _moving(self, sheets: dict[int, Sheet]) -> list[int]:
         """The middle of each stretch between attacked cuts over which the error moves, the largest move first."""
@@ -105,6 +108,15 @@ class FewAttacks:
             if after - before > 1 and size > STILL:
                 stretches.append((size, (before + after) // 2))
         return [place for _, place in sorted(stretches, key=lambda one: (-one[0], one[1]))]
+
+    def _input_sheet(self) -> Sheet:
+        """The input, as it is: an attacker has nothing to invert."""
+        sheet = Sheet(self.graph.cuts[:1], self.quick.columns)
+        for spec in self.quick.columns:
+            known = self.targets.images or spec.name != "ka_ssim"
+            sheet.rows[spec.name] = [Estimate.exact(WHOLE_INPUT[spec.name]) if known else Estimate(math.nan)]
+            sheet.why[spec.name] = ["" if known else "the inputs are no images"]
+        return sheet
 
     def _attacked(self, cut: Cut, activations: Activations) -> Sheet:
         sheet = Sheet((cut,), self.quick.columns)

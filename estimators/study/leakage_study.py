@@ -159,7 +159,7 @@ def _studied(
         columns |= found
     bracketed = np.isin(np.arange(len(graph.cuts)), attacked, invert=True)
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds, bracketed)
-    told = study_provenance(graph, targets, seed) | {"cuts_attacked": len(attacked)}
+    told = study_provenance(graph, targets, seed) | {"cuts_attacked": len(attacked) - (not everywhere)}
     columns = said_at_size(selected(profile.columns, only), targets)
     profile = Profile(graph.cuts, columns, {"leakage": told})
     named = {graph.cuts[index].name: gram for index, gram in (grams or {}).items()}
