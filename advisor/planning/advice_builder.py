@@ -13,6 +13,7 @@ from torch import Tensor
 from advisor.advice import Advice, Gallery, NoiseLevels
 from advisor.columns import Profile
 from advisor.estimators.study.leakage_study import LeakageStudy
+from advisor.estimators.study.score import said_unknown
 from advisor.loading import LoadedModel
 from advisor.measures.thumbnails import thumbnail_scale
 from advisor.planning.evaluating.evaluation import PlanEvaluator
@@ -90,7 +91,7 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         baselines=baselines,
         profile=evaluator.profile,
         budgets=budgets,
-        unmeasured=(*_unmeasured(evaluator.profile), *dict.fromkeys(verified.unverified)),
+        unmeasured=(*_unknown(found), *_unmeasured(evaluator.profile), *dict.fromkeys(verified.unverified)),
         assumptions=verified.all_notes,
         gallery=measured.gallery or (gallery(found, "quick") if pictures else Gallery(note=NO_PICTURES)),
         noise=_noise(found),
@@ -151,6 +152,12 @@ def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, proven
     if chosen.verdict == "split" and chosen.best is not None and limits.shortfall(chosen.best):
         parts.append("It is the most private inside the budgets, and by the zone's thresholds not private.")
     return " ".join(parts)
+
+
+def _unknown(found: LeakageStudy) -> tuple[str, ...]:
+    """That there are too few samples to tell what a strong attack finds, and how many would do; empty where not."""
+    said = said_unknown(found.profile, len(found.targets.train))
+    return (f"{said} Pass more of the attacker's samples with --aux.",) if said else ()
 
 
 def _unmeasured(profile: Profile) -> tuple[str, ...]:

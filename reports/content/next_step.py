@@ -66,9 +66,11 @@ def _options(values: Mapping[str, str]) -> list[str]:
 
 
 def _decides(advice: Advice) -> str:
-    """The effort that attacks more cuts, where the best split misses limits at an interval's end alone; or ""."""
+    """The effort that attacks more cuts, where for want of attacks the best split misses limits at an end; or ""."""
     left_out, plan = advice.provenance.get("left_out"), advice.best_split
     if plan is None or plan.feasible or not isinstance(left_out, Mapping) or "cuts_attacked" not in left_out:
+        return ""
+    if not plan.predicted["score"].method.startswith(advice.profile["score"].method):  # it was attacked itself
         return ""
     rows = [(REQUIREMENTS.get(name), advice.budgets.limits.get(name)) for name in plan.excess]
     if not all(row and limit is not None and stands_by_value(plan, row, limit) for row, limit in rows):

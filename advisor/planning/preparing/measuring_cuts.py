@@ -8,7 +8,6 @@ from advisor import profilers
 from advisor.advice import Advice
 from advisor.columns import Profile
 from advisor.estimators.study.leakage_study import LeakageStudy, study
-from advisor.estimators.study.score import said_unknown
 from advisor.estimators.study.symmetries import said_forgotten
 from advisor.planning.evaluating.cut_patterns import chosen_cuts
 from advisor.planning.evaluating.evaluation import PlanEvaluator
@@ -145,8 +144,6 @@ def _leakage(
         )
     if found.targets.note != "inputs as given":
         notes.append(f"Reconstruction: {found.targets.note}.")
-    if unknown := said_unknown(found.profile, len(found.targets.train)):
-        notes.append(unknown)
     if forgotten := said_forgotten(graph, found.samples.inputs, search.seed):
         notes.append(forgotten)
     return found, notes

@@ -177,6 +177,10 @@ def test_a_wide_interval_asks_for_more_attacks_not_for_a_wider_budget() -> None:
         provenance={**advice.provenance, "left_out": {"cuts_attacked": 3}},
     )  # fmt: skip
     assert answer_of(unsure).next == "advisor recommend --from out --effort standard"
+    column = dataclasses.replace(advice.profile["score"], method="between its neighbours")
+    by_neighbours = dataclasses.replace(advice.profile, columns={**advice.profile.columns, "score": column})
+    looked_at = dataclasses.replace(unsure, profile=by_neighbours)  # the plan's own number has another source
+    assert answer_of(looked_at).next == "advisor recommend --from out --min-nmse 0.666"
     attacked = dataclasses.replace(unsure, provenance=advice.provenance)
     assert answer_of(attacked).next == "advisor recommend --from out --min-nmse 0.666"
     missed = dataclasses.replace(unsure, budgets=Budgets(min_nmse=0.9))
