@@ -192,7 +192,10 @@ def test_where_the_cloud_computes_the_output_that_is_said() -> None:
     advice = recommended()
     assert [e.attack for e in advice.evidence] == ["ka"]
     assert any("Labels were not attacked: the cloud computes the model's output" in u for u in advice.unmeasured)
-    assert recommended(verify="none").evidence == ()
+    unverified = recommended(verify="none")
+    assert unverified.evidence == ()
+    assert unverified.unmeasured[0].startswith("What a strong attack of 8,000 samples finds is not known at ")
+    assert unverified.unmeasured[0].endswith("would do. Pass more of the attacker's samples with --aux.")
 
 
 def made_up(name: str, nmse: float, floor: float) -> AttackResult:
