@@ -440,6 +440,7 @@ BROKEN: dict[str, Make] = {
     "truncated pt2": _bytes(lambda m: honest("pt2")[:2000], "m.pt2"),
     "truncated script": _bytes(lambda m: honest("torchscript")[:3000]),
     "damaged weights": _bytes(lambda m: honest("state_dict").replace(b"OrderedDict", b"OrderedDuct")),
+    "zip after zip": _bytes(lambda m: honest("pt2") + honest("pt2")),
     "empty zip": _bytes(lambda m: b"PK\x05\x06" + b"\0" * 18),
     "zip of text": lambda f, m: rewritten(honest("state_dict"), {"data.pkl": None}, f / "m.pt"),
     "endless tensor": _bytes(_expanded),

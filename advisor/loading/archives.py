@@ -122,14 +122,15 @@ def inspect_archive(source: Path | Content) -> Archive:
 
 def _check_layout(content: Content, members: list[zipfile.ZipInfo], start: int) -> None:
     path, end = content.path, 0
-    for member in sorted(members, key=lambda m: m.header_offset):
+    in_order = sorted(members, key=lambda m: m.header_offset)
+    if in_order[0].header_offset or not content.data.startswith(b"PK\x03\x04"):
+        _refuse(path, "something stands before its first member")
+    for member in in_order:
         if member.header_offset < end:
             _refuse(path, f"member {short(member.filename)!r} overlaps another")
         end = member.header_offset + 30 + member.compress_size
     if end > start:
         _refuse(path, "its members run past its directory")
-    if not content.data.startswith(b"PK\x03\x04"):
-        _refuse(path, "something stands before its first member")
     if content.data[-22:-18] != b"PK\x05\x06":
         _refuse(path, "something stands after its end record")
     unpacked = sum(m.file_size for m in members if m.compress_type != zipfile.ZIP_STORED)

@@ -27,8 +27,8 @@ def most_samples(graph: PartitionGraph) -> int | None:
     if graph.fixed_batch is not None or not isinstance(size, SYMBOLIC):
         return None
     environment: Any = size.node.shape_env
-    most = environment.bound_sympy(size.node.expr).upper
-    return int(most) if isinstance(most, sympy.Integer) else None
+    bound = environment.bound_sympy(size.node.expr)  # None where a program's file states no range
+    return int(bound.upper) if bound is not None and isinstance(bound.upper, sympy.Integer) else None
 
 
 def for_more_samples(

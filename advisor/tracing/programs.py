@@ -10,7 +10,7 @@ from torch import fx, nn
 from torch.export import Dim, ExportedProgram, ShapesCollection
 from torch.utils import _pytree as pytree
 
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, TraceError, first_line
 from advisor.operations.symbols import frozen_size
 from advisor.preserve import evaluating
 from advisor.tracing.drawing import first_admitted, other_rows
@@ -103,7 +103,34 @@ def user_inputs(program: ExportedProgram) -> list[fx.Node]:
 
 
 def unlifted(program: ExportedProgram) -> fx.GraphModule:
-    """The program as a module that reads its own weights, without guards."""
-    module = program.module(check_guards=False)
-    module.graph.lint()
+    """The program as a module that reads its own weights, without guards.
+
+    Raises:
+        TraceError: when torch makes none of it, as where a file holds no signature that fits its graph.
+    """
+    try:
+        module = program.module(check_guards=False)
+        module.graph.lint()
+    except Exception as error:
+        raise _unusable(error) from error
     return module
+
+
+def decomposed(program: ExportedProgram) -> ExportedProgram:
+    """The program of torch's core operators.
+
+    Raises:
+        TraceError: when torch refuses, as where a file calls an operator with what it does not take.
+    """
+    try:
+        core: ExportedProgram = program.run_decompositions({})
+    except Exception as error:
+        raise _unusable(error) from error
+    return core
+
+
+def _unusable(error: Exception) -> TraceError:
+    return TraceError(
+        f"torch cannot use this program: {type(error).__name__}: {first_line(error)}.",
+        "Export it again with this torch.",
+    )

@@ -25,7 +25,7 @@ from advisor.tracing.batch_range import most_samples
 from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
 from advisor.tracing.mixing_errors import NotBySampleError
 from advisor.tracing.normalise import NotNodewiseError, drop_checks, normalise
-from advisor.tracing.programs import export, frozen_batch, single_sample, unlifted, user_inputs
+from advisor.tracing.programs import decomposed, export, frozen_batch, single_sample, unlifted, user_inputs
 from advisor.tracing.refusals import explained, refuse_detectors, takes_gradients, unknown_size
 from advisor.tracing.state import own_modes, written_in
 
@@ -196,7 +196,7 @@ def _normalised(program: ExportedProgram, notes: list[str]) -> tuple[fx.GraphMod
         return module, normalise(module)
     except NotNodewiseError as reason:
         notes.append(f"The model holds {reason}, which torch made explicit over the whole program.")
-        module = unlifted(_without_checks(program).run_decompositions({}))
+        module = unlifted(decomposed(_without_checks(program)))
         return module, normalise(module)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from tests.fuzzing import Target, findings
 
 FEW = 10
 IMAGES = ("png", "jpeg", "webp", "bmp", "tiff", "gif")
-NAMES = ("npz", "npy", "pt", *IMAGES, "links", "settings", "variant", "storage")
+NAMES = ("npz", "npy", "pt", *IMAGES, "links", "settings", "variant", "storage", "journal")
 
 LINKS = b"""[links.mine]
 up_mbps = 20.0
@@ -65,7 +65,8 @@ def targets(folder: Path) -> tuple[Target, ...]:
         Target("links", LINKS, lambda path: links(str(path)), ".toml"),
         Target("settings", SETTINGS, _settings, ".toml"),
         Target("variant", fitted.read_bytes(), lambda path: _fitted(path, base), ".safetensors"),
-        Target("storage", _study(folder / "honest.db"), _trials, ".db"),
+        Target("storage", _study(folder / "honest.db", "sqlite:///"), partial(_trials, "sqlite:///"), ".db"),
+        Target("journal", _study(folder / "honest.journal"), partial(_trials, ""), ".journal"),
     )
 
 
@@ -104,24 +105,24 @@ def _settings(path: Path) -> None:
     defaults(place)
 
 
-def _study(path: Path) -> bytes:
-    """A small study on SQLite."""
+def _study(path: Path, scheme: str = "") -> bytes:
+    """A small study in a file."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(storage=f"sqlite:///{path}", study_name="s", load_if_exists=True)
+    study = optuna.create_study(storage=open_storage(f"{scheme}{path}"), study_name="s", load_if_exists=True)
     study.optimize(lambda trial: trial.suggest_float("dfil", 0.1, 10, log=True), n_trials=2)
     return path.read_bytes()
 
 
-def _trials(path: Path) -> None:
+def _trials(scheme: str, path: Path) -> None:
     import optuna
 
     def read(storage: optuna.storages.BaseStorage) -> None:
         for name in optuna.get_all_study_names(storage):
             known_trials(optuna.load_study(study_name=name, storage=storage))
 
-    Results(open_storage(f"sqlite:///{path}")).guarded(read)
+    Results(open_storage(f"{scheme}{path}")).guarded(read)
 
 
 @pytest.mark.parametrize("name", NAMES)

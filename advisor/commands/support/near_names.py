@@ -56,7 +56,8 @@ def torchvision_names() -> list[str]:
 
 
 def _neighbours(path: Path) -> list[str]:
+    """Names beside the path; its own is there where it is a link that leads nowhere."""
     try:
-        return sorted(inner.name for inner in path.parent.iterdir())
+        return sorted(inner.name for inner in path.parent.iterdir() if inner.name != path.name)
     except OSError:
         return []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import stat
 import time
 import warnings
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.errors import AdvisorError
+from advisor.files import opened
 from advisor.safe_text import without_secrets
 
 TRIES, PAUSE = 20, 0.2
@@ -37,6 +37,9 @@ JOURNALS = (".journal", ".log", ".jsonl")
 
 LOST = (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError)
 """What is raised where a storage that was there cannot be read or written any more."""
+
+SQLITE = b"SQLite format 3\0"
+"""What a database of SQLite begins with."""
 
 _BUSY = ("already exists", "UNIQUE constraint", "locked", "no such table", "duplicate key")
 _DRIVERS = ("psycopg", "psycopg2")
@@ -183,19 +186,20 @@ def journal_file(url: str | None) -> Path | None:
 
 
 def _check_file(url: str) -> None:
-    """SQLite would wait for a pipe, and read a device; a journal would be appended to any file."""
+    """SQLite would wait for a pipe, or for what a file of /proc has not yet; a journal is appended to any file."""
     path = storage_file(url)
     try:
-        strange = path is not None and path.exists() and not stat.S_ISREG(path.stat().st_mode)
-        if not strange and (journal := journal_file(url)) is not None and journal.exists():
-            with journal.open("rb") as file:
-                start = file.read(1)
-            if start not in (b"", b"{"):
-                raise _unusable(url, OSError("it is no journal of Optuna"))
+        if path is None or not path.exists():
+            return
+        with opened(path) as file:
+            start = file.read(len(SQLITE))
     except (OSError, ValueError) as error:
         raise _unusable(url, error) from None
-    if strange:
-        raise _unusable(url, OSError("it is no plain file"))
+    except AdvisorError as error:
+        raise _unusable(url, OSError(error.problem.rstrip("."))) from None
+    kind, head = ("journal of Optuna", b"{") if journal_file(url) is not None else ("database of SQLite", SQLITE)
+    if start and not start.startswith(head):
+        raise _unusable(url, OSError(f"it is no {kind}"))
 
 
 def _unusable(url: str, error: Exception) -> AdvisorError:

@@ -29,6 +29,15 @@ def test_near_names_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ty
     check_model_is_there("torchvision:resnet18")
 
 
+def test_a_link_that_leads_nowhere_is_not_what_was_meant_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.pt2").symlink_to("gone.pt2")
+    with pytest.raises(AdvisorError, match="Check the path"):
+        check_model_is_there("model.pt2")
+
+
 @pytest.mark.parametrize("named", ["timm:resnet18", "hf:bert-base-uncased"])
 def test_models_that_others_build_are_saved_first(named: str) -> None:
     with pytest.raises(

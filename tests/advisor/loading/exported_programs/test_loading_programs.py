@@ -49,6 +49,37 @@ def exported(model: nn.Module, x: torch.Tensor, path: Path) -> Path:
     return path
 
 
+def _first_node(content: dict[str, Any]) -> dict[str, Any]:
+    nodes: list[dict[str, Any]] = content["graph_module"]["graph"]["nodes"]
+    return next(node for node in nodes if ".ops." in node["target"])
+
+
+UNUSABLE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no signature": lambda content: content["graph_module"].update(module_call_graph=[]),
+    "another signature": lambda content: content["graph_module"]["module_call_graph"][0].update(fqn="inner"),
+    "a call of what takes nothing": lambda content: _first_node(content).update(
+        target="torch._functorch.predispatch._enter_dual_level"
+    ),
+}
+
+
+def _changed(change: Callable[[dict[str, Any]], object], path: Path) -> Path:
+    content = json.loads(hostile.member(hostile.honest("pt2"), "models/model.json"))
+    change(content)
+    return hostile.rewritten(hostile.honest("pt2"), {"models/model.json": json.dumps(content).encode()}, path)
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_what_torch_makes_no_module_of_is_refused_in_one_line(what: str, tmp_path: Path) -> None:
+    with pytest.raises(AdvisorError, match="torch cannot use this program"):
+        trace(_changed(UNUSABLE[what], tmp_path / "m.pt2"))
+
+
+def test_a_program_that_states_no_range_of_its_batch_is_taken(tmp_path: Path) -> None:
+    path = _changed(lambda content: content.update(range_constraints={}), tmp_path / "m.pt2")
+    assert len(trace(path).cuts) > 2
+
+
 def test_einsum_regions_and_expanded_buffers_need_no_trust(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, x = Everyday().eval(), torch.rand(3, 4)

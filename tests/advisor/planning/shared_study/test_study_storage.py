@@ -38,6 +38,13 @@ def test_what_is_no_storage_is_one_line(kind: str, tmp_path: Path) -> None:
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize("scheme", ["sqlite:///", "journal:///"])
+def test_a_file_is_looked_at_before_a_library_reads_it_without_end(scheme: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database\n" * 99)
+    with pytest.raises(AdvisorError, match=r"it is no (database of SQLite|journal of Optuna)"):
+        open_storage(f"{scheme}{tmp_path / 'text'}")
+
+
 @pytest.mark.parametrize(
     ("change", "value"),
     [
