@@ -16,6 +16,7 @@ from advisor.commands.support import previous_advice as earlier_advice
 from advisor.commands.support.attack_output import show_all
 from advisor.commands.support.exits import exit_codes, noticed, say
 from advisor.commands.support.model_inputs import Wanted
+from advisor.commands.support.near_names import check_given, check_model_is_there
 from advisor.commands.support.numbered_plans import Number, plan_number
 from advisor.commands.support.outputs import answer_only, screen
 from advisor.commands.support.stage_progress import StageProgress
@@ -82,18 +83,21 @@ def attack(
     An advice's model and data are opened where it records them, if their bytes are still the same.
     """
     with exit_codes():
+        now = earlier_advice.typed(context)
+        check_given((now.get("data"), now.get("aux")), arch)
+        advice, source = _advice(model, model_file)
+        from advisor.estimators.attacks import ATTACKS
+
+        ATTACKS.find(name)  # what is unknown or absent is refused before anything slow
         import advisor
         from advisor.checkpoint import forget
         from advisor.computing.chosen_device import chosen
         from advisor.defenses import parse_defense
-        from advisor.estimators.attacks import ATTACKS
         from advisor.request import check_attack_size
 
-        ATTACKS.find(name)  # what is unknown or absent is refused before anything slow
         chosen(compute)
         if attack_size is not None:
             check_attack_size(attack_size)
-        advice, source = _advice(model, model_file)
         whole = _plan(advice, cut, plan, defense)
         where = _where(cut) if whole is None else [whole.places[0]]
         protection = parse_defense(defense or "none") if whole is None or defense is not None else whole.defense
@@ -160,6 +164,7 @@ def _advice(model: str, model_file: str | None) -> tuple[Advice | None, Source]:
 
     path = Path(model)
     if not (path.suffix == ".json" or (path / "advice.json").exists()):
+        check_model_is_there(model)
         return None, Source(model, "")
     advice = load_advice(path)
     if model_file is not None:

@@ -11,7 +11,7 @@ from advisor.commands.recommend import answered
 from advisor.commands.support import options as given
 from advisor.commands.support import previous_advice as earlier_advice
 from advisor.commands.support.exits import exit_codes, say
-from advisor.commands.support.near_names import check_model_is_there
+from advisor.commands.support.near_names import check_given, check_model_is_there
 from advisor.commands.support.requirement_options import TakesRequirements
 from advisor.errors import AdvisorError
 
@@ -84,13 +84,13 @@ def _asked(context: typer.Context, model: str, model_file: str | None) -> tuple[
     Raises:
         AdvisorError: when nothing says which cut or method, or the name is of none that is fitted.
     """
-    from advisor.planning.fits.fit_recipes import check_recipe
+    now = earlier_advice.typed(context)
+    check_given([now.get(name) for name in ("data", "train_data", "aux")], now.get("arch"))
     from advisor.planning.preparing.wanted_defenses import one_method
     from advisor.recorded import Source, harmless
     from advisor.request import FIELDS, SOURCES, Request
     from advisor.requirements import REQUIREMENTS
 
-    now = earlier_advice.typed(context)
     folder = Path(model)
     if not (folder.suffix == ".json" or (folder / "advice.json").exists()):
         check_model_is_there(model)
@@ -107,6 +107,8 @@ def _asked(context: typer.Context, model: str, model_file: str | None) -> tuple[
                 options[keyword] = earlier_advice.recorded_data(before, _home(folder), source, keyword)
     plan = None if before is None else before.best_split
     chosen = one_method(now.get("method") or _method_of(plan))
+    from advisor.planning.fits.fit_recipes import check_recipe
+
     check_recipe((chosen,), now.get("recipe"))
     known = {*(key for keys in FIELDS.values() for key in keys), *REQUIREMENTS} - {"model", "cuts", "defenses"}
     options |= {name: value for name, value in now.items() if name in known}

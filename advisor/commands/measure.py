@@ -14,6 +14,7 @@ import typer
 from advisor.commands.support import options as given
 from advisor.commands.support.exits import exit_codes, noticed, say
 from advisor.commands.support.model_inputs import Wanted, result_file
+from advisor.commands.support.near_names import check_given
 from advisor.commands.support.outputs import answer_only, screen
 from advisor.commands.support.previous_advice import settled
 from advisor.commands.support.stage_progress import StageProgress
@@ -49,14 +50,13 @@ def profile(
     """Cost of every cut of MODEL: MACs, bytes, memory, latency, energy. Writes profile.json."""
     with exit_codes():
         import advisor
-        from advisor import profilers
         from advisor.units import duration
 
         device, link, cloud = settled(context, no_config, "device", "link", "cloud")
         path, limit = result_file(out, "profile.json"), given.optional(duration, time_limit, "--time-limit")
-        profilers.device(device, extra), profilers.link(link, extra), profilers.device(cloud, extra)
+        wanted = Wanted(model, arch, trusted, input_shape, "none", max_tensors=max_tensors, granularity=granularity)
+        check_given(machines=(device, cloud), links=(link,), extra=extra)
         with StageProgress() as progress, answer_only():
-            wanted = Wanted(model, arch, trusted, input_shape, "none", max_tensors=max_tensors, granularity=granularity)
             graph = wanted.graph(progress)
             found = advisor.profile(
                 graph, device, link, cloud, extra=extra, limit=limit, also=also or (),
@@ -97,7 +97,6 @@ def leakage(
         import advisor
         from advisor.computing.chosen_device import chosen
 
-        chosen(compute)  # one that is absent is refused before anything slow
         task, seed = settled(context, no_config, "task", "seed")
         path = result_file(out, "leakage.json")
         columns = None if only is None else [name.strip() for name in only.split(",")]
@@ -105,6 +104,7 @@ def leakage(
             model, arch, trusted, input_shape, normalize, data, resize, seed, max_tensors, granularity, task=task,
             scores=scores, no_labels=no_labels,
         )  # fmt: skip
+        chosen(compute)  # one that is absent is refused before anything slow
         with StageProgress() as progress, answer_only():
             measured = wanted.given(progress)
             graph, samples = measured.graph, measured.samples

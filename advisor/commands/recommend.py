@@ -11,6 +11,7 @@ import typer
 from advisor.commands.support import options as given
 from advisor.commands.support import previous_advice as earlier_advice
 from advisor.commands.support.exits import FOUND, INFEASIBLE, exit_codes, noticed, say
+from advisor.commands.support.near_names import check_given
 from advisor.commands.support.outputs import answer_only, screen, writable
 from advisor.commands.support.requirement_options import TakesRequirements
 from advisor.commands.support.stage_progress import StageProgress
@@ -166,6 +167,10 @@ def _recommend(
     wanted: earlier_advice.Asked, before: Advice | None, trusted: bool, out: Path, found: list[Advice]
 ) -> None:
     """Find the advice and save it, while Ctrl-C waits; `found` has it though it could not be saved."""
+    data, target = wanted.request.data, wanted.request.target
+    check_given(
+        (data.data, data.train_data, data.aux), wanted.request.model.arch, (target.device, target.cloud), (target.link,)
+    )
     from advisor.planning.advising import advise
 
     def keep(advice: Advice) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from advisor.commands.support import options
 from advisor.commands.support.exits import say
-from advisor.commands.support.near_names import check_model_is_there
+from advisor.commands.support.near_names import check_given, check_model_is_there
 from advisor.commands.support.outputs import writable
 from advisor.commands.support.stage_progress import StageProgress
 from advisor.commands.support.trust_prompt import trust
@@ -75,6 +75,7 @@ class Wanted:
 
     def __post_init__(self) -> None:
         check_model_is_there(self.model)
+        check_given((self.data, self.train_data, self.aux), self.arch)
 
     def graph(self, progress: StageProgress) -> PartitionGraph:
         """The traced model; what was assumed is printed.

@@ -50,11 +50,35 @@ def test_the_names_are_torchvisions_own() -> None:
     from torchvision import models
 
     assert set(torchvision_names()) >= set(models.list_models(models))
+    assert set(torchvision_names("**")) == set(models.list_models())
+    assert set(torchvision_names("detection")) == set(models.list_models(models.detection))
 
 
-def test_nothing_heavy_is_imported_for_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("recommend resnet18", "Did you mean torchvision:resnet18?"),
+        ("recommend torchvision:resnet81", "torchvision has no model 'resnet81'. Did you mean resnet18"),
+        ("profile torchvision:ssd300_vgg16", "is a detector"), ("recommend ssd300_vgg16", "returns its backbone"),
+        ("recommend model.pt2 --data digit", "Did you mean digits?"),
+        ("recommend model.pt2 --train-data photo", "Did you mean photos?"),
+        ("recommend model.pt2 --aux syntetic", "Did you mean synthetic?"),
+        ("leakage model.pt2 --data photo", "Did you mean photos?"),
+        ("attack model.pt2 --cut a --data photo", "Did you mean photos?"), ("attack modle.pt2 --cut a", "model.pt2?"),
+        ("defend model.pt2 --cut a --method ridge --data photo", "Did you mean photos?"),
+        ("defend model.pt2 --cut a --method rige", "Did you mean 'ridge'?"),
+        ("recommend model.pt2 --device jetsn", "Did you mean jetson"),
+        ("recommend model.pt2 --cloud t5", "Did you mean t4"), ("recommend model.pt2 --link wify", "Did you mean wifi"),
+        ("recommend model.pt2 --arch ne.py:make", "Did you mean net.py?"),
+        ("recommend model.pt2 --arch torchvision:resnet81", "Did you mean resnet18"),
+    ],
+)  # fmt: skip
+def test_nothing_heavy_is_imported_for_it(typed: str, meant: str, tmp_path: Path) -> None:
+    for name in ("model.pt2", "net.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "photos").mkdir()
     code = (
-        "import sys; sys.argv = ['advisor', 'recommend', 'resnet18']\n"
+        f"import sys; sys.argv = ['advisor', *{typed.split()}]\n"
         "from advisor.cli import main\n"
         "try: main()\n"
         "except SystemExit as end: assert end.code == 2, end.code\n"
@@ -62,7 +86,8 @@ def test_nothing_heavy_is_imported_for_it(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Did you mean torchvision:resnet18?" in done.stderr
+    assert meant in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("named", ["net.py:make", "nets.small:make", "net:make(classes=3)", "timm:create_model('vit')"])
