@@ -15,9 +15,9 @@ from advisor.registry import Registry
 from advisor.units import (
     count,
     digits,
-    duration,
     energy,
     fraction,
+    latency,
     number,
     per_second,
     show_count,
@@ -137,7 +137,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     row.name: row
     for row in (
         Requirement(
-            "max_latency", "latency", "latency", "at most", "s", duration, show_duration, "latency",
+            "max_latency", "latency", "latency", "at most", "s", latency, show_duration, "latency",
             "Edge + link + cloud: 50ms.", on_front=True, worst=1e6,
         ),
         Requirement(

@@ -27,6 +27,17 @@ def duration(text: str | float) -> float:
     return _parse(text, {**DURATIONS, "": 1.0}, "a duration such as 50ms or 0.2s")
 
 
+def latency(text: str | float) -> float:
+    """A duration whose unit is stated: 50 would be 50 s, where who writes it of a latency mostly means 50 ms.
+
+    A number, which no command line gives, is seconds.
+    """
+    value = duration(text)
+    if value and isinstance(text, str) and not _QUANTITY.fullmatch(text)[2]:  # type: ignore[index]
+        raise AdvisorError(f"{text!r} states no unit.", f"Write {text.strip()}ms or {text.strip()}s.")
+    return value
+
+
 def share(text: str | float) -> float:
     """A fraction from `2%` or `0.02`."""
     return _parse(text, SHARES, "a share such as 2% or 0.02")

@@ -84,11 +84,12 @@ def pack(tensors: Any, dtypes: Sequence[str] | None = None) -> bytes:
     """One message that holds these tensors.
 
     Args:
-        tensors: a numpy array or torch tensor, or 1 to 255 of them, of any shape: what a half returns, as it is.
+        tensors: a numpy array or torch tensor, or 1 to 255 of them, of any shape: what a half returns, as it is;
+            of a dict the values, in order.
         dtypes: a name of `DTYPES` for each tensor, where an array's own type does not tell (bfloat16 bits as uint16).
 
     Raises:
-        WireError: on a dtype that has no code, a rank above 32, or no tensor at all.
+        WireError: on a dtype or layout that has no code, a rank above 32, or no tensor at all.
     """
     tensors = _leaves(tensors)
     if not 1 <= len(tensors) <= MAX_TENSORS:
@@ -162,7 +163,9 @@ def unpack_torch(
 
 
 def _leaves(tensors: Any) -> list[Any]:
-    """The tensors in order: of a bare one, or of lists and tuples, as a defense makes several of one."""
+    """The tensors in order: of a bare one, or of lists, tuples and dicts, as a defense makes several of one."""
+    if isinstance(tensors, dict):
+        tensors = list(tensors.values())
     if not isinstance(tensors, list | tuple):
         return [tensors]
     return [leaf for inner in tensors for leaf in _leaves(inner)]
@@ -174,6 +177,10 @@ def _as_array(tensor: Any, dtype: str | None) -> tuple[Array, str]:
         raise WireError(f"A tensor has {np.ndim(tensor)} dimensions, more than {MAX_RANK}.")
     if hasattr(tensor, "detach"):
         own = str(tensor.dtype).removeprefix("torch.")
+        if own not in DTYPES or str(tensor.layout) != "torch.strided":
+            raise WireError(
+                f"A {str(tensor.layout).removeprefix('torch.')} tensor of type {own} has no code on the wire."
+            )
         plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         if own in _BITS:
             import torch
@@ -184,6 +191,8 @@ def _as_array(tensor: Any, dtype: str | None) -> tuple[Array, str]:
         name = own
     else:
         array = np.asarray(tensor)
+        if array.dtype.hasobject:
+            raise WireError(f"A {type(tensor).__name__} is no tensor.")
         name = array.dtype.name
     name = dtype or name
     if name not in DTYPES:

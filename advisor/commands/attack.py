@@ -86,6 +86,9 @@ def attack(
         now = earlier_advice.typed(context)
         check_given((now.get("data"), now.get("aux")), arch)
         advice, source = _advice(model, model_file)
+        if advice is None:
+            _where(cut)
+            check_model_is_there(model)
         from advisor.estimators.attacks import ATTACKS
 
         ATTACKS.find(name)  # what is unknown or absent is refused before anything slow
@@ -164,7 +167,6 @@ def _advice(model: str, model_file: str | None) -> tuple[Advice | None, Source]:
 
     path = Path(model)
     if not (path.suffix == ".json" or (path / "advice.json").exists()):
-        check_model_is_there(model)
         return None, Source(model, "")
     advice = load_advice(path)
     if model_file is not None:

@@ -12,6 +12,7 @@ from advisor.errors import AdvisorError
 from advisor.units import (
     digits,
     duration,
+    latency,
     rate,
     share,
     show_duration,
@@ -62,6 +63,17 @@ def test_rates(text: str, bits: float) -> None:
 def test_what_is_no_duration_shows_one(text: str) -> None:
     with pytest.raises(AdvisorError, match=r"is not a duration such as 50ms or 0\.2s"):
         duration(text)
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("50ms", 0.05), (" 2 s", 2), ("0", 0), (50, 50), (0.05, 0.05)])
+def test_latencies_have_a_unit(given: str | float, seconds: float) -> None:
+    assert latency(given) == seconds
+
+
+@pytest.mark.parametrize("text", ["50", "0.05", " 50 ", "5e1"])
+def test_a_latency_without_a_unit_is_refused(text: str) -> None:
+    with pytest.raises(AdvisorError, match=rf"states no unit\. Write {text.strip()}ms or {text.strip()}s"):
+        latency(text)
 
 
 def test_what_is_no_size_share_or_rate_shows_one() -> None:

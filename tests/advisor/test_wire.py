@@ -80,6 +80,7 @@ def test_what_a_half_returns_is_packed_as_it_is() -> None:
     """A bare tensor is one tensor, not one a row; several made of one by a defense come in their order."""
     x, mask = torch.arange(6.0).reshape(2, 3), torch.tensor([True, False])
     assert wire.pack(x) == wire.pack([x]) == wire.pack(x.numpy())
+    assert wire.pack({"scores": x, "mask": mask}) == wire.pack((x, mask))
     assert wire.describe(wire.pack(((x, mask), x))) == (("float32", (2, 3)), ("bool", (2,)), ("float32", (2, 3)))
 
 
@@ -160,6 +161,8 @@ def test_a_receiver_takes_only_what_its_plan_says() -> None:
         ([np.zeros(1)], ["bfloat16"], "type bfloat16 must be given as uint16"),
         ([np.zeros(1)], ["a", "b"], "1 tensors but 2 dtypes"),
         ([torch.zeros((1,) * 33)], None, "33 dimensions"),
+        ([torch.zeros(1), None], None, "A NoneType is no tensor"),
+        ([torch.eye(2).to_sparse()], None, "sparse_coo tensor of type float32 has no code"),
     ],
 )
 def test_what_cannot_be_packed(tensors: list[Any], dtypes: list[str] | None, said: str) -> None:
