@@ -86,8 +86,9 @@ def attack(
         now = earlier_advice.typed(context)
         check_given((now.get("data"), now.get("aux")), arch)
         advice, source = _advice(model, model_file)
+        whole = _plan(advice, cut, plan, defense)
+        where = _where(cut) if whole is None else [whole.places[0]]
         if advice is None:
-            _where(cut)
             check_model_is_there(model)
         from advisor.estimators.attacks import ATTACKS
 
@@ -101,8 +102,6 @@ def attack(
         chosen(compute)
         if attack_size is not None:
             check_attack_size(attack_size)
-        whole = _plan(advice, cut, plan, defense)
-        where = _where(cut) if whole is None else [whole.places[0]]
         protection = parse_defense(defense or "none") if whole is None or defense is not None else whole.defense
         wanted = _wanted(source, advice, Path(model), context, no_config)
         found: dict[Cut, AttackResult | AdvisorError] = {}
