@@ -1,4 +1,4 @@
-"""Where no plan surely keeps the limits for want of attacks, those that may keep them are attacked.
+"""Where for want of attacks it is not sure that the best plans keep the limits, those that may are attacked.
 
 A run that keeps to a short time attacks few cuts, and what leaks between them is known within a bracket. The plan that
 is looked at first is the one whose attack is expected to improve the answer most; what it finds narrows the brackets of
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from advisor.estimate import Estimate
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
-from advisor.planning.selecting.selection import choose, cost_of, meets
+from advisor.planning.selecting.selection import choose, cost_of, meets, rank
 from advisor.planning.shared_study.estimates_as_json import as_estimates
 from advisor.planning.verifying.judge import Judge
 from advisor.plans import Plan
@@ -22,27 +22,35 @@ from advisor.progress import Progress
 from advisor.requirements import REQUIREMENTS
 
 MOST_LOOKS = 3
+LEAST_GAIN = 1e-3
+"""What a plan gains that is better in something else than the objective, as a share of what the plans differ by."""
+
 LEAKAGE = ("min_nmse", "max_ssim")
 QUANTITIES = ("score", "score_ssim")
 
 
 def closer_looks(judge: Judge, plans: Sequence[Plan], progress: Progress) -> Iterator[tuple[Plan, ...]]:
-    """The plans after each look, until one holds, none may, or the time is up; nothing where one holds already."""
+    """The plans after each look, until none that may hold would be better than what does, or the time is up."""
     known, longest = tuple(plans), 0.0
     for number in range(MOST_LOOKS):
         best = choose(known, judge.limits)
-        doubtful = [plan for plan in known if chance(judge, plan) > 0]
-        if not doubtful or (best is not None and meets(best, judge.limits)):
-            return
-        if judge.over(first=not number, takes=longest):
+        holds = best if best is not None and meets(best, judge.limits) else None
+        promising = _promising(judge, known, holds)
+        if not promising or judge.over(first=holds is None and not number, takes=longest):
             return
         began = time.monotonic()
-        plan = most_promising(judge, doubtful)
+        plan = most_promising(judge, promising, holds)
         progress(number / MOST_LOOKS, f"a closer look at {plan}")
         looked = _looked_at(judge, plan)
         known = tuple(looked if p is plan else judge.judged(_narrowed(judge, p, looked)) for p in known)
         longest = max(longest, time.monotonic() - began)
         yield known
+
+
+def _promising(judge: Judge, plans: Sequence[Plan], holds: Plan | None) -> list[Plan]:
+    """The plans that may hold, and would be chosen then."""
+    row = judge.limits.best_in
+    return [p for p in plans if chance(judge, p) > 0 and (holds is None or rank(p, row) < rank(holds, row))]
 
 
 def chance(judge: Judge, plan: Plan) -> float:
@@ -53,13 +61,20 @@ def chance(judge: Judge, plan: Plan) -> float:
     return min(_kept(plan, name, judge.limits) for name in missed)
 
 
-def most_promising(judge: Judge, plans: Sequence[Plan]) -> Plan:
-    """The plan of which an attack is expected to improve the answer most: its chance, times what it would gain."""
+def most_promising(judge: Judge, plans: Sequence[Plan], holds: Plan | None) -> Plan:
+    """The plan of which an attack is expected to improve the answer most: its chance, times what it would gain.
+
+    Args:
+        judge: what plans must meet.
+        plans: that may hold.
+        holds: the best that does; where there is none, that a plan holds is worth all that they differ by.
+    """
     costs = [cost_of(plan, judge.limits.best_in) for plan in plans]
-    worst, scale = max(costs), max(costs) - min(costs) or 1.0
+    scale = max(costs) - min(costs) or 1.0
+    most = max(costs) + scale if holds is None else cost_of(holds, judge.limits.best_in) + LEAST_GAIN * scale
 
     def gain(place: int) -> float:
-        return chance(judge, plans[place]) * (scale + worst - costs[place])  # that a plan holds is worth the scale
+        return chance(judge, plans[place]) * (most - costs[place])
 
     return plans[max(range(len(plans)), key=gain)]
 

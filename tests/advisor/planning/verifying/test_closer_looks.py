@@ -87,9 +87,11 @@ def test_what_misses_anything_else_or_was_attacked_is_no_candidate() -> None:
 
 def test_of_equal_gain_the_likelier_is_looked_at_and_of_equal_chance_the_faster() -> None:
     likely, unlikely = between(8, 0.0, 1.0, 0.9, 0.02), between(2, 0.0, 1.0, 0.1, 0.02)
-    assert looks.most_promising(judge_of({}), [unlikely, likely]) is likely
+    assert looks.most_promising(judge_of({}), [unlikely, likely], None) is likely
     fast = between(8, 0.0, 1.0, 0.9, 0.01)
-    assert looks.most_promising(judge_of({}), [likely, fast]) is fast
+    assert looks.most_promising(judge_of({}), [likely, fast], None) is fast
+    sure = between(9, 0.4, 0.6, 0.5, 0.021)
+    assert looks.most_promising(judge_of({}), [likely, fast], sure) is fast
 
 
 def test_a_look_narrows_the_brackets_of_others() -> None:
@@ -110,8 +112,16 @@ def test_a_look_narrows_the_brackets_of_others() -> None:
     assert (best.cut.name, best.predicted["score"].value) == ("7", pytest.approx(0.5))
 
 
-def test_it_ends_where_a_plan_holds_none_may_or_the_time_is_up() -> None:
+def test_what_would_be_better_than_what_holds_is_looked_at() -> None:
     doubtful, sure = between(5, 0.0, 1.0, 0.8, 0.01), between(7, 0.4, 1.0, 0.7, 0.02)
+    slower = between(8, 0.0, 1.0, 0.8, 0.03)
+    best = choose(looked(judge_of({5: 0.5}), [doubtful, sure, slower]), LIMITS)
+    assert best is not None
+    assert (best.cut.name, best.predicted["score"].value) == ("5", pytest.approx(0.5))
+
+
+def test_it_ends_where_nothing_better_may_hold_or_the_time_is_up() -> None:
+    doubtful, sure = between(5, 0.0, 1.0, 0.8, 0.03), between(7, 0.4, 1.0, 0.7, 0.02)
     assert not list(looks.closer_looks(judge_of({5: 0.5}), [doubtful, sure], lambda share, what="": None))
     assert not list(looks.closer_looks(judge_of({5: 0.5}, over=True), [doubtful], lambda share, what="": None))
     plans = [between(i, 0.0, 1.0, 0.8, 0.01, noise=0.01) for i in range(2, 9)]  # noise says nothing of other cuts
