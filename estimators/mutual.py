@@ -10,7 +10,7 @@ from torch import Tensor
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.linear import linear_weights
-from advisor.measures.decoders.decoders import principal_components
+from advisor.measures.decoders.vector_decoder import principal_components
 from advisor.measures.gram_matrices import flat_pixels, remembered, roles
 from advisor.measures.information import GaussianCritic, club, info_nce
 from advisor.sweep import ColumnSpec, CutView, Need, Targets

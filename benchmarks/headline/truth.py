@@ -18,7 +18,8 @@ from advisor.estimators.study.gpz import block_cuts
 from advisor.estimators.study.study_samples import mean_image_ssim, targets_for
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import arrange
-from advisor.measures.decoders.decoders import Decoder, decoders_for
+from advisor.measures.decoders.decoder import Decoder
+from advisor.measures.decoders.usual_decoders import decoders_for
 from advisor.sweep import Targets
 from benchmarks.headline.cases import Case, Data
 

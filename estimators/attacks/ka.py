@@ -17,7 +17,7 @@ from advisor.estimators.inversion.alignment import BUDGETS, FEWEST, Reconstructi
 from advisor.estimators.inversion.training import Anew
 from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import Layout, arrange
-from advisor.measures.decoders.decoders import DecoderFamily, decoders_for
+from advisor.measures.decoders.usual_decoders import DecoderFamily, decoders_for
 from advisor.sweep import Targets
 
 

@@ -20,8 +20,8 @@ from advisor.estimators.statistics.ratios import ratio_of_means
 from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import Layout, arrange
-from advisor.measures.decoders.decoders import DecoderFamily, decoders_for
 from advisor.measures.decoders.elements import element_by_element
+from advisor.measures.decoders.usual_decoders import DecoderFamily, decoders_for
 from advisor.measures.images import mse, psnr, ssim
 from advisor.progress import Progress, silence
 from advisor.sweep import ColumnSpec, CutView, Need, Targets

@@ -16,7 +16,7 @@ from advisor.errors import NotMeasurableError
 from advisor.estimators.inversion.descent import Batches, Descent
 from advisor.estimators.inversion.fast_products import Fast
 from advisor.estimators.inversion.optimiser import OneCycle, Plateau
-from advisor.measures.decoders.decoders import Decoder
+from advisor.measures.decoders.decoder import Decoder
 from advisor.measures.decoders.standard import Features
 from advisor.progress import Progress, part, silence
 from advisor.threads import Spread, side_by_side

@@ -1,4 +1,4 @@
-"""Features too large for memory, at half precision in a mapped file, standardised as they are read."""
+"""Features less their mean, over their scale; those too large for memory are standardised as they are read."""
 
 from __future__ import annotations
 
@@ -78,3 +78,24 @@ def mean_of(features: Features, index: Tensor) -> Tensor:
         return features[index].mean(0)
     parts = torch.split(index, CHUNK)
     return torch.stack([features[part].double().sum(0) for part in parts]).sum(0).float() / len(index)
+
+
+def standardised(features: Tensor, train: Tensor) -> Features:
+    """Features `[n, c, ...]` less the mean of each channel, over its scale, by the samples `train`.
+
+    A channel that does not vary by more than rounding becomes 0. Those at half precision, too large for memory, are
+    read part by part.
+    """
+    return with_spread(features, train)[0]
+
+
+def with_spread(features: Tensor, train: Tensor) -> tuple[Features, Standard]:
+    """`standardised`, and what does the same to other draws of them."""
+    if features.dtype == torch.float16:
+        read = Standardised(features, train)
+        return read, read.spread
+    known = features[train]
+    dims = [d for d in range(known.dim()) if d != 1]
+    mean, std = known.mean(dims, keepdim=True), known.std(dims, keepdim=True)
+    spread = Standard(mean, inverse(mean, std))
+    return spread(features), spread

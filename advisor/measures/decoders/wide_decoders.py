@@ -12,17 +12,11 @@ from functools import partial
 from torch import Tensor, nn
 
 from advisor.measures.decoders.activation_layouts import Layout, flat_vector
-from advisor.measures.decoders.decoders import (
-    PERCEPTRON,
-    Decoder,
-    Entry,
-    MapDecoder,
-    VectorDecoder,
-    cells_of,
-    map_width,
-    zeroed,
-)
+from advisor.measures.decoders.decoder import Decoder, zeroed
+from advisor.measures.decoders.map_decoder import Entry, MapDecoder, cells_of, map_width
 from advisor.measures.decoders.map_sizes import FEW_CELLS
+from advisor.measures.decoders.usual_decoders import PERCEPTRON
+from advisor.measures.decoders.vector_decoder import VectorDecoder
 
 TIMES = 2
 """So many channels for each of the usual network."""

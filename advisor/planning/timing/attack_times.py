@@ -17,9 +17,10 @@ from advisor.estimators.inversion.alignment import QUICK, STRONG
 from advisor.estimators.statistics.learning_curves import steps_up_to
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import SKETCH, VECTOR_LIMIT, cell_factor, grid
-from advisor.measures.decoders.decoders import PERCEPTRON, map_width
+from advisor.measures.decoders.map_decoder import map_width
 from advisor.measures.decoders.map_sizes import FEW_CELLS, PATCH_FEATURES
 from advisor.measures.decoders.ridges import GCV_SAMPLES
+from advisor.measures.decoders.usual_decoders import PERCEPTRON
 from advisor.measures.images import PICTURE_SIDE, is_image_batch, side_of
 from advisor.planning.evaluating.attacker_samples import FEWEST
 from advisor.planning.timing.machine_speed import SOLVED, Speed, step_products

@@ -18,7 +18,7 @@ from advisor.estimators.inversion.alignment import QUICK
 from advisor.estimators.inversion.fast_products import Fast
 from advisor.estimators.inversion.optimiser import OneCycle
 from advisor.graph import PartitionGraph
-from advisor.measures.decoders.decoders import Residual
+from advisor.measures.decoders.map_decoder import Residual
 from advisor.preserve import left_as_found, math_attention, plain_attention
 from advisor.threads import one_thread, side_by_side
 

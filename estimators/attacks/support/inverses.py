@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advisor.measures.decoders.decoders import Residual
+from advisor.measures.decoders.map_decoder import Residual
 
 NARROW, WIDE = 32, 128
 FIRST_SIDE = 4

@@ -11,15 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advisor.measures.decoders.activation_layouts import Layout
-from advisor.measures.decoders.decoders import (
-    MapDecoder,
-    VectorDecoder,
-    decoders_for,
-    map_width,
-    principal_components,
-    standardised,
-)
 from advisor.measures.decoders.fourier import Fourier
+from advisor.measures.decoders.map_decoder import MapDecoder, map_width
+from advisor.measures.decoders.standard import standardised
+from advisor.measures.decoders.usual_decoders import decoders_for
+from advisor.measures.decoders.vector_decoder import VectorDecoder, principal_components
 from advisor.testing.made_up_views import normal
 
 FIT, CHECK, TRAIN, TEST = torch.arange(30), torch.arange(30, 45), torch.arange(45), torch.arange(45, 60)

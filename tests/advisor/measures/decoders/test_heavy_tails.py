@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from advisor.measures.decoders.activation_layouts import Layout
-from advisor.measures.decoders.decoders import VectorDecoder, decoders_for
 from advisor.measures.decoders.heavy_tails import log_view
+from advisor.measures.decoders.usual_decoders import decoders_for
+from advisor.measures.decoders.vector_decoder import VectorDecoder
 
 COUNT = 400
 

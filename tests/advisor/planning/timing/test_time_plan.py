@@ -150,7 +150,7 @@ def test_products_of_a_step_are_those_that_torch_counts() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     from advisor.estimators.inversion.alignment import QUICK
-    from advisor.measures.decoders.decoders import Residual
+    from advisor.measures.decoders.map_decoder import Residual
 
     width = QUICK.width
     net = nn.Sequential(nn.Conv2d(16, width, 1), Residual(width), nn.GELU(), nn.Conv2d(width, 12, 3, padding=1))
