@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from advisor.columns import SCHEMA_VERSION, Profile, Provenance, check_version, first_problem, plain
+from advisor.columns import Profile
 from advisor.documents import as_text, digest_of, holds, read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Number
@@ -19,6 +19,7 @@ from advisor.interrupts import held
 from advisor.plans import Evidence, Plan, Verdict
 from advisor.request import Request
 from advisor.requirements import Budgets
+from advisor.schemas import SCHEMA_VERSION, Provenance, check_version, first_problem, plain
 from advisor.upward import reach
 
 

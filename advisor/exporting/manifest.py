@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, FiniteFloat, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from advisor.columns import Provenance, check_version, first_problem, plain
 from advisor.defenses import defense_from_json, defense_to_json
 from advisor.documents import read_json
 from advisor.errors import AdvisorError
@@ -20,6 +19,7 @@ from advisor.estimate import Estimate, Number
 from advisor.files import sha256
 from advisor.loading.content import read_content
 from advisor.loading.onnx_checks import check_onnx
+from advisor.schemas import Provenance, check_version, first_problem, plain
 from advisor.wire import MAX_RANK
 
 Place = Literal["edge", "cloud"]

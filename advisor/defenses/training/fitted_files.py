@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from advisor.batches import carried
-from advisor.columns import first_problem
 from advisor.cuts import TensorSpec
 from advisor.defenses.training.operations_as_data import PartRows, part_of, rows_of
 from advisor.documents import parse_json
@@ -31,6 +30,7 @@ from advisor.errors import AdvisorError, first_line
 from advisor.files import read_bytes, write_atomically
 from advisor.fitted import ENDING, FOLDER, LARGEST
 from advisor.graph import PartitionGraph
+from advisor.schemas import first_problem
 from advisor.variant import Variant, differing, spliced
 from advisor.variant_parts import VariantParts
 
