@@ -329,7 +329,7 @@ class Request:
                 if key != "model":
                     words += _option(key, plain[part][key], key == "seed" or plain[part][key] != _DEFAULTS.get(key))
             if part == "requirements":
-                words += [word for row, limit in self.requirements for word in (row.option, f"{limit:.12g}")]
+                words += [word for row, limit in self.requirements for word in (row.option, row.typed(limit))]
         return shell_words([*words, *(["--trust"] if trusted else []), *last])
 
 

@@ -128,6 +128,10 @@ class Requirement:
         over = value - limit if self.minimised else limit - value
         return 0.0 if over <= 0 else over
 
+    def typed(self, limit: float, digits: int = 12) -> str:
+        """A limit as one types it: `0.05s`, `0.02`."""
+        return f"{limit:.{digits}g}{'s' if self.unit == 's' else ''}"
+
     def asks(self, limit: float) -> str:
         """`at most 50 ms`."""
         return f"{self.sense} {self.show(limit)}"

@@ -28,12 +28,9 @@ def duration(text: str | float) -> float:
 
 
 def latency(text: str | float) -> float:
-    """A duration whose unit is stated: 50 would be 50 s, where who writes it of a latency mostly means 50 ms.
-
-    A number, which no command line gives, is seconds.
-    """
+    """A duration; a bare number is seconds, but of a text below 1 alone: who writes 50 of a latency mostly means ms."""
     value = duration(text)
-    if value and isinstance(text, str) and not _QUANTITY.fullmatch(text)[2]:  # type: ignore[index]
+    if value >= 1 and isinstance(text, str) and not _QUANTITY.fullmatch(text)[2]:  # type: ignore[index]
         raise AdvisorError(f"{text!r} states no unit.", f"Write {text.strip()}ms or {text.strip()}s.")
     return value
 

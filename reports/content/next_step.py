@@ -89,5 +89,5 @@ def _loosened(advice: Advice) -> list[str]:
             return []
         row = REQUIREMENTS[name]
         needed = (limit + over) * LOOSER if row.minimised else max(0.0, (limit - over) / LOOSER)
-        words += [row.option, f"{min(needed, 1.0) if row.unit == '1' else needed:.3g}"]
+        words += [row.option, row.typed(min(needed, 1.0) if row.unit == "1" else needed, 3)]
     return words

@@ -36,6 +36,8 @@ def test_the_command_says_all_that_is_no_default() -> None:
         assert words[words.index(option) + 1] == value
     assert {"--require-split", "--trust"} <= set(words)
     assert "--cloud" not in words  # the default
+    slow = shlex.split(Request.of(model="m.pt2", max_latency=2).command())
+    assert slow[slow.index("--max-latency") + 1] == "2s"  # as it is read again: 2 alone would be refused
     dashed = shlex.split(Request.of(model="-m.pt2", data="-d").command())
     assert dashed == ["advisor", "recommend", "--data=-d", "--seed", "0", "--", "-m.pt2"]
 

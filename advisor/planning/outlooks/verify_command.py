@@ -29,5 +29,5 @@ def verify_command(
         words = ["advisor", "attack", folder, "--cut", plan.cut.name, "--defense", plan.defense.spec]
         return shell_words([*words, "--name", "worst"])
     words = ["advisor", "recommend", "--from", folder, *(["--link", link] if link else [])]
-    limits = [word for row, limit in (asked or advice.budgets) for word in (row.option, f"{limit:.12g}")]
+    limits = [word for row, limit in (asked or advice.budgets) for word in (row.option, row.typed(limit))]
     return shell_words([*words, *limits])

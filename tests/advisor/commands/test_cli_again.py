@@ -32,7 +32,7 @@ def test_other_budgets_take_what_was_measured(recommend: Run, cli: Run, tmp_path
     assert second.noise == first.noise
     words = second.provenance["command"].split()
     assert "--from" not in words
-    assert words[words.index("--max-latency") + 1] == "1e-06"
+    assert words[words.index("--max-latency") + 1] == "1e-06s"
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from advisor.request import Request
 from advisor.requirements import Budgets
 from advisor.testing.made_up_advices import DEMOS, digits, infeasible, no_split, plan_with, resnet
 from advisor.testing.report_contract import plain
+from advisor.units import duration
 
 CIFAR = Yardstick(CIFAR_10, "CIFAR-10")
 ORDER = ("What it costs", "What an attacker gets", "What must be believed", "Beside other plans", "Not measured")
@@ -219,7 +220,7 @@ def test_where_nothing_fits_the_next_command_widens_the_budgets_until_it_does() 
     assert advice.best is not None
     words = answer_of(advice).next.split()
     assert words[:4] == ["advisor", "recommend", "--from", "out"]
-    wider = float(words[words.index("--max-latency") + 1])
+    wider = duration(words[words.index("--max-latency") + 1])
     assert wider > advice.best.predicted["latency"].value
 
 
