@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,7 @@ from advisor.planning.selecting.plan_reasons import reasons, unhidden, unsplit
 from advisor.planning.selecting.selection import Choice, next_best, pareto, verdict, waives_leakage, with_excess
 from advisor.planning.stages import Verified
 from advisor.planning.verifying.pictures import gallery
+from advisor.plans import Plan
 from advisor.profilers import payload_within
 from advisor.request import Request
 from advisor.requirements import Budgets
@@ -95,7 +97,7 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         assumptions=verified.all_notes,
         gallery=measured.gallery or (gallery(found, "quick") if pictures else Gallery(note=NO_PICTURES)),
         noise=_noise(found),
-        evidence=tuple(item for plan in plans for item in plan.evidence),
+        evidence=tuple(item for plan in _first(chosen.best_split, plans) for item in plan.evidence),
         provenance=provenance | {"zone": _zone(found)} | yardstick(evaluator.inputs) | _learnt(verified),
         request=request,
         verdict=chosen.verdict,
@@ -152,6 +154,11 @@ def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, proven
     if chosen.verdict == "split" and chosen.best is not None and limits.shortfall(chosen.best):
         parts.append("It is the most private inside the budgets, and by the zone's thresholds not private.")
     return " ".join(parts)
+
+
+def _first(best: Plan | None, plans: Sequence[Plan]) -> list[Plan]:
+    """The plans, the best split before the others."""
+    return sorted(plans, key=lambda plan: best is None or plan.key != best.key)
 
 
 def _unknown(found: LeakageStudy) -> tuple[str, ...]:

@@ -85,7 +85,9 @@ def test_verification_shows_how_far_each_attack_is() -> None:
         if stage == "verify":
             told.append(share)
 
-    recommended(defenses="free", trials=8, progress=progress)
+    advice = recommended(defenses="free", trials=8, progress=progress)
+    assert advice.best_split is not None
+    assert advice.best_split.is_of(advice.evidence[0])  # the chosen plan's stands before the others'
     assert told == sorted(told)
     assert told[-1] == 1
     assert len([share for share in told if 0 < share < 1 / 8]) >= 3
