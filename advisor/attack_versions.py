@@ -11,8 +11,8 @@ CHANGED: dict[str, tuple[int, str]] = {
     **dict.fromkeys(("pmc", "mlp", "mlp-sim"), (2, DRAWS)),
     **dict.fromkeys(("ka", "shadow"), (3, HEARS)),
     **dict.fromkeys(("wide", "sfd"), (2, HEARS)),
-    "wiener": (2, "solves in double precision: rounding could leave it with nothing"),
-    "worst": (4, HEARS),
+    "wiener": (3, HEARS),
+    "worst": (5, HEARS),
 }
 """By name of the attack the version it has now and what that one does that those before did not; others have 1."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.statistics.ratios import ratio_of_means
+from advisor.measures.drowned import DECADES, GAIN, standard_gram, standard_kernel
 from advisor.measures.gram_matrices import (
     Kernel,
     centred_blocks,
@@ -36,7 +37,13 @@ _KERNEL_DECADES = (-4.0, 4.0)  # below 1e-4 the rounding of float32 distances sh
 def linear_weights(view: CutView) -> Tensor:
     """`[test, train]` weights of linear ridge inversion at one cut; the penalty follows the pixels."""
     kernel, (train, _) = train_kernel(view), roles(view.targets)
-    return kernel.weights(kernel.penalty(_energies(kernel, pixel_gram(view.targets)[train][:, train])))
+    pixels = pixel_gram(view.targets)[train][:, train]
+    penalty, error = kernel.chosen(_energies(kernel, pixels))
+    if (other := standard_kernel(view)) is not None:
+        again, left = other.chosen(_energies(other, pixels), DECADES)
+        if left < GAIN * error:
+            return other.weights(again)
+    return kernel.weights(penalty)
 
 
 def kernel_weights(view: CutView, bandwidth: float) -> Tensor:
@@ -49,12 +56,19 @@ def kernel_weights(view: CutView, bandwidth: float) -> Tensor:
         bandwidth: of the kernel, in multiples of the median distance between train samples.
     """
     train, test = roles(view.targets)
-    similar = gaussian_kernel(squared_distances(sample_gram(view)), train, bandwidth)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(view.seed))
     few = train[order[:_SELECT]]
-    trial = Kernel.of(*centred_blocks(similar, few, test[:1]))
     pixels, _ = centred_blocks(pixel_gram(view.targets), few, test[:1])
-    penalty = trial.penalty(_energies(trial, pixels), _KERNEL_DECADES)
+
+    def chosen(gram: Tensor) -> tuple[Tensor, float, float]:
+        similar = gaussian_kernel(squared_distances(gram), train, bandwidth)
+        trial = Kernel.of(*centred_blocks(similar, few, test[:1]))
+        return (similar, *trial.chosen(_energies(trial, pixels), _KERNEL_DECADES))
+
+    similar, penalty, error = chosen(sample_gram(view))
+    if (gram := standard_gram(view)) is not None:
+        other, again, left = chosen(gram)
+        similar, penalty = (other, again) if left < GAIN * error else (similar, penalty)
     return ridge_weights(*centred_blocks(similar, train, test), penalty)
 
 

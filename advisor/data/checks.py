@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from advisor.data.tensors import tensors_of
+from advisor.data.tensors import as_tensor, tensors_of
 from advisor.errors import DataError
 from advisor.finite import all_finite
 
@@ -41,14 +41,28 @@ def check_usable(x: Any, y: Tensor | None) -> None:
         check_finite(tensor, "data")
     if y is None:
         return
-    if len(y) != n:
-        raise DataError(f"There are {n} samples but {len(y)} labels.", "Pass one label a sample.")
-    check_finite(y, "labels")
-    if y.dim() == 1 and bool((y == y[0]).all()):
+    y = labels_of(y, n)
+    if y is not None and y.dim() == 1 and bool((y == y[0]).all()):
         raise DataError(
             f"All {n} labels are {y[0].item():g}: one class tells nothing about leakage.",
             "Pass several classes, or no labels (--no-labels).",
         )
+
+
+def labels_of(y: Any, count: int) -> Tensor | None:
+    """Labels `[N, ...]` as a tensor, one for each of `count` samples; None where there are none.
+
+    Raises:
+        DataError: when they are no real numbers, not finite, or of another length.
+    """
+    if y is None:
+        return None
+    labels = as_tensor(y, "labels")
+    if labels.dim() == 0 or len(labels) != count:
+        given = len(labels) if labels.dim() else 1
+        raise DataError(f"There are {count} samples but {given} labels.", "Pass one label a sample.")
+    check_finite(labels, "labels")
+    return labels
 
 
 def check_finite(tensor: Tensor, what: str) -> None:

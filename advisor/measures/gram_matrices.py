@@ -120,9 +120,14 @@ class Kernel:
 
     def weights(self, penalty: float) -> Tensor:
         """`[b, a]`: what each train sample's centred target adds to each prediction, ridge with this penalty."""
-        # Along eigenvectors of value zero the cross products are rounding alone: a small penalty would blow them up.
-        shrink = torch.where(self.values > 0, 1 / (self.values + penalty), 0.0)
-        return ((self.cross @ self.vectors) * shrink) @ self.vectors.T
+        return ((self.cross @ self.vectors) * self.shrunk(penalty)) @ self.vectors.T
+
+    def shrunk(self, penalty: float) -> Tensor:
+        """`[a]`: 1 / (value + penalty), and 0 along eigenvectors of value zero.
+
+        There the cross products are rounding alone, which a small penalty would blow up.
+        """
+        return torch.where(self.values > 0, 1 / (self.values + penalty), 0.0)
 
     def penalty(self, energies: Tensor, decades: tuple[float, float] = (-7.0, 4.0)) -> float:
         """The ridge penalty of least generalised cross-validation (Golub, Heath and Wahba 1979, eq. 1.4).
@@ -134,16 +139,21 @@ class Kernel:
         Returns:
             The penalty; infinity where the kernel is zero, which predicts the mean.
         """
+        return self.chosen(energies, decades)[0]
+
+    def chosen(self, energies: Tensor, decades: tuple[float, float] = (-7.0, 4.0)) -> tuple[float, float]:
+        """The penalty, and its generalised cross-validation, by which kernels of the same targets compare."""
         scale = float(self.values.mean())
         if scale <= 0:
-            return math.inf
+            return math.inf, float(energies.sum()) / (len(energies) - 1) ** 2
         grid = scale * torch.logspace(*decades, steps=int(4 * (decades[1] - decades[0])) + 1, dtype=torch.float64)
         left = grid[:, None] / (self.values + grid[:, None])
         # The mean is fitted without a penalty: one degree of freedom more.
         freedom = (left.sum(1) - 1).clamp_min(1e-12)
         # Along the constant vector targets have no length: rounding to less than none would make a tiny penalty win.
         scores = (left.square() * energies.clamp_min(0)).sum(1) / freedom.square()
-        return float(grid[int(scores.argmin())])
+        least = int(scores.argmin())
+        return float(grid[least]), float(scores[least])
 
 
 @remembered

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from advisor.measures.gram_matrices import centred_blocks
-from advisor.measures.ridge_inversion import ridge_weights
+from advisor.measures.gram_matrices import Kernel, centred_blocks
 
 COMPONENTS = 512
 CHOOSING = 1536
@@ -23,8 +22,9 @@ CHOOSING = 1536
 ELEMENTS = 4096
 """Of a payload whose inner products are taken at once."""
 
-DECADES = (-7.0, 4.0)
-STEPS = 23
+DECADES = (-13.0, 4.0)
+"""In double precision: what all elements have in common may be far larger than what tells of the inputs."""
+STEPS = 35
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +79,11 @@ def wiener(learnt: Tensor, tried: Tensor, seen: Tensor, inputs: Tensor, wanted: 
     chosen = [p * n / len(few) for p in component_penalties(inner, cross, goal[few], right)]
     gram = _products(torch.cat([learnt, seen]), learnt)
     inner, cross = centred_blocks(gram, torch.arange(n), torch.arange(n, len(gram)))
-    mean, found = goal.mean(0), torch.zeros(len(seen), goal.shape[1], dtype=torch.float64)
+    kernel, mean = Kernel.of(inner, cross, exact=True), goal.mean(0)
+    found = torch.zeros(len(seen), goal.shape[1], dtype=torch.float64)
     for penalty in sorted(set(chosen)):
         which = torch.tensor([p == penalty for p in chosen])
-        found[:, which] = ridge_weights(inner, cross, penalty) @ (goal - mean)[:, which]
+        found[:, which] = kernel.weights(penalty) @ (goal - mean)[:, which]
     return components.undo((mean + found).to(inputs.dtype))
 
 
@@ -95,15 +96,14 @@ def component_penalties(inner: Tensor, cross: Tensor, goal: Tensor, right: Tenso
         goal: `[a, k]` components of the former.
         right: `[b, k]` of the latter.
     """
-    values, vectors = torch.linalg.eigh(inner)
-    scale = float(values.clamp_min(0).mean())
-    mean = goal.mean(0)
-    turned, seen = vectors.T @ (goal - mean), cross @ vectors
+    kernel = Kernel.of(inner, cross, exact=True)
+    scale, mean = float(kernel.values.mean()), goal.mean(0)
+    turned, seen = kernel.vectors.T @ (goal - mean), cross @ kernel.vectors
     least, best = (right - mean).square().sum(0), [math.inf] * goal.shape[1]
     if scale <= 0:
         return best
     for penalty in (scale * torch.logspace(*DECADES, steps=STEPS, dtype=torch.float64)).tolist():
-        found = seen @ (turned / (values.clamp_min(0) + penalty)[:, None])
+        found = seen @ (turned * kernel.shrunk(penalty)[:, None])
         error = (right - mean - found).square().sum(0)
         best = [penalty if better else before for better, before in zip((error < least).tolist(), best, strict=True)]
         least = torch.minimum(least, error)

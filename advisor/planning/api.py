@@ -138,10 +138,9 @@ def accuracy(
         DataError: when the samples do not fit the model, or the labels the task.
         AdvisorError: when it cannot be measured, with the reason; or on a defense without a cut.
     """
-    import torch
-
     from advisor.batches import carried, first_scores
     from advisor.computing.chosen_device import computing_on
+    from advisor.data.checks import labels_of
     from advisor.data.samples import Samples
     from advisor.data.tasks.meaning import understood
     from advisor.payload import Payload
@@ -154,7 +153,7 @@ def accuracy(
     if cut is None and defense is not None:
         raise AdvisorError("A defense acts at one cut, and none is named.", "Pass cut as well.")
     base = graph.base if isinstance(graph, Variant) else graph
-    given = Samples(x, None if y is None else torch.as_tensor(y), "the given samples", "")
+    given = Samples(x, labels_of(y, len(inputs[0])), "the given samples", "")
     known = base.task.kind if base.task is not None and task == "auto" else task
     base, read = understood(base, given, known, scores)
     graph = graph if base.task is None else graph.with_task(base.task)

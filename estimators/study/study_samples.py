@@ -13,6 +13,7 @@ from torch import Tensor
 
 from advisor.batches import first_scores
 from advisor.columns import Column
+from advisor.data.checks import labels_of
 from advisor.data.roles import sides
 from advisor.errors import DataError, NotMeasurableError
 from advisor.graph import PartitionGraph
@@ -145,9 +146,7 @@ def elements_of(inputs: Sequence[Tensor]) -> int:
 
 def _labelled(graph: PartitionGraph, x: Any, y: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor | None]:
     inputs = graph.flat(x)
-    if y is not None and len(y) != len(inputs[0]):
-        raise DataError(f"There are {len(inputs[0])} samples and {len(y)} labels.", "Pass one label a sample.")
-    return inputs, None if y is None else torch.as_tensor(y)
+    return inputs, labels_of(y, len(inputs[0]))
 
 
 def _panel(graph: PartitionGraph, learn: Tensor, private: Tensor, draw: torch.Generator) -> Tensor:

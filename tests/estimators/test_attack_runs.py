@@ -127,7 +127,7 @@ def test_bad_auxiliary_data_and_repeats_are_refused(graph: PartitionGraph) -> No
         attack(graph, 1, x, "pictures")
     with pytest.raises(AdvisorError, match="0 transmissions"):
         attack(graph, 1, x, repeats=0)
-    with pytest.raises(DataError, match="60 samples and 3 labels"):
+    with pytest.raises(DataError, match="60 samples but 3 labels"):
         attack(graph, 1, x, y=torch.zeros(3).long(), name="pmc")
     with pytest.raises(AdvisorError, match="fewer than two classes"):
         attack(graph, 1, x, y=torch.zeros(60).long(), name="pmc")

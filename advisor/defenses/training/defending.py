@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from advisor.computing.chosen_device import computing_on
 from advisor.computing.regions import on_the_device
 from advisor.cuts import Cut
+from advisor.data.checks import labels_of
 from advisor.data.samples import fingerprint
 from advisor.defenses.methods import METHODS
 from advisor.defenses.training.base import FitTask, Fitted, TrainedDefense
@@ -116,7 +117,7 @@ def _task(
     inputs, validation = graph.flat(x), None if val is None else graph.flat(val)
     if settings.get("epochs", 1) is None:
         settings["epochs"] = method.epochs(settings, len(inputs[0]))
-    labels = None if y is None else torch.as_tensor(y)
+    labels = labels_of(y, len(inputs[0]))
     _check_samples(method, inputs, labels)
     _check_finite(inputs, "training")
     _check_finite(validation or (), "validation")
@@ -177,8 +178,6 @@ def _check_samples(method: TrainedDefense, inputs: tuple[Tensor, ...], y: Tensor
         raise DataError(f"{count} samples are too few to fit a defense.", f"Pass at least {FEWEST}.")
     if y is None and "labels" in method.needs:
         raise DataError(f"The defense {method.name!r} learns from labels, and there are none.", "Pass y.")
-    if y is not None and len(y) != count:
-        raise DataError(f"There are {count} samples and {len(y)} labels.", "Pass one label a sample.")
 
 
 def _check_finite(inputs: tuple[Tensor, ...], what: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from advisor.batches import first_scores
+from advisor.data.checks import labels_of
 from advisor.data.roles import sides
 from advisor.data.synthetic.synthesis import synthesise
 from advisor.errors import DataError
@@ -70,10 +71,10 @@ def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None,
     """Labels where the attack is about them: as given, else what the model says."""
     if not {"few labels", "labels"} & set(chosen.threat.has) and chosen.threat.recovers != "label":
         return None
-    if y is not None:
-        if len(y) != len(inputs[0]):
-            raise DataError(f"There are {len(inputs[0])} samples and {len(y)} labels.", "Pass one label a sample.")
-        return torch.as_tensor(y).long()
+    if (given := labels_of(y, len(inputs[0]))) is not None:
+        if given.dim() != 1 or not torch.equal(given, given.long().to(given.dtype)):
+            raise DataError("An attack on labels takes one class number a sample.", "Pass y as whole numbers [N].")
+        return given.long()
     scores = first_scores(graph, inputs)
     if scores is None or scores.dim() != 2 or scores.shape[1] < 2 or not graph.scores_classes:
         raise DataError("This model gives no class scores: there are no labels to recover.", "Pass y.")

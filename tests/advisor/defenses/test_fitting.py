@@ -102,7 +102,7 @@ def test_the_same_seed_gives_the_same_variant() -> None:
         (Projection(), {"depth": 3}, AdvisorError, "has no setting 'depth'. It has: width"),
         (Projection(), {"x": digits(8)[0]}, DataError, "8 samples are too few to fit a defense. Pass at least 16"),
         (Needy(), {}, DataError, "learns from labels, and there are none. Pass y"),
-        (Needy(), {"y": digits(9)[1]}, DataError, "40 samples and 9 labels"),
+        (Needy(), {"y": digits(9)[1]}, DataError, "40 samples but 9 labels"),
         (Diverging(), {}, AdvisorError, "ended in weights that are no numbers"),
         (Projection(), {"cut": "output"}, CutError, "After the output nothing is sent"),
         (Projection(), {"tail": "conv1"}, CutError, "The tail 'conv1' does not lie after the head"),

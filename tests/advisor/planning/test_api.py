@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 
+import numpy as np
 import pytest
 import torch
 
 import advisor
-from advisor.errors import AdvisorError, CutError
+from advisor.errors import AdvisorError, CutError, DataError
 from advisor.graph import PartitionGraph
 from advisor.variant import Variant
 from tests.estimators.nets import digits, trained
@@ -52,6 +54,36 @@ def test_leakage_of_one_payload() -> None:
     assert noisy["linear_nmse"].values[0] > bare["linear_nmse"].values[0]
     sent = advisor.leakage(variant(), x, y, only=["linear_nmse"], cut=variant().payload)
     assert sent["linear_nmse"].values[0] > bare["linear_nmse"].values[0]
+
+
+LABELS = {
+    "text": (np.array(["a", "b"] * 30), "labels are of type <U1, not numbers"),
+    "objects": (np.array([0, 1] * 30, dtype=object), "labels are of type object, not numbers"),
+    "lists of text": (["a", "b"] * 30, "labels are of type <U1, not numbers"),
+    "too few": (torch.zeros(50), "60 samples but 50 labels"),
+    "one": (3, "60 samples but 1 labels"),
+    "not a number": (torch.full((60,), math.nan), "labels hold NaN or infinity, first in sample 0"),
+    "complex": (torch.zeros(60, dtype=torch.complex64), "labels are complex numbers"),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_are_checked_as_those_of_a_recommendation(name: str) -> None:
+    (x, _), (y, said) = digits(60), LABELS[name]
+    with pytest.raises(DataError, match=said):
+        advisor.accuracy(graph(), x, y)
+    with pytest.raises(DataError, match=said):
+        advisor.leakage(graph(), x, y, only=["label_leak"])
+    with pytest.raises(DataError, match=said):
+        advisor.attack(graph(), "conv2", x, name="pmc", y=y, labels=20)
+    with pytest.raises(DataError, match=said):
+        advisor.defend(graph(), "conv2", "bottleneck", x, y=y, epochs=1)
+
+
+@pytest.mark.parametrize("y", [torch.rand(60), torch.zeros(60, 4)])
+def test_an_attack_on_labels_takes_class_numbers(y: torch.Tensor) -> None:
+    with pytest.raises(DataError, match=r"takes one class number a sample\. Pass y as whole numbers \[N\]"):
+        advisor.attack(graph(), "conv2", digits(60)[0], name="pmc", y=y, labels=20)
 
 
 def test_what_cannot_be_asked_says_so() -> None:

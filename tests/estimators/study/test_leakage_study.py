@@ -214,7 +214,7 @@ def test_progress_grows_to_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "reason"), [(1, 1, "at least 2 samples, got 1"), (40, 39, "40 samples and 39 labels")]
+    ("x", "y", "reason"), [(1, 1, "at least 2 samples, got 1"), (40, 39, "40 samples but 39 labels")]
 )
 def test_samples_that_do_not_fit_are_refused(x: int, y: int, reason: str) -> None:
     graph = trace(trained(), digits(2)[0])
