@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from advisor.profilers.boards import agent
-from advisor.profilers.calibration.chains import Chain, Step, chain
+from advisor.profilers.calibration.chains import chain
+from advisor.profilers.calibration.drawn_chain import Chain, Step
 from advisor.profilers.calibration.operators import Operator, in_turn
 from advisor.progress import Progress, silence
 

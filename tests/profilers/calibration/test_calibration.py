@@ -17,7 +17,8 @@ from advisor.graph import PartitionGraph
 from advisor.profilers.calibration import kinds as calibration
 from advisor.profilers.calibration import microbenchmarks
 from advisor.profilers.calibration.calibrating import calibrate
-from advisor.profilers.calibration.chains import Chain, chain
+from advisor.profilers.calibration.chains import chain
+from advisor.profilers.calibration.drawn_chain import Chain
 from advisor.profilers.calibration.operators import KINDS, Convolution, Operator, described, in_turn, operators
 from advisor.profilers.multiply_adds.counting import count
 from advisor.tracing.tracer import trace
