@@ -65,10 +65,9 @@ def payload_of(graph: PartitionGraph, row: Row, data: Any, state: Path) -> tuple
     if row.fitted:
         variant, seconds = fitted(graph, row, data, state)
         where, split = variant, variant.payload
-    if row.method == "int8":
-        return Payload.of(where, split, "int8"), seconds
     if row.level == 0:
-        return Payload.of(where, split, None), seconds
+        own = "int8" if row.method == "int8" else where.made_for(split) or None
+        return Payload.of(where, split, own), seconds
     held = [t for t in Activations(where, (data["validation"][0],)).at(split) if t.is_floating_point()]
     rms = float(torch.cat([t.flatten() for t in held]).double().square().mean().sqrt())
     return Payload.of(where, split, f"gaussian:sigma={row.level * rms:.6g}"), seconds

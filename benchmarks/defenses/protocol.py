@@ -55,6 +55,8 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "adversarial": {},
 }
 """Methods with a payload of their own, and what of their recipe is not the default."""
+DRAW_BY_THEMSELVES = ("mid",)
+"""Methods whose fit says how much noise is drawn: they have one row, of level 0."""
 RIDGE_WEIGHTS = {"stem.2": 0.6, "stage1.2.relu#2": 1.3, "stage2.2.relu#2": 1.5, "stage3.0.relu#2": 0.15}
 """Of `ridge`, by cut: how much accuracy may be lost decides it."""
 
@@ -100,7 +102,8 @@ def rows(seed: int = 0) -> Iterator[Row]:
             shaped = {"width": width, "stride": stride, **recipe}
             if method == "ridge":
                 shaped["weight"] = RIDGE_WEIGHTS[cut]
-            yield from (Row(cut, method, sigma, seed, shaped) for sigma in SIGMAS)
+            levels = (0.0,) if method in DRAW_BY_THEMSELVES else SIGMAS
+            yield from (Row(cut, method, level, seed, shaped) for level in levels)
         yield Row(cut, "tuned-bare", 0.0, seed)
         yield Row(cut, "local-head", 0.0, seed)
 
