@@ -192,13 +192,13 @@ def _check_file(url: str) -> None:
         if path is None or not path.exists():
             return
         with opened(path) as file:
-            start = file.read(len(SQLITE))
+            start: bytes | None = file.read(len(SQLITE))
     except (OSError, ValueError) as error:
         raise _unusable(url, error) from None
     except AdvisorError as error:
         raise _unusable(url, OSError(error.problem.rstrip("."))) from None
     kind, head = ("journal of Optuna", b"{") if journal_file(url) is not None else ("database of SQLite", SQLITE)
-    if start and not start.startswith(head):
+    if start is None or (start and not start.startswith(head)):  # None: it has bytes later, as a pipe
         raise _unusable(url, OSError(f"it is no {kind}"))
 
 

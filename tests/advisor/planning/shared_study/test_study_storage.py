@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sqlite3
 import subprocess
@@ -12,6 +14,7 @@ import optuna
 import pytest
 
 from advisor.errors import AdvisorError
+from advisor.planning.shared_study import study_storage
 from advisor.planning.shared_study.study_storage import known_trials, open_storage
 
 OPEN = "import sys; from advisor.planning.shared_study.study_storage import open_storage; open_storage(sys.argv[1])"
@@ -43,6 +46,19 @@ def test_a_file_is_looked_at_before_a_library_reads_it_without_end(scheme: str, 
     (tmp_path / "text").write_text("no database\n" * 99)
     with pytest.raises(AdvisorError, match=r"it is no (database of SQLite|journal of Optuna)"):
         open_storage(f"{scheme}{tmp_path / 'text'}")
+
+
+def test_a_file_that_has_its_bytes_later_is_no_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /proc/kmsg, which looks like a plain file."""
+
+    class Later(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return None  # type: ignore[return-value]
+
+    (tmp_path / "s.db").touch()
+    monkeypatch.setattr(study_storage, "opened", lambda path: contextlib.nullcontext(Later()))
+    with pytest.raises(AdvisorError, match="it is no database of SQLite"):
+        open_storage(f"sqlite:///{tmp_path / 's.db'}")
 
 
 @pytest.mark.parametrize(
