@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,10 @@ from advisor.interrupts import SIGNALS, answered_by
 
 GRACE = 5.0
 """Seconds after a signal in which further ones are taken for the same wish, so that saving is not cut short."""
+
+
+AGAIN = 0.01
+"""Seconds after which a signal whose exception was dropped is sent again."""
 
 
 class Ending:
@@ -38,6 +44,13 @@ class Ending:
         self.number, self._last = number, now
         raise KeyboardInterrupt
 
+    def again(self) -> None:
+        """Send the signal again, as its exception was dropped."""
+        self._last = -GRACE
+        timer = threading.Timer(AGAIN, signal.raise_signal, (self.number,))
+        timer.daemon = True
+        timer.start()
+
     @property
     def exit_code(self) -> int:
         """130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, as shells have it."""
@@ -48,8 +61,26 @@ class Ending:
 def obeyed() -> Iterator[Ending]:
     """While this lasts, signals end the command by KeyboardInterrupt; those that are ignored or caught stay so."""
     ending = Ending()
-    with answered_by(ending, lambda usual: usual in (signal.SIG_DFL, signal.default_int_handler)):
+    with answered_by(ending, lambda usual: usual in (signal.SIG_DFL, signal.default_int_handler)), _not_dropped(ending):
         yield ending
+
+
+@contextmanager
+def _not_dropped(ending: Ending) -> Iterator[None]:
+    """Python prints and drops what is raised in a destructor or a weak reference's callback: there the signal waits."""
+    usual = sys.unraisablehook
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            ending.again()
+        else:
+            usual(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
 
 
 def end_at_once(code: int) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,44 @@ def test_a_second_signal_does_not_cut_saving_short_but_a_late_one_is_obeyed() ->
     with pytest.raises(KeyboardInterrupt):
         ending(signal.SIGINT, None)
     assert ending.exit_code == 130
+
+
+class Dropping:
+    """What is raised in its destructor is dropped by the interpreter."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_in_a_destructor_ends_the_command_all_the_same_and_prints_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    usual = sys.unraisablehook
+
+    def command() -> None:
+        with exits.exit_codes():
+            Dropping()
+            time.sleep(5)
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == 143
+    assert capsys.readouterr().err == "error: Interrupted; nothing was written. Run the same command again.\n"
+    assert sys.unraisablehook is usual
+
+
+def test_what_else_is_dropped_is_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        def __del__(self) -> None:
+            raise ValueError
+
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: told.append(dropped.exc_type))
+    with obeyed():
+        Failing()
+    assert told == [ValueError]
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
