@@ -17,6 +17,19 @@ NAMES = {
 """The five verdicts in a few words."""
 
 
+WHOLE = {
+    "all-edge": "everything on the edge",
+    "all-cloud": "everything in the cloud",
+    "local-head": "a smaller model on the edge",
+}
+"""Plans that are no split, by their kind."""
+
+
+def in_words(plan: Plan) -> str:
+    """A plan in one phrase: cut and defense, or what is run where."""
+    return str(plan) if plan.kind == "split" else WHOLE[plan.kind] + as_sent(plan)
+
+
 def as_sent(plan: Plan) -> str:
     """`, the input sent as JPEG`; "" where it is sent as the model takes it."""
     return f", the input sent as {plan.sends}" if plan.sends else ""

@@ -12,6 +12,7 @@ from advisor.plans import Plan
 from advisor.reports.content import budgets, words
 from advisor.reports.content.tables import Cell, estimate_cell
 from advisor.reports.content.text import clean
+from advisor.verdicts import WHOLE
 
 COLUMNS = ("latency", "bytes", "edge_memory", "edge_energy", "accuracy", "accuracy_drop", "score", "score_ssim")
 ROLES = {"all-edge": "all on the edge", "all-cloud": "all in the cloud", "local-head": "smaller model on the edge"}
@@ -36,7 +37,7 @@ class Row:
     @property
     def whole(self) -> bool:
         """Whether nothing is split, so that its role says it all."""
-        return self.plan.partition(",")[0] in words.WHOLE.values()
+        return self.plan.partition(",")[0] in WHOLE.values()
 
 
 def alternatives(advice: Advice) -> tuple[Row, ...]:

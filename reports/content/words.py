@@ -14,17 +14,12 @@ from advisor.reports.content.quantities import NOT_MEASURED, quantity, show_esti
 from advisor.reports.content.text import clean, is_png, shorten
 from advisor.safe_text import shell_words, without_secrets
 from advisor.units import digits, show_duration
-from advisor.verdicts import as_sent
+from advisor.verdicts import in_words
 
 NAME_LENGTH = 60
 CHANGED = {
     "edge weights": "the edge's weights", "cloud weights": "the cloud's weights", "app": "the app (encoder, decoder)",
 }  # fmt: skip
-WHOLE = {
-    "all-edge": "everything on the edge",
-    "all-cloud": "everything in the cloud",
-    "local-head": "a smaller model on the edge",
-}
 
 
 def section(advice: Advice, key: str) -> Mapping[str, Any]:
@@ -51,7 +46,7 @@ def machine(advice: Advice, key: Literal["device", "link", "cloud"]) -> str:
 def plan_name(plan: Plan) -> str:
     """Cut(s) and defense in one phrase."""
     if plan.kind != "split":
-        return WHOLE[plan.kind] + as_sent(plan)
+        return in_words(plan)
     where = " … ".join(shorten(name, NAME_LENGTH) for name in plan.places)
     return where if plan.defense.name == "none" and plan.fitted is None else f"{where} + {plan.protection}"
 

@@ -19,6 +19,7 @@ from advisor.planning.release.release_subject import subject
 from advisor.progress import RunListener
 from advisor.request import MachinePart
 from advisor.requirements import REQUIREMENTS, Budgets, checked_confidence
+from advisor.verdicts import in_words
 
 _HEX = re.compile(r"(sha256:)?([0-9a-f]{64})")
 
@@ -99,7 +100,7 @@ def check(
     machine = MachinePart() if opened.request is None else opened.request.machine
     with within(machine.memory) as said, computing_on(machine.compute):
         more, notes = gate.checks(opened, progress)
-    return Gate(str(plan), found, (*checks, *more), (*opened.notes, *notes, *said))
+    return Gate(in_words(plan), found, (*checks, *more), (*opened.notes, *notes, *said))
 
 
 def _opened(advice: Advice | str | Path) -> tuple[Advice, str, Path]:

@@ -17,7 +17,7 @@ from advisor.planning.judging.accuracy import Accuracy
 from advisor.planning.selecting.selection import Choice
 from advisor.plans import Plan
 from advisor.units import show_points, show_share
-from advisor.verdicts import as_sent
+from advisor.verdicts import in_words
 
 
 def with_final_accuracy(
@@ -61,11 +61,8 @@ def _tested(plan: Plan, judged: Accuracy, inputs: tuple[Tensor, ...], evaluator:
 
 def _said(plan: Plan, count: int) -> str:
     found, drop = plan.tested["accuracy"], plan.tested["accuracy_drop"]
-    what = {"all-edge": "everything on the edge", "all-cloud": f"everything in the cloud{as_sent(plan)}"}.get(
-        plan.kind, str(plan)
-    )
     return (
-        f"On {count:,} test samples, which no choice looked at, {what} has {_share(found)} "
+        f"On {count:,} test samples, which no choice looked at, {in_words(plan)} has {_share(found)} "
         f"{found.method.partition(' on ')[0]}, a drop of {show_points(drop.value)}."
     )
 

@@ -328,6 +328,7 @@ def test_nothing_sent_leaks_nothing(attacked: list[str]) -> None:
     assert whole.verdict == "all-edge"
     gate = advisor.check(whole, min_nmse=1, max_ssim=0, max_accuracy_drop=0)
     assert gate.passed, gate.failures
+    assert gate.plan == "everything on the edge"
     assert attacked == []
 
 
