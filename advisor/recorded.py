@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
 from advisor.errors import AdvisorError
 from advisor.model_names import TORCHVISION
-from advisor.request import IN_PYTHON, SOURCES, Request
+from advisor.request import Request
+from advisor.request_parts import IN_PYTHON, SOURCES
 from advisor.safe_text import shell_words
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 from advisor.documents import read_toml
 from advisor.errors import AdvisorError
 from advisor.recorded import is_catalog_device, is_catalog_link, is_named_defense
-from advisor.request import EFFORTS
+from advisor.request_parts import EFFORTS
 from advisor.requirements import REQUIREMENTS, objective
 from advisor.task import check_kind
 

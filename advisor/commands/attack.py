@@ -97,7 +97,7 @@ def attack(
         from advisor.checkpoint import forget
         from advisor.computing.chosen_device import chosen
         from advisor.defenses import parse_defense
-        from advisor.request import check_attack_size
+        from advisor.request_parts import check_attack_size
 
         chosen(compute)
         if attack_size is not None:

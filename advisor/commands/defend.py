@@ -88,7 +88,8 @@ def _asked(context: typer.Context, model: str, model_file: str | None) -> tuple[
     check_given([now.get(name) for name in ("data", "train_data", "aux")], now.get("arch"))
     from advisor.planning.preparing.wanted_defenses import one_method
     from advisor.recorded import Source, harmless
-    from advisor.request import FIELDS, SOURCES, Request
+    from advisor.request import FIELDS, Request
+    from advisor.request_parts import SOURCES
     from advisor.requirements import REQUIREMENTS
 
     folder = Path(model)

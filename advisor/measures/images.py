@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from advisor.errors import NotMeasurableError
 from advisor.measures.flat_rows import flat
-from advisor.request import LARGEST_SIDE, NATIVE, check_attack_size
+from advisor.request_parts import LARGEST_SIDE, NATIVE, check_attack_size
 from advisor.value_range import ValueRange
 
 SSIM_WINDOW, GAUSSIAN_WINDOW = 7, 11

@@ -12,7 +12,8 @@ from advisor.recorded import named_again
 from advisor.reports.content.budgets import stands_by_value
 from advisor.reports.content.text import clean
 from advisor.reports.content.words import device_formats
-from advisor.request import EFFORTS, IN_PYTHON, Request
+from advisor.request import Request
+from advisor.request_parts import EFFORTS, IN_PYTHON
 from advisor.requirements import REQUIREMENTS
 from advisor.safe_text import shell_words, without_secrets
 

@@ -10,7 +10,8 @@ import pytest
 
 from advisor.errors import AdvisorError
 from advisor.recorded import harmless, is_catalog_device, is_catalog_link
-from advisor.request import EFFORTS, IN_PYTHON, Request
+from advisor.request import Request
+from advisor.request_parts import EFFORTS, IN_PYTHON
 from advisor.requirements import Budgets
 
 FULL = {

@@ -67,7 +67,8 @@ def asked(context: typer.Context, earlier: Path | None, use_settings: bool) -> t
     """
     from advisor.planning.preparing.wanted_defenses import wanted_defenses
     from advisor.recorded import harmless
-    from advisor.request import FIELDS, SOURCES, Request
+    from advisor.request import FIELDS, Request
+    from advisor.request_parts import SOURCES
 
     now = typed(context)
     model, moved = now.pop("model", None), now.pop("model_file", None)

@@ -11,7 +11,7 @@ from advisor.planning.fits import fit_schedule as schedule
 from advisor.planning.fits.fit_places import HEAD, where_blocks_end
 from advisor.planning.fits.fit_recipes import payload_of, recipe_at
 from advisor.planning.timing.fit_times import FIT_SECONDS, WantedFit, WantedFits
-from advisor.request import SearchPart
+from advisor.request_parts import SearchPart
 
 
 def wanted_fits(search: SearchPart, graph: PartitionGraph, methods: Sequence[str], samples: int) -> WantedFits | None:

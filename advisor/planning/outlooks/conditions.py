@@ -17,7 +17,7 @@ from advisor.planning.outlooks.choosing import Chooser
 from advisor.planning.outlooks.repricing import Repricer
 from advisor.planning.outlooks.varied import Asked, asked_of
 from advisor.plans import Plan
-from advisor.request import IN_PYTHON
+from advisor.request_parts import IN_PYTHON
 from advisor.requirements import REQUIREMENTS
 from advisor.requirements import objective as row_of
 

@@ -20,7 +20,8 @@ from advisor.graph import PartitionGraph
 from advisor.planning.preparing.wanted_defenses import wanted_defenses
 from advisor.planning.stages import Inputs
 from advisor.progress import Progress
-from advisor.request import DataPart, Request
+from advisor.request import Request
+from advisor.request_parts import DataPart
 from advisor.sweep import panel_size
 from advisor.value_range import UNIT, ValueRange
 

@@ -10,7 +10,8 @@ from advisor.errors import AdvisorError
 from advisor.files import sha256
 from advisor.planning.shared_study.results import NAME, Results, Task, digest_of, strange
 from advisor.planning.stages import Prepared
-from advisor.request import IN_PYTHON, Request
+from advisor.request import Request
+from advisor.request_parts import IN_PYTHON
 
 LEFT_OUT = {
     "model": ("model", "arch"), "data": ("data", "train_data", "aux"),

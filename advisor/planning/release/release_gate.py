@@ -17,7 +17,7 @@ from advisor.memory_limit import within
 from advisor.planning.release.release_checks import Gated, failed_check, not_ours
 from advisor.planning.release.release_subject import subject
 from advisor.progress import RunListener
-from advisor.request import MachinePart
+from advisor.request_parts import MachinePart
 from advisor.requirements import REQUIREMENTS, Budgets, checked_confidence
 from advisor.verdicts import in_words
 

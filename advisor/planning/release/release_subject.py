@@ -20,7 +20,8 @@ from advisor.planning.preparing.preparing_samples import prepare
 from advisor.planning.stages import Inputs, Prepared, Traced
 from advisor.progress import RunListener
 from advisor.recorded import Source, contradicts_itself, harmless, is_catalog_device, recorded_data, recorded_model
-from advisor.request import SOURCES, Request
+from advisor.request import Request
+from advisor.request_parts import SOURCES
 from advisor.requirements import REQUIREMENTS
 
 LEFT_OUT = ("thresholds", "profile")

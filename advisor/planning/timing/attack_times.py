@@ -24,7 +24,7 @@ from advisor.measures.decoders.usual_decoders import PERCEPTRON
 from advisor.measures.images import PICTURE_SIDE, is_image_batch, side_of
 from advisor.planning.evaluating.attacker_samples import FEWEST
 from advisor.planning.timing.machine_speed import SOLVED, Speed, step_products
-from advisor.request import SearchPart
+from advisor.request_parts import SearchPart
 
 SETTLED_SHARE = 0.27
 """Of its steps that a quick attack takes, on average over a model's cuts: the linear part settles shallow ones."""
