@@ -120,4 +120,4 @@ def _show(made: Exported) -> None:
             f"The written edge under {attacked.attack}, {attacked.budget}, {where}: NMSE {left}.", markup=False
         )
     elif attacked:
-        console.print(f"The written edge was not attacked: {clean(attacked.skipped)}.", markup=False)
+        console.print(f"The written edge was not attacked: {clean(attacked.skipped).rstrip('.')}.", markup=False)

@@ -72,7 +72,9 @@ def _scale(x: Tensor, shape: tuple[int, ...]) -> tuple[float, str]:
         if levels == 255:
             return 255, "Integers 0 to 255 were scaled to [0, 1]."
         if levels == 65535:
-            return 65535, "Integers 0 to 65,535 were scaled to [0, 1]."
+            white = (1 << high.bit_length()) - 1
+            dark = f" The largest is {high:,}: where {white:,} is white, divide by it first." if white < 65535 else ""
+            return 65535, f"Integers 0 to 65,535 were scaled to [0, 1].{dark}"
         if levels == 1:
             return 1, "Integers 0 and 1 were taken as real numbers."
     if x.dtype == torch.int16 and low < 0 and len([s for s in shape if s > 2]) == 1 and max(shape) >= 256:

@@ -85,6 +85,7 @@ def test_grey_images_become_colours_and_alpha_goes() -> None:
         (BYTES[..., 0], 255, "0 to 255 were scaled"),
         (BYTES[..., 0].long(), 255, "0 to 255 were scaled"),
         (BYTES[..., 0].int() * 257, 65535, "0 to 65,535 were scaled"),
+        (BYTES[..., 0].int() * 16, 65535, ": where 4,095 is white, divide by it first"),
         (BYTES[..., 0].int() - 1000, 1, "from -1,000 to -745 were taken as real numbers, not scaled"),
         (BYTES[:, 0, :, 0].clamp(max=99), 1, "were taken as real numbers, not scaled"),  # a table of counts
         (torch.randint(-9000, 9000, (3, 16000), dtype=torch.int16), 32768, "Sound of 16 bits was divided by 32,768"),
