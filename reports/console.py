@@ -16,6 +16,7 @@ from advisor.reports.content import tables, words
 from advisor.reports.content.answer import Answer, answer_of
 from advisor.reports.content.quantities import quantity
 from advisor.reports.content.text import clean, shorten
+from advisor.trimmed import trimmed
 
 WHOLE, ROWS = 32, 20
 """Models of up to WHOLE cuts are shown whole; of longer ones ROWS cuts are."""
@@ -29,7 +30,7 @@ _STATUS = {"met": "green", "close": "yellow", "missed": "bold red", "not measure
 def render(advice: Advice, width: int = 110, all_cuts: bool = False) -> str:
     """The answer as plain text."""
     stream = io.StringIO()
-    shown = Console(file=stream, width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    shown = Console(file=trimmed(stream), width=width, color_system=None, force_terminal=False, legacy_windows=False)
     print_advice(advice, shown, all_cuts)
     return stream.getvalue()
 

@@ -15,6 +15,7 @@ from advisor.outlook import LINK, NOTHING, Band, Option, Outlook, Portfolio, Seg
 from advisor.reports.content import words
 from advisor.reports.content.quantities import NOT_MEASURED, quantity, show_estimate
 from advisor.reports.content.text import clean, markdown_code, markdown_text
+from advisor.trimmed import trimmed
 from advisor.units import show_rate, show_share
 
 COLUMNS = ("bytes", "edge_memory", "accuracy_drop")
@@ -115,7 +116,7 @@ def markdown(outlook: Outlook) -> str:
 def text(outlook: Outlook, width: int = 110) -> str:
     """All of it as plain text."""
     stream = io.StringIO()
-    print_outlook(outlook, Console(file=stream, width=width, color_system=None, force_terminal=False))
+    print_outlook(outlook, Console(file=trimmed(stream), width=width, color_system=None, force_terminal=False))
     return stream.getvalue()
 
 

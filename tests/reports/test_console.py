@@ -31,6 +31,11 @@ def test_no_cell_is_cut_short(width: int) -> None:
     assert "…" not in text
 
 
+@pytest.mark.parametrize("name", ["digits", "long_model"])
+def test_no_line_of_a_file_ends_in_blanks(name: str) -> None:
+    assert [line for line in printed(name, 110).splitlines() if line != line.rstrip()] == []
+
+
 def test_the_first_line_is_the_headline() -> None:
     advice = DEMOS["digits"]()
     assert console.render(advice).splitlines()[0] == advice.headline

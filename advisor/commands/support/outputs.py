@@ -13,6 +13,7 @@ from advisor.commands.support.exits import say
 from advisor.commands.support.streams import Quoted
 from advisor.errors import AdvisorError
 from advisor.files import IsOurs, check_ours, unwritable
+from advisor.trimmed import trimmed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,4 +81,6 @@ def screen() -> Console:
             raise BrokenPipeError  # rich would end the program itself
 
     console = Screen(highlight=False)
-    return console if console.is_terminal else Screen(highlight=False, width=max(console.width, 110))
+    if console.is_terminal:
+        return console
+    return Screen(file=trimmed(sys.stdout), highlight=False, width=max(console.width, 110))

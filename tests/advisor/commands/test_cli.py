@@ -187,6 +187,11 @@ def test_attack_refuses(
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.parametrize("command", ["devices", "links", "attacks", "defenses"])
+def test_no_line_that_is_piped_ends_in_blanks(command: str, cli: Run) -> None:
+    assert [line for line in cli(command).stdout.splitlines() if line != line.rstrip()] == []
+
+
 @pytest.mark.parametrize("noun", ["devices", "links"])
 def test_every_listed_name_is_one_that_the_options_take(noun: str, cli: Run) -> None:
     find = {"devices": profilers.device, "links": profilers.link}[noun]
