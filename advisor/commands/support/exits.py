@@ -70,6 +70,7 @@ def exit_codes() -> Iterator[None]:
     _written.clear()
     with obeyed() as ending:
         try:
+            _check_here()
             try:
                 yield
             finally:
@@ -91,6 +92,14 @@ def exit_codes() -> Iterator[None]:
             raise typer.Exit(USAGE) from None
         except Exception as error:  # noqa: BLE001 - the last resort: whatever gets here is a bug, and is said so
             raise typer.Exit(_unforeseen(error)) from None
+
+
+def _check_here() -> None:
+    """A folder that was removed has no path; libraries that ask for it end the process in words of their own."""
+    try:
+        Path.cwd()
+    except OSError:
+        raise AdvisorError("The current folder is gone.", "Change into one that is there.") from None
 
 
 def _with_own_command(error: UnsafeFileError) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -74,3 +75,19 @@ def test_a_traceback_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(exits.tempfile, "mkstemp", full)
     assert exits._saved_traceback() == " (the traceback could not be written: No space left on device)"
+
+
+def test_a_current_folder_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        with exits.exit_codes():
+            pytest.fail("it began")
+
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == 2
+    assert capsys.readouterr().err == "error: The current folder is gone. Change into one that is there.\n"
