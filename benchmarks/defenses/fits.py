@@ -23,7 +23,7 @@ def fitted(graph: PartitionGraph, row: Row, data: Any, state: Path) -> tuple[Var
         return load_variant(state / kept["file"], graph), float(kept["seconds"])
     started = time.perf_counter()
     variant = advisor.defend(
-        graph, row.cut, row.method, data["training"][0], val=data["validation"][0], seed=row.seed,
+        graph, row.cut, row.fits, data["training"][0], val=data["validation"][0], seed=row.seed,
         folder=state / f"{name}-fit", **settings(row),
     )  # fmt: skip
     seconds = time.perf_counter() - started
@@ -35,7 +35,7 @@ def fitted(graph: PartitionGraph, row: Row, data: Any, state: Path) -> tuple[Var
 def settings(row: Row) -> dict[str, Any]:
     """The recipe of a row: the same length for all, noise for those that are meant to stand it."""
     found = {"epochs": EPOCHS, "batch": BATCH, **row.recipe}
-    known = method_settings(row.method)
+    known = method_settings(row.fits)
     if "sigma" in known and row.method not in ("tuned-bare", "local-head"):
         found["sigma"] = FIT_SIGMA
     return {name: value for name, value in found.items() if name in known}

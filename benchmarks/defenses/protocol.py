@@ -59,6 +59,8 @@ DRAW_BY_THEMSELVES = ("mid",)
 """Methods whose fit says how much noise is drawn: they have one row, of level 0."""
 RIDGE_WEIGHTS = {"stem.2": 0.6, "stage1.2.relu#2": 1.3, "stage2.2.relu#2": 1.5, "stage3.0.relu#2": 0.15}
 """Of `ridge`, by cut: how much accuracy may be lost decides it."""
+HEAVIER = {"stage3.0.relu#2": 0.5}
+"""A second weight, of rows of their own: published methods lose more there than the first one does."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,11 @@ class Row:
         return self.cut, self.method, self.level, self.seed
 
     @property
+    def fits(self) -> str:
+        """The method that is fitted, without what tells two rows of it apart: "ridge" of "ridge 0.5"."""
+        return self.method.partition(" ")[0]
+
+    @property
     def fitted(self) -> bool:
         """Whether something is trained for it."""
         return self.method not in ("bare", "gaussian", "int8")
@@ -104,6 +111,9 @@ def rows(seed: int = 0) -> Iterator[Row]:
                 shaped["weight"] = RIDGE_WEIGHTS[cut]
             levels = (0.0,) if method in DRAW_BY_THEMSELVES else SIGMAS
             yield from (Row(cut, method, level, seed, shaped) for level in levels)
+        if cut in HEAVIER:
+            heavier = {"width": width, "stride": stride, "weight": HEAVIER[cut]}
+            yield from (Row(cut, f"ridge {HEAVIER[cut]:g}", level, seed, heavier) for level in SIGMAS)
         yield Row(cut, "tuned-bare", 0.0, seed)
         yield Row(cut, "local-head", 0.0, seed)
 

@@ -80,7 +80,9 @@ def target(cut: str, screen: Sequence[Screened], worst: Sequence[Worst]) -> str:
     """Whether `ridge` reached what was wanted at a cut: its highest NMSE among the rows within the drop."""
     most, least = TARGETS[cut]
     drops = {(s.method, s.level, s.seed): s.drop for s in screen if s.cut == cut}
-    own = [w for w in worst if w.cut == cut and w.method == "ridge" and drops[w.method, w.level, w.seed] <= most]
+    own = [
+        w for w in worst if w.cut == cut and w.method.startswith("ridge") and drops[w.method, w.level, w.seed] <= most
+    ]
     wanted = f"{cut}: wanted a drop ≤ {most:g} pp with NMSE ≥ {least:g}"
     if not own:
         return f"- {wanted}; no row of `ridge` within the drop was attacked."
