@@ -105,13 +105,22 @@ def _traced(
 
 def _of_program(program: ExportedProgram, inputs: Arguments) -> PartitionGraph:
     """Of a program that its owner exported, or torch's converter."""
-    program = _only_batch_dynamic(program)
-    graph, model = _build(program, saved=True), unlifted(program)
+    given, program = program, _only_batch_dynamic(program, inputs)
+    told = () if program is given else (f"The program takes other sizes too; cuts and halves are for {_said(inputs)}.",)
+    graph, model = _build(program, told, saved=True), unlifted(program)
     if (most := most_samples(graph)) is not None:
-        told = f"The program was exported for at most {most} samples at once: for more it is taken to compute the same."
-        graph = dataclasses.replace(graph, notes=(*graph.notes, told))
+        taken = (
+            f"The program was exported for at most {most} samples at once: for more it is taken to compute the same."
+        )
+        graph = dataclasses.replace(graph, notes=(*graph.notes, taken))
     with state_kept(model):
         return sampled(graph, model, inputs, "This program")
+
+
+def _said(inputs: Arguments) -> str:
+    """Shapes of example inputs, one sample each."""
+    shapes = [tuple(leaf.shape[1:]) for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
+    return " and ".join("×".join(map(str, shape)) or "numbers" for shape in shapes)
 
 
 def _of_module(model: nn.Module, inputs: Arguments) -> PartitionGraph:
@@ -155,17 +164,16 @@ def _example(model: Any, example_inputs: Any) -> tuple[tuple[Any, ...], dict[str
     return (infer_example(model)[0],), {}
 
 
-def _only_batch_dynamic(program: ExportedProgram) -> ExportedProgram:
-    """A program with other dynamic sizes, exported again with those of its example: a cut has one shape a sample."""
+def _only_batch_dynamic(program: ExportedProgram, inputs: Arguments) -> ExportedProgram:
+    """A program with other dynamic sizes, exported again with those of these inputs: a cut has one shape a sample."""
     shapes = [n.meta["val"].shape for n in user_inputs(program) if isinstance(n.meta.get("val"), torch.Tensor)]
     if not any(isinstance(size, torch.SymInt) for shape in shapes for size in shape[1:]):
         return program
-    if program.example_inputs is None:
-        raise TraceError(
-            "This program has dynamic sizes beside the batch, and no example inputs that would settle them.",
-            "Export it with a dynamic batch only.",
-        )
-    return export(unlifted(program), *paired(program.example_inputs))
+
+    def several(value: torch.Tensor) -> torch.Tensor:
+        return torch.cat([value, value]) if value.shape[:1] == (1,) else value  # one would be frozen
+
+    return export(unlifted(program), *paired(pytree.tree_map_only(torch.Tensor, several, inputs)))
 
 
 def _build(program: ExportedProgram, told: Sequence[str] = (), saved: bool = False) -> PartitionGraph:

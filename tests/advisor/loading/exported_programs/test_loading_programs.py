@@ -114,6 +114,20 @@ def test_regions_of_the_strict_exporter_are_traced(model: nn.Module, tmp_path: P
         torch.testing.assert_close(cloud(edge(x)), model(x))
 
 
+@pytest.mark.parametrize(("given", "length"), [(None, 20), (torch.rand(3, 3, 30), 30), (torch.rand(1, 3, 30), 30)])
+def test_of_other_dynamic_sizes_those_of_the_example_are_taken(
+    given: torch.Tensor | None, length: int, tmp_path: Path
+) -> None:
+    model = nn.Sequential(nn.Conv1d(3, 4, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten()).eval()
+    sizes = ({0: torch.export.Dim("n"), 2: torch.export.Dim("t", min=4, max=100)},)
+    torch.export.save(torch.export.export(model, (torch.rand(2, 3, 20),), dynamic_shapes=sizes), tmp_path / "m.pt2")
+    graph = trace(tmp_path / "m.pt2", given)
+    assert [spec.shape for spec in graph.inputs.tensors] == [(3, length)]
+    assert f"The program takes other sizes too; cuts and halves are for 3×{length}." in graph.notes
+    x, (edge, cloud) = torch.rand(4, 3, length), graph.split(1)
+    assert torch.equal(cloud(edge(x)), model(x))
+
+
 @pytest.mark.parametrize("name", ["squeezenet1_1"])
 def test_a_program_of_torchvision_needs_no_trust(name: str, tmp_path: Path) -> None:
     """All of the zoo: benchmarks/trust_zoo.py."""
