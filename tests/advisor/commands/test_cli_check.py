@@ -46,7 +46,7 @@ def test_the_answer_as_json_and_markdown(answered: Path, cli: Run) -> None:
     assert found["digest"] == advisor.load_advice(answered).digest
     for name in ("md", "markdown"):
         text = cli("check", answered, "--max-latency", "1us", "--format", name).stdout
-        assert text.startswith("**❌ 1 of 2 checks failed**: output")
+        assert text.startswith("**❌ 1 of 2 checks failed**: everything on the edge")
         assert "| latency | at most 1 µs |" in text
     wrong = cli("check", answered, "--max-latency", "1us", "--format", "pdf")
     assert wrong.exit_code == 2
