@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ CENTRED_BYTES = 128 * 2**20
 """Activations larger than this are centred part by part: a second one is not held."""
 
 _WAYS = 3
+TIME_UP = "the time that was given was up"
+"""Why nothing was measured past it."""
 
 
 Need = Literal["tangents", "jacobian gram"]
@@ -208,6 +211,12 @@ class Sheet:
             self.rows.setdefault(spec.name, []).append(estimate)
             self.why.setdefault(spec.name, []).append((estimate.method or reason) if missing else "")
 
+    def leave_out(self, estimator: Estimator, why: str) -> None:
+        """Measure nothing of one estimator at one cut, and say why."""
+        for spec in estimator.columns:
+            self.rows.setdefault(spec.name, []).append(Estimate(math.nan))
+            self.why.setdefault(spec.name, []).append(why)
+
     def columns(self) -> dict[str, Column]:
         """One column a spec, in order."""
         return {spec.name: self._column(spec) for spec in self.specs}
@@ -251,6 +260,7 @@ def sweep(
     energies: dict[int, TangentEnergy] | None = None,
     grams: dict[int, JacobianGram] | None = None,
     seed: int = 0,
+    until: float = math.inf,
     progress: Progress = silence,
     on_repeat: Callable[[int], None] | None = None,
 ) -> dict[str, Column]:
@@ -263,6 +273,7 @@ def sweep(
         estimators: what to measure.
         energies, grams: of tangents by cut index, for estimators that use derivatives.
         seed: handed to estimators that draw.
+        until: `time.monotonic()` after which nothing more is measured.
         progress: called after each cut.
         on_repeat: called with each cut that the same numbers cross as the one before; its columns are repeated.
 
@@ -281,7 +292,10 @@ def sweep(
         tangents = (energies or {}).get(index), (grams or {}).get(index)
         view = CutView(graph.cuts[index], crossing, targets, step, seed, *tangents)
         for number, estimator in enumerate(estimators):
-            sheet.add(estimator, view)
+            if time.monotonic() < until:
+                sheet.add(estimator, view)
+            else:
+                sheet.leave_out(estimator, TIME_UP)
             progress((index + (number + 1) / len(estimators)) / len(graph.cuts), graph.cuts[index].name)
 
     def at_node(node: fx.Node, value: Any) -> None:

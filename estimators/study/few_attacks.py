@@ -44,11 +44,13 @@ class Allowance:
 
     Attributes:
         cuts: at most; None for all.
-        until: `time.monotonic()` after which no further attack begins, however many there were.
+        until: `time.monotonic()` after which no further attack begins, but the few that bracket the rest.
+        deadline: the same, after which nothing at all is measured: the user's own time is up.
     """
 
     cuts: int | None = None
     until: float = math.inf
+    deadline: float = math.inf
 
     def covers(self, count: int) -> bool:
         """Whether all of `count` cuts may be attacked."""
@@ -81,11 +83,16 @@ class FewAttacks:
         sheets = {0: self._input_sheet() if is_real else self._attacked(self.graph.cuts[0], activations)}
         for places in self._rounds(sheets, most):
             for place in sorted(places):
-                if len(sheets) > FEWEST_ATTACKS and time.monotonic() > self.allowance.until:
+                if self._is_over(len(sheets)):
                     return self._gathered(sheets), tuple(sorted(sheets))
                 sheets[place] = self._attacked(self.graph.cuts[place], activations)
                 progress((len(sheets) - 1) / most, self.graph.cuts[place].name)
         return self._gathered(sheets), tuple(sorted(sheets))
+
+    def _is_over(self, known: int) -> bool:
+        """Whether no further attack may begin."""
+        now = time.monotonic()
+        return now > self.allowance.deadline or (known > FEWEST_ATTACKS and now > self.allowance.until)
 
     def _rounds(self, sheets: dict[int, Sheet], most: int) -> Iterator[Sequence[int]]:
         """Places to attack next: the output and the middle, then block ends, then where the error moves most."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,7 +37,7 @@ from advisor.estimators.study.study_samples import (
 from advisor.estimators.study.zone import Zone, ZoneThresholds, find_zone
 from advisor.graph import PartitionGraph
 from advisor.progress import Progress, part, silence
-from advisor.sweep import Estimator, Targets, sweep
+from advisor.sweep import TIME_UP, Estimator, Targets, sweep
 
 PROBES = 4
 MOST_PROBES = 24
@@ -137,7 +138,9 @@ def _studied(
     quick = QuickAlignment(mirrored=mirrored_activations(graph, inputs, targets))
     members, only = chosen(only, (curves := NoiseCurves(), quick))
     baseline = mean_image_ssim(targets)
-    energies, grams = activation_derivatives(graph, inputs, members, seed, part(progress, 0.0, 0.1))
+    energies, grams = None, None
+    if time.monotonic() < allowance.deadline:
+        energies, grams = activation_derivatives(graph, inputs, members, seed, part(progress, 0.0, 0.1))
     memory_limit.give_back()
 
     def repeat(index: int) -> None:
@@ -150,13 +153,15 @@ def _studied(
     swept, attacked = 1.0 if everywhere else SWEPT, tuple(range(len(graph.cuts)))
     columns = sweep(
         graph, inputs, targets, [m for m in members if everywhere or m is not quick], energies=energies, grams=grams,
-        seed=seed, progress=part(progress, 0.1, 0.9 * swept), on_repeat=repeat,
+        seed=seed, until=allowance.deadline, progress=part(progress, 0.1, 0.9 * swept), on_repeat=repeat,
     )  # fmt: skip
     memory_limit.give_back()
     if not everywhere:
         few = FewAttacks(graph, inputs, targets, quick, allowance, seed)
         found, attacked = few.columns(part(progress, 0.1 + 0.9 * swept, 0.9 * (1 - swept)))
         columns |= found
+    elif (quick_nmse := columns.get("ka_nmse")) is not None:
+        attacked = tuple(place for place in attacked if quick_nmse.why[place] != TIME_UP)
     bracketed = np.isin(np.arange(len(graph.cuts)), attacked, invert=True)
     profile, zone = _judged(Profile(graph.cuts, columns), only, len(targets.train), baseline, thresholds, bracketed)
     told = study_provenance(graph, targets, seed) | {"cuts_attacked": len(attacked) - (not everywhere)}

@@ -20,6 +20,7 @@ from advisor.estimators.study.zone import ZoneThresholds
 from advisor.graph import PartitionGraph
 from advisor.planning.stages import Prepared
 from advisor.profilers import Device, Link
+from advisor.sweep import TIME_UP
 
 LEAKAGE_TAKEN = "Leakage was taken from the earlier advice: same model, data, seed and cuts."
 COST_TAKEN = "Costs were taken from the earlier advice: same model, cuts, device, link and cloud."
@@ -92,7 +93,7 @@ def leakage(
 ) -> LeakageStudy | None:
     """The leakage study of the earlier advice, which still applies; None where it has other cuts."""
     graph, roles = prepared.graph, prepared.roles
-    if not _same_graph(earlier, graph):
+    if not _same_graph(earlier, graph) or any(TIME_UP in column.why for column in earlier.profile):
         return None
     curves = {
         name: NoiseCurve(np.array(curve.sigma), np.array(curve.nmse), curve.bare)

@@ -61,7 +61,7 @@ class TimePlan:
     def allowance(self) -> Allowance:
         """For the leakage study; without limits where the plan has none."""
         roomy = self.attacks is None and sum(self.told.values()) < self.deadline / 2
-        return Allowance(self.attacks, math.inf if roomy else self.until("leakage"))
+        return Allowance(self.attacks, math.inf if roomy else self.until("leakage"), self.started + self.deadline)
 
     def sentence(self, effort: str, cuts: int) -> str:
         """What is told before the run starts."""

@@ -18,6 +18,7 @@ from advisor.estimators.inversion.alignment import QuickAlignment
 from advisor.estimators.study.few_attacks import LEFT_OUT, Allowance, evenly
 from advisor.estimators.study.leakage_study import LeakageStudy, study
 from advisor.estimators.study.score import score_columns
+from advisor.sweep import TIME_UP
 
 pytestmark = pytest.mark.usefixtures("short_attacks")
 
@@ -102,6 +103,17 @@ def test_no_attack_begins_after_the_time_but_those_that_bracket(samples: Tensor)
     profile = found(samples, until=time.monotonic() - 1).profile
     assert (~np.isnan(profile["ka_nmse"].values)).sum() == 1 + 3
     assert not np.isnan(profile["score"].values).any()
+
+
+@pytest.mark.parametrize("cuts", [None, 5])
+def test_after_the_deadline_nothing_is_measured_and_that_is_said(cuts: int | None, samples: Tensor) -> None:
+    graph = advisor.trace(Deep().eval(), samples[:2])
+    late = study(graph, samples, allowance=Allowance(cuts, deadline=time.monotonic() - 1))
+    for name in ("linear_nmse", "dcor", "label_leak"):
+        assert np.isnan(late.profile[name].values).all()
+        assert set(late.profile[name].why) == {TIME_UP}
+    assert np.isnan(late.profile["ka_nmse"].values[1:]).all()
+    assert late.profile.provenance["leakage"]["cuts_attacked"] == 0  # so that no storage keeps it for other runs
 
 
 def test_an_attack_that_fails_is_no_neighbour(monkeypatch: pytest.MonkeyPatch, samples: Tensor) -> None:
