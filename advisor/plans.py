@@ -246,3 +246,10 @@ class Plan:
     def __str__(self) -> str:
         where, bare = " … ".join(self.places), self.fitted is None and self.defense.name == "none"
         return where if bare else f"{where} + {self.protection}"
+
+
+def __getattr__(name: str) -> Any:
+    """`Advice` and `load_advice` once lay here, and programs of users may still take them from here."""
+    if name in ("Advice", "load_advice"):
+        return reach(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -228,3 +228,13 @@ def test_half_a_surrogate_pair_in_any_text_is_written_as_an_escape(tmp_path: Pat
     assert (found.headline, found.zone) == ("cut at \\udcff", ("a\\ud800",))
     written, plainly = advice(**odd).to_json(), advice().to_json()
     assert {k: v for k, v in written.items() if k not in odd} == {k: v for k, v in plainly.items() if k not in odd}
+
+
+def test_advices_may_still_be_taken_from_where_plans_are() -> None:
+    from advisor import load_advice, plans
+    from advisor.plans import Advice as Same
+    from advisor.plans import load_advice as same
+
+    assert (Same, same) == (Advice, load_advice)
+    with pytest.raises(AttributeError, match="has no attribute 'Gallery'"):
+        getattr(plans, "Gallery")  # noqa: B009
