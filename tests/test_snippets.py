@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import advisor
-from advisor import request
+from advisor import request_parts
 from advisor.commands.support.command_examples import EXAMPLES
 from advisor.data import samples as data
 from advisor.estimators.inversion import alignment
@@ -95,7 +95,7 @@ def net() -> nn.Module:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Documents show the usual efforts; here a few trials and steps tell that the lines work."""
-    monkeypatch.setattr(request, "EFFORTS", {"quick": 1, "standard": 2, "thorough": 3})
+    monkeypatch.setattr(request_parts, "EFFORTS", {"quick": 1, "standard": 2, "thorough": 3})
     few = {name: replace(budget, steps=10, epochs=2, checks=2) for name, budget in alignment.BUDGETS.items()}
     for name, budget in few.items():
         monkeypatch.setitem(alignment.BUDGETS, name, budget)

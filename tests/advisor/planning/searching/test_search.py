@@ -16,6 +16,7 @@ from advisor.errors import AdvisorError, CutError
 from advisor.estimate import Estimate
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.selecting.plan_reasons import reasons
+from advisor.sweep import TIME_UP
 from tests.advisor.conftest import DigitsNet
 
 
@@ -139,8 +140,8 @@ def test_nothing_begins_after_the_timeout_of_the_whole_run(digits_net, digits_da
     assert not tried
     assert advice.best is not None
     assert any("was not attacked: the time was up" in line for line in advice.unmeasured)
-    attacked = advice.profile.provenance["leakage"]["cuts_attacked"]
-    assert attacked == 3 < len(advice.profile.cuts)
+    assert advice.profile.provenance["leakage"]["cuts_attacked"] == 0
+    assert set(advice.profile["linear_nmse"].why) == {TIME_UP}
 
 
 def test_a_storage_that_cannot_be_opened_is_one_line(digits_net, digits_data):
