@@ -31,18 +31,21 @@ QUANTITIES = ("score", "score_ssim")
 
 def closer_looks(judge: Judge, plans: Sequence[Plan], progress: Progress) -> Iterator[tuple[Plan, ...]]:
     """The plans after each look, until none that may hold would be better than what does, or the time is up."""
-    known, longest = tuple(plans), 0.0
+    known, done, longest = tuple(plans), set[tuple[str, ...]](), 0.0
     for number in range(MOST_LOOKS):
         best = choose(known, judge.limits)
         holds = best if best is not None and meets(best, judge.limits) else None
-        promising = _promising(judge, known, holds)
+        promising = [plan for plan in _promising(judge, known, holds) if plan.key not in done]
         if not promising or judge.over(first=holds is None and not number, takes=longest):
             return
         began = time.monotonic()
         plan = most_promising(judge, promising, holds)
         progress(number / MOST_LOOKS, f"a closer look at {plan}")
         looked = _looked_at(judge, plan)
-        known = tuple(looked if p is plan else judge.judged(_narrowed(judge, p, looked)) for p in known)
+        done.add(plan.key)
+        known = tuple(
+            looked if p is plan else p if p.key in done else judge.judged(_narrowed(judge, p, looked)) for p in known
+        )
         longest = max(longest, time.monotonic() - began)
         yield known
 
@@ -97,7 +100,7 @@ def _is_bracket(judge: Judge, plan: Plan) -> bool:
     """Whether no attack was run at its cut: neither in the study, nor on the plan, nor to price a fit."""
     return (
         plan.kind == "split" and plan.fitted is None and not plan.verified
-        and plan.predicted["score"].source != "measured" and judge.evaluator.study.is_bracketed(plan.cut)
+        and judge.evaluator.study.is_bracketed(plan.cut) and plan.predicted["score"].source != "measured"
     )  # fmt: skip
 
 

@@ -120,6 +120,21 @@ def test_what_would_be_better_than_what_holds_is_looked_at() -> None:
     assert (best.cut.name, best.predicted["score"].value) == ("5", pytest.approx(0.5))
 
 
+def test_no_plan_is_looked_at_twice() -> None:
+    """Few samples leave the plan's own interval wide: what it may still be is no reason to attack it again."""
+    judge = judge_of({})
+    wide, asked = Estimate(0.9, 0.3, 0.1, 1.0, source="estimated"), list[str]()
+
+    def computed(task: Any) -> Any:
+        asked.append(task.cut.name)
+        return {"score": dataclasses.asdict(wide)}
+
+    judge.evaluator.results.one = computed
+    after = looked(judge, [between(5, 0.0, 1.0, 0.8, 0.01), between(7, 0.0, 1.0, 0.8, 0.02, noise=0.1)])
+    assert sorted(asked) == ["5", "7"]
+    assert all(plan.predicted["score"] == wide for plan in after)
+
+
 def test_it_ends_where_nothing_better_may_hold_or_the_time_is_up() -> None:
     doubtful, sure = between(5, 0.0, 1.0, 0.8, 0.03), between(7, 0.4, 1.0, 0.7, 0.02)
     assert not list(looks.closer_looks(judge_of({5: 0.5}), [doubtful, sure], lambda share, what="": None))
