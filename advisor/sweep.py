@@ -240,9 +240,15 @@ def _methods(said: Sequence[str]) -> str:
     return "; ".join(way for way, _ in ways) if len(ways) <= _WAYS else ways[0][0]
 
 
-def panel_size(graph: PartitionGraph, available: int) -> int:
-    """How many samples one forward pass takes at once: bounded by memory and by what the estimators can use."""
-    return max(2, min(available, PANEL_SAMPLES, rows_in_memory(graph)))
+def panel_size(graph: PartitionGraph, available: int, cut: Cut | None = None) -> int:
+    """How many samples one forward pass takes at once: bounded by memory and by what the estimators can use.
+
+    Where they are for one cut alone, only its activation has to fit: a pass to there is made in parts.
+    """
+    fitting = rows_in_memory(graph)
+    if cut is not None:
+        fitting = max(fitting, int(memory_limit.at_most(PANEL_BYTES, HELD) / max(1, cut.bytes)))
+    return max(2, min(available, PANEL_SAMPLES, fitting))
 
 
 def rows_in_memory(graph: PartitionGraph) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from advisor.batches import first_scores
 from advisor.columns import Column
+from advisor.cuts import Cut
 from advisor.data.checks import labels_of
 from advisor.data.roles import sides
 from advisor.errors import DataError, NotMeasurableError
@@ -41,8 +42,9 @@ class StudySamples:
 
 
 def study_samples(
-    graph: PartitionGraph, x: Any, y: Tensor | None = None, aux: Any = None, aux_y: Tensor | None = None, seed: int = 0
-) -> StudySamples:
+    graph: PartitionGraph, x: Any, y: Tensor | None = None, aux: Any = None, aux_y: Tensor | None = None,
+    seed: int = 0, cut: Cut | None = None,
+) -> StudySamples:  # fmt: skip
     """As many of the samples as one forward pass takes, from both sides.
 
     Args:
@@ -52,6 +54,7 @@ def study_samples(
         aux: samples that the attacker learns from; None: three quarters of `x`, by the hash of each.
         aux_y: labels of these, likewise.
         seed: of the choice, and of the division.
+        cut: the only one that is looked at: then they may be more; None for all cuts.
 
     Raises:
         DataError: when they do not fit the model, their labels do not fit them, or they are too few.
@@ -68,7 +71,7 @@ def study_samples(
         inputs = tuple(torch.cat(pair) for pair in zip(own, inputs, strict=True))
         learn, private = torch.arange(len(own[0])), torch.arange(len(own[0]), len(inputs[0]))
     draw = torch.Generator().manual_seed(seed)
-    rows = _panel(graph, learn, private, draw)
+    rows = _panel(graph, learn, private, draw, cut)
     rows = rows.sort().values if aux is None else rows[torch.randperm(len(rows), generator=draw)]
     mine = torch.isin(rows, learn)
     chosen = tuple(t[rows] for t in inputs)
@@ -149,13 +152,15 @@ def _labelled(graph: PartitionGraph, x: Any, y: Tensor | None) -> tuple[tuple[Te
     return inputs, labels_of(y, len(inputs[0]))
 
 
-def _panel(graph: PartitionGraph, learn: Tensor, private: Tensor, draw: torch.Generator) -> Tensor:
+def _panel(
+    graph: PartitionGraph, learn: Tensor, private: Tensor, draw: torch.Generator, cut: Cut | None
+) -> Tensor:  # fmt: skip
     """Positions of as many samples as one pass takes: of each side its share; a third is private where there are many.
 
     An attacker with far more samples than there are private ones would leave hardly any to be scored on.
     """
     count = len(learn) + len(private)
-    size = panel_size(graph, count)
+    size = panel_size(graph, count, cut)
     scored = max(round(size * len(private) / count), min(len(private), size // 3))
     scored = min(max(scored, 1), size - 1)
     return torch.cat([_some(learn, size - scored, draw), _some(private, scored, draw)])

@@ -60,9 +60,9 @@ class PlanEvaluator(PlanCosts, PlanLeakage, PlanAttacks):
         return Task("accuracy", self._told(cut, defense, rows), lambda: as_json(self.accuracy(cut, defense, rows)))
 
     def leakage_task(self, cut: Cut, defense: Defense) -> Task:
-        """Leakage predicted from attacks on what is sent, likewise."""
+        """Leakage predicted from attacks on what is sent, with as many samples as fit there, likewise."""
         told = self._told(cut, defense, self.sizes[-1])
-        return Task("leakage", told, lambda: as_json(self.measured_leakage(cut, defense)))
+        return Task("leakage", told, lambda: as_json(self.measured_leakage(cut, defense, every=True)))
 
     def measured_on(self, cut: Cut, defense: Defense) -> int:
         """On how many samples accuracy was measured by now; 0 before anything was."""

@@ -13,9 +13,11 @@ from advisor.estimate import Estimate
 from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, under_noise
 from advisor.estimators.spectrum import spectrum_bound
 from advisor.estimators.study.payload_leakage import leakage_on
+from advisor.estimators.study.study_samples import StudySamples, study_samples
 from advisor.payload import Payload
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.evaluating.plan_accuracy import PlanAccuracy
+from advisor.sweep import panel_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +44,22 @@ class PlanLeakage(PlanAccuracy):
         """Which predictions of the strong attack were made at all."""
         return [name for name in ("score", "score_ssim") if name in self.profile]
 
-    def measured_leakage(self, cut: Cut, defense: Defense) -> dict[str, Estimate]:
-        """`score` and `score_ssim` by the cheap estimators, run on what is sent."""
-        names = self.scores
-        found = leakage_on(Payload.of(self.graph, cut, defense), self.study.samples, only=names, seed=self.seed)
+    def measured_leakage(self, cut: Cut, defense: Defense, every: bool = False) -> dict[str, Estimate]:
+        """`score` and `score_ssim` by the cheap estimators, run on what is sent.
+
+        Args:
+            cut, defense: of the plan.
+            every: with as many samples as fit there, and not those alone that one pass over all cuts holds.
+        """
+        samples = self._samples_for(cut) if every else self.study.samples
+        found = leakage_on(Payload.of(self.graph, cut, defense), samples, only=self.scores, seed=self.seed)
         return {name: _value(found, name, cut) for name in ("score", "score_ssim")}
+
+    def _samples_for(self, cut: Cut) -> StudySamples:
+        private, own = self.roles["private"], self.roles["attacker"]
+        if panel_size(self.graph, len(private) + len(own), cut) <= len(self.study.targets.labels):
+            return self.study.samples
+        return study_samples(self.graph, private.x, private.labels, own.x, own.labels, self.seed, cut)
 
     def under_noise(self, cut: Cut, sigma: float) -> dict[str, Estimate]:
         """`score` and `score_ssim` under noise: of what the bare attack explains, the share linear inversion keeps."""

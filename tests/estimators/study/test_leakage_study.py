@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advisor import sweep as sweep_module
 from advisor.data.roles import sides
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.study.leakage_study import LeakageStudy, study
@@ -258,3 +259,14 @@ def test_an_attacker_with_many_samples_leaves_a_third_of_the_pass_to_the_private
         assert (len(found.targets.test), len(found.targets.labels)) == (scored, 90)
         own = {float(image.sum()) for image in x[private:]}
         assert all(float(image.sum()) in own for image in found.inputs[0][found.targets.train])
+
+
+def test_for_one_cut_alone_more_samples_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first activation is 16 times the last: with room for 20 samples of it, 300 of the last fit."""
+    net = nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 4))
+    graph = trace(net.eval(), torch.zeros(2, 6))
+    monkeypatch.setattr(sweep_module, "PANEL_BYTES", 20 * 64 * 4)
+    x, aux = torch.rand(100, 6), torch.rand(400, 6)
+    few, more = (study_samples(graph, x, aux=aux, cut=cut) for cut in (None, graph.cuts[-1]))
+    assert (len(few.targets.labels), len(more.targets.labels)) == (20, 320)
+    assert len(more.targets.train) > 10 * len(few.targets.train)
