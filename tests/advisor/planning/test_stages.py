@@ -56,23 +56,22 @@ def test_each_stage_says_what_it_found_and_the_advice_is_made_of_them() -> None:
     assert again.evaluator.profile.to_json() == measured.evaluator.profile.to_json()
 
 
-def bytes_of(tensor: torch.Tensor) -> int:
-    """Of its storage; 0 of a wrapper that a transform of another test left."""
-    try:
-        return tensor.untyped_storage().nbytes()
-    except NotImplementedError:
-        return 0
+def tensors() -> list[torch.Tensor]:
+    """All that are alive."""
+    gc.collect()
+    return [found for found in gc.get_objects() if type(found) is torch.Tensor and found.layout is torch.strided]
 
 
 def test_the_data_as_they_were_read_are_let_go_once_they_are_divided(tmp_path: Path) -> None:
-    data = samples(397)  # a number that no other test has
+    before = tensors()  # of other tests; they stay alive, so that no id is given twice
+    data = samples(397)
     np.savez(tmp_path / "data.npz", **data)
     request = Request.of(model=tiny_net(), data=tmp_path / "data.npz", defenses="none")
     prepared = prepare(request, trace(request, load(request)))
-    gc.collect()
-    tensors = (found for found in gc.get_objects() if type(found) is torch.Tensor)
-    held = [found for found in tensors if found.layout is torch.strided]
-    assert data["x"].nbytes not in set(map(bytes_of, held))
+    others = set(map(id, before))
+    held = {found.untyped_storage().nbytes() for found in tensors() if id(found) not in others}
+    assert held
+    assert data["x"].nbytes not in held
     assert prepared.source.count == 397
     assert prepared.source.sha256["data"] == sha256(tmp_path / "data.npz")
 

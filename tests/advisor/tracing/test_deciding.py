@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import pytest
@@ -13,14 +14,15 @@ from advisor.errors import TraceError
 from advisor.tracing.tracer import trace
 
 
-class Net(nn.Module):
+class Net(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
 
+    @abstractmethod
     def middle(self, h: Tensor) -> Any:
-        raise NotImplementedError
+        """Between the two layers."""
 
     def forward(self, x: Tensor) -> Any:
         return self.b(self.middle(self.a(x)))
