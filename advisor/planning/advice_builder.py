@@ -93,11 +93,11 @@ def assemble(request: Request, verified: Verified, provenance: dict[str, Any]) -
         baselines=baselines,
         profile=evaluator.profile,
         budgets=budgets,
-        unmeasured=(*_unknown(found), *_unmeasured(evaluator.profile), *dict.fromkeys(verified.unverified)),
+        unmeasured=(*_too_few_samples(found), *_unmeasured(evaluator.profile), *dict.fromkeys(verified.unverified)),
         assumptions=verified.all_notes,
         gallery=measured.gallery or (gallery(found, "quick") if pictures else Gallery(note=NO_PICTURES)),
         noise=_noise(found),
-        evidence=tuple(item for plan in _first(chosen.best_split, plans) for item in plan.evidence),
+        evidence=tuple(item for plan in _chosen_first(chosen.best_split, plans) for item in plan.evidence),
         provenance=provenance | {"zone": _zone(found)} | yardstick(evaluator.inputs) | _learnt(verified),
         request=request,
         verdict=chosen.verdict,
@@ -156,12 +156,12 @@ def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, proven
     return " ".join(parts)
 
 
-def _first(best: Plan | None, plans: Sequence[Plan]) -> list[Plan]:
+def _chosen_first(best: Plan | None, plans: Sequence[Plan]) -> list[Plan]:
     """The plans, the best split before the others."""
     return sorted(plans, key=lambda plan: best is None or plan.key != best.key)
 
 
-def _unknown(found: LeakageStudy) -> tuple[str, ...]:
+def _too_few_samples(found: LeakageStudy) -> tuple[str, ...]:
     """That there are too few samples to tell what a strong attack finds, and how many would do; empty where not."""
     said = said_unknown(found.profile, len(found.targets.train))
     return (f"{said} Pass more of the attacker's samples with --aux.",) if said else ()
