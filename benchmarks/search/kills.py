@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from advisor.planning.shared_study.results import NAME
-from benchmarks.search.truth import digits, trained
+from benchmarks.search.digits import digits, trained
 
 HERE = Path(__file__).parent
 TIMED = ("wall_time_s", "stages", "told", "made", "host", "command")

@@ -1,7 +1,7 @@
 """Regret of the search over its cost, beside random, plain TPE, the exhaustive walk, and what people do today.
 
-`python -m benchmarks.search.regret` replays a table of ground truth (`truth.py`). Every search prices so many rows by
-the table's predictions; the plan that it would choose is attacked, and chosen again where the attack finds more, as
+`python -m benchmarks.search.regret [digits|resnet20]` replays a table of ground truth. Every search prices so many rows
+by the table's predictions; the plan that it would choose is attacked, and chosen again where the attack finds more, as
 the product does. Whether the answer is feasible, and the best, is told by the attacks on every row of the table.
 
 Regret = (found − best) / (median feasible − best) of the objective over the feasible plans of the table; 1 where the
@@ -23,25 +23,37 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from advisor.cuts import Cut
-from advisor.defenses import Defense, NoDefense
+from advisor.defenses import NoDefense
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.searching.rounds import Search
 from advisor.planning.selecting.selection import choose, meets, with_excess
 from advisor.planning.verifying.verification import VERIFY_ATTEMPTS
 from advisor.plans import Plan
+from advisor.progress import silence
+from advisor.request import Request
 from advisor.requirements import Budgets, Requirement, objective
-from benchmarks.search.truth import OTHERS, Replay, evaluator, grid, measured, replay_of
+from benchmarks.search import digits, resnet20
+from benchmarks.search.ground_truth import OTHERS, Grid, Key, Table, read
+from benchmarks.search.replay import Replay, ReplayedFits
 
 HERE = Path(__file__).parent
-SETTINGS = {
+PICTURES = HERE.parents[1] / "docs" / "images"
+DIGITS = {
     "latency": ("latency", {"min_nmse": 0.25, "max_accuracy_drop": 0.03}),
     "bytes": ("bytes", {"min_nmse": 0.25, "max_accuracy_drop": 0.05}),
     "energy": ("edge_energy", {"min_nmse": 0.2, "max_accuracy_drop": 0.03}),
     "score": ("nmse", {"min_nmse": 0.05, "max_accuracy_drop": 0.03}),
     "edge MACs": ("edge_macs", {"min_nmse": 0.15, "max_accuracy_drop": 0.05}),
 }
-"""Name -> objective and budgets; a split is required in all."""
+RESNET20 = {
+    "latency": ("latency", {"min_nmse": 0.2, "max_accuracy_drop": 0.06}),
+    "bytes": ("bytes", {"min_nmse": 0.1, "max_accuracy_drop": 0.06}),
+    "energy": ("edge_energy", {"min_nmse": 0.15, "max_accuracy_drop": 0.06}),
+    "score": ("nmse", {"min_nmse": 0.05, "max_accuracy_drop": 0.06}),
+    "edge MACs": ("edge_macs", {"min_nmse": 0.1, "max_accuracy_drop": 0.06}),
+}
+SETTINGS = {"digits": DIGITS, "resnet20": RESNET20}
+"""Table -> name -> objective and budgets; a split is required in all."""
 
 SHARES = (0.05, 0.1, 0.2, 0.4)
 """Of the table's rows, that a search may price."""
@@ -67,39 +79,47 @@ class Wanted:
 Searcher = Callable[[Replay, Wanted, int, int], Sequence[Plan]]
 
 
-def wanted(setting: str) -> Wanted:
-    best_in, asked = SETTINGS[setting]
+def wanted(table: str, setting: str) -> Wanted:
+    best_in, asked = SETTINGS[table][setting]
     budgets = Budgets(**asked)
     return Wanted(budgets, LeakageLimits(budgets.min_nmse, None, True, objective(best_in)))
 
 
-def ours(pricer: Replay, asked: Wanted, trials: int, seed: int) -> Sequence[Plan]:
-    """The search of the product."""
-    return Search(pricer, asked.budgets, asked.limits, ("gaussian", *OTHERS), trials, seed=seed).run().plans
+def ours(replay: Replay, asked: Wanted, trials: int, seed: int) -> Sequence[Plan]:
+    """The search of the product: payload defenses, then fits where the table has them."""
+    grid = replay.grid
+    search = Search(replay.model, asked.budgets, asked.limits, ("gaussian", *OTHERS), trials, seed=seed)
+    found = search.run().plans
+    if not grid.methods:
+        return found
+    request = Request.of(model="resnet20", requirements=asked.budgets.limits, seed=seed)
+    training = grid.evaluator.roles["attacker"]  # nothing is fitted: only how many there are counts
+    fits = ReplayedFits(replay.model, request, asked.limits, grid.methods, training, replay=replay)
+    return [*found, *fits.run(silence).plans]
 
 
-def at_random(pricer: Replay, asked: Wanted, trials: int, seed: int) -> Sequence[Plan]:
+def at_random(replay: Replay, asked: Wanted, trials: int, seed: int) -> Sequence[Plan]:
     """Rows drawn without order."""
-    rows = grid(pricer)
+    rows = replay.keys
     random.Random(seed).shuffle(rows)
-    return priced(pricer, asked, rows[:trials])
+    return priced(replay, asked, rows[:trials])
 
 
-def exhaustive(pricer: Replay, asked: Wanted, trials: int, seed: int) -> Sequence[Plan]:
-    """Rows from the first cut to the last, all levels of each."""
-    return priced(pricer, asked, grid(pricer)[:trials])
+def exhaustive(replay: Replay, asked: Wanted, trials: int, seed: int) -> Sequence[Plan]:
+    """Rows from the first cut to the last, all of each."""
+    order = [cut.name for cut in replay.model.candidates]
+    return priced(replay, asked, sorted(replay.keys, key=lambda key: order.index(key[0]))[:trials])
 
 
-def plain_tpe(pricer: Replay, asked: Wanted, trials: int, seed: int) -> Sequence[Plan]:
+def plain_tpe(replay: Replay, asked: Wanted, trials: int, seed: int) -> Sequence[Plan]:
     """Optuna's TPE over rows, one after the other, with what a plan misses as its penalty; no warm start."""
-    cuts = {cut.name: cut for cut in pricer.candidates}
-    rows = {cut: [defense for c, defense in grid(pricer) if c.name == cut] for cut in cuts}
+    rows = {cut.name: [key for key in replay.keys if key[0] == cut.name] for cut in replay.model.candidates}
     study, found = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed)), list[Plan]()
     for _ in range(trials):
         trial = study.ask()
-        cut = trial.suggest_categorical("cut", list(cuts))
-        defense = rows[cut][trial.suggest_int("row", 0, len(rows[cut]) - 1)]
-        plan = priced(pricer, asked, [(cuts[cut], defense)])[0]
+        cut = trial.suggest_categorical("cut", list(rows))
+        key = rows[cut][trial.suggest_int("row", 0, len(rows[cut]) - 1)]
+        plan = priced(replay, asked, [key])[0]
         found.append(plan)
         missed = sum(1.0 if math.isnan(over) else over for over in plan.excess.values())
         study.tell(trial, 1e3 * missed if missed else cost(plan, asked.row))
@@ -111,22 +131,22 @@ SEARCHERS: dict[str, Searcher] = {
 }  # fmt: skip
 
 
-def priced(pricer: Replay, asked: Wanted, rows: Sequence[tuple[Cut, Defense]]) -> list[Plan]:
-    return [asked.judged(pricer.evaluate(cut, defense)) for cut, defense in rows]
+def priced(replay: Replay, asked: Wanted, rows: Sequence[Key]) -> list[Plan]:
+    return [asked.judged(replay.plan(key)) for key in rows]
 
 
-def answer(pricer: Replay, plans: Sequence[Plan], asked: Wanted) -> Plan | None:
+def answer(replay: Replay, plans: Sequence[Plan], asked: Wanted) -> Plan | None:
     """The plan that is chosen in the end, as in `verifying/verification.py`: attacked, and another where that fails."""
     known = list(plans)
     for _ in range(VERIFY_ATTEMPTS):
         best = choose(known, asked.limits)
         if best is None or best.verified:
             break
-        proven = asked.judged(pricer.attacked_plan(best))
+        proven = asked.judged(replay.attacked(best))
         known = [proven if plan is best else plan for plan in known]
         stronger = proven.defense.strengthen() if asked.limits.shortfall(proven) else None
         if stronger is not None:
-            known.append(asked.judged(pricer.evaluate(proven.cut, stronger)))
+            known.append(asked.judged(replay.of(proven).evaluate(proven.cut, stronger)))
     return choose(known, asked.limits)
 
 
@@ -147,10 +167,10 @@ def regret(found: Plan | None, truth: Sequence[Plan], row: Requirement) -> float
     return 1.0 if median == best else min(1.0, (own - best) / (median - best))
 
 
-def today(pricer: Replay, truth: Sequence[Plan]) -> dict[str, Plan]:
+def today(replay: Replay, truth: Sequence[Plan]) -> dict[str, Plan]:
     """What people do: a cut chosen by one rule, and nothing done to the activation."""
-    bare = [plan for plan in truth if plan.defense == NoDefense()]
-    drop = pricer.study.profile["rc2_drop"]
+    bare = [plan for plan in truth if plan.defense == NoDefense() and plan.fitted is None]
+    drop = replay.model.study.profile["rc2_drop"]
     falls = {plan.cut.name: drop.at(plan.cut).value for plan in bare}
     return {
         "latency alone": min(bare, key=lambda plan: plan.predicted["latency"].value),
@@ -162,40 +182,35 @@ def today(pricer: Replay, truth: Sequence[Plan]) -> dict[str, Plan]:
     }
 
 
-def attacked(pricer: Replay, asked: Wanted) -> list[Plan]:
-    """Every plan of the table, judged by what attacks on it reached."""
-    return [asked.judged(pricer.attacked_plan(pricer.evaluate(cut, defense))) for cut, defense in grid(pricer)]
-
-
-def replayed(pricer: Replay, setting: str, seeds: int) -> list[dict[str, object]]:
+def replayed(name: str, grid: Grid, table: Table, setting: str, seeds: int) -> list[dict[str, object]]:
     """Rows of one setting: every search at every share, then the rules of today."""
-    asked, whole = wanted(setting), replay_of(pricer, pricer.table)
-    truth = attacked(whole, asked)
-    by_row = {whole.row(plan.cut, plan.defense): plan for plan in truth}
+    asked, whole = wanted(name, setting), Replay(grid, table)
+    by_row = {key: asked.judged(whole.attacked(whole.plan(key))) for key in whole.keys}
+    truth, full = list(by_row.values()), whole.cost
     rows: list[dict[str, object]] = []
-    for name, searcher in SEARCHERS.items():
+    for search, searcher in SEARCHERS.items():
         for share in SHARES:
             told = []
             for seed in range(seeds):
-                replay = replay_of(pricer, pricer.table)
+                replay = Replay(grid, table)
                 plans = searcher(replay, asked, max(2, round(share * len(truth))), seed)
                 found = answer(replay, plans, asked)
-                true = None if found is None else by_row[replay.row(found.cut, found.defense)]
+                true = None if found is None else by_row.get(replay.row(found))  # a short fit's is no plan of the table
                 wrong = found is not None and true is not None and meets(found, asked.limits) and not true.feasible
-                told.append((regret(true, truth, asked.row), replay.cost / whole.cost, float(wrong)))
+                told.append((regret(true, truth, asked.row), replay.cost / full, float(wrong)))
             regrets, costs, wrongs = zip(*told, strict=True)
             rows.append(
                 {
-                    "setting": setting, "search": name, "rows": share, "cost": f"{statistics.mean(costs):.4f}",
+                    "setting": setting, "search": search, "rows": share, "cost": f"{statistics.mean(costs):.4f}",
                     "regret": f"{statistics.mean(regrets):.4f}", "worst": f"{max(regrets):.4f}",
                     "called feasible and is not": int(sum(wrongs)), "seeds": seeds,
                 }
             )  # fmt: skip
-    for name, plan in today(whole, truth).items():
+    for rule, plan in today(whole, truth).items():
         own = f"{regret(plan, truth, asked.row):.4f}"
         rows.append(
             {
-                "setting": setting, "search": name, "rows": 0.0, "cost": "0.0000", "regret": own, "worst": own,
+                "setting": setting, "search": rule, "rows": 0.0, "cost": "0.0000", "regret": own, "worst": own,
                 "called feasible and is not": int(not plan.feasible), "seeds": 1,
             }
         )  # fmt: skip
@@ -226,22 +241,26 @@ def drawn(rows: Sequence[dict[str, object]], file: Path) -> None:
     figure.savefig(file, dpi=130)
 
 
+def grid_of(name: str, fits: Path) -> tuple[Grid, Table]:
+    """A grid, and the rows that were measured of it."""
+    grid: Grid = digits.DigitsGrid() if name == "digits" else resnet20.ResNet20Grid(fits)
+    return grid, read(HERE / f"{name}.csv")
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--table", type=Path, default=HERE / "truth.csv")
-    asked.add_argument("--out", type=Path, default=HERE / "regret.csv")
-    asked.add_argument("--picture", type=Path, default=HERE.parents[1] / "docs" / "images" / "search-regret.png")
+    asked.add_argument("name", choices=list(SETTINGS), nargs="?", default="digits")
+    asked.add_argument("--fits", type=Path, default=Path("resnet20-fits"), help="where fits of ResNet-20 are kept")
     asked.add_argument("--seeds", type=int, default=10)
     given = asked.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    pricer = evaluator()
-    replay = replay_of(pricer, measured(pricer, given.table))
-    rows = [row for setting in SETTINGS for row in replayed(replay, setting, given.seeds)]
-    with given.out.open("w", newline="", encoding="utf-8") as file:
+    grid, table = grid_of(given.name, given.fits)
+    rows = [row for setting in SETTINGS[given.name] for row in replayed(given.name, grid, table, setting, given.seeds)]
+    with (HERE / f"{given.name}_regret.csv").open("w", newline="", encoding="utf-8") as file:
         lines = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         lines.writeheader()
         lines.writerows(rows)
-    drawn(rows, given.picture)
+    drawn(rows, PICTURES / f"search-regret-{given.name}.png")
     for row in rows:
         print(*row.values(), flush=True)
 

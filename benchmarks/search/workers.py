@@ -88,7 +88,7 @@ def cached(repeats: int = 5) -> Iterator[tuple[str, float, float, float]]:
     """Cut, and the processor's milliseconds of an evaluation of accuracy: known by its digest, over the activation that
     is kept, through the whole model."""
     from advisor.payload import Payload
-    from benchmarks.search.truth import evaluator
+    from benchmarks.search.digits import evaluator
 
     pricer = evaluator()
     for cut in pricer.candidates[:: max(1, len(pricer.candidates) // 4)]:
