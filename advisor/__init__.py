@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from advisor.planning.recommending import recommend as recommend
     from advisor.planning.release.release_gate import check as check
     from advisor.plans import Plan as Plan
+    from advisor.requirement import Requirement as Requirement
     from advisor.requirements import REQUIREMENTS as REQUIREMENTS
     from advisor.requirements import Budgets as Budgets
-    from advisor.requirements import Requirement as Requirement
     from advisor.tracing.tracer import trace as trace
     from advisor.variant import Variant as Variant
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from advisor.estimate import json_number
 from advisor.plans import Plan, Verdict
-from advisor.requirements import Budgets, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import Budgets
 
 LINK = "link"
 """Name of the axis of bandwidth; every other axis is a requirement's."""

@@ -18,7 +18,8 @@ from advisor.errors import AdvisorError
 from advisor.estimate import Estimate, Number
 from advisor.fitted import FittedDefense
 from advisor.inputs import InputSpec
-from advisor.requirements import REQUIREMENTS, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS
 from advisor.upward import reach
 
 if TYPE_CHECKING:

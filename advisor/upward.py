@@ -23,7 +23,7 @@ PUBLIC = {
     "Plan": "advisor.plans",
     "Profile": "advisor.columns",
     "REQUIREMENTS": "advisor.requirements",
-    "Requirement": "advisor.requirements",
+    "Requirement": "advisor.requirement",
     "TensorSpec": "advisor.cuts",
     "TrainedDefense": "advisor.defenses.training.base",
     "Variant": "advisor.variant",

@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import advisor
 from advisor.columns import Column
+from advisor.cut_view import CutView, Estimator
 from advisor.derivatives.cotangents import with_exact_ends
 from advisor.derivatives.exact_tangents import exact_energies
 from advisor.derivatives.tangents import tangent_energies
@@ -50,7 +51,8 @@ from advisor.estimators.study.gpz import block_cuts
 from advisor.estimators.study.leakage_study import probes_for, study, tangent_samples
 from advisor.estimators.study.study_samples import targets_for
 from advisor.graph import PartitionGraph
-from advisor.sweep import PANEL_SAMPLES, CutView, Estimator, sweep
+from advisor.panel import PANEL_SAMPLES
+from advisor.sweep import sweep
 from benchmarks.headline.cases import CASES, resnet20
 from benchmarks.headline.estimates import Derivatives
 

@@ -9,8 +9,8 @@ from advisor.errors import NotMeasurableError
 from advisor.registry import Registry, instance_of
 
 if TYPE_CHECKING:
+    from advisor.cut_view import ColumnSpec, CutView, Estimator, Need
     from advisor.estimate import Estimate
-    from advisor.sweep import ColumnSpec, CutView, Estimator, Need
 
 _BUILT_IN = {
     "fisher": "advisor.estimators.fisher:Fisher",

@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from advisor.cut_view import ColumnSpec, CutView, Need, Targets
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.statistics.spread import jackknife
 from advisor.measures.gram_matrices import sample_gram
-from advisor.sweep import ColumnSpec, CutView, Need, Targets
 
 NO_CLASS = "no class has two samples, so none has a radius: give more samples"
 

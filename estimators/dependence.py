@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from advisor.cut_view import ColumnSpec, CutView, Need
 from advisor.estimate import Estimate
 from advisor.estimators.statistics.spread import jackknife
 from advisor.measures.distance_correlation import distance_correlation
 from advisor.measures.gram_matrices import pixel_gram, sample_gram, squared_distances
-from advisor.sweep import ColumnSpec, CutView, Need
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from advisor.cut_view import ColumnSpec, CutView, Need
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.class_radius import NO_CLASS, ClassScatter, class_scatter, label_words
 from advisor.estimators.statistics.spread import jackknife
 from advisor.measures.gram_matrices import rounding_floor, sample_gram
-from advisor.sweep import ColumnSpec, CutView, Need
 
 
 def max_entropy(variance: Tensor, elements: int, step: float) -> Tensor:

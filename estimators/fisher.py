@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import torch
 
+from advisor.cut_view import ColumnSpec, CutView, Need
 from advisor.derivatives.tangents import TangentEnergy
 from advisor.errors import NotMeasurableError
 from advisor.estimate import NORMAL_90, Estimate
-from advisor.sweep import ColumnSpec, CutView, Need
 
 PRIOR_SMOOTHING = 0.1
 """Standard deviation s, in input units, of the smoothing under which the prior holds at most 1/s² an element."""

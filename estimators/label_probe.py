@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from advisor.cut_view import ColumnSpec, CutView, Need
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.class_radius import label_words
 from advisor.estimators.statistics.spread import proportion
 from advisor.measures.gram_matrices import Kernel, roles, train_kernel
-from advisor.sweep import ColumnSpec, CutView, Need
 
 
 def probe_predictions(kernel: Kernel, labels: Tensor, penalty: float | None = None) -> Tensor:

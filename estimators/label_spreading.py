@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from advisor.cut_view import ColumnSpec, CutView, Need
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.class_radius import label_words
 from advisor.estimators.statistics.spread import proportion
 from advisor.measures.gram_matrices import roles, sample_gram, squared_distances
-from advisor.sweep import ColumnSpec, CutView, Need
 
 FEW = 4
 """Labels a class that the attacker has: 40 for ten classes, as in the paper."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from advisor.cut_view import ColumnSpec, CutView, Need, Targets
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.statistics.ratios import ratio_of_means
@@ -25,7 +26,6 @@ from advisor.measures.gram_matrices import (
     train_kernel,
 )
 from advisor.measures.ridge_inversion import gaussian_kernel, ridge_weights
-from advisor.sweep import ColumnSpec, CutView, Need, Targets
 
 _SELECT = 512
 """Train samples on which the kernel attack chooses its penalty: a noise variance, hardly dependent on their number."""

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from advisor.cut_view import ColumnSpec, CutView, Need
 from advisor.errors import NotMeasurableError
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.class_radius import class_scatter, label_words
 from advisor.measures.gram_matrices import sample_gram
 from advisor.measures.mixture_entropy import clusters, mixture_information
-from advisor.sweep import ColumnSpec, CutView, Need
 
 
 @dataclass(frozen=True)

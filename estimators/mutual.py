@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from advisor.cut_view import ColumnSpec, CutView, Need, Targets
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.linear import linear_weights
 from advisor.measures.decoders.vector_decoder import principal_components
 from advisor.measures.gram_matrices import flat_pixels, remembered, roles
 from advisor.measures.information import GaussianCritic, club, info_nce
-from advisor.sweep import ColumnSpec, CutView, Need, Targets
 
 COMPONENTS = 8
 """Principal components of the input that information is counted in: all pixels together saturate InfoNCE."""

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from advisor.cut_view import ColumnSpec, CutView, Need
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.linear import linear_weights, nmse, reconstructions
 from advisor.measures.gram_matrices import Kernel, flat_pixels, pixel_gram, roles, sample_gram, train_kernel
 from advisor.measures.ridge_inversion import ridge_predictions
-from advisor.sweep import ColumnSpec, CutView, Need
 
 LEVELS = 25
 DECADES = (-3.0, 3.0)

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from advisor.cut_view import ColumnSpec, CutView, Need
 from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate, Source
 from advisor.estimators.statistics.confidence_limits import upper_limit
 from advisor.estimators.statistics.spread import jackknife_corrected
-from advisor.sweep import ColumnSpec, CutView, Need
 
 NOT_FINITE = "the derivatives hold NaN or infinities"
 

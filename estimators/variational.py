@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from advisor.cut_view import ColumnSpec, CutView, Need
 from advisor.errors import NotMeasurableError
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.estimators.linear import linear_weights
 from advisor.estimators.mutual import leading_pixels
 from advisor.measures.gram_matrices import roles
 from advisor.measures.information import residual_entropy
-from advisor.sweep import ColumnSpec, CutView, Need
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import advisor
+from advisor.cut_view import ColumnSpec, CutView, Need
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.study.study_samples import targets_for
 from advisor.reports.content.quantities import show_estimate
-from advisor.sweep import ColumnSpec, CutView, Need, sweep
+from advisor.sweep import sweep
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "derivatives",
             "data",
             "measures",
+            "cut_view",
             "sweep",
             "defenses",
             "payload",

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from advisor.cut_view import CutView
 from advisor.measures.decoders.standard import inverse
 from advisor.measures.gram_matrices import Kernel, centred_blocks, remembered, roles, train_kernel
-from advisor.sweep import CutView
 
 KEPT = 0.9
 """Share of the possible directions from which on nothing counts as drowned."""

@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from advisor.cut_view import CutView, Targets
 from advisor.errors import NotMeasurableError
-from advisor.sweep import CutView, Targets
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -19,7 +19,7 @@ from advisor.planning.advising import advise
 from advisor.plans import Plan
 from advisor.progress import RunListener
 from advisor.request import Request
-from advisor.requirements import Requirement
+from advisor.requirement import Requirement
 
 
 def recommend(

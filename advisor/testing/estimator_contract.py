@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from advisor.cut_view import CutView, Estimator, Targets
 from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.derivatives.tangents import TangentEnergy
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
-from advisor.sweep import CutView, Estimator, Targets
 from advisor.testing.made_up_views import normal, view_of
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from advisor.cut_view import CutView, Targets
 from advisor.cuts import Cut, TensorSpec
-from advisor.sweep import CutView, Targets
 
 
 def view_of(

@@ -10,7 +10,8 @@ import pytest
 
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
-from advisor.requirements import Budgets, Requirement, objective
+from advisor.requirement import Requirement
+from advisor.requirements import Budgets, objective
 from advisor.testing.made_up_advices import DEMOS
 
 

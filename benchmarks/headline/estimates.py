@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from advisor.batches import carried
+from advisor.cut_view import CutView, Estimator, Targets
 from advisor.cuts import Cut
 from advisor.defenses.payload.rounding import rounding_step
 from advisor.derivatives.jacobian_grams import JacobianGram, jacobian_grams
@@ -22,7 +23,7 @@ from advisor.estimators.noise import NoiseCurves
 from advisor.estimators.study.leakage_study import DIRECTIONS, SPECTRUM_SAMPLES, probes_for, tangent_samples
 from advisor.estimators.study.study_samples import targets_for
 from advisor.graph import PartitionGraph
-from advisor.sweep import CutView, Estimator, Targets, panel_size
+from advisor.panel import panel_size
 from benchmarks.headline.cases import Case, Data
 from benchmarks.headline.truth import attacked_cuts, noisy
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from advisor.batches import carried
+from advisor.cut_view import Targets
 from advisor.cuts import Cut
 from advisor.estimators.inversion.alignment import FEWEST_CHECKS, VALIDATION, Inversion, score, surely_better
 from advisor.estimators.inversion.training import Budget, recover, train_all
@@ -20,7 +21,6 @@ from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import arrange
 from advisor.measures.decoders.decoder import Decoder
 from advisor.measures.decoders.usual_decoders import decoders_for
-from advisor.sweep import Targets
 from benchmarks.headline.cases import Case, Data
 
 AUXILIARY = 3000

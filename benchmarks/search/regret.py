@@ -31,7 +31,8 @@ from advisor.planning.verifying.verification import VERIFY_ATTEMPTS
 from advisor.plans import Plan
 from advisor.progress import silence
 from advisor.request import Request
-from advisor.requirements import Budgets, Requirement, objective
+from advisor.requirement import Requirement
+from advisor.requirements import Budgets, objective
 from benchmarks.search import digits, resnet20
 from benchmarks.search.ground_truth import OTHERS, Grid, Key, Table, read
 from benchmarks.search.replay import Replay, ReplayedFits

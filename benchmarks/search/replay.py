@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from advisor.cuts import Cut
 from advisor.defenses import Defense
+from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.fits.defense_fits import Fits
@@ -21,6 +22,9 @@ from benchmarks.search.ground_truth import Grid, Key, Table, key_of, short_of
 
 ALLOWANCE = Allowance(seconds=math.inf, step=0.1, pairs=1, finalists=2, levels=3)
 """Of a replay: the table has whole fits, whatever they took; as many go on, at as many levels, as `standard` has."""
+
+SAME = 1e-3
+"""By which ends of intervals may differ: a table has six digits, machines round apart."""
 
 
 @dataclass(eq=False)
@@ -111,10 +115,18 @@ class Replay:
     Args:
         grid: its plans.
         table: its rows.
+
+    Raises:
+        AdvisorError: where the rows are of other estimators than the grid's.
     """
 
     def __init__(self, grid: Grid, table: Table) -> None:
         self.grid, self.asked = grid, Asked(table)
+        for key, (cut, defense) in grid.plans.items():
+            known, now = table[key].found["score"], grid.evaluator.profile["score"].at(cut)
+            if defense.identity and abs(known.low - now.low) + abs(known.high - now.high) > SAME:
+                problem = f"The table's score at {cut.name} is not what is estimated now."
+                raise AdvisorError(problem, "Remove the table and measure it anew.")
         told = {f.name: getattr(grid.evaluator, f.name) for f in dataclasses.fields(PlanEvaluator)}
         self.model = ReplayedModel(**told | {"results": Results()}, asked=self.asked)
         self.fits = {key: self._fit(priced) for key, priced in grid.outlines.items()}

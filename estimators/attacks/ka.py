@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from advisor.attack_versions import version_of
+from advisor.cut_view import Targets
 from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Auxiliary, Recovered, ThreatModel
 from advisor.estimators.attacks.support.channel import Store
@@ -18,7 +19,6 @@ from advisor.estimators.inversion.training import Anew
 from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.measures.decoders.usual_decoders import DecoderFamily, decoders_for
-from advisor.sweep import Targets
 
 
 @dataclass(frozen=True)

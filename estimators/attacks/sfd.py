@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from advisor.attack_versions import version_of
+from advisor.cut_view import Targets
 from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Auxiliary, Recovered, ThreatModel
 from advisor.estimators.attacks.ka import arranged, said, trained_decoder
@@ -22,7 +23,6 @@ from advisor.estimators.attacks.support.draws import joined
 from advisor.estimators.inversion.alignment import BUDGETS, FEWEST, reconstruct
 from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import Layout, arrange
-from advisor.sweep import Targets
 
 
 @dataclass(frozen=True)

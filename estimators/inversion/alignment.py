@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from advisor.activations import Activations
+from advisor.cut_view import ColumnSpec, CutView, Need, Targets
 from advisor.cuts import Cut
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
@@ -24,7 +25,6 @@ from advisor.measures.decoders.elements import element_by_element
 from advisor.measures.decoders.usual_decoders import DecoderFamily, decoders_for
 from advisor.measures.images import mse, psnr, ssim
 from advisor.progress import Progress, silence
-from advisor.sweep import ColumnSpec, CutView, Need, Targets
 from advisor.threads import one_thread
 
 QUICK = Budget(

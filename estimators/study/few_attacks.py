@@ -17,6 +17,7 @@ from torch import Tensor
 
 from advisor.activations import Activations
 from advisor.columns import Column
+from advisor.cut_view import CutView, Targets
 from advisor.cuts import Cut
 from advisor.estimate import Estimate
 from advisor.estimators.inversion.alignment import QuickAlignment
@@ -24,7 +25,7 @@ from advisor.estimators.study.gpz import block_cuts
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found
 from advisor.progress import Progress, silence
-from advisor.sweep import CutView, Sheet, Targets
+from advisor.sweep import Sheet
 
 FIRST_SHARE = 0.6
 """Of the cuts that may be attacked, the share that goes to ends of blocks; the rest goes where the error moves."""

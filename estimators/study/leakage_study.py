@@ -15,6 +15,7 @@ from torch import Tensor
 from advisor import memory_limit
 from advisor.columns import Column, Profile
 from advisor.computing.regions import on_the_device
+from advisor.cut_view import Estimator, Targets
 from advisor.cuts import Cut
 from advisor.derivatives.cotangents import with_exact_ends, with_reverse_mode
 from advisor.derivatives.embeddings import looked_up
@@ -37,7 +38,7 @@ from advisor.estimators.study.study_samples import (
 from advisor.estimators.study.zone import Zone, ZoneThresholds, find_zone
 from advisor.graph import PartitionGraph
 from advisor.progress import Progress, part, silence
-from advisor.sweep import TIME_UP, Estimator, Targets, sweep
+from advisor.sweep import TIME_UP, sweep
 
 PROBES = 4
 MOST_PROBES = 24

@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+from advisor.cut_view import Estimator
 from advisor.errors import AdvisorError
 from advisor.estimators import ESTIMATORS
 from advisor.registry import PlugInWarning
-from advisor.sweep import Estimator
 
 DERIVED = {
     "score": ("ka_nmse", "linear_nmse", "kernel_nmse", "linear_gain"),

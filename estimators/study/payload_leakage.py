@@ -11,6 +11,7 @@ from torch import Tensor
 from advisor.batches import carried
 from advisor.columns import Profile
 from advisor.computing.regions import on_the_device
+from advisor.cut_view import CutView, Targets
 from advisor.errors import AdvisorError
 from advisor.estimators.inversion.alignment import QuickAlignment
 from advisor.estimators.noise import NoiseCurves
@@ -25,7 +26,7 @@ from advisor.estimators.study.study_samples import StudySamples, said_at_size, s
 from advisor.payload import Payload
 from advisor.preserve import left_as_found
 from advisor.progress import Progress, silence
-from advisor.sweep import CutView, Sheet, Targets
+from advisor.sweep import Sheet
 
 OF_THE_WHOLE_MODEL = ("rc2_drop", "in_gpz", "in_zone")
 MIRRORED_SALT = 1

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from advisor.batches import first_scores
 from advisor.columns import Column
+from advisor.cut_view import Targets
 from advisor.cuts import Cut
 from advisor.data.checks import labels_of
 from advisor.data.roles import sides
@@ -20,7 +21,7 @@ from advisor.errors import DataError, NotMeasurableError
 from advisor.graph import PartitionGraph
 from advisor.measures.flat_rows import flat
 from advisor.measures.images import PICTURE_SIDE, is_image_batch, picture_side, pictures, ssim
-from advisor.sweep import Targets, panel_size
+from advisor.panel import panel_size
 from advisor.value_range import UNIT, ValueRange
 
 AS_GIVEN = "inputs as given"

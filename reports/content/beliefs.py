@@ -12,7 +12,8 @@ from advisor.plans import Plan
 from advisor.reports.content import words
 from advisor.reports.content.quantities import show_estimate
 from advisor.reports.content.text import clean
-from advisor.requirements import REQUIREMENTS, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS
 
 SHOWN = 3
 USUAL_SPREAD = 0.3

@@ -9,7 +9,8 @@ from typing import Literal
 from advisor.plans import Plan
 from advisor.reports.content.quantities import show_estimate
 from advisor.reports.content.text import clean
-from advisor.requirements import REQUIREMENTS, Budgets, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS, Budgets
 from advisor.units import digits
 
 Status = Literal["met", "close", "missed", "not measured"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from advisor.advice import Advice
 from advisor.plans import Plan
 from advisor.reports.content import budgets, words
-from advisor.requirements import REQUIREMENTS, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS
 
 ALIKE = 0.01
 """Share by which two numbers must differ before it is said."""

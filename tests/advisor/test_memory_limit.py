@@ -16,8 +16,8 @@ from advisor.activations import Activations
 from advisor.batches import batch_size, carried, first_scores, in_parts
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
+from advisor.panel import panel_size
 from advisor.payload import Payload
-from advisor.sweep import panel_size
 
 GIB = 2**30
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import advisor
+from advisor.cut_view import Estimator
 from advisor.defenses.methods import METHODS
 from advisor.errors import AdvisorError
 from advisor.estimators import ESTIMATORS
@@ -21,7 +22,6 @@ from advisor.graph import PartitionGraph
 from advisor.profilers import PROFILERS, Profiler
 from advisor.registry import PlugInWarning, Registry
 from advisor.reports import REPORTS, Report
-from advisor.sweep import Estimator
 from advisor.testing.attack_contract import AttackContract
 from advisor.testing.estimator_contract import EstimatorContract
 from advisor.testing.made_up_advices import DEMOS
@@ -31,7 +31,7 @@ from tests.conftest import Run, samples, tiny_net
 
 ESTIMATOR = '''
 from advisor.estimate import Estimate
-from advisor.sweep import ColumnSpec
+from advisor.cut_view import ColumnSpec
 
 class Norm:
     """Mean squared length of the activation."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from advisor.requirements import REQUIREMENTS, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS
 from advisor.testing.requirement_contract import RequirementContract
 from advisor.units import duration, show_duration
 

@@ -17,7 +17,8 @@ from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.selecting.plan_reasons import describe_excess
 from advisor.planning.selecting.selection import choose, nearest, pareto, with_excess
 from advisor.reports.content.budgets import misses, verdicts
-from advisor.requirements import REQUIREMENTS, Budgets, Requirement, front, objective, requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS, Budgets, front, objective, requirement
 from advisor.units import show_size, size
 from tests.advisor.plans import a_plan
 from tests.conftest import Run

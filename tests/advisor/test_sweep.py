@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advisor.cut_view import ColumnSpec, CutView, Targets
 from advisor.cuts import Cut
 from advisor.derivatives.tangents import tangent_energies
 from advisor.errors import AdvisorError, NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.graph import PartitionGraph
-from advisor.sweep import PANEL_SAMPLES, ColumnSpec, CutView, Sheet, Targets, panel_size, sweep
+from advisor.panel import PANEL_SAMPLES, panel_size
+from advisor.sweep import Sheet, sweep
 from advisor.tracing.tracer import trace
 from tests.models import ZOO, call, traced
 
@@ -217,9 +219,9 @@ def test_panels_are_bounded_by_memory_and_use(monkeypatch: pytest.MonkeyPatch) -
     graph = traced("chain")
     assert panel_size(graph, 40) == 40
     assert panel_size(graph, 10**6) == PANEL_SAMPLES
-    monkeypatch.setattr("advisor.sweep.PANEL_BYTES", 576 * 7)
+    monkeypatch.setattr("advisor.panel.PANEL_BYTES", 576 * 7)
     assert panel_size(graph, 40) == 7
-    monkeypatch.setattr("advisor.sweep.PANEL_BYTES", 1)
+    monkeypatch.setattr("advisor.panel.PANEL_BYTES", 1)
     assert panel_size(graph, 40) == 2
 
 
@@ -242,7 +244,7 @@ def test_inner_products_of_a_large_activation_are_summed_part_by_part(monkeypatc
     z = torch.randn(9, 40) + 3
     targets = Targets(z, False, torch.zeros(9, dtype=torch.long), False, torch.arange(6), torch.arange(6, 9), 1)
     whole = CutView(Cut(0, "c", (), "", "g"), (z,), targets, 0.0, 0).gram
-    monkeypatch.setattr("advisor.sweep.CENTRED_BYTES", 9 * 4 * 7)
+    monkeypatch.setattr("advisor.cut_view.CENTRED_BYTES", 9 * 4 * 7)
     parts = CutView(Cut(0, "c", (), "", "g"), (z,), targets, 0.0, 0).gram
     exact = (z - z.mean(0)).double() @ (z - z.mean(0)).double().T
     assert torch.allclose(whole, exact, atol=1e-4)

@@ -7,10 +7,10 @@ import math
 
 import pytest
 
+from advisor.cut_view import Estimator
 from advisor.estimators import ESTIMATORS
 from advisor.estimators.inversion.alignment import QUICK, QuickAlignment
 from advisor.estimators.noise import NoiseCurves
-from advisor.sweep import Estimator
 from advisor.testing.estimator_contract import EstimatorContract, leaky, measured
 
 EVERY: list[Estimator] = [

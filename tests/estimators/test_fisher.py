@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advisor.cut_view import CutView
 from advisor.defenses import GaussianNoise
 from advisor.derivatives.tangents import TangentEnergy, tangent_energies
 from advisor.errors import NotMeasurableError
@@ -20,7 +21,6 @@ from advisor.estimators.fisher import (
     signal_normalised,
     van_trees_bound,
 )
-from advisor.sweep import CutView
 from advisor.testing.made_up_views import normal, view_of
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Curved

@@ -7,12 +7,12 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
+from advisor.cut_view import CutView
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.linear import LinearInversion
 from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, NoiseCurves, learning_gain, noise_curve, under_noise
 from advisor.measures.gram_matrices import pixel_gram, roles, train_kernel
-from advisor.sweep import CutView
 from advisor.testing.made_up_views import normal, view_of
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advisor.batches import carried
+from advisor.cut_view import CutView
 from advisor.derivatives.jacobian_grams import JacobianGram, jacobian_grams, leading_directions
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
@@ -17,7 +18,6 @@ from advisor.estimators.inversion.alignment import QUICK, invert
 from advisor.estimators.linear import kernel_weights, linear_weights, reconstructions
 from advisor.estimators.spectrum import Spectrum, fisher_information_nats, guaranteed, spectrum_bound
 from advisor.estimators.study.study_samples import targets_for
-from advisor.sweep import CutView
 from advisor.testing.made_up_views import normal, view_of
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import Curved, digits, trained

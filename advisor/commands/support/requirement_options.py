@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from advisor.commands.support.options import BUDGETS, SEARCH
-from advisor.requirements import REQUIREMENTS, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS
 
 
 class TakesRequirements:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from advisor.plans import Plan
-from advisor.requirements import REQUIREMENTS, Budgets, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS, Budgets
 
 FASTEST = REQUIREMENTS["max_latency"]
 """The usual objective."""

@@ -15,10 +15,10 @@ from advisor.errors import AdvisorError
 from advisor.estimators.attacks import ATTACKS, verifying
 from advisor.estimators.attacks.runner import AttackResult, attack
 from advisor.graph import PartitionGraph
+from advisor.panel import rows_in_memory
 from advisor.planning.evaluating.plan_setting import PlanSetting
 from advisor.plans import Plan
 from advisor.progress import Progress, silence
-from advisor.sweep import rows_in_memory
 
 MOST_ID_SAMPLES, FEWEST_ID_SAMPLES = 64, 8
 ID_MACS = 2.5e9

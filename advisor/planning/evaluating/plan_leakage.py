@@ -14,10 +14,10 @@ from advisor.estimators.noise import NOISE_DOUBT, NoiseCurve, under_noise
 from advisor.estimators.spectrum import spectrum_bound
 from advisor.estimators.study.payload_leakage import leakage_on
 from advisor.estimators.study.study_samples import StudySamples, study_samples
+from advisor.panel import panel_size
 from advisor.payload import Payload
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.evaluating.plan_accuracy import PlanAccuracy
-from advisor.sweep import panel_size
 
 
 @dataclass(frozen=True, eq=False)

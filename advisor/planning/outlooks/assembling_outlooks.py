@@ -15,7 +15,8 @@ from advisor.planning.outlooks.portfolio import serve
 from advisor.planning.outlooks.varied import Asked
 from advisor.planning.outlooks.verify_command import verify_command
 from advisor.plans import Plan
-from advisor.requirements import REQUIREMENTS, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS
 from advisor.units import show_rate
 
 _OF_THE_LINK = ("latency", "throughput", "edge_energy")

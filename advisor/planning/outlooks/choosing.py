@@ -14,7 +14,8 @@ from advisor.planning.selecting.selection import meets, verdict, waives_leakage,
 from advisor.plans import Plan, Verdict
 from advisor.profilers import Link
 from advisor.profilers.throughput import on_wire
-from advisor.requirements import REQUIREMENTS, Budgets, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS, Budgets
 
 NONE = ("none",)
 """Identity of the choice where nothing meets the requirements."""

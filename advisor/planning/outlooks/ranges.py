@@ -10,7 +10,7 @@ from typing import Any
 
 from advisor.errors import AdvisorError
 from advisor.outlook import LINK, Axis
-from advisor.requirements import Requirement
+from advisor.requirement import Requirement
 from advisor.units import rate, show_rate
 
 BETWEEN = ".."

@@ -12,7 +12,7 @@ from advisor.errors import BudgetError
 from advisor.estimate import Estimate
 from advisor.profilers import Link
 from advisor.request import Request
-from advisor.requirements import Requirement
+from advisor.requirement import Requirement
 
 COSTS = ("latency", "edge_memory", "macs")
 """Quantities with a least at each cut that no defense goes below: what is sent may shrink, what is computed not."""

@@ -17,12 +17,12 @@ from advisor.data.synthetic.synthesis import is_image, synthesise
 from advisor.data.tasks.chosen_output import outputs_of
 from advisor.data.tasks.meaning import understood
 from advisor.graph import PartitionGraph
+from advisor.panel import panel_size
 from advisor.planning.preparing.wanted_defenses import wanted_defenses
 from advisor.planning.stages import Inputs
 from advisor.progress import Progress
 from advisor.request import Request
 from advisor.request_parts import DataPart
-from advisor.sweep import panel_size
 from advisor.value_range import UNIT, ValueRange
 
 SYNTHETIC = "synthetic"

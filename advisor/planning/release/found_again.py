@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from advisor.estimate import Estimate
 from advisor.plans import Plan
-from advisor.requirements import Requirement
+from advisor.requirement import Requirement
 
 ACCURACY = ("accuracy_drop", "accuracy")
 

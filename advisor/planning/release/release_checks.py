@@ -16,7 +16,8 @@ from advisor.planning.release.release_measuring import measured_again, same_arch
 from advisor.planning.release.release_subject import Subject
 from advisor.plans import Plan
 from advisor.progress import RunListener
-from advisor.requirements import REQUIREMENTS, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS
 
 VOUCHED = "recorded; the digest vouches for it"
 

@@ -23,7 +23,7 @@ from advisor.planning.stages import Prepared, Step, step
 from advisor.planning.verifying.faced import faced
 from advisor.plans import Plan
 from advisor.progress import RunListener
-from advisor.requirements import Requirement
+from advisor.requirement import Requirement
 
 ON_THE_EDGE = ("all-edge", "local-head")
 SCORES = ("score", "score_ssim")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from advisor.planning.evaluating.leakage_limits import FASTEST, LeakageLimits
 from advisor.plans import Plan, Verdict
-from advisor.requirements import REQUIREMENTS, Budgets, Requirement, front
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS, Budgets, front
 
 
 def with_excess(plan: Plan, budgets: Budgets, limits: LeakageLimits) -> Plan:

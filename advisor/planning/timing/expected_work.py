@@ -12,11 +12,11 @@ from advisor.derivatives.exact_tangents import EXACT_ELEMENTS
 from advisor.estimators.study import leakage_study as derivatives
 from advisor.graph import PartitionGraph
 from advisor.measures.images import is_image_batch
+from advisor.panel import panel_size
 from advisor.planning.timing.attack_times import AttackTimes
 from advisor.planning.timing.fit_times import WantedFits
 from advisor.planning.timing.machine_speed import SOLVED, Speed
 from advisor.request import Request
-from advisor.sweep import panel_size
 
 CLOSED_FORMS = 3.6
 """Eigenproblems of as many samples as an attacker learns from, that the closed forms of one cut take together."""

@@ -12,7 +12,8 @@ import pytest
 import advisor
 from advisor.planning.release.found_again import Found
 from advisor.plans import Plan
-from advisor.requirements import REQUIREMENTS, Requirement
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS
 from advisor.testing import made_up_advices
 from advisor.units import digits, number
 from tests.advisor.planning.test_own_requirements import wait

@@ -11,7 +11,8 @@ from advisor.commands.support.previous_advice import own_requirements
 from advisor.errors import AdvisorError
 from advisor.recorded import harmless
 from advisor.request import Request
-from advisor.requirements import REQUIREMENTS, Budgets, Requirement, own
+from advisor.requirement import Requirement
+from advisor.requirements import REQUIREMENTS, Budgets, own
 from advisor.units import digits, number
 from tests.advisor.planning.shared_study.shared_search import recommended
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from advisor.batches import carried
+from advisor.cut_view import CutView
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.inversion import alignment, training
@@ -27,7 +28,6 @@ from advisor.estimators.linear import LinearInversion
 from advisor.estimators.study.study_samples import targets_for
 from advisor.measures.images import mse, psnr, ssim
 from advisor.progress import of_shares
-from advisor.sweep import CutView
 from advisor.testing.made_up_views import normal, view_of
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, trained

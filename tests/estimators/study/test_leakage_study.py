@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advisor import sweep as sweep_module
+from advisor import panel
 from advisor.data.roles import sides
 from advisor.errors import AdvisorError, DataError
 from advisor.estimators.study.leakage_study import LeakageStudy, study
@@ -251,7 +251,7 @@ def test_dead_rectifiers_hide_everything_and_every_column_says_what_it_could_not
 def test_an_attacker_with_many_samples_leaves_a_third_of_the_pass_to_the_private_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("advisor.sweep.PANEL_SAMPLES", 90)
+    monkeypatch.setattr("advisor.panel.PANEL_SAMPLES", 90)
     x, y = digits(700)
     graph = trace(trained(), x[:2])
     for private, scored in ((40, 30), (20, 20), (600, 77)):
@@ -265,7 +265,7 @@ def test_for_one_cut_alone_more_samples_are_taken(monkeypatch: pytest.MonkeyPatc
     """The first activation is 16 times the last: with room for 20 samples of it, 300 of the last fit."""
     net = nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 4))
     graph = trace(net.eval(), torch.zeros(2, 6))
-    monkeypatch.setattr(sweep_module, "PANEL_BYTES", 20 * 64 * 4)
+    monkeypatch.setattr(panel, "PANEL_BYTES", 20 * 64 * 4)
     x, aux = torch.rand(100, 6), torch.rand(400, 6)
     few, more = (study_samples(graph, x, aux=aux, cut=cut) for cut in (None, graph.cuts[-1]))
     assert (len(few.targets.labels), len(more.targets.labels)) == (20, 320)
