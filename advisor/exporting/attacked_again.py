@@ -15,7 +15,7 @@ from advisor.errors import AdvisorError
 from advisor.estimators.attacks.runner import attack
 from advisor.exporting.checking import Runner
 from advisor.exporting.freshness import drawn, received
-from advisor.exporting.manifest import Attacked
+from advisor.exporting.manifest_entries import Attacked
 from advisor.exporting.parts import Part
 from advisor.progress import Progress
 from advisor.variant import Variant

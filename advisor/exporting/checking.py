@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from advisor.errors import AdvisorError
-from advisor.exporting.manifest import Check
+from advisor.exporting.manifest_entries import Check
 from advisor.exporting.parts import Part, random_inputs, tensors_in, with_noise
 from advisor.exporting.program import call_arguments
 from advisor.tracing.batch_range import most_samples

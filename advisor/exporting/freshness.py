@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError
 from advisor.exporting.checking import Runner
-from advisor.exporting.manifest import Freshness, Noise
+from advisor.exporting.manifest_entries import Freshness, Noise
 from advisor.exporting.parts import Part, random_inputs
 from advisor.runtime.edge import standard
 

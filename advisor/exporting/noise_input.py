@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from advisor.errors import AdvisorError
-from advisor.exporting.manifest import Noise
+from advisor.exporting.manifest_entries import Noise
 from advisor.runtime.edge import NORMAL, UNIFORM
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from advisor.cuts import TensorSpec
 from advisor.errors import AdvisorError
 from advisor.exporting.folder import PART_NAMES
-from advisor.exporting.manifest import NamedTensor, Noise, Place
+from advisor.exporting.manifest_entries import NamedTensor, Noise, Place
 from advisor.exporting.noise_input import Noised, draws_of, noise_of
 from advisor.runtime.edge import NORMAL
 

@@ -20,16 +20,8 @@ from advisor.exporting.attacked_again import attack_again
 from advisor.exporting.checking import Runner, check
 from advisor.exporting.folder import BESIDE
 from advisor.exporting.freshness import check_freshness
-from advisor.exporting.manifest import (
-    CODEC_FILE,
-    PLAN_FILE,
-    Check,
-    Crossing,
-    Exported,
-    FileEntry,
-    NamedTensor,
-    PartEntry,
-)
+from advisor.exporting.manifest import CODEC_FILE, PLAN_FILE, Exported
+from advisor.exporting.manifest_entries import Check, Crossing, FileEntry, NamedTensor, PartEntry
 from advisor.exporting.parts import Part, parts_of, random_inputs, tensors_in, with_noise
 from advisor.files import sha256
 from advisor.graph import PartitionGraph

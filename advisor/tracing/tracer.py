@@ -17,19 +17,17 @@ from advisor.cuts import TensorSpec
 from advisor.errors import AdvisorError, DataError, TraceError
 from advisor.graph import Granularity, PartitionGraph
 from advisor.inputs import InputSpec, arguments, nesting, paired
-from advisor.operations.dag import flat_results
-from advisor.operations.symbols import frozen_size, is_symbolic, symbols_of
 from advisor.preserve import left_as_found, plain_attention, state_kept
 from advisor.quiet import quiet
 from advisor.tracing.batch_range import most_samples
 from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
+from advisor.tracing.input_normalization import Normalization, normalizing
 from advisor.tracing.mixing_errors import NotBySampleError
 from advisor.tracing.normalise import NotNodewiseError, drop_checks, normalise
 from advisor.tracing.programs import decomposed, export, frozen_batch, single_sample, unlifted, user_inputs
-from advisor.tracing.refusals import explained, refuse_detectors, takes_gradients, unknown_size
+from advisor.tracing.refusals import explained, refuse_detectors, takes_gradients
+from advisor.tracing.splittable import batch_of, check_results, check_sizes
 from advisor.tracing.state import own_modes, written_in
-
-Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def trace(
@@ -94,13 +92,13 @@ def _traced(
         args, kwargs = _example(model, example_inputs)
     with left_as_found(model if isinstance(model, nn.Module) else None), plain_attention(), quiet():
         if isinstance(model, ExportedProgram):
-            return _normalizing(_of_program(model, (args, kwargs)), normalization)
+            return normalizing(_of_program(model, (args, kwargs)), normalization)
         args, kwargs = paired((args, kwargs))
         if isinstance(model, torch.jit.ScriptModule):
             from advisor.loading.torchscript.converter import convert
 
-            return _normalizing(_of_program(convert(model.eval(), args), (args, kwargs)), normalization)
-        return _normalizing(_of_module(model, (args, kwargs)), normalization)
+            return normalizing(_of_program(convert(model.eval(), args), (args, kwargs)), normalization)
+        return normalizing(_of_module(model, (args, kwargs)), normalization)
 
 
 def _of_program(program: ExportedProgram, inputs: Arguments) -> PartitionGraph:
@@ -183,9 +181,9 @@ def _build(program: ExportedProgram, told: Sequence[str] = (), saved: bool = Fal
     codegen: Any = module.graph._codegen
     info = codegen.pytree_info
     nodes = [n for n in module.graph.nodes if n.op == "placeholder"]
-    fixed = _batch_of(nodes)
-    _check_sizes(module.graph, nodes)
-    _check_results(module.graph, notes)
+    fixed = batch_of(nodes)
+    check_sizes(module.graph, nodes)
+    check_results(module.graph, notes)
     if fixed is not None:
         notes.append(f"The program has a fixed batch of {fixed}; it runs in groups of that size.")
     inputs = InputSpec(
@@ -216,77 +214,6 @@ def _without_checks(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-def _batch_of(nodes: list[fx.Node]) -> int | None:
-    """The frozen batch size, None where it is dynamic.
-
-    Raises:
-        TraceError: when an input has no batch dimension.
-    """
-    sizes = {}
-    for node in nodes:
-        value = node.meta.get("val")
-        if not isinstance(value, torch.Tensor):
-            raise TraceError(f"The input {node.name!r} is no tensor.", "Close over constants instead of passing them.")
-        sizes[node.name] = frozen_size(value.shape[0]) if value.dim() else 0
-    if not sizes:
-        raise TraceError("This model takes no input.", "There is nothing to split.")
-    frozen = {name: size for name, size in sizes.items() if size is not None}
-    if not frozen:
-        return None
-    if len(frozen) < len(sizes) or len(set(frozen.values())) > 1:
-        raise TraceError(
-            f"The first dimension of the input {min(frozen)!r} is not the batch.",
-            "Give every input a leading batch dimension, or make it a buffer of the model.",
-        )
-    return next(iter(frozen.values()))
-
-
-def _check_sizes(graph: fx.Graph, inputs: list[fx.Node]) -> None:
-    """Refuse sizes that depend on values: after a cut they could not be told from the batch."""
-    known = {symbol for node in inputs for symbol in symbols_of(node.meta["val"].shape[0])}
-    for node in graph.nodes:
-        values = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, torch.Tensor)]
-        unknown = {symbol for v in values for size in v.shape for symbol in symbols_of(size)} - known
-        if unknown:
-            raise unknown_size(node, _reads_values(node, unknown, inputs))
-
-
-def _reads_values(node: fx.Node, unknown: set[Any], inputs: list[fx.Node]) -> bool:
-    """Whether a number behind a size was computed from the values of the input; from its shape only otherwise."""
-    read = [n for n in node.graph.nodes if symbols_of(n.meta.get("val")) & unknown and not is_symbolic(n)]
-    stack, seen = read or [node], set(read)
-    while stack:
-        for source in stack.pop().all_input_nodes:
-            if source in inputs:
-                return True
-            if source not in seen and not is_symbolic(source):
-                seen.add(source)
-                stack.append(source)
-    return False
-
-
-def _check_results(graph: fx.Graph, notes: list[str]) -> None:
-    """Refuse a model that returns no tensor; say where nothing that it returns can be differentiated."""
-    values = [r.meta.get("val") if isinstance(r, fx.Node) else r for r in flat_results(graph)]
-    kinds = [v.dtype for v in values if isinstance(v, torch.Tensor)]
-    if not kinds:
-        found = ", ".join(dict.fromkeys("None" if v is None else type(v).__name__ for v in values)) or "nothing"
-        raise TraceError(f"The model returns no tensor ({found}).", "There is nothing to split.")
-    if not any(kind.is_floating_point or kind.is_complex for kind in kinds):
-        whole = ", ".join(dict.fromkeys(str(kind).removeprefix("torch.") for kind in kinds))
-        notes.append(
-            f"All that the model returns is {whole}: nothing of it can be differentiated, so return the scores."
-        )
-
-
-def _normalizing(graph: PartitionGraph, normalization: Normalization | None) -> PartitionGraph:
-    """The graph with the normalisation of its input as its first operations."""
-    if normalization is None:
-        return graph
-    _insert_normalization(graph.module, graph.placeholders[0], normalization)
-    return dataclasses.replace(graph, inputs=dataclasses.replace(graph.inputs, normalization=normalization))
-
-
 def _dtype(node: fx.Node) -> str:
     return str(node.meta["val"].dtype).removeprefix("torch.")
 
@@ -297,28 +224,3 @@ def _keywords(info: Any) -> tuple[str, ...]:
         key for key, child in zip(kwargs.context or [], kwargs.children(), strict=True) for _ in range(child.num_leaves)
     ]
     return (*("",) * args.num_leaves, *by_name)
-
-
-def _insert_normalization(module: fx.GraphModule, x: fx.Node, normalization: Normalization) -> None:
-    value = x.meta["val"]
-    view = (1, -1, *(1,) * (value.dim() - 2))
-    channels = len(normalization[0])
-    if not value.dtype.is_floating_point:
-        raise DataError(f"The model takes {_dtype(x)}, which cannot be normalised.", "See --normalize.")
-    if value.dim() < 2 or channels not in (1, value.shape[1]):
-        raise DataError(
-            f"The normalisation has {channels} channels, the input {tuple(value.shape[1:])}.", "See --normalize."
-        )
-    for name, numbers in zip(("mean", "std"), normalization, strict=True):
-        module.register_buffer(f"normalize_{name}", torch.tensor(numbers, dtype=value.dtype).view(view))
-    stack = {"L__self__": ("", "torch.nn.Module"), "normalize": ("normalize", "torch.nn.Module")}
-    users, result = list(x.users), x
-    with module.graph.inserting_before(next(n for n in module.graph.nodes if n.op in ("call_function", "output"))):
-        for name, operator in (("mean", torch.ops.aten.sub.Tensor), ("std", torch.ops.aten.div.Tensor)):
-            constant = module.graph.get_attr(f"normalize_{name}")
-            constant.meta["val"] = getattr(module, f"normalize_{name}")
-            result = module.graph.call_function(operator, (result, constant))
-            result.meta = {"val": value, "nn_module_stack": stack}
-    for user in users:
-        user.replace_input_with(x, result)
-    module.recompile()

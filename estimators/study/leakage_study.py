@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -15,19 +14,21 @@ from torch import Tensor
 from advisor import memory_limit
 from advisor.columns import Column, Profile
 from advisor.computing.regions import on_the_device
-from advisor.cut_view import Estimator, Targets
+from advisor.cut_view import Targets
 from advisor.cuts import Cut
-from advisor.derivatives.cotangents import with_exact_ends, with_reverse_mode
-from advisor.derivatives.embeddings import looked_up
-from advisor.derivatives.exact_tangents import EXACT_ELEMENTS, exact_energies
-from advisor.derivatives.jacobian_grams import JacobianGram, jacobian_grams
-from advisor.derivatives.tangents import TangentEnergy, tangent_energies
-from advisor.estimators.fisher import PRIOR_SMOOTHING
+from advisor.derivatives.exact_tangents import EXACT_ELEMENTS
+from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_activations
 from advisor.estimators.noise import NoiseCurve, NoiseCurves
 from advisor.estimators.study.few_attacks import LEFT_OUT, Allowance, FewAttacks
 from advisor.estimators.study.members import chosen
 from advisor.estimators.study.score import score_columns
+from advisor.estimators.study.study_derivatives import (
+    GramsWhenAsked,
+    activation_derivatives,
+    probes_for,
+    tangent_samples,
+)
 from advisor.estimators.study.study_samples import (
     StudySamples,
     elements_of,
@@ -40,27 +41,9 @@ from advisor.graph import PartitionGraph
 from advisor.progress import Progress, part, silence
 from advisor.sweep import TIME_UP, sweep
 
-PROBES = 4
-MOST_PROBES = 24
-"""At 32×32 pixels and below: with 64 samples the standard error of so many is 1.8 % where 64 numbers cross."""
-
-PROBE_ELEMENTS = 6 * 64 * 3 * 64 * 64
-"""Input elements times probes in all; where inputs are large they differ more than probes err (224×224: 4 probes)."""
-
-TANGENT_SAMPLES = 64
-TANGENT_ELEMENTS = 64 * 3 * 64 * 64
-"""Input elements differentiated in all: fewer samples where they are large."""
-
-FEWEST_TANGENT_SAMPLES = 8
-
 ALL_CUTS = Allowance()
 SWEPT = 0.4
 """Share of a study's time, after the derivatives, that the other estimators take where few cuts are attacked."""
-
-DIRECTIONS = 16
-SPECTRUM_SAMPLES = 64
-FEWEST_SPECTRUM_SAMPLES = 16
-"""A guarantee stands on them: with eight, the tail of their distribution is anyone's guess."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,87 +172,6 @@ def repeated(
     kept = Profile(graph.cuts, {**profile.columns, **columns}, {"leakage": told})
     grams = GramsWhenAsked(graph, samples.inputs, seed) if bounds else {}
     return LeakageStudy(kept, zone, samples, curves, {}, baseline, grams)
-
-
-def activation_derivatives(
-    graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int,
-    progress: Progress = silence,
-) -> tuple[dict[int, TangentEnergy] | None, dict[int, JacobianGram] | None]:  # fmt: skip
-    """Squared lengths and inner products of tangents at every cut, as far as the estimators use them."""
-    return _energies(graph, inputs, members, seed, progress), _grams(graph, inputs, members, seed)
-
-
-def _energies(
-    graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int, progress: Progress
-) -> dict[int, TangentEnergy] | None:
-    wanted = any("tangents" in member.needs for member in members)
-    floats = all(t.dtype.is_floating_point for t in inputs)
-    starts = () if any(t.dtype.is_floating_point for t in inputs) else looked_up(graph)
-    if not wanted or not (floats or starts):
-        return None
-    if starts:
-        elements = sum(math.prod(spec.shape) for n in starts if (spec := graph.spec(n)) is not None)
-        few = [t[: tangent_samples(elements)] for t in inputs]
-        return tangent_energies(graph, few, probes_for(elements, len(few[0])), seed, progress)
-    elements = elements_of(inputs)
-    few = [t[: tangent_samples(elements)] for t in inputs]
-    if elements <= EXACT_ELEMENTS:
-        return with_reverse_mode(graph, few, exact_energies(graph, few, progress), PROBES, seed)
-    found = tangent_energies(graph, few, probes_for(elements, len(few[0])), seed, progress)
-    return with_exact_ends(graph, few, with_reverse_mode(graph, few, found, PROBES, seed))
-
-
-def tangent_samples(elements: int) -> int:
-    """Samples that are differentiated where inputs have so many elements."""
-    return min(TANGENT_SAMPLES, max(FEWEST_TANGENT_SAMPLES, TANGENT_ELEMENTS // elements))
-
-
-def probes_for(elements: int, samples: int) -> int:
-    """Probes a sample for inputs of so many elements."""
-    return min(MOST_PROBES, max(PROBES, PROBE_ELEMENTS // (elements * samples)))
-
-
-def spectrum_samples(elements: int) -> int:
-    """Samples that are differentiated along the inputs' leading directions."""
-    return min(SPECTRUM_SAMPLES, max(FEWEST_SPECTRUM_SAMPLES, TANGENT_ELEMENTS // elements))
-
-
-def _grams(
-    graph: PartitionGraph, inputs: tuple[Tensor, ...], members: Sequence[Estimator], seed: int
-) -> dict[int, JacobianGram] | None:
-    return _all_grams(graph, inputs, seed) if any("jacobian gram" in member.needs for member in members) else None
-
-
-def _all_grams(graph: PartitionGraph, inputs: tuple[Tensor, ...], seed: int) -> dict[int, JacobianGram] | None:
-    if not all(t.dtype.is_floating_point for t in inputs):
-        return None
-    elements = elements_of(inputs)
-    if elements <= EXACT_ELEMENTS:
-        return jacobian_grams(graph, inputs, min(TANGENT_SAMPLES, len(inputs[0])), None, PRIOR_SMOOTHING, seed)
-    count = spectrum_samples(elements)
-    few = [t[: max(count, 4 * DIRECTIONS)] for t in inputs]
-    return jacobian_grams(graph, few, count, DIRECTIONS, PRIOR_SMOOTHING, seed)
-
-
-class GramsWhenAsked(Mapping[str, JacobianGram]):
-    """Tangents along the inputs' leading directions at every cut, by its name; found when the first is looked up."""
-
-    def __init__(self, graph: PartitionGraph, inputs: tuple[Tensor, ...], seed: int) -> None:
-        self._graph, self._inputs, self._seed = graph, inputs, seed
-
-    @cached_property
-    def _found(self) -> dict[str, JacobianGram]:
-        found = on_the_device(_all_grams)(self._graph, self._inputs, self._seed)
-        return {self._graph.cuts[index].name: gram for index, gram in (found or {}).items()}
-
-    def __getitem__(self, name: str) -> JacobianGram:
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
 
 
 def _judged(

@@ -15,13 +15,10 @@ from advisor.cut_view import CutView, Targets
 from advisor.errors import AdvisorError
 from advisor.estimators.inversion.alignment import QuickAlignment
 from advisor.estimators.noise import NoiseCurves
-from advisor.estimators.study.leakage_study import (
-    activation_derivatives,
-    selected,
-    study_provenance,
-)
+from advisor.estimators.study.leakage_study import selected, study_provenance
 from advisor.estimators.study.members import chosen
 from advisor.estimators.study.score import score_columns
+from advisor.estimators.study.study_derivatives import activation_derivatives
 from advisor.estimators.study.study_samples import StudySamples, said_at_size, study_samples
 from advisor.payload import Payload
 from advisor.preserve import left_as_found

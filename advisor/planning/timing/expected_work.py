@@ -9,7 +9,7 @@ from torch import Tensor
 
 from advisor.cuts import Cut
 from advisor.derivatives.exact_tangents import EXACT_ELEMENTS
-from advisor.estimators.study import leakage_study as derivatives
+from advisor.estimators.study import study_derivatives as derivatives
 from advisor.graph import PartitionGraph
 from advisor.measures.images import is_image_batch
 from advisor.panel import panel_size

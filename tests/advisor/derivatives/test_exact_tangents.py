@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from advisor.derivatives.exact_tangents import EXACT_ELEMENTS, EXACT_NOTE, exact_energies, unit_directions
 from advisor.estimators.fisher import fisher_information, signal_normalised
-from advisor.estimators.study.leakage_study import MOST_PROBES, study
+from advisor.estimators.study.leakage_study import study
+from advisor.estimators.study.study_derivatives import MOST_PROBES
 from advisor.tracing.tracer import trace
 from tests.models import ZOO, traced
 

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 import advisor
 from advisor.defenses import Chain, Defense, GaussianNoise, Quantize8
 from advisor.errors import AdvisorError
-from advisor.exporting.manifest import Noise
+from advisor.exporting.manifest_entries import Noise
 from advisor.plans import Plan
 from advisor.runtime.edge import NORMAL, UNIFORM
 from tests.advisor.test_exporting import masked_graph, plan_of
