@@ -48,7 +48,8 @@ from advisor.estimators.fisher import Fisher
 from advisor.estimators.inversion.alignment import QuickAlignment, mirrored_activations
 from advisor.estimators.linear import LinearInversion
 from advisor.estimators.study.gpz import block_cuts
-from advisor.estimators.study.leakage_study import probes_for, study, tangent_samples
+from advisor.estimators.study.leakage_study import study
+from advisor.estimators.study.study_derivatives import probes_for, tangent_samples
 from advisor.estimators.study.study_samples import targets_for
 from advisor.graph import PartitionGraph
 from advisor.panel import PANEL_SAMPLES

@@ -20,7 +20,7 @@ from advisor.estimators import ESTIMATORS
 from advisor.estimators.fisher import PRIOR_SMOOTHING
 from advisor.estimators.inversion.alignment import Mirrored, QuickAlignment, mirrored_activations
 from advisor.estimators.noise import NoiseCurves
-from advisor.estimators.study.leakage_study import DIRECTIONS, SPECTRUM_SAMPLES, probes_for, tangent_samples
+from advisor.estimators.study.study_derivatives import DIRECTIONS, SPECTRUM_SAMPLES, probes_for, tangent_samples
 from advisor.estimators.study.study_samples import targets_for
 from advisor.graph import PartitionGraph
 from advisor.panel import panel_size

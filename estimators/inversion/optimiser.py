@@ -16,6 +16,11 @@ from torch import Tensor, nn
 from advisor.threads import Spread
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+LARGE = 256
+"""A kernel that makes a matrix with more rows and more columns is orthogonalised place by place: the iteration takes
+the cube of the lesser of the two. So it is where a map of 2×2 cells is read as 32×32 pixels: an attack with 1,000
+images took 14.5 s instead of 40.5 there (NMSE 0.280 and 0.276), with 4,000 25 s instead of 51 (0.242 and 0.241)."""
+
 ADAM_RATE = 0.1  # of the matrices' rate, for biases: one rate is then enough to set
 
 
@@ -49,9 +54,27 @@ class Muon(torch.optim.Optimizer):
         if "sum" not in state:
             state["sum"] = torch.zeros_like(parameter)
         running = state["sum"].mul_(momentum).add_(gradient)
-        direction = orthogonalised((gradient + momentum * running).flatten(1))
-        rows, columns = direction.shape
-        parameter.add_(direction.view_as(parameter), alpha=-rate * math.sqrt(max(1.0, rows / columns)))
+        rows, columns = parameter.flatten(1).shape
+        direction = orthogonal_kernel(gradient + momentum * running)
+        parameter.add_(direction, alpha=-rate * math.sqrt(max(1.0, rows / columns)))
+
+
+def orthogonal_kernel(kernel: Tensor) -> Tensor:
+    """A layer's `[out, in]` or `[out, in, height, width]` orthogonalised: as one matrix of one row a filter, or, where
+    that is `LARGE`, the matrix of each place of the filters by itself.
+    """
+    if kernel.dim() == 2 or min(kernel.flatten(1).shape) <= LARGE:
+        return orthogonalised(kernel.flatten(1)).view_as(kernel)
+    places = kernel.permute(2, 3, 0, 1).flatten(0, 1)
+    each = torch.stack([orthogonalised(matrix) for matrix in places])
+    return each.unflatten(0, kernel.shape[2:]).permute(2, 3, 0, 1)
+
+
+def update_products(outputs: int, inputs: int, places: int = 1, steps: int = 5) -> int:
+    """Multiply-adds of orthogonalising a layer's kernel."""
+    count, columns = (places, inputs) if min(outputs, inputs * places) > LARGE else (1, inputs * places)
+    small, large = sorted((outputs, columns))
+    return count * (2 * small**2 * large + (4 * steps - 3) * small**3)
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:

@@ -14,6 +14,7 @@ from advisor.estimators.attacks import ids
 from advisor.estimators.attacks.support.draws import FEWEST as FEWEST_DRAWS
 from advisor.estimators.attacks.support.draws import PASSES
 from advisor.estimators.inversion.alignment import QUICK, STRONG
+from advisor.estimators.inversion.optimiser import update_products
 from advisor.estimators.statistics.learning_curves import steps_up_to
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import SKETCH, VECTOR_LIMIT, cell_factor, grid
@@ -173,6 +174,12 @@ def _solved(learnt: int, width: int, targets: int) -> float:
     return sum((side / SOLVED) ** 3 for side in sides)
 
 
+def _updates(channels: int, width: int, outputs: int) -> int:
+    """Multiply-adds of one update of the quick attack's network on maps, whatever the batch."""
+    hidden = 2 * QUICK.depth * update_products(width, width, 9)
+    return update_products(width, channels) + hidden + update_products(outputs, width, 9)
+
+
 def _attack(cut: Cut, picture: tuple[int, int] | None, learnt: int, speed: Speed) -> float:
     """Seconds of the quick attack at one cut, from the shapes that cross."""
     known = learnt * (2 if picture else 1)
@@ -186,7 +193,7 @@ def _attack(cut: Cut, picture: tuple[int, int] | None, learnt: int, speed: Speed
         cells = (picture[0] // factor) * (picture[1] // factor)
         channels = sum(m.shape[1] for m in maps if m is not None)
         width = map_width(QUICK.width, cells)
-        products = step_products(channels, cells, width, 3 * factor**2)
+        products = step_products(channels, cells, width, 3 * factor**2) + _updates(channels, width, 3 * factor**2)
         size = channels * (9 if 9 * channels <= PATCH_FEATURES else 1)
         seconds = steps * (products * speed.product + speed.step) + 3 * known * cells * size**2 * speed.product / 3
         seconds += 2 * speed.solve * (size / SOLVED) ** 3

@@ -6,8 +6,16 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from advisor.estimators.inversion.optimiser import Muon, OneCycle, Plateau, orthogonalised
+from advisor.estimators.inversion.optimiser import (
+    Muon,
+    OneCycle,
+    Plateau,
+    orthogonal_kernel,
+    orthogonalised,
+    update_products,
+)
 from advisor.testing.made_up_views import normal
 
 
@@ -20,6 +28,23 @@ def test_orthogonalised_keeps_singular_vectors_and_levels_values(shape: tuple[in
     assert float((turned - torch.diag(levelled)).abs().max()) < 0.01
     known = values > 0.02 * values.max()
     assert 0.65 < float(levelled[known].min()) <= float(levelled[known].max()) < 1.25
+
+
+def test_a_large_kernel_is_orthogonalised_place_by_place() -> None:
+    """As one matrix it would take the cube of 270; each place of its filters takes that of 30."""
+    kernel = torch.randn(270, 30, 3, 3)
+    found = orthogonal_kernel(kernel)
+    for row, column in ((0, 0), (1, 2), (2, 2)):
+        assert torch.allclose(found[:, :, row, column], orthogonalised(kernel[:, :, row, column]), atol=1e-5)
+    small = kernel[:40]
+    assert torch.equal(orthogonal_kernel(small), orthogonalised(small.flatten(1)).view_as(small))
+
+
+@pytest.mark.parametrize("shape", [(96, 64, 1, 1), (96, 96, 3, 3), (270, 30, 3, 3), (64, 300), (300, 64)])
+def test_what_an_update_takes_is_what_torch_counts(shape: tuple[int, ...]) -> None:
+    with FlopCounterMode(display=False) as counted:
+        orthogonal_kernel(torch.randn(shape))
+    assert update_products(shape[0], shape[1], math.prod(shape[2:])) == counted.get_total_flops() // 2
 
 
 def test_orthogonalised_is_the_literal_iteration() -> None:
