@@ -6,7 +6,8 @@ In the tests each target runs a few inputs; by hand as many as you like:
 
 A row a target is kept in `fuzzed/rows.csv` as it ends; a run that was stopped goes on after the last.
 
-Each input is loaded in a forked process with a time limit, so that a crash or a hang of one does not end the run.
+Each input is loaded in a forked process with a limit of processor time, so that a crash or a hang of one does not end
+the run.
 """
 
 from __future__ import annotations
@@ -153,16 +154,21 @@ def _ended(target: Target, path: Path, seconds: int) -> str:
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        return "hang" if number == signal.SIGALRM else f"crash: {signal.Signals(number).name}"
+        return "hang" if number in (signal.SIGALRM, signal.SIGXCPU) else f"crash: {signal.Signals(number).name}"
     return said
+
+
+WAITED = 5
+"""Times the processor's seconds that a load may take: by the clock, on a machine that stands still now and then."""
 
 
 def _quiet_child(seconds: int, memory: int) -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(seconds)
+    signal.alarm(WAITED * seconds)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
