@@ -38,6 +38,10 @@ class ColumnSpec:
     method: str
 
 
+DISCRETE = "the inputs are discrete: there are no pixels to reconstruct"
+"""Why ids have no error of reconstruction."""
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What an attacker wants back, and who plays which role.

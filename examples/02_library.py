@@ -50,14 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     print(advice.headline)
     print("zone:", ", ".join(advice.zone) or "none")
+    print("plans that no other beats in latency, leakage and accuracy:")
     for plan in advice.pareto:
         print(f"  {plan}: {1e3 * float(plan.predicted['latency']):.1f} ms, score {float(plan.predicted['score']):.2f}")
 
-    assert advice.best is not None
-    edge, cloud = advice.best.split()  # two nn.Modules, the defense inside the edge half
+    assert advice.best_split is not None  # whatever the verdict
+    edge, cloud = advice.best_split.split()  # two nn.Modules, the defense inside the edge half
     with torch.no_grad():
         same = (cloud(edge(x)).argmax(1) == net(x).argmax(1)).float().mean().item()
-    print(f"{advice.best}: {100 * same:.1f} % of the answers are those of the whole model")
+    print(f"{advice.best_split}: {100 * same:.1f} % of the answers are those of the whole model")
     advice.save(options.out)
     print(f"Open {options.out / 'report.html'}")
 

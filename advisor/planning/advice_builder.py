@@ -152,7 +152,11 @@ def _headline(chosen: Choice, limits: LeakageLimits, loaded: LoadedModel, proven
         parts.append(f"Interrupted during {provenance['interrupted']}: this is the best so far.")
     parts.append(verdict_sentence(chosen.verdict, chosen.best))
     if chosen.verdict == "split" and chosen.best is not None and limits.shortfall(chosen.best):
-        parts.append("It is the most private inside the budgets, and by the zone's thresholds not private.")
+        parts.append(
+            "What it leaks could not be held against the zone's thresholds."
+            if math.isnan(chosen.best.predicted["score"].value)
+            else "It is the most private inside the budgets, and by the zone's thresholds not private."
+        )
     return " ".join(parts)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from advisor.activations import Activations
-from advisor.cut_view import ColumnSpec, CutView, Need, Targets
+from advisor.cut_view import DISCRETE, ColumnSpec, CutView, Need, Targets
 from advisor.cuts import Cut
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
@@ -190,7 +190,8 @@ def _check(tensors: tuple[Tensor, ...], targets: Targets) -> None:
             f"an inversion network needs at least {FEWEST} samples to learn from, not {len(targets.train)}"
         )
     if not float(targets.ceiling.mean()) > 0:
-        raise NotMeasurableError(f"every scored input equals the mean of the others ({targets.note or 'as given'})")
+        same = f"every scored input equals the mean of the others ({targets.note or 'as given'})"
+        raise NotMeasurableError(DISCRETE if targets.note == DISCRETE else same)
     if not all(all_finite(t) for t in tensors):
         raise NotMeasurableError("the activation holds NaN or infinities")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from advisor.batches import first_scores
 from advisor.columns import Column
-from advisor.cut_view import Targets
+from advisor.cut_view import DISCRETE, Targets
 from advisor.cuts import Cut
 from advisor.data.checks import labels_of
 from advisor.data.roles import sides
@@ -102,7 +102,7 @@ def pixels_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool, str]:
         return pixels, True, _at_size(pixels, inputs[0])
     if floats := [flat(t).float() for t in inputs if t.dtype.is_floating_point]:
         return torch.cat(floats, 1), False, AS_GIVEN
-    return torch.zeros(len(inputs[0]), 1), False, "the inputs are discrete: there are no pixels to reconstruct"
+    return torch.zeros(len(inputs[0]), 1), False, DISCRETE
 
 
 def _at_size(pixels: Tensor, original: Tensor) -> str:

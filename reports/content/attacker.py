@@ -68,15 +68,26 @@ def attacker(advice: Advice) -> Attacker:
     gets = (
         f"{like[0].upper()}{like[1:]} (NMSE {show_estimate(found, 'score')}{of})."
         if like
-        else f"What an attacker gets was {NOT_MEASURED}: {clean(found.method) or 'no reason is recorded'}."
+        else _unlike(advice, plan, found)
     )
     by = "By the quick attack that priced it" if _by_attack(plan) else "Predicted for a strong attack"
     predicted = (
-        f"{by}: NMSE {words.predicted(plan, 'score')} (0 is a copy, 1 a guess of the mean), "
-        f"SSIM {words.predicted(plan, 'score_ssim')}{_mean_image(advice)}."
+        ""
+        if math.isnan(found.value)
+        else (
+            f"{by}: NMSE {words.predicted(plan, 'score')} (0 is a copy, 1 a guess of the mean), "
+            f"SSIM {words.predicted(plan, 'score_ssim')}{_mean_image(advice)}."
+        )
     )
     beside = next((words for start, words in BESIDE.items() if like.startswith(start)), "")
     return Attacker(gets, side, predicted, _run(advice, plan), _guarantee(plan), beside)
+
+
+def _unlike(advice: Advice, plan: Plan, found: Estimate) -> str:
+    """What is said where no NMSE is known: of ids the share that an attack got back, else why it is not."""
+    if (ids := plan.verified.get("top1")) is not None:
+        return f"{show_estimate(ids, 'top1')} of the ids at the first guess{chance(advice, 'top1', ids)}."
+    return f"{NOT_MEASURED.capitalize()}: {clean(found.method) or 'no reason is recorded'}."
 
 
 def _by_attack(plan: Plan) -> bool:
@@ -125,7 +136,7 @@ def _size(item: Evidence) -> str:
 
 def _numbers(advice: Advice, scores: dict[str, Estimate]) -> str:
     found = [
-        f"{quantity(name).label} {show_estimate(scores[name], name)}{chance(advice, name)}"
+        f"{quantity(name).label} {show_estimate(scores[name], name)}{chance(advice, name, scores[name])}"
         for name in RUN
         if name in scores and math.isfinite(scores[name].value)
     ]

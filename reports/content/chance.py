@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import re
+
 from advisor.advice import Advice
+from advisor.estimate import Estimate
 from advisor.reports.content.quantities import show
+
+IDS, COMMONEST = "ids recovered", re.compile(r"commonest alone: ([01]\.\d+)")
+"""How the method of a share of ids begins, and what it says of guessing."""
 
 SHARES = ("reidentified", "top1", "top5")
 
 
-def chance(advice: Advice, name: str) -> str:
-    """` (chance: 10 %)` beside a share of guesses, all classes of the model as likely; "" beside another quantity."""
+def chance(advice: Advice, name: str, found: Estimate) -> str:
+    """` (chance: 10 %)` beside a share of guesses, all classes of the model as likely; "" beside another quantity.
+
+    Of ids the commonest are guessed, as often as they occur among those that were attacked.
+    """
     if name not in SHARES:
         return ""
+    guesses = 5 if name == "top5" else 1
+    if found.method.startswith(IDS):
+        said = COMMONEST.search(found.method)
+        alone = "not known" if said is None else show(float(said[1]), "1", name)
+        return f" ({'the commonest alone' if guesses == 1 else 'the five commonest alone'}: {alone})"
     classes = class_count(advice)
     if classes is None:
         return " (chance: not known)"
-    guesses = 5 if name == "top5" else 1
     return f" (chance: {show(guesses / max(classes, guesses), '1', name)})"
 
 

@@ -65,7 +65,7 @@ def attacks(advice: Advice) -> tuple[tuple[Evidence, str, tuple[tuple[str, str],
         title = f"{item.attack} ({item.budget}) at {place}, defense {item.defense}: {item.samples:,} inputs{times}"
         title += f" ({item.outdated})" if item.outdated else ""
         rows = tuple(
-            (quantity(name).label, show_estimate(estimate, name) + chance(advice, name))
+            (quantity(name).label, show_estimate(estimate, name) + chance(advice, name, estimate))
             for name, estimate in item.scores.items()
             if math.isfinite(estimate.value)
         )

@@ -45,7 +45,7 @@ def test_the_library_recommends_and_splits(tmp_path: Path, capsys: pytest.Captur
     text = capsys.readouterr().out
     advice = advisor.load_advice(tmp_path / "advice")
     assert advice.headline in text
-    assert f"{advice.best}: " in text
+    assert f"{advice.best_split}: " in text
     assert (tmp_path / "advice" / "report.html").exists()
 
 

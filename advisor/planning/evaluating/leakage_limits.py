@@ -23,6 +23,7 @@ class LeakageLimits:
         asked: whether the user stated them; a plan over a stated budget is not feasible.
         best_in: what is to be best among the plans within the limits.
         confidence: of the interval whose unfavourable end must keep every limit; None: as each row says.
+        accuracy_open: whether no limit on accuracy was asked: hiding more than these limits ask is then worth none.
     """
 
     min_nmse: float | None
@@ -30,6 +31,7 @@ class LeakageLimits:
     asked: bool
     best_in: Requirement = FASTEST
     confidence: float | None = None
+    accuracy_open: bool = False
 
     @property
     def by_name(self) -> dict[str, float]:
@@ -52,6 +54,7 @@ def limits_of(
         zone: the zone's thresholds, by requirement; without `max_ssim` where inputs are no images.
         best_in, confidence: as `LeakageLimits` has them.
     """
+    open_ = budgets.max_accuracy_drop is None and budgets.min_accuracy is None
     if budgets.has_leakage:
-        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, True, best_in, confidence)
-    return LeakageLimits(zone.get("min_nmse"), zone.get("max_ssim"), False, best_in, confidence)
+        return LeakageLimits(budgets.min_nmse, budgets.max_ssim, True, best_in, confidence, open_)
+    return LeakageLimits(zone.get("min_nmse"), zone.get("max_ssim"), False, best_in, confidence, open_)

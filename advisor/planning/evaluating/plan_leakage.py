@@ -64,7 +64,7 @@ class PlanLeakage(PlanAccuracy):
     def under_noise(self, cut: Cut, sigma: float) -> dict[str, Estimate]:
         """`score` and `score_ssim` under noise: of what the bare attack explains, the share linear inversion keeps."""
         score, similar = (_value(self.profile, name, cut) for name in ("score", "score_ssim"))
-        if sigma == 0:
+        if sigma == 0 or math.isnan(score.value):
             return {"score": score, "score_ssim": similar}
         curve = self.curve(cut)
         if curve is None:

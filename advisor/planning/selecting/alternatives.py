@@ -10,9 +10,9 @@ from advisor import profilers
 from advisor.defenses import DEFENSES
 from advisor.errors import AdvisorError
 from advisor.planning.evaluating.evaluation import PlanEvaluator
-from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.evaluating.leakage_limits import FASTEST, LeakageLimits
 from advisor.planning.selecting.alternative_roles import ELSEWHERE
-from advisor.planning.selecting.selection import Choice, rank, with_excess
+from advisor.planning.selecting.selection import Choice, rank, rank_within, with_excess
 from advisor.plans import Plan
 from advisor.profilers import Device
 from advisor.requirements import Budgets
@@ -45,12 +45,12 @@ def by_aim(plans: Sequence[Plan], limits: LeakageLimits, zone: Container[str]) -
     feasible = [plan for plan in plans if plan.feasible]
     private = [plan for plan in feasible if not limits.shortfall(plan)]
     if private:
-        yield "fastest private", min(private, key=lambda plan: _known(plan.predicted["latency"].value, math.inf))
+        yield "fastest private", min(private, key=lambda plan: rank(plan, FASTEST, limits.accuracy_open))
     if feasible:
         yield "most private", max(feasible, key=lambda plan: _known(plan.leakage("score").value, -math.inf))
     inside = [plan for plan in feasible if plan.places[0] in zone]
     if inside:
-        yield "best in the golden zone", min(inside, key=lambda plan: rank(plan, limits.best_in))
+        yield "best in the golden zone", min(inside, key=lambda plan: rank_within(plan, limits))
 
 
 def _known(value: float, otherwise: float) -> float:

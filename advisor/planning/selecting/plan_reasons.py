@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.evaluating.leakage_limits import FASTEST, LeakageLimits
 from advisor.planning.selecting.selection import cost_of, rank, waives_leakage
 from advisor.plans import Plan
 from advisor.requirements import REQUIREMENTS, Budgets
-from advisor.units import show_points, show_size
+from advisor.units import show_points, show_ratio, show_share, show_size
 from advisor.verdicts import as_sent
 
 
@@ -22,25 +22,32 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
     feasible = [plan for plan in plans if plan.feasible]
     score = best.predicted["score"]
     said = []
-    if limits.shortfall(best):
+    if math.isnan(score.value) and not limits.asked:
+        said.append(
+            f"What leaks could not be held against the zone's thresholds, as no NMSE was measured ({score.method}); "
+            f"this is {_best_of(feasible, limits)} inside the budgets."
+        )
+    elif limits.shortfall(best):
         said.append(
             f"No plan inside the budgets hides the input well enough ({_limits(limits)}); "
             f"this is the most private of {len(feasible)}."
         )
     else:
         private = [plan for plan in feasible if not limits.shortfall(plan)]
-        rank = "the only plan" if len(private) == 1 else f"the fastest of {len(private)} plans"
-        said.append(f"It is {rank} inside the budgets to hide the input well enough ({_limits(limits)}).")
+        hides = f" to hide the input well enough ({_limits(limits)})" if limits.by_name else ""
+        said.append(f"It is {_best_of(private, limits)} inside the budgets{hides}.")
     if not math.isnan(score.value):
         priced = score.source == "measured"  # what was fitted against the estimators is priced by an attack
         attack = "The quick attack that priced it was" if priced else "A strong inversion attack is predicted to be"
         said.append(
-            f"{attack} left with an NMSE of {score.value:.2f} "
-            f"(90 % interval {score.low:.2f}–{score.high:.2f}; 0 is a perfect copy, 1 is a guess of the mean)."
+            f"{attack} left with an NMSE of {show_ratio(score.value)} "
+            f"(90 % interval {show_ratio(score.low)}–{show_ratio(score.high)}; "
+            "0 is a perfect copy, 1 is a guess of the mean)."
         )
     drop = best.predicted["accuracy_drop"]
     if not math.isnan(drop.value):
-        said.append(f"It {costs_or_gains(drop.value)} {drop.method.partition(' on ')[0]}.")
+        asked = "; no limit was asked (--max-accuracy-drop)" if limits.accuracy_open and drop.low > 0 else ""
+        said.append(f"It {costs_or_gains(drop.value)} {drop.method.partition(' on ')[0]}{asked}.")
     swap = best.predicted.get("edge_swap")
     if swap is not None and swap.value > 0:
         said.append(
@@ -49,11 +56,12 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
         )
     if best.verified:
         what, name = ("inversion attack", "nmse") if "nmse" in best.verified else ("attack on ids", "top1")
-        found, unit = best.verified[name], "" if name == "nmse" else " of them at its first guess"
+        show, rest = (show_ratio, "") if name == "nmse" else (show_share, " of them at its first guess")
+        found = best.verified[name]
         effort = f"{best.evidence[0].budget} " if best.evidence else ""
         said.append(
-            f"The {effort}{what} that was run on what it really sends reached {found.value:.2f} "
-            f"({found.low:.2f}–{found.high:.2f}){unit}."
+            f"The {effort}{what} that was run on what it really sends reached {show(found.value)} "
+            f"({show(found.low)}–{show(found.high)}){rest}."
         )
     return tuple(said)
 
@@ -74,7 +82,7 @@ def unhidden(
     assert theirs is not None
     why = "a split was required" if waived else "it counts only where leakage is waived (--min-nmse 0)"
     better = f"has a {row.label} of {row.show(theirs.value)}, where this plan has {row.show(ours.value)}"
-    return (f"All in the cloud{as_sent(least)}, {better}, and hides nothing: {why}.",)
+    return (f"All in the cloud{f'{sent},' if (sent := as_sent(least)) else ''} {better}, and hides nothing: {why}.",)
 
 
 def unsplit(best: Plan | None, whole: Sequence[Plan], limits: LeakageLimits, require_split: bool) -> tuple[str, ...]:
@@ -95,6 +103,12 @@ def costs_or_gains(drop: float) -> str:
     if drop < 0:
         return f"gains {show_points(-drop)} of"
     return f"costs {show_points(drop)} of" if drop > 0 else "costs nothing of"
+
+
+def _best_of(plans: Sequence[Plan], limits: LeakageLimits) -> str:
+    """`the fastest of 3 plans`."""
+    best = "the fastest" if limits.best_in == FASTEST else f"the best in {limits.best_in.label}"
+    return "the only plan" if len(plans) == 1 else f"{best} of {len(plans)} plans"
 
 
 def _why_whole(best: Plan, plans: Sequence[Plan], limits: LeakageLimits) -> str:
@@ -133,11 +147,12 @@ def _none_fits(plans: Sequence[Plan], limits: LeakageLimits) -> str:
             if not over >= missed.get(name, math.inf):
                 missed[name] = over
     always = [name for name in missed if all(name in plan.excess for plan in plans)]
-    least = ", ".join(describe_excess(name, missed[name]) for name in always)
+    least = ", ".join(describe_excess(name, missed[name]) for name in always if not math.isnan(missed[name]))
+    unknown = ", ".join(REQUIREMENTS[name].option for name in always if math.isnan(missed[name]))
     surely = "surely " if (by_value := _by_value(plans, limits)) else ""
-    return f"No split {surely}meets the budgets{by_value}" + (
-        f": every one misses {least} or more." if least else " together."
-    )
+    said = [f"every one misses {least} or more"] if least else []
+    said += [f"{unknown} could not be measured of any"] if unknown else []
+    return f"No split {surely}meets the budgets{by_value}{': ' if said else ' together'}{'; '.join(said)}."
 
 
 def describe_excess(name: str, over: float) -> str:
@@ -148,7 +163,7 @@ def describe_excess(name: str, over: float) -> str:
 
 def _limits(limits: LeakageLimits) -> str:
     parts = [
-        f"{row.quantity.upper()} of {row.sense} {limits.by_name[row.name]:.2g}"
+        f"{row.quantity.upper()} of {row.sense} {limits.by_name[row.name]:.3g}"
         for row in sorted(REQUIREMENTS.values(), key=lambda row: row.minimised)
         if row.name in limits.by_name
     ]

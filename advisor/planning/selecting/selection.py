@@ -27,8 +27,8 @@ def choose(plans: Sequence[Plan], limits: LeakageLimits) -> Plan | None:
     feasible = [plan for plan in plans if plan.feasible]
     private = [plan for plan in feasible if not limits.shortfall(plan)]
     if private:
-        return min(private, key=lambda plan: (plan.short_fit, rank(plan, limits.best_in)))
-    return min(feasible, key=_most_private, default=None)
+        return min(private, key=lambda plan: (plan.short_fit, rank_within(plan, limits)))
+    return min(feasible, key=lambda plan: _most_private(plan, limits), default=None)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def verdict(
     if split is not None and not limits.shortfall(split):
         meeting.append(split)
     if meeting:
-        best = min(meeting, key=lambda plan: (cost_of(plan, best_in), plan is split, rank(plan, best_in)))
+        best = min(meeting, key=lambda plan: (cost_of(plan, best_in), plan is split, rank_within(plan, limits)))
         return Choice(best.kind, best, shown)
     if split is not None:
         return Choice("split", split, shown)
@@ -86,10 +86,17 @@ def waives_leakage(budgets: Budgets) -> bool:
     return budgets.min_nmse == 0 and (budgets.max_ssim is None or budgets.max_ssim >= 1)
 
 
-def rank(plan: Plan, best_in: Requirement) -> tuple[float, ...]:
+def rank(plan: Plan, best_in: Requirement, accuracy_first: bool = False) -> tuple[float, ...]:
     """Least is best: the objective, then leakage, accuracy and all the rest, so that nothing beats the first in all."""
-    order = [best_in, REQUIREMENTS["min_nmse"], REQUIREMENTS["max_accuracy_drop"], *REQUIREMENTS.values()]
+    leakage, accuracy = REQUIREMENTS["min_nmse"], REQUIREMENTS["max_accuracy_drop"]
+    between = (accuracy, leakage) if accuracy_first else (leakage, accuracy)
+    order = (best_in, *between, *REQUIREMENTS.values())
     return tuple(cost_of(plan, row) for row in {row.name: row for row in order}.values())
+
+
+def rank_within(plan: Plan, limits: LeakageLimits) -> tuple[float, ...]:
+    """`rank` among plans that keep the limits: what was left open goes before what was limited and is met."""
+    return rank(plan, limits.best_in, limits.accuracy_open)
 
 
 def nearest(plans: Sequence[Plan], budgets: Budgets, count: int = 3) -> tuple[Plan, ...]:
@@ -106,7 +113,7 @@ def nearest_first(plans: Sequence[Plan], budgets: Budgets, limits: LeakageLimits
         unknown, _, missed = _distance(plan, budgets)
         unknown += sum(math.isnan(over) for over in short.values() if not limits.asked)
         missed += sum(over for over in short.values() if not math.isnan(over)) if not limits.asked else 0.0
-        return (bool(plan.excess or short), unknown, missed, *rank(plan, limits.best_in))
+        return (bool(plan.excess or short), unknown, missed, *rank_within(plan, limits))
 
     return sorted(plans, key=order)
 
@@ -146,9 +153,9 @@ def pareto(plans: Sequence[Plan], count: int = 12) -> tuple[Plan, ...]:
     return tuple(ordered[i] for i in picked)
 
 
-def _most_private(plan: Plan) -> tuple[float, float, float]:
+def _most_private(plan: Plan, limits: LeakageLimits) -> tuple[float, ...]:
     score, similar = plan.leakage("score"), plan.leakage("score_ssim")
-    return (-_known(score.value), 0.0 if math.isnan(similar.value) else similar.value, _value(plan, "latency"))
+    return (-_known(score.value), 0.0 if math.isnan(similar.value) else similar.value, *rank_within(plan, limits))
 
 
 def _distance(plan: Plan, budgets: Budgets) -> tuple[int, float, float]:

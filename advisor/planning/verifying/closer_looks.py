@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from advisor.estimate import Estimate
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
-from advisor.planning.selecting.selection import choose, cost_of, meets, rank
+from advisor.planning.selecting.selection import choose, cost_of, meets, rank_within
 from advisor.planning.shared_study.estimates_as_json import as_estimates
 from advisor.planning.verifying.judge import Judge
 from advisor.plans import Plan
@@ -52,8 +52,12 @@ def closer_looks(judge: Judge, plans: Sequence[Plan], progress: Progress) -> Ite
 
 def _promising(judge: Judge, plans: Sequence[Plan], holds: Plan | None) -> list[Plan]:
     """The plans that may hold, and would be chosen then."""
-    row = judge.limits.best_in
-    return [p for p in plans if chance(judge, p) > 0 and (holds is None or rank(p, row) < rank(holds, row))]
+    limits = judge.limits
+    return [
+        p
+        for p in plans
+        if chance(judge, p) > 0 and (holds is None or rank_within(p, limits) < rank_within(holds, limits))
+    ]
 
 
 def chance(judge: Judge, plan: Plan) -> float:

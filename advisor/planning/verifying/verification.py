@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from advisor.memory_limit import give_back
 from advisor.planning.evaluating.attacker_samples import samples_needed
 from advisor.planning.fits.variant_pricing import for_plan
 from advisor.planning.searching.growing_samples import in_whole
-from advisor.planning.selecting.selection import choose, pareto
+from advisor.planning.selecting.selection import choose, pareto, rank_within
 from advisor.planning.stages import Searched, Step, Verified
 from advisor.planning.verifying.closer_looks import closer_looks
 from advisor.planning.verifying.earlier_evidence import EARLIER
@@ -28,6 +29,9 @@ VERIFY_ATTEMPTS = 7
 
 ALSO_VERIFIED = 2
 """Of the others at most: what is chosen goes before them."""
+
+TOLD_BY_ATTACK = ("max_ids_recovered",)
+"""Requirements of which no prediction tells, as of ids there is none."""
 
 MOST_ATTACKS = VERIFY_ATTEMPTS + 1
 """Attacks in all: the last one is on labels."""
@@ -128,7 +132,7 @@ def _learning(judge: Judge, found: _Found, now: Step) -> tuple[_Found, dict[str,
 
 def _attacks(judge: Judge, found: _Found, now: Step) -> Iterator[_Found]:
     """What is known after each attack: on the best plan until it holds, on others that are shown, on labels."""
-    best, longest, made = choose(list(found.plans), judge.limits), 0.0, 0
+    best, longest, made = _next(judge, found), 0.0, 0
     for attempt in range(VERIFY_ATTEMPTS):
         if best is None or best.verified or best in found.failed:
             break
@@ -167,7 +171,27 @@ def _whole_best(judge: Judge, found: _Found) -> tuple[_Found, Plan | None]:
     """The plan that is chosen now, its accuracy measured on all samples."""
     until = judge.time.started + judge.time.deadline
     plans = in_whole(found.plans, lambda every: [choose(every, judge.limits)], judge.evaluator, judge.judged, until)
-    return dataclasses.replace(found, plans=plans), choose(plans, judge.limits)
+    found = dataclasses.replace(found, plans=plans)
+    return found, _next(judge, found)
+
+
+def _next(judge: Judge, found: _Found) -> Plan | None:
+    """The plan that is chosen; where there is none, the best of those of which only an attack tells whether they hold.
+
+    What is merely rounded gives away no less at an earlier cut than at a later one, so that it is not tried there.
+    """
+    best = choose(list(found.plans), judge.limits)
+    if best is not None:
+        return best
+    done = [plan for plan in found.plans if plan.verified or plan in found.failed]
+    beaten = max((plan.cut.index for plan in done if plan.verified and not plan.defense.random), default=-1)
+    kinds = {(plan.places, plan.defense.name) for plan in done}
+    untold = [
+        plan for plan in found.plans
+        if plan.excess and all(name in TOLD_BY_ATTACK and math.isnan(over) for name, over in plan.excess.items())
+        and (plan.defense.random or plan.cut.index > beaten) and (plan.places, plan.defense.name) not in kinds
+    ]  # fmt: skip
+    return min(untold, key=lambda plan: rank_within(plan, judge.limits), default=None)
 
 
 def _part(now: Step, number: int, plan: Plan) -> Progress:

@@ -102,6 +102,20 @@ def test_chance_stands_beside_every_share_and_a_weaker_attack_is_called_weaker()
     assert "top 5 90 % ±? (chance: 50 %)" in run
 
 
+def test_a_share_of_ids_stands_beside_the_commonest_ids_not_beside_classes() -> None:
+    best = plan_with()
+    unknown = Estimate(math.nan, method="the inputs are discrete")
+    found = Estimate(0.07, 0.01, 0.05, 0.09, method="ids recovered, 1 guesses; the 1 commonest alone: 0.150")
+    best = dataclasses.replace(best, predicted={**best.predicted, "score": unknown}, verified={"top1": found})
+    got = answer_of(dataclasses.replace(digits(), best=best, evidence=())).attacker
+    assert got.gets == "7 % (5–9 %) of the ids at the first guess (the commonest alone: 15 %)."
+    assert not got.predicted
+    assert "(the commonest alone: 15 %)" in got.run[0]
+    best = dataclasses.replace(best, verified={})
+    got = answer_of(dataclasses.replace(digits(), best=best, evidence=())).attacker
+    assert got.gets == "Not measured: the inputs are discrete."
+
+
 def test_a_guarantee_is_said_also_in_nmse_and_so_is_its_absence() -> None:
     assert "Guarantee: none" in answer_of(digits()).attacker.guarantee
     best = plan_with()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from advisor.defenses import GaussianNoise
 from advisor.fitted import FittedDefense
-from advisor.planning.evaluating.leakage_limits import LeakageLimits
+from advisor.planning.evaluating.leakage_limits import FASTEST, LeakageLimits, limits_of
 from advisor.planning.selecting.plan_reasons import costs_or_gains, describe_excess, reasons, unhidden, unsplit
 from advisor.planning.selecting.selection import choose, nearest, pareto, rank, verdict, with_excess
 from advisor.requirements import REQUIREMENTS, Budgets, objective
@@ -44,6 +44,20 @@ def test_a_short_fit_is_chosen_only_where_nothing_else_meets_everything_and_says
     assert found.cut.name == "fast"
     assert "ridge (short fit)" in str(found)
     assert "short" not in str(full)
+
+
+def test_hiding_more_than_was_asked_is_worth_accuracy_only_where_a_loss_of_it_was_limited():
+    plans = [a_plan("hides more", score=0.95, drop=0.4), a_plan("loses less", score=0.75, drop=0.1)]
+    limits = limits_of(Budgets(), {"min_nmse": 0.7}, FASTEST, None)
+    best = choose(priced(plans, limits=limits), limits)
+    assert best.cut.name == "loses less"
+    assert any("(--max-accuracy-drop)" in line for line in reasons(best, [best], limits))
+    for asked in ({"max_accuracy_drop": 0.5}, {"min_accuracy": 0.2}):
+        budgets = Budgets(**asked)
+        limits = limits_of(budgets, {"min_nmse": 0.7}, FASTEST, None)
+        best = choose(priced(plans, limits=limits), limits)
+        assert best.cut.name == "hides more"
+        assert not any("--max-accuracy-drop" in line for line in reasons(best, [best], limits))
 
 
 def test_an_early_cut_with_a_good_defense_beats_a_deep_bare_one_when_it_is_faster():
@@ -86,6 +100,7 @@ def test_without_a_private_plan_the_most_private_inside_the_budgets_is_chosen_an
     best = choose(plans, ZONE)
     assert best.cut.name == "b"
     assert "most private of 2" in reasons(best, plans, ZONE)[0]
+    assert "an NMSE of 0.500 " in reasons(best, plans, ZONE)[1]  # as every other place writes it
 
 
 def test_a_stated_leakage_budget_is_a_budget():
@@ -217,6 +232,26 @@ def test_no_shown_plan_beats_the_chosen_one_in_every_value(values, name):
         assert not any(all(rank(plan, row)[0] < own[row.name] for row in rows) for plan in meeting)
 
 
+def test_what_leaks_is_not_called_private_where_it_was_not_measured():
+    plans = priced([a_plan("slow", score=math.nan, latency=0.02), a_plan("fast", score=math.nan)])
+    best = choose(plans, ZONE)
+    said = reasons(best, plans, ZONE)[0]
+    assert best.cut.name == "fast"
+    assert "could not be held against" in said
+    assert "private" not in said
+    by_memory = dataclasses.replace(ZONE, best_in=objective("edge_memory"))
+    assert "the best in edge memory of 2 plans" in reasons(best, plans, by_memory)[0]
+
+
+def test_what_no_plan_was_measured_in_is_said_beside_what_all_miss():
+    budgets = Budgets(max_latency=0.005, max_ids_recovered=0.2)
+    limits = LeakageLimits(None, None, asked=True)
+    said = reasons(None, priced([a_plan(latency=0.01)], budgets, limits), limits)[0]
+    assert said.endswith(
+        "every one misses --max-latency by 5 ms or more; --max-ids-recovered could not be measured of any."
+    )
+
+
 def test_a_gain_of_accuracy_is_no_cost():
     assert costs_or_gains(-0.0167) == "gains 1.67 pp of"
     assert costs_or_gains(0.0167) == "costs 1.67 pp of"
@@ -275,6 +310,8 @@ def test_an_input_that_may_not_be_sent_changes_no_verdict_and_its_gain_is_said()
         "All in the cloud, the input sent as JPEG, has a latency of 8 ms, where this plan has 10 ms, and hides "
         "nothing: it counts only where leakage is waived (--min-nmse 0)."
     )
+    (said,) = unhidden(chosen.best, priced([in_the_cloud(0.008)], limits=ASKED), ASKED, Budgets())
+    assert said.startswith("All in the cloud has a latency of 8 ms")
     (said,) = unhidden(chosen.best, whole, NO_LIMIT, WAIVED, require_split=True)
     assert said.endswith("a split was required.")
 

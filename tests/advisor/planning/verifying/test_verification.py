@@ -78,6 +78,29 @@ def test_discrete_inputs_are_verified_by_their_ids() -> None:
 
 
 @pytest.mark.slow
+def test_a_limit_on_ids_is_held_by_attacks_one_plan_after_the_other() -> None:
+    """No prediction tells how many ids are recovered."""
+    ids = torch.randint(30, (60, 4), generator=torch.Generator().manual_seed(0))
+
+    def asked(limit: float) -> Advice:
+        return advisor.recommend(
+            Words().eval(), torch.zeros(2, 4).long(), data=(ids, torch.arange(60) % 3), trials=4, defenses="none",
+            require_split=True, max_ids_recovered=limit,
+        )  # fmt: skip
+
+    held = asked(1.0)
+    assert held.feasible
+    assert held.best is not None
+    assert "top1" in held.best.verified
+    assert "()" not in " ".join(held.reasons)
+    missed = asked(0.0)
+    assert not missed.feasible
+    assert missed.best is not None
+    assert missed.best.excess["max_ids_recovered"] > 0  # it was attacked
+    assert "--max-ids-recovered by" in " ".join(missed.reasons)
+
+
+@pytest.mark.slow
 def test_verification_shows_how_far_each_attack_is() -> None:
     told: list[float] = []
 
