@@ -74,11 +74,11 @@ REQUIREMENTS: dict[str, Requirement] = {
             "Multiply-adds of the edge half: 50M.",
         ),
         Requirement(
-            "min_mse_bound", "mse_bound", "mse_bound", "at least", "1", number, digits, "guaranteed MSE",
+            "min_mse_bound", "mse_bound", "mse_bound", "at least", "1", number, digits, "MSE bound",
             "Least error that any attacker is left with: 0.01.", leakage=True, worst=0.0,
         ),
         Requirement(
-            "max_label_leak", "label_leak", "label_leak", "at most", "1", fraction, show_share, "label leakage",
+            "max_label_leak", "label_leak", "label_leak", "at most", "1", fraction, show_share, "label leak",
             "Share of labels that a probe reads: 50%.", cautious=True, leakage=True, worst=1.0,
         ),
         Requirement(

@@ -105,7 +105,7 @@ SCALES: dict[str, tuple[tuple[str, float], ...]] = {
     "s": (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)),
     "J": (("kJ", 1e3), ("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)),
     "B": (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0)),
-    "count": (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3), ("", 1.0)),
+    "count": (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)),
     "bit/s": (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3), ("bit/s", 1.0)),
 }
 """SI unit -> the units in which its values are written, largest first."""

@@ -11,8 +11,10 @@ from advisor.estimate import Estimate
 from advisor.units import (
     digits,
     scale,
+    show_count,
     show_duration,
     show_energy,
+    show_per_second,
     show_points,
     show_ratio,
     show_share,
@@ -102,26 +104,17 @@ QUANTITIES: Mapping[str, Quantity] = {
     "psnr": Quantity("PSNR", "peak signal-to-noise ratio of that attack's reconstructions"),
     "lpips": Quantity("LPIPS", "perceptual distance of that attack's reconstructions; 0 is the original", "ratio"),
     "reidentified": Quantity("re-identified", "reconstructions that the model classifies as the original", "share"),
+    "ids_recovered": Quantity("ids recovered", "share that an attack gets back at its first guess", "share"),
     "top1": Quantity("top 1", "labels or ids guessed right", "share"),
     "top5": Quantity("top 5", "labels or ids among five guesses", "share"),
     "in_zone": Quantity("zone", "in the golden partition zone", "flag"),
     "in_gpz": Quantity("published", "in the zone of the published criterion", "flag"),
 }
 
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
 
 def quantity(name: str) -> Quantity:
     """Words for a column; one that this file does not know goes by its own name."""
     return QUANTITIES.get(name, Quantity(name))
-
-
-def show_count(value: float) -> str:
-    """`1820000000` as `1.82 G`; below a thousand the plain number."""
-    for factor, prefix in _PREFIXES:
-        if abs(value) >= factor:
-            return f"{digits(value / factor)} {prefix}"
-    return f"{value:.0f}"
 
 
 def show(value: float, unit: str, name: str = "") -> str:
@@ -139,7 +132,7 @@ def show(value: float, unit: str, name: str = "") -> str:
         return "<0.001"
     if kind in {"count", "ratio"}:
         return show_count(value) if kind == "count" else show_ratio(value)
-    by_unit = {"s": show_duration, "B": show_size, "J": show_energy}
+    by_unit = {"s": show_duration, "B": show_size, "J": show_energy, "1/s": show_per_second}
     if unit in by_unit:
         return by_unit[unit](value)
     return digits(value) if unit in {"", "1"} else f"{digits(value)} {unit}"
@@ -173,11 +166,11 @@ def show_interval(estimate: Estimate, name: str = "", like: float = math.nan) ->
     return f"{low} to {high}" if "-" in low + high else f"{low}–{high}"
 
 
-def _side(estimate: Estimate) -> str:
+def side(estimate: Estimate) -> str:
     """On which side of a bounded cost the truth lies: some of its parts nobody could count."""
     if estimate.source != "bounded" or not math.isfinite(estimate.value):
         return ""
-    return {"s": "at least ", "J": "at least ", "1/s": "at most "}.get(estimate.unit, "")
+    return {"s": "≥ ", "J": "≥ ", "1/s": "≤ "}.get(estimate.unit, "")
 
 
 def show_estimate(estimate: Estimate | None, name: str = "") -> str:
@@ -185,7 +178,7 @@ def show_estimate(estimate: Estimate | None, name: str = "") -> str:
     if estimate is None:
         return NOT_MEASURED
     interval = show_interval(estimate, name)
-    value = _side(estimate) + show(estimate.value, estimate.unit, name)
+    value = side(estimate) + show(estimate.value, estimate.unit, name)
     if interval == UNKNOWN_SPREAD:
         return f"{value} {interval}"
     return f"{value} ({interval})" if interval else value

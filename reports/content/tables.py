@@ -12,7 +12,7 @@ from advisor.advice import Advice
 from advisor.columns import Column, Profile
 from advisor.estimate import Estimate
 from advisor.plans import Plan
-from advisor.reports.content.quantities import NOT_MEASURED, QUANTITIES, quantity, show_in, show_interval
+from advisor.reports.content.quantities import NOT_MEASURED, QUANTITIES, quantity, show_in, show_interval, side
 from advisor.reports.content.text import clean
 from advisor.units import show_share
 
@@ -82,7 +82,7 @@ def estimate_cell(found: Estimate | None, name: str, like: float = math.nan) -> 
     if found is None or not math.isfinite(found.value):
         return Cell(NOT_MEASURED, why=clean(found.method if found and found.method else NOT_MEASURED))
     like = like if math.isfinite(like) else found.value
-    return Cell(show_in(found.value, like, found.unit, name), show_interval(found, name, like))
+    return Cell(side(found) + show_in(found.value, like, found.unit, name), show_interval(found, name, like))
 
 
 def main_columns(profile: Profile) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from advisor.estimate import Estimate, json_number
 from advisor.reports.content import tables, words
 from advisor.reports.content.quantities import show_estimate
 from advisor.reports.content.text import clean, markdown_text, shorten
+from advisor.verdicts import NAMES
 
 COLUMNS = ("latency", "bytes", "edge_memory", "edge_energy", "accuracy_drop", "score", "score_ssim")
 HEADS = ("advice", "verdict", "plan", "device", "link", "cloud")
@@ -40,8 +41,9 @@ def compared(advices: Mapping[str, Advice]) -> tuple[Compared, ...]:
 
 
 def cells(row: Compared) -> tuple[str, ...]:
-    """The row as text, intervals included."""
-    return (*row.told, *(show_estimate(row.numbers[name], name) for name in COLUMNS))
+    """The row as people read it, intervals included."""
+    name, verdict, *rest = row.told
+    return (name, NAMES[verdict], *rest, *(show_estimate(row.numbers[name], name) for name in COLUMNS))
 
 
 def heads() -> tuple[str, ...]:

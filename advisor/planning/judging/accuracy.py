@@ -75,6 +75,8 @@ class Accuracy:
         """Why it cannot be measured; empty where it can."""
         if self.bare is None:
             return "the model's output holds no floating-point number"
+        if lost := int(self.bare.isnan().reshape(len(self.bare), -1).any(1).sum()):
+            return f"the model's own output is NaN for {lost:,} of {len(self.bare):,} samples"
         if self.kind == "regression" and not float(self._spread.sum()) > 0:
             same = "the model's output is" if self._truth is None else "the true values are"
             return f"{same} the same for every sample"

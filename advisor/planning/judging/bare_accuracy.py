@@ -19,7 +19,9 @@ BETTER = 0.3
 
 def said_of_the_model(of: Accuracy) -> list[str]:
     """The undefended model's own measure, and a warning where it is near chance or far below its own confidence."""
-    if of.why_not or of.bare is None or of.labels is None or (of.kind == "regression" and "true" not in of.method):
+    if of.bare is not None and of.why_not:
+        return [f"What a defense costs in accuracy cannot be measured: {of.why_not}."]
+    if of.bare is None or of.labels is None or (of.kind == "regression" and "true" not in of.method):
         return []
     found = of.undefended()["accuracy"]
     notes = [

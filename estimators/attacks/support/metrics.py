@@ -188,7 +188,7 @@ def score_ids(found: Recovered, ids: Tensor) -> AttackResult:
     guesses = found.ids
     assert guesses is not None
     hits = guesses == ids[..., None]
-    counts = ids.unique(return_counts=True)[1].sort(descending=True).values
+    counts = torch.unique(ids, return_counts=True)[1].sort(descending=True).values
 
     def share(k: int) -> Estimate:
         """Of right positions with k guesses, beside what the k commonest ids would reach everywhere."""

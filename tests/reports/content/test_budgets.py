@@ -41,7 +41,7 @@ def test_a_cost_of_which_only_a_lower_bound_is_known_is_not_said_to_be_met() -> 
     plan = plan_with(predicted={"latency": Estimate.exact(0.01, "s", "bounded")})
     (verdict,) = verdicts(plan, Budgets(max_latency=0.04))
     assert (verdict.status, verdict.note) == ("close", "only a lower bound is known")
-    assert verdict.found == "at least 10 ms"
+    assert verdict.found == "≥ 10 ms"
 
 
 def test_a_quantity_that_was_never_predicted_is_not_met() -> None:

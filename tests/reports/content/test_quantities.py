@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from advisor.estimate import Estimate
 from advisor.reports.content.quantities import digits, show, show_count, show_estimate, show_interval
+from advisor.reports.content.tables import estimate_cell
+from advisor.requirements import BUILT_IN, REQUIREMENTS
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,21 @@ def test_three_significant_digits(value: float) -> None:
     assert float(digits(value)) == pytest.approx(value, rel=0.00501)
 
 
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+@pytest.mark.parametrize("value", [0.0742, 0.5, 2048.0, 85500.0])
+def test_what_is_found_is_written_as_its_limit_is(name: str, value: float) -> None:
+    row = REQUIREMENTS[name]
+    if row.unit == "1" and value > 1:
+        return
+    value = float(round(value)) if row.unit == "MAC" else value
+    assert show(value, row.unit, row.measurement) == row.show(value)
+
+
+def test_a_lower_bound_is_one_in_a_table_too() -> None:
+    found = Estimate(0.0123, 0.001, 0.0112, 0.014, "s", "bounded")
+    assert str(estimate_cell(found, "latency")) == show_estimate(found, "latency") == "≥ 12.3 ms (11.2–14 ms)"
+
+
 @given(st.floats(min_value=1, max_value=1e15))
 def test_counts_keep_their_magnitude(value: float) -> None:
     number, _, prefix = show_count(value).partition(" ")
@@ -67,8 +84,8 @@ def test_counts_keep_their_magnitude(value: float) -> None:
         (Estimate.exact(0.3), "0.300"),
         (Estimate(0.3), "0.300 ±?"),
         (Estimate(0.3, math.nan, 0.3, 0.3), "0.300 ±?"),
-        (Estimate(0.0123, 0.001, 0.0112, 0.014, "s", "bounded"), "at least 12.3 ms (11.2–14 ms)"),
-        (Estimate.exact(81.0, "1/s", "bounded"), "at most 81.0 1/s"),
+        (Estimate(0.0123, 0.001, 0.0112, 0.014, "s", "bounded"), "≥ 12.3 ms (11.2–14 ms)"),
+        (Estimate.exact(81.0, "1/s", "bounded"), "≤ 81.0/s"),
         (Estimate.exact(0.3, "1", "bounded"), "0.300"),
     ],
 )

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, balanced_ac
 from torch import Tensor
 
 from advisor.planning.judging.accuracy import Accuracy
+from advisor.planning.judging.bare_accuracy import said_of_the_model
 from advisor.planning.judging.resampling import counts, difference, statistic
 from advisor.planning.judging.task_measures import average_precision, balanced_agreement, roc_auc
 from advisor.task import Task
@@ -28,6 +29,16 @@ def test_classes_are_held_against_true_labels() -> None:
     assert found["accuracy"].value == pytest.approx(right)
     assert found["accuracy_drop"].value == pytest.approx(before - right)
     assert found["accuracy_drop"].method == "accuracy against true labels on 50 samples; paired over the samples"
+
+
+@pytest.mark.parametrize("labels", [None, torch.zeros(50, dtype=torch.int64)])
+def test_a_model_that_answers_nan_is_not_said_to_lose_nothing(labels: Tensor | None) -> None:
+    bare = normal(50, 4)
+    bare[3:5, 1] = math.nan
+    judged = Accuracy(bare, labels)
+    assert judged.why_not == "the model's own output is NaN for 2 of 50 samples"
+    assert all(math.isnan(found.value) for found in (*judged.of(bare).values(), *judged.undefended().values()))
+    assert said_of_the_model(judged)[0].endswith(f"cannot be measured: {judged.why_not}.")
 
 
 def test_without_labels_agreement_counts() -> None:

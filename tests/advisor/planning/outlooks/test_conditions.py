@@ -204,7 +204,7 @@ def test_what_is_chosen_for_being_most_private_is_told_from_what_is_private(made
         ({"max_latency": "soon"}, "--max-latency: 'soon' is not a duration"),
         ({"link": "1..2Mbps", "max_latency": "1..2s", "min_nmse": "0..1"}, "3 ranges are no picture: link,"),
         ({"max_speed": 3}, "There is no requirement 'max_speed'"),
-        ({"max_label_leak": 0.1}, "of no split of this advice the label leakage was measured"),
+        ({"max_label_leak": 0.1}, "of no split of this advice the label leak was measured"),
         ({"objective": "beauty"}, "There is no objective 'beauty'"),
         ({"portfolio": 2}, "A portfolio serves a range of bandwidth, or a trace"),
         ({"portfolio": 0, "link": "1..2Mbps"}, "A portfolio of 0 plans makes no sense"),
