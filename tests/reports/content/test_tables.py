@@ -21,7 +21,7 @@ def test_macs_of_an_unknown_whole_are_a_count() -> None:
     cuts = cuts_of(["input", "a", "output"])
     column = Column.of("macs", "MAC", "low", [0, 2e6, math.nan], "measured", why=("", "", "attention was not counted"))
     profile = Profile(cuts, {"macs": column})
-    assert tables.cell(profile, "macs", 1).text == "2.00 M"
+    assert tables.cell(profile, "macs", 1).text == "2 M"
     assert tables.cell(profile, "macs", 2) == tables.Cell("n/m", why="attention was not counted")
 
 
