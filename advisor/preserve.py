@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +44,11 @@ def _transforms() -> int:
 
 @contextmanager
 def state_kept(model: nn.Module) -> Iterator[None]:
-    """Put back what a run writes: values of buffers, of tables with `max_norm`, and attributes of every submodule."""
+    """Put back what a run writes: values of buffers, of tables with `max_norm`, and attributes of every submodule.
+
+    Dictionaries, lists and sets among the attributes get their own elements back: a forward may keep in them what it
+    computed, and under torch.export that is a tensor without values.
+    """
     tables = [
         m.weight for m in model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag)) and m.max_norm is not None
     ]
@@ -50,19 +56,33 @@ def state_kept(model: nn.Module) -> Iterator[None]:
     versions = {b: b._version for b in buffers if not b.is_inference()}
     plain = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
     attributes = {module: dict(vars(module)) for module in plain}
-    registered = {module: dict(module._buffers) for module in attributes}
+    held = _held(attributes.values())
     try:
         yield
     finally:
         for module, before in attributes.items():
             vars(module).clear()
             vars(module).update(before)
-            module._buffers.clear()
-            module._buffers.update(registered[module])
+        for container, elements in held:
+            container.clear()
+            (container.extend if isinstance(container, list) else container.update)(elements)
         with torch.no_grad():
             for buffer, value in buffers.items():
                 if versions.get(buffer) != (None if buffer.is_inference() else buffer._version):
                     buffer.copy_(value)
+
+
+def _held(containers: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Each dictionary, list and set within some, however deep, with a copy of it."""
+    found: dict[int, tuple[Any, Any]] = {}
+    waiting = list(containers)
+    while waiting:
+        container = waiting.pop()
+        for value in container.values() if isinstance(container, dict) else container:
+            if isinstance(value, dict | list | set) and id(value) not in found:
+                found[id(value)] = (value, copy.copy(value))
+                waiting.append(value)
+    return list(found.values())
 
 
 def evaluating(model: nn.Module) -> None:

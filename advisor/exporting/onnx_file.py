@@ -31,14 +31,7 @@ def write(program: ExportedProgram, part: Part, path: Path) -> None:
         AdvisorError: when ONNX lacks an operator of it; the message names the operator.
     """
     try:
-        with quiet(), torch.no_grad():
-            made = torch.onnx.export(
-                program,
-                dynamo=True,
-                input_names=[t.name for t in part.inputs],
-                output_names=[t.name for t in part.outputs],
-                verbose=False,
-            )
+        made = _converted(program, part)
     except Exception as error:
         raise AdvisorError(
             f"ONNX cannot express the {part.name} part: {_reason(error)}.", "Use --format pt2, or cut elsewhere."
@@ -50,6 +43,18 @@ def write(program: ExportedProgram, part: Part, path: Path) -> None:
     size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
     with quiet():
         made.save(str(path), external_data=size > INLINE_BYTES)
+
+
+def _converted(program: ExportedProgram, part: Part) -> Any:
+    """As an ONNX program, tidied by the exporter where its optimiser takes it; each file is run beside the part."""
+    from onnx_ir.passes import PassError
+
+    names = {"input_names": [t.name for t in part.inputs], "output_names": [t.name for t in part.outputs]}
+    with quiet(), torch.no_grad():
+        try:
+            return torch.onnx.export(program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
+        except PassError:  # it was converted; what it leaves half tidied is of no use
+            return torch.onnx.export(program, dynamo=True, verbose=False, optimize=False, **names)  # type: ignore[arg-type]
 
 
 def _forget_origins(model: Any) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from advisor.errors import AdvisorError, TraceError
+from advisor.errors import AdvisorError, DataError, TraceError
 from advisor.graph import PartitionGraph
 from advisor.tracing.batch_range import for_more_samples
 from advisor.tracing.drawing import first_admitted, other_rows
@@ -41,12 +41,13 @@ def fall_back(model: nn.Module, inputs: Arguments, build: Build, refusal: Adviso
         refusal: why the plain export did not do.
 
     Raises:
+        DataError: when the model does not run on inputs of different numbers of samples.
         TraceError: a plainer reason where one was found, else `refusal`.
     """
     try:
         output, reads = reads_of(model, *inputs)
-    except Exception:  # noqa: BLE001 - the model does not even run on the example, which the refusal says
-        raise refusal from None
+    except Exception:  # noqa: BLE001 - the model does not even run on the example
+        raise _unequal_rows(inputs) or refusal from None
     make_known(output)
     for attempt in (_settled, _strict, _scripted):
         try:
@@ -60,6 +61,17 @@ def fall_back(model: nn.Module, inputs: Arguments, build: Build, refusal: Adviso
         except Exception:  # noqa: BLE001 - torch refuses in any words; the first refusal is told
             continue
     raise refusal
+
+
+def _unequal_rows(inputs: Arguments) -> DataError | None:
+    """Why a model may not run on an example whose inputs have different numbers of samples; None where all agree."""
+    rows = dict.fromkeys(str(leaf.shape[0]) for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor))
+    if len(rows) == 1:
+        return None
+    return DataError(
+        f"The model does not run on the example, whose inputs have {' and '.join(rows)} samples.",
+        "Pass equally many of each: dimension 0 of every input must be the sample.",
+    )
 
 
 def _settled(model: nn.Module, inputs: Arguments, reads: list[Read], why: str) -> tuple[ExportedProgram, list[str]]:

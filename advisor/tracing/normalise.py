@@ -9,23 +9,14 @@ import torch
 from torch import fx
 
 from advisor.operations.dag import flat_results
-from advisor.operations.symbols import emit, expression, is_symbolic
+from advisor.operations.symbols import is_symbolic
 from advisor.operations.views import is_mutation, is_view
 from advisor.tracing.differentiable import make_differentiable
+from advisor.tracing.only_shapes import free_of_models
 from advisor.tracing.state import writes_of
 
 aten = torch.ops.aten
 _DROPPED = ("_guards_fn", "_assert", "sym_constrain", "_assert_scalar", "_assert_tensor_metadata", "_assert_async")
-_FACTORIES = {
-    aten.new_zeros.default: 0,
-    aten.zeros_like.default: 0,
-    aten.new_empty.default: 0,
-    aten.empty_like.default: 0,
-    aten.new_ones.default: 1,
-    aten.ones_like.default: 1,
-    aten.new_full.default: None,  # the fill value follows the size
-    aten.full_like.default: None,
-}
 _SCATTERS: dict[Any, Any] = {
     aten.slice.Tensor: aten.slice_scatter.default,
     aten.select.int: aten.select_scatter.default,
@@ -53,7 +44,7 @@ def normalise(module: fx.GraphModule) -> list[str]:
     _inline_grad_regions(module)
     writes = writes_of(graph)
     drop_checks(graph)
-    _free_factories(graph)
+    free_of_models(graph)
     _fold_mutated_constants(module)
     _make_functional(graph)
     make_differentiable(graph)
@@ -114,39 +105,6 @@ def drop_checks(graph: fx.Graph) -> None:
         name = str(getattr(node.target, "__name__", node.target))
         if node.op in ("call_function", "call_module") and not node.users and name.startswith(_DROPPED):
             graph.erase_node(node)
-
-
-def _free_factories(graph: fx.Graph) -> None:
-    """`new_zeros(x, …)` reads only x's dtype and device: make it a plain factory, so that x need not cross for it."""
-    batch = next(
-        (n for n in graph.nodes if n.op == "placeholder" and isinstance(n.meta.get("val"), torch.Tensor)), None
-    )
-    for node in list(graph.nodes):
-        value = node.meta.get("val")
-        if node.target not in _FACTORIES or not isinstance(value, torch.Tensor) or batch is None:
-            continue
-        fill = _FACTORIES[node.target]
-        fill = node.args[-1] if fill is None else fill
-        if isinstance(fill, fx.Node):
-            continue
-        with graph.inserting_before(node):
-            sizes: Any = [_size(graph, batch, s) for s in value.shape]
-            arguments: dict[str, Any] = {"dtype": value.dtype, "device": value.device}
-            free = graph.call_function(aten.full.default, (sizes, fill), arguments)
-        free.meta = dict(node.meta)
-        node.replace_all_uses_with(free)
-        graph.erase_node(node)
-
-
-def _size(graph: fx.Graph, batch: fx.Node, size: Any) -> Any:
-    if isinstance(size, int):
-        return size
-    rows = graph.call_function(aten.sym_size.int, (batch, 0))
-    rows.meta["val"] = batch.meta["val"].shape[0]
-    node = emit(graph, expression(size), rows)
-    if isinstance(node, fx.Node):
-        node.meta.setdefault("val", size)
-    return node
 
 
 def _fold_mutated_constants(module: fx.GraphModule) -> None:

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError, TraceError, first_line
 from advisor.operations.symbols import frozen_size
-from advisor.preserve import evaluating
+from advisor.preserve import evaluating, state_kept
 from advisor.tracing.drawing import first_admitted, other_rows
 from advisor.tracing.reads import InputRead
 from advisor.tracing.refusals import explained
@@ -33,7 +33,8 @@ def export(
         if isinstance(leaf, torch.Tensor) and leaf.dim():
             shapes[leaf] = {0: Dim.AUTO}
     try:
-        return torch.export.export(model, args, kwargs, dynamic_shapes=shapes if dynamic else None, strict=strict)
+        with state_kept(model):
+            return torch.export.export(model, args, kwargs, dynamic_shapes=shapes if dynamic else None, strict=strict)
     except InputRead:
         raise
     except Exception as error:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import fx
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from advisor.graph import PartitionGraph
 
 ITEM_SIZE = {"fp32": 4, "fp16": 2, "int8": 1}
+RECURRENT = frozenset(f"aten.{kind}.input" for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
 FUSED_SHARE = 0.4
 """Share of activation traffic that fusing leaves: the left-out error is least, and flat, from 0.2 to 0.4."""
 
@@ -23,7 +24,8 @@ class Work:
     """Work for one sample; adds up over parts.
 
     Attributes:
-        ops: kernels an unfused runtime launches (operations that write a new tensor).
+        ops: kernels an unfused runtime launches (operations that write a new tensor; of a recurrent layer one for each
+            step, as each waits for the one before).
         macs: multiply-adds, from the shapes of the operations.
         weights: parameter elements read, once per use.
         activations: elements that operations write.
@@ -103,8 +105,20 @@ def _node_work(graph: PartitionGraph, nodes: Sequence[fx.Node]) -> Work:
         written = size / item_size(node) if size else 0.0
         held = [graph.constant(source) for source in node.all_input_nodes if source.op == "get_attr"]
         read = sum(value.numel() for value in held if hasattr(value, "numel"))  # a branch of torch.cond is a module
-        total += Work(ops=float(size > 0), weights=float(read), activations=written) + _kind(graph, node, written)
+        ops = _recurrent_steps(node) or float(size > 0)
+        total += Work(ops=ops, weights=float(read), activations=written) + _kind(graph, node, written)
     return total
+
+
+def _recurrent_steps(node: fx.Node) -> float:
+    """Steps of an LSTM, GRU or RNN over padded sequences, over all layers and directions; 0 of anything else."""
+    overload: Any = node.target
+    if str(overload) not in RECURRENT:
+        return 0.0
+    names = (argument.name for argument in overload._schema.arguments)
+    given: dict[str, Any] = dict(zip(names, node.args, strict=False)) | node.kwargs
+    steps = given["input"].meta["val"].shape[1 if given["batch_first"] else 0]
+    return float(steps * given["num_layers"] * (2 if given["bidirectional"] else 1))
 
 
 def _kind(graph: PartitionGraph, node: fx.Node, written: float) -> Work:

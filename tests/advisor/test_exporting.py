@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -529,6 +530,26 @@ def test_onnx_halves_run_with_onnx_runtime_alone(onnx_folders: dict[str, tuple[P
     assert made.check.tolerance == 1e-3
     assert made.check.max_abs_difference < 1e-2
     assert made.check.runtime.startswith("onnxruntime")
+
+
+def test_a_half_that_the_optimiser_of_onnx_refuses_is_written_as_it_is(tmp_path: Path) -> None:
+    class Ghost(nn.Module):
+        """Batch normalisation of at most 128 samples at once, as TabNet has it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.normal = nn.BatchNorm1d(6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([self.normal(part) for part in x.chunk(math.ceil(x.shape[0] / 128), 0)])
+
+    model = Ghost().eval()
+    graph = advisor.trace(model, torch.rand(2, 6))
+    Plan((graph.cut(0),), NoDefense(), {}, inputs=graph.inputs, graph=graph).export(tmp_path, "onnx")
+    edge, cloud = advisor.runtime.Edge(tmp_path), advisor.runtime.Cloud(tmp_path)
+    x = torch.rand(5, 6)
+    with torch.no_grad():
+        assert np.allclose(cloud.receive(edge.send(x)), model(x), atol=1e-6)
 
 
 def test_onnx_noise_is_an_input_and_fresh_in_each_process(onnx_folders: dict[str, tuple[Path, Exported]]) -> None:

@@ -195,6 +195,20 @@ def test_factories_do_not_make_the_tensor_cross() -> None:
     assert torch.equal(graph(torch.ones(3, 4)), torch.full((3, 4), 2.0).tanh() + 3.5)
 
 
+def test_what_takes_only_a_shape_or_a_type_does_not_make_the_tensor_cross() -> None:
+    def placed(self: Any, x: Tensor) -> Tensor:
+        y = (x * 2).tanh()
+        z = y.exp() + self.table.expand_as(x * 2) + self.table.type_as(y).double().to(y)
+        return z.relu().reshape(-1).view_as(y)
+
+    model = InPlace(placed)
+    graph = trace(model, torch.rand(2, 4))
+    assert graph.notes == ()
+    assert [cut.name for cut in graph.cuts][1:-1] == ["mul", "tanh", "exp", "add", "add#2", "relu"]
+    x = torch.rand(3, 4)
+    assert all(torch.equal(cloud(edge(x)), model(x)) for edge, cloud in map(graph.split, graph.cuts))
+
+
 def test_constants_that_are_written_are_folded_once() -> None:
     module = traced("window_mask").module
     folded = [v for n, v in module.named_buffers() if n.startswith("_constant")]

@@ -220,6 +220,15 @@ def test_bad_examples_are_one_line(example: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_unequal_numbers_of_samples_are_told_by_their_numbers() -> None:
+    class Sum(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return x + y
+
+    with pytest.raises(DataError, match=r"does not run on the example, whose inputs have 2 and 9 samples\. Pass"):
+        trace(Sum(), (torch.rand(2, 3), torch.rand(9, 3)))
+
+
 def test_an_input_without_batch_is_named() -> None:
     class Masked(nn.Module):
         def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -296,6 +305,29 @@ def test_the_model_is_left_as_found_when_forward_raises() -> None:
     with pytest.raises(TraceError, match=r"cannot trace Raises at test_tracing\.py:\d+ .*no such luck"):
         trace(model, torch.zeros(2, 3, 6, 6))
     assert _same(state(model), before)
+
+
+def test_what_a_forward_keeps_in_a_dictionary_is_none_of_the_exporter() -> None:
+    """LeViT keeps its attention's biases so: what torch.export leaves there has no values."""
+
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias, self.kept, self.seen = nn.Parameter(torch.rand(6)), {"": {}}, [0]
+
+        def forward(self, x: Tensor) -> Tensor:
+            inner = self.kept[""]
+            if "bias" not in inner:
+                inner["bias"] = self.bias.square()
+                self.seen.append(1)
+            return x + inner["bias"]
+
+    model, x = Keeps().eval(), torch.rand(3, 6)
+    graph = trace(model, vectors(6)(2))
+    assert (model.kept, model.seen) == ({"": {}}, [0])
+    with torch.no_grad():
+        assert torch.equal(graph(x), x + model.bias.square())
+        assert torch.equal(model(x), graph(x))
 
 
 def _same(first: Any, second: Any) -> bool:

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+import advisor
 from advisor.graph import PartitionGraph
 from advisor.profilers.machines.catalog import device
 from advisor.profilers.machines.roofline import halves, seconds
 from advisor.profilers.multiply_adds.counting import count
 from advisor.profilers.published.features import Work, cloud_work, edge_work, piece_work
 from advisor.profilers.published.fits import Fit, same_for_all
+
+
+class First(nn.Module):
+    """Of what a recurrent layer returns, the sequence."""
+
+    def forward(self, found: tuple[Tensor, Tensor]) -> Tensor:
+        return found[0]
+
 
 PIECES = (Work(), Work(2, 100, 10, 5), Work(3, 50, 0, 7), Work(1, 20, 30, 1))
 
@@ -26,6 +38,19 @@ def test_work_in_closed_form(graph: PartitionGraph) -> None:
     assert (whole.pointwise, whole.thin, whole.graphs) == (0, 0, 1)
     assert whole.traffic(2, fused=False) == 2 * (weights + 2 * (6 * 256 + 5))
     assert whole.traffic(1, fused=True, batch=3) == pytest.approx(weights + 3 * 2 * 0.4 * (6 * 256 + 5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "steps"),
+    [(nn.LSTM, {"num_layers": 2}, 2 * 40), (nn.GRU, {"bidirectional": True}, 2 * 40), (nn.RNN, {}, 40)],
+)
+def test_each_step_of_a_recurrent_layer_waits_for_the_one_before(
+    kind: type[nn.Module], options: dict[str, Any], steps: int
+) -> None:
+    layer = kind(8, 16, batch_first=True, **options)
+    graph = advisor.trace(nn.Sequential(layer, First()), torch.rand(2, 40, 8))
+    kernels = edge_work(piece_work(graph, count(graph).pieces))[-1].ops
+    assert steps <= kernels <= steps + 2  # taking the sequence out of the result is one
 
 
 def test_time_in_closed_form() -> None:
