@@ -15,7 +15,8 @@ from markupsafe import Markup, escape
 from advisor.advice import Advice
 from advisor.plans import Plan
 from advisor.reports.charts import gallery, vega
-from advisor.reports.charts.cut_charts import Chart, line_of_cuts, shows_limit
+from advisor.reports.charts.chart import Chart
+from advisor.reports.charts.cut_charts import line_of_cuts, shows_limit
 from advisor.reports.charts.plan_charts import front
 from advisor.reports.charts.scene import SIDE, thumbnail_svg
 from advisor.reports.charts.trade_off import trade_off

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -15,26 +14,21 @@ from torch import Tensor, nn
 from advisor.activations import ActivationCache
 from advisor.attack_versions import FIRST
 from advisor.computing.chosen_device import computing_on
-from advisor.computing.regions import on_the_device
 from advisor.cuts import Cut
 from advisor.defenses import Defense
-from advisor.errors import AdvisorError, DataError, NotMeasurableError
+from advisor.errors import AdvisorError, NotMeasurableError
 from advisor.estimators.attacks import ATTACKS, Attack
-from advisor.estimators.attacks.base import AttackContext, Auxiliary, Effort
+from advisor.estimators.attacks.base import Auxiliary, Effort
 from advisor.estimators.attacks.support.channel import Channel
 from advisor.estimators.attacks.support.data_split import DataSplit, auxiliary_of, classes_of, split_data
 from advisor.estimators.attacks.support.floor_finding import Asked, floor_of
-from advisor.estimators.attacks.support.metrics import AttackResult, reidentification
-from advisor.estimators.attacks.support.scoring import scored, worst_of
+from advisor.estimators.attacks.support.metrics import AttackResult
+from advisor.estimators.attacks.support.one_attack import attacked
 from advisor.estimators.inversion.alignment import BUDGETS
-from advisor.estimators.study.study_samples import pixels_of, values_of
-from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
 from advisor.measures.images import at_size
 from advisor.payload import Payload
-from advisor.preserve import left_as_found
-from advisor.progress import Progress, of_shares, silence
-from advisor.threads import one_thread
+from advisor.progress import of_shares, silence
 from advisor.tracing.given import as_graph
 
 __all__ = ["ATTACKS", "AttackResult", "attack", "attack_cuts"]
@@ -183,7 +177,7 @@ def attack_cuts(
         tell = silence if progress is None else of_shares(functools.partial(progress, cut))
         try:
             with computing_on(device), at_size(attack_size):
-                found = _attacked(channel, chosen, given, known, effort, seed, folder, tell, end, reidentify)
+                found = attacked(channel, chosen, given, known, effort, seed, folder, tell, end, reidentify)
         except NotMeasurableError as error:
             said = "This says nothing about privacy; pass other samples."
             yield cut, AdvisorError(f"The attack failed: {error}.", said)
@@ -209,30 +203,6 @@ def _end(graph: PartitionGraph, tail: Cut | int | str | None, places: Sequence[i
     if any(place >= index for place in places):
         raise AdvisorError(f"{graph.cuts[index].name} does not lie after the cut that is attacked.", "Swap them.")
     return index
-
-
-@on_the_device
-def _attacked(
-    channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int,
-    folder: str | Path | None, tell: Progress, end: int, reidentify: bool,
-) -> AttackResult:  # fmt: skip
-    context = dataclasses.replace(_context(channel, chosen, given, known, effort, seed, end), tick=tell)
-    if folder is not None:
-        context = dataclasses.replace(context, folder=_own_folder(Path(folder), chosen, context))
-    if not all(all_finite(t) for t in context.sent):
-        raise NotMeasurableError("the activation holds NaN or infinities")
-    graph = channel.payload.graph
-    with left_as_found(graph.module), one_thread():
-        torch.manual_seed(seed)
-        found = chosen.run(context)
-    context.tick(1.0)  # however soon it had enough
-    if found.members:
-        result = worst_of(found, lambda member: scored(chosen.threat, member, given, context))
-    else:
-        result = scored(chosen.threat, found, given, context)
-    if not reidentify or chosen.threat.recovers != "input":
-        return result
-    return dataclasses.replace(result, reidentified=reidentification(graph, given.private, result.reconstructions))
 
 
 def _beyond(graph: PartitionGraph, beyond: Cut | int | str, places: Sequence[int], chosen: Attack) -> int:
@@ -264,41 +234,3 @@ def _known(
     if labels is None:
         labels = LABELS_A_CLASS * classes_of(graph, given) if "few labels" in chosen.threat.has else 10**9
     return auxiliary_of(given, effort, seed, aux_samples, labels)
-
-
-def _context(
-    channel: Channel, chosen: Attack, given: DataSplit, known: Auxiliary | None, effort: Effort, seed: int, end: int
-) -> AttackContext:
-    graph = channel.payload.graph
-    discrete = not any(t.dtype.is_floating_point for t in given.private)
-    if discrete and chosen.threat.recovers == "input":
-        raise DataError("The inputs are discrete: there are no pixels to reconstruct.", "Attack their ids: --name ids.")
-    pixels, images, _ = pixels_of(given.private)
-    place = channel.payload.cut.index if channel.beyond is None else channel.beyond
-
-    def heard(repeats: int, beyond: int | None) -> AttackContext:
-        other = dataclasses.replace(channel, repeats=repeats, beyond=beyond)
-        return _context(other, chosen, given, known, effort, seed, end)
-
-    return AttackContext(
-        graph=graph, cut=graph.cuts[place], sent=channel.send(given.private, seed), channel=channel,
-        auxiliary=known, template=pixels[:0], images=images, values=values_of(given.private),
-        shrink=lambda flat: pixels_of(flat)[0], classes=classes_of(graph, given), effort=effort, seed=seed,
-        threat=chosen.threat, heard=heard, floor_at=None if place == end else end,
-    )  # fmt: skip
-
-
-def _own_folder(folder: Path, chosen: Attack, context: AttackContext) -> Path:
-    """A folder of this attack's own: another attack, tensor, seed or defense never resumes from it."""
-    payload = context.channel.payload
-    said = f"{context.cut};{payload.defense.spec};{context.effort};{context.seed};{len(context)}"
-    said += f";{tuple(context.template.shape)}"
-    who = repr(chosen) if dataclasses.is_dataclass(chosen) else chosen.name
-    who += f";version {getattr(chosen, 'version', FIRST)};{context.channel.repeats}"
-    digest = hashlib.sha256(f"{said};{who};{context.threat}".encode())
-    own = context.auxiliary
-    for tensor in (*context.sent, *(own.inputs if own else ())):
-        digest.update(tensor.detach().sum(0, dtype=torch.float64).contiguous().numpy().tobytes())
-    if own is not None and own.labels is not None:
-        digest.update(own.labels.contiguous().numpy().tobytes())
-    return folder / digest.hexdigest()[:16]

@@ -67,7 +67,7 @@ def orthogonal_kernel(kernel: Tensor) -> Tensor:
         return orthogonalised(kernel.flatten(1)).view_as(kernel)
     places = kernel.permute(2, 3, 0, 1).flatten(0, 1)
     each = torch.stack([orthogonalised(matrix) for matrix in places])
-    return each.unflatten(0, kernel.shape[2:]).permute(2, 3, 0, 1)
+    return each.view(*kernel.shape[2:], *kernel.shape[:2]).permute(2, 3, 0, 1)
 
 
 def update_products(outputs: int, inputs: int, places: int = 1, steps: int = 5) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from advisor.advice import Advice
 from advisor.columns import Profile
+from advisor.reports.charts.chart import Chart, Spec, layered, role
 from advisor.reports.content.quantities import show
 from advisor.reports.content.tables import (
     TIMES,
@@ -23,57 +23,12 @@ from advisor.reports.content.tables import (
 from advisor.reports.content.text import clean, shorten
 from advisor.units import scale
 
-Spec = dict[str, Any]
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 CROWDED = 60
 """From this many cuts on, points and gaps between bars would blur: lines and areas are drawn instead."""
 NAMES = 14
 """Most cuts whose names fit under the axis."""
 SERIES = (("score", "strong, predicted", "score", [1, 0]), ("ka_nmse", "quick, run", "quick", [5, 3]))
 ROLES = {"edge_latency": "edge", "link_latency": "link", "cloud_latency": "cloud"}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One chart of the page.
-
-    Attributes:
-        name: for ids.
-        title: its heading.
-        spec: Vega-Lite, without a width; colours are variables of the page's style.
-        words: what a screen reader says.
-    """
-
-    name: str
-    title: str
-    spec: Spec
-    words: str
-
-
-def role(name: str) -> str:
-    """A colour of the page's style."""
-    return f"var(--{name})"
-
-
-def config() -> Spec:
-    """Fonts and colours of every chart."""
-    quiet = {"labelColor": role("muted"), "titleColor": role("muted"), "domainColor": role("line"), "labelLimit": 220,
-             "tickColor": role("line"), "gridColor": role("grid"), "titleFontWeight": 500}  # fmt: skip
-    return {
-        "background": None, "font": "system-ui, sans-serif", "view": {"stroke": None},
-        "axis": {**quiet, "labelFontSize": 11, "titleFontSize": 11.5},
-        "legend": {**quiet, "labelColor": role("ink"), "orient": "top", "title": None, "labelFontSize": 11.5,
-                   "columnPadding": 16, "symbolOpacity": 1, "symbolStrokeWidth": 2, "offset": 6},
-        "title": {"color": role("muted"), "anchor": "start", "fontSize": 12, "fontWeight": 500, "offset": 6},
-    }  # fmt: skip
-
-
-def base(height: int, layers: Sequence[Spec], x: Spec, words: str) -> Spec:
-    """A spec of layers over one horizontal axis."""
-    layers = [{**layer, "encoding": {**({} if "x" in layer["encoding"] else {"x": x}), **layer["encoding"]}}
-              for layer in layers]  # fmt: skip
-    return {"$schema": SCHEMA, "height": height, "width": "container", "description": words,
-            "autosize": {"type": "fit-x", "contains": "padding"}, "config": config(), "layer": layers}  # fmt: skip
 
 
 def line_of_cuts(advice: Advice) -> tuple[Chart, ...]:
@@ -96,7 +51,7 @@ def _panel(advice: Advice, name: str, title: str, height: int, layers: Sequence[
     if name == "leakage":
         strip = {"y": {"value": {"expr": "height - 4"}}, "y2": {"value": {"expr": "height"}}}
         behind += _bands(flagged(advice.profile, "in_gpz"), "published", 1.0, strip)
-    spec = base(height, [*behind, *layers, *_marks(advice)], cut_axis(advice), said)
+    spec = layered(height, [*behind, *layers, *_marks(advice)], cut_axis(advice), said)
     return Chart(name, title, {**spec, "title": title, "params": [{"name": "at", "value": -1}]}, said)
 
 
@@ -272,7 +227,7 @@ def _named(advice: Advice, last: Chart) -> Iterator[Chart]:
              "encoding": {"text": {"field": "name"}, "color": bold, "y": {"value": 4}}}  # fmt: skip
     axis = cut_axis(advice)
     axis = {**axis, "axis": None}
-    spec = base(84, [names], axis, "names of cuts")
+    spec = layered(84, [names], axis, "names of cuts")
     spec["padding"] = {"left": 53, "right": 5, "top": 0, "bottom": 0}
     yield last
     yield Chart("names", "", {**spec, "params": [{"name": "at", "value": -1}]}, "")

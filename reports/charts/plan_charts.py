@@ -8,7 +8,7 @@ from typing import Any
 
 from advisor.advice import Advice
 from advisor.plans import Plan
-from advisor.reports.charts.cut_charts import SCHEMA, Chart, Spec, config, role
+from advisor.reports.charts.chart import SCHEMA, Chart, Spec, config, role
 from advisor.reports.content import words
 from advisor.reports.content.quantities import show_estimate
 from advisor.reports.content.text import clean

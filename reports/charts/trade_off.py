@@ -9,7 +9,7 @@ from typing import Any
 from advisor.advice import Advice
 from advisor.estimate import Estimate
 from advisor.plans import Plan
-from advisor.reports.charts.cut_charts import Chart, Spec, role
+from advisor.reports.charts.chart import Chart, Spec, role
 from advisor.reports.charts.plan_charts import COLOURS, SHAPES, listed_plans, plan_spec
 from advisor.reports.content import words
 from advisor.reports.content.quantities import show_estimate

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from advisor.advice import Advice
-from advisor.reports.charts.cut_charts import Chart, role
+from advisor.reports.charts.chart import Chart, role
 from advisor.reports.charts.plan_charts import plan_spec
 from advisor.reports.content import words
 from advisor.reports.content.quantities import show

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from advisor.advice import Advice
-from advisor.reports.charts.cut_charts import Chart
+from advisor.reports.charts.chart import Chart
 from advisor.reports.charts.plan_charts import listed_plans
 from advisor.reports.content import tables, words
 from advisor.reports.content.beside import COLUMNS

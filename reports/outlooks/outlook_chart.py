@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from advisor.outlook import LINK, NOTHING, Axis, Outlook
-from advisor.reports.charts.cut_charts import SCHEMA, Chart, Spec, config, role
+from advisor.reports.charts.chart import SCHEMA, Chart, Spec, config, role
 from advisor.reports.content.text import clean, shorten
 from advisor.reports.outlooks.outlook_tables import headline, name_of
 from advisor.units import scale

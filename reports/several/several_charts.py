@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 
 from advisor.advice import Advice
-from advisor.reports.charts.cut_charts import ROLES, SCHEMA, Chart, Spec, config, role
+from advisor.reports.charts.chart import SCHEMA, Chart, Spec, config, role
+from advisor.reports.charts.cut_charts import ROLES
 from advisor.reports.charts.plan_charts import COLOURS, SHAPES, across, plan_spec, set_apart
 from advisor.reports.content.beside import estimate_of
 from advisor.reports.content.quantities import show_estimate

@@ -15,10 +15,9 @@ import advisor
 from advisor.errors import AdvisorError, NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.attacks import ATTACKS
-from advisor.estimators.attacks import runner as attacking
 from advisor.estimators.attacks.ka import KnowledgeAlignment
 from advisor.estimators.attacks.runner import attack
-from advisor.estimators.attacks.support import floors
+from advisor.estimators.attacks.support import floors, one_attack
 from advisor.estimators.attacks.wiener import Wiener
 from advisor.estimators.attacks.worst import AVERAGED
 from advisor.estimators.inversion.alignment import BUDGETS
@@ -52,13 +51,13 @@ def test_without_a_defense_it_is_the_error_at_the_output_wherever_the_cut() -> N
 
 def test_the_floor_is_an_error_alone_for_which_the_model_classifies_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x, classified = digits(48)[0], list[Tensor]()
-    counted = attacking.reidentification
+    counted = one_attack.reidentification
 
     def counting(graph: PartitionGraph, private: tuple[Tensor, ...], back: Tensor) -> Estimate:
         classified.append(back)
         return counted(graph, private, back)
 
-    monkeypatch.setattr(attacking, "reidentification", counting)
+    monkeypatch.setattr(one_attack, "reidentification", counting)
     found = attack(graph(), "conv1", x)
     assert found.floor.value > 0
     assert len(classified) == 1
@@ -206,5 +205,5 @@ def test_a_linear_gaussian_model_is_filtered_to_the_exact_error() -> None:
 
 
 def test_both_are_listed_and_neither_verifies_by_itself() -> None:
-    assert {"wiener", "worst"} < set(attacking.ATTACKS)
+    assert {"wiener", "worst"} < set(ATTACKS)
     assert not ATTACKS["worst"].verifies
