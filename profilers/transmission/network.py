@@ -12,7 +12,7 @@ from advisor.errors import AdvisorError
 from advisor.profilers.facts import Table, check_keys, figure, nearest, shipped
 from advisor.profilers.machines.catalog import tables
 from advisor.profilers.transmission.network_trace import read_trace
-from advisor.units import duration, rate
+from advisor.units import RATES, duration, rate
 
 _FIGURES = (
     "up_mbps", "down_mbps", "rtt_ms", "jitter_ms", "tx_mw_per_mbps", "rx_mw_per_mbps", "radio_base_mw", "duty_cycle",
@@ -69,7 +69,7 @@ def links(extra: str | Path | None = None) -> tuple[Link, ...]:
 
 
 def link(text: str, extra: str | Path | None = None) -> Link:
-    """A preset's name, `bandwidth=20Mbps,rtt=15ms[,down=…,jitter=…]`, or a preset with some of these replaced.
+    """A preset's name, `[bandwidth=]20Mbps,rtt=15ms[,down=…,jitter=…]`, or a preset with some of these replaced.
 
     `trace=FILE.csv` takes measured figures, see `network_trace.read_trace`; `compress=zlib` compresses what is sent.
 
@@ -77,6 +77,8 @@ def link(text: str, extra: str | Path | None = None) -> Link:
         AdvisorError: on an unknown name (the nearest are named), a missing round trip or an absurd figure.
     """
     head, *options = [part.strip() for part in str(text).split(",")]
+    if _is_rate(head):
+        head = f"bandwidth={head}"
     if "=" not in head:
         preset = _preset(head, extra)
         return _changed(preset, str(text), options) if options else preset
@@ -87,6 +89,11 @@ def link(text: str, extra: str | Path | None = None) -> Link:
             raise AdvisorError(f"{text!r}: a trace tells the rates and the round trip.", "Leave the others out.")
         return dataclasses.replace(traced(str(text), traces[0]), compression=compression)
     return dataclasses.replace(_given(str(text), rest), compression=compression)
+
+
+def _is_rate(text: str) -> bool:
+    """Whether it is a rate with its unit, such as `20Mbps`."""
+    return text.lower().endswith(tuple(RATES)) and text[:1].isdecimal()
 
 
 def _compression(text: str, parts: list[str]) -> tuple[str, list[str]]:
@@ -192,7 +199,7 @@ def _given(text: str, parts: list[str]) -> Link:
     options = _options(text, parts)
     missing = [key for key in ("bandwidth", "rtt") if key not in options]
     if missing:
-        raise AdvisorError(f"{text!r} gives no {missing[0]}.", "Write bandwidth=20Mbps,rtt=15ms.")
+        raise AdvisorError(f"{text!r} gives no {missing[0]}.", "Write bandwidth=20Mbps,rtt=15ms, with your figures.")
     up, rtt = options["bandwidth"], options["rtt"]
     assumed = () if "down" in options else ("no rate down given: the rate up was taken",)
     return Link(

@@ -43,6 +43,11 @@ def test_given_link() -> None:
     assert link("bandwidth=20Mbps,rtt=15ms,down=1Gbps").down == 1e9
 
 
+def test_a_rate_alone_is_the_bandwidth() -> None:
+    given = link("2Mbps,rtt=50ms,down=1.5Gbps")
+    assert (given.up, given.down, given.rtt) == (2e6, 1.5e9, 0.05)
+
+
 def test_changed_preset() -> None:
     changed = link("wifi,rtt=3ms")
     assert (changed.up, changed.rtt, changed.rtt_high) == pytest.approx((18.88e6, 0.003, 0.003))
@@ -56,6 +61,8 @@ def test_changed_preset() -> None:
     [
         ("wiffi", "no link 'wiffi'.*wifi"),
         ("bandwidth=20Mbps", "gives no rtt.*rtt=15ms"),
+        ("2Mbps", "'2Mbps' gives no rtt.*bandwidth=20Mbps,rtt=15ms"),
+        ("2xMbps,rtt=3ms", "'2xMbps' is not a rate"),
         ("rtt=3ms", "gives no bandwidth"),
         ("bandwidth=0Mbps,rtt=3ms", "must be above zero"),
         ("bandwidth=-1Mbps,rtt=3ms", "not a rate"),
