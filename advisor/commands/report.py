@@ -10,7 +10,7 @@ import typer
 
 from advisor.commands.support import options as given
 from advisor.commands.support.exits import exit_codes, noticed, say
-from advisor.commands.support.outputs import say_absent
+from advisor.commands.support.outputs import say_absent, screen
 
 SHORT = {"md": "markdown"}
 """Names that people type."""
@@ -34,21 +34,24 @@ def report(
         from advisor.errors import AdvisorError
         from advisor.files import write_atomically
         from advisor.reports import REPORTS
-        from advisor.reports.console import render_all
+        from advisor.reports.console import print_advice, render_all
 
         if as_json:
             format = "json"
         if out is not None and out.exists():
             raise AdvisorError(f"{out} exists already.", "Choose another name with --out.")
         shown, member = load_advice(advice), REPORTS.find(SHORT.get(format, format))
+        say_absent(shown)
+        say(f"Digest of the advice: {shown.digest}.")
+        if format == "console" and out is None:
+            print_advice(shown, screen(), all_cuts)
+            return
         try:
             text = render_all(shown) if all_cuts and format == "console" else member(shown)
         except Exception as error:
             if format in REPORTS.built_in:
                 raise
             raise AdvisorError(f"The report {format} failed ({type(error).__name__}: {error}).", "Mend it.") from error
-        say_absent(shown)
-        say(f"Digest of the advice: {shown.digest}.")
         if out is None:
             sys.stdout.write(text)
             return
