@@ -23,6 +23,9 @@ FIXED = (
 )  # fmt: skip
 LARGEST = 16 * 2**20
 """Bytes of an answer: times of a thousand cuts have a tenth of that."""
+PART = 2**16
+REST = 2.0
+"""Seconds after ssh's end in which the rest of what it said is read: a master that it leaves behind holds its pipes."""
 
 BROKEN = 255
 """What ssh exits with when the connection, not the command, failed."""
@@ -151,23 +154,24 @@ class Shell:
 
 def _heard(process: subprocess.Popen[bytes], timeout: float) -> subprocess.CompletedProcess[bytes]:
     """What a process says until it ends; one that says too much, or too long, is not heard to the end."""
-    said: dict[str, bytes] = {}
+    out, errors = bytearray(), bytearray()
 
-    def listen(name: str, pipe: IO[bytes]) -> None:
-        said[name] = pipe.read(LARGEST + 1)
-        if len(said[name]) > LARGEST:
+    def listen(said: bytearray, pipe: IO[bytes]) -> None:
+        while len(said) <= LARGEST and (part := pipe.read1(PART)):  # type: ignore[attr-defined]
+            said += part
+        if len(said) > LARGEST:
             process.kill()
 
-    pipes = [(name, pipe) for name, pipe in (("out", process.stdout), ("errors", process.stderr)) if pipe]
-    listeners = [threading.Thread(target=listen, args=pair, daemon=True) for pair in pipes]
+    pairs = [(said, pipe) for said, pipe in ((out, process.stdout), (errors, process.stderr)) if pipe]
+    listeners = [threading.Thread(target=listen, args=pair, daemon=True) for pair in pairs]
     for listener in listeners:
         listener.start()
     status = process.wait(timeout)
     for listener in listeners:
-        listener.join(timeout)
-    if any(len(text) > LARGEST for text in said.values()):
+        listener.join(REST)
+    if max(len(out), len(errors)) > LARGEST:
         raise AdvisorError(f"The device answers more than {LARGEST / 2**20:g} MiB.", "Check what runs there.")
-    return subprocess.CompletedProcess(process.args, status, said.get("out", b""), said.get("errors", b""))
+    return subprocess.CompletedProcess(process.args, status, bytes(out), bytes(errors))
 
 
 _REFUSALS: Sequence[tuple[tuple[str, ...], str, str]] = (

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import time
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +75,15 @@ def test_a_device_of_the_catalog_that_is_measured() -> None:
     assert catalog.device("local:onnxruntime").loads == ("onnx",)
     with pytest.raises(AdvisorError, match=r"local cannot measure 'tensorrt'"):
         catalog.device("local:tensorrt")
+
+
+@pytest.mark.parametrize("left", ["sleep 20 &", "sleep 20 >/dev/null &"])
+def test_what_ssh_leaves_behind_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str) -> None:
+    """As the master of ControlPersist, which holds standard error open."""
+    fake = tmp_path / "ssh"
+    fake.write_text(f"#!/bin/sh\n{left}\necho said; echo why >&2; exit 3\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    began = time.monotonic()
+    assert Shell(address("ssh://pi@board")).run("true") == (3, "said\n", "why")
+    assert time.monotonic() - began < 15
