@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from advisor.profilers.published import fitting
+from advisor.profilers.published.fitting import fit_all, fitted_groups, learnt
+from advisor.profilers.published.kriging import Learnt
+from advisor.profilers.published.least_squares import left_out
+from advisor.profilers.published.published_points import points, rows
 
 MODELS = 8
 
 
 def main() -> None:
     """Print the table and the totals, beside the plain three-parameter fit in the same run."""
-    groups = fitting.fitted_groups(fitting.points())
-    own = fitting.fit_all()["own"]
+    groups = fitted_groups(points())
+    own = fit_all()["own"]
     totals: dict[str, list[np.ndarray]] = {"error": [], "plain": [], "inside": [], "jetson": []}
     print(f"{'device:runtime:precision':52}{'points':>7}{'plain':>8}{'median':>8}{'p90':>8}{'inside':>8}")
-    for group, found, row in zip(groups, fitting.learnt(groups), own, strict=True):
+    for group, found, row in zip(groups, learnt(groups), own, strict=True):
         if row["networks"] < MODELS:
             continue
         measured = np.array([point.seconds for point in group])
-        plain = fitting.left_out(fitting.rows(group), measured, [point.network for point in group])
+        plain = left_out(rows(group), measured, [point.network for point in group])
         error, inside = np.abs(found.left_out / measured - 1), _inside(found, measured, row["half_width"])
         key = f"{row['device']}:{row['runtime']}:{row['precision']}"
         shares = [np.median(np.abs(plain / measured - 1)), np.median(error), np.quantile(error, 0.9), inside.mean()]
@@ -46,7 +49,7 @@ def main() -> None:
     print(f"inside the 90 % interval: {100 * np.mean(joined['inside']):.1f} %")
 
 
-def _inside(found: fitting.Learnt, measured: np.ndarray, half_width: float) -> np.ndarray:
+def _inside(found: Learnt, measured: np.ndarray, half_width: float) -> np.ndarray:
     result: np.ndarray = np.abs(np.log(measured / found.left_out)) <= half_width * found.spread
     return result
 

@@ -14,16 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from advisor.profilers.published.families import family
-from advisor.profilers.published.fitting import (
-    Point,
-    borrowed_left_out,
-    estimator,
-    fit_all,
-    fitted_groups,
-    kriging_family,
-    points,
-)
+from advisor.profilers.published.fitting import borrowed_left_out, estimator, fit_all, fitted_groups, kriging_family
 from advisor.profilers.published.kriging import without
+from advisor.profilers.published.published_points import Point, points
 
 REPEATS = 4
 Row = tuple[Point, float, bool]

@@ -82,7 +82,7 @@ def fit(timed: Sequence[Timed]) -> dict[str, Kind]:
 
 
 def _fit(members: Sequence[Operator], seconds: np.ndarray) -> Kind:
-    from advisor.profilers.published.fitting import solve
+    from advisor.profilers.published.least_squares import solve
 
     rows, points = np.array([o.row() for o in members]), np.array([o.point() for o in members])
     parameters = solve(rows, seconds)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from advisor.profilers.facts import FOLDER, shipped
 from advisor.profilers.published.features import Work, edge_work, piece_work
-from advisor.profilers.published.fitting import SAME_NETWORK
+from advisor.profilers.published.published_points import SAME_NETWORK
 
 if TYPE_CHECKING:
     from torch import nn

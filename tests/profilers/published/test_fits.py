@@ -15,16 +15,9 @@ from advisor.profilers.published import networks
 from advisor.profilers.published.families import family
 from advisor.profilers.published.features import DEMANDS, Work
 from advisor.profilers.published.fits import COMPUTE, fit_for
-from advisor.profilers.published.fitting import (
-    fit_all,
-    fitted_groups,
-    fitted_rates,
-    learnt,
-    left_out,
-    points,
-    rows,
-    solve,
-)
+from advisor.profilers.published.fitting import fit_all, fitted_groups, fitted_rates, learnt
+from advisor.profilers.published.least_squares import left_out, solve
+from advisor.profilers.published.published_points import points, rows
 
 RESNET18 = Work(*next(row[2:] for row in shipped("features.toml")["networks"] if row[:2] == ["resnet18", "3x224x224"]))
 UNSUPPORTED = {"jetson-t4000", "raspberry-pi-zero-2w", "coral-dev-board"}

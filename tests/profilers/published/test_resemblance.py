@@ -15,8 +15,8 @@ from advisor.profilers.machines.catalog import device
 from advisor.profilers.multiply_adds.counting import count
 from advisor.profilers.published.features import Work, edge_work, piece_work
 from advisor.profilers.published.fits import fit_for
-from advisor.profilers.published.fitting import solve
 from advisor.profilers.published.kriging import learn
+from advisor.profilers.published.least_squares import solve
 from advisor.profilers.published.resemblance import LENGTH, NOISE, OWN, SHARED, Neighbours, likeness, spread, traits
 
 WORKS = [Work(10 + i, 1e8 * (1 + i), 1e6 * (2 + i % 3), 1e6, depthwise=i % 4, pointwise=2e7 * i) for i in range(9)]
