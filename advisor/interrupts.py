@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -14,19 +14,31 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 class Held:
-    """The signals that arrived meanwhile."""
+    """The signals that arrived meanwhile.
+
+    Attributes:
+        arrived: their numbers.
+        usual: what answers them otherwise.
+    """
 
     def __init__(self) -> None:
         self.arrived: list[int] = []
+        self.usual: Mapping[int, Any] = {}
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Note a signal instead of obeying it."""
         self.arrived.append(number)
 
     def forget(self) -> bool:
-        """Whether one arrived; it is then not obeyed later either, as the caller has seen to it."""
-        was, self.arrived = bool(self.arrived), []
-        return was
+        """Whether one arrived; it is then not obeyed later either, as the caller has seen to it.
+
+        A usual answer that has a `note` is told which it was: a command ends with the signal's exit code.
+        """
+        was, self.arrived = self.arrived, []
+        for number in was[:1]:
+            if note := getattr(self.usual.get(number), "note", None):
+                note(number)
+        return bool(was)
 
 
 @contextmanager
@@ -37,7 +49,8 @@ def held() -> Iterator[Held]:
     """
     waiting = Held()
     try:
-        with answered_by(waiting, lambda usual: usual not in (signal.SIG_IGN, None)):
+        with answered_by(waiting, lambda usual: usual not in (signal.SIG_IGN, None)) as usual:
+            waiting.usual = usual
             yield waiting
     finally:
         for number in waiting.arrived[:1]:
@@ -45,8 +58,10 @@ def held() -> Iterator[Held]:
 
 
 @contextmanager
-def answered_by(handler: Callable[[int, FrameType | None], None], takes: Callable[[Any], bool]) -> Iterator[None]:
-    """Let one handler answer the signals whose usual one it takes the place of; in the main thread alone.
+def answered_by(
+    handler: Callable[[int, FrameType | None], None], takes: Callable[[Any], bool]
+) -> Iterator[Mapping[int, Any]]:
+    """Let one handler answer the signals whose usual one it takes the place of, which are given; main thread alone.
 
     Args:
         handler: that answers while this lasts.
@@ -58,7 +73,7 @@ def answered_by(handler: Callable[[int, FrameType | None], None], takes: Callabl
     for number in before:
         signal.signal(number, handler)
     try:
-        yield
+        yield before
     finally:
         for number, usual in before.items():
             signal.signal(number, usual)

@@ -14,7 +14,7 @@ import typer
 
 from advisor.commands.support.signals import obeyed
 from advisor.commands.support.streams import close_stdout
-from advisor.errors import AdvisorError, UnsafeFileError
+from advisor.errors import AdvisorError, InterruptedRunError, UnsafeFileError
 from advisor.memory_limit import WORDS as LACKING
 from advisor.safe_text import one_line, shell_words
 
@@ -83,10 +83,12 @@ def exit_codes() -> Iterator[None]:
         except BrokenPipeError:
             close_stdout()
             raise typer.Exit(BROKEN_PIPE) from None
+        except InterruptedRunError as error:
+            fail(_interrupted(error.problem.rstrip(".")))
+            raise typer.Exit(ending.exit_code) from None
         except AdvisorError as error:
             fail(_with_own_command(error) if isinstance(error, UnsafeFileError) else str(error))
-            interrupted = error.exit_code == INTERRUPTED
-            raise typer.Exit(ending.exit_code if interrupted else error.exit_code) from None
+            raise typer.Exit(error.exit_code) from None
         except SystemExit as error:
             fail(f"The model's code ended the program: sys.exit({error.code!r}). Remove that call.")
             raise typer.Exit(USAGE) from None
@@ -108,10 +110,10 @@ def _with_own_command(error: UnsafeFileError) -> str:
     return f"{error.problem} If you trust whoever made it: {shell_words(['advisor', command, '--trust', *rest])}"
 
 
-def _interrupted() -> str:
+def _interrupted(said: str = "Interrupted") -> str:
     if not _written:
-        return "Interrupted; nothing was written. Run the same command again."
-    return f"Interrupted; on the disk: {' and '.join(map(str, _written))}."
+        return f"{said}; nothing was written. Run the same command again."
+    return f"{said}; on the disk: {' and '.join(map(str, _written))}."
 
 
 def _unforeseen(error: Exception) -> int:

@@ -41,8 +41,13 @@ class Ending:
         now = self._clock()
         if now - self._last < GRACE:
             return
-        self.number, self._last = number, now
+        self.note(number)
+        self._last = now
         raise KeyboardInterrupt
+
+    def note(self, number: int) -> None:
+        """A signal was seen to by another."""
+        self.number = number
 
     def again(self) -> None:
         """Send the signal again, as its exception was dropped."""

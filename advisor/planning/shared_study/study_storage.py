@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
+import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -34,6 +36,9 @@ which is held for milliseconds, before it is taken for that of a run that was ki
 
 JOURNALS = (".journal", ".log", ".jsonl")
 """Endings of a file that is taken for a journal, where the storage is no URL."""
+
+LAST_LINE = 64 * 2**20
+"""Bytes of a journal's end that are looked at."""
 
 LOST = (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError)
 """What is raised where a storage that was there cannot be read or written any more."""
@@ -87,6 +92,7 @@ def _opened(url: str) -> BaseStorage:
     journal = journal_file(url)
     if journal is not None:
         lock = JournalFileSymlinkLock(str(journal), grace_period=LOCK_SECONDS)
+        _whole_lines(journal, lock)
         return JournalStorage(JournalFileBackend(str(journal), lock))
     address, options = _with_driver(url), dict[str, Any](pool_pre_ping=True)
     if address.startswith("sqlite"):
@@ -98,6 +104,30 @@ def _opened(url: str) -> BaseStorage:
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
     )  # fmt: skip
     return optuna.storages.get_storage(found)
+
+
+def _whole_lines(journal: Path, lock: JournalFileSymlinkLock) -> None:
+    """Take off a last line that is no JSON, as a full disk leaves it: what is appended behind it could not be read."""
+    if not journal.exists() or not lock.acquire():
+        return
+    try:
+        with journal.open("rb+") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - LAST_LINE)
+            file.seek(start)
+            tail = file.read()
+            before, _, last = tail.removesuffix(b"\n").rpartition(b"\n")
+            if (before or not start) and not (tail.endswith(b"\n") and _is_json(last)):
+                file.truncate(start + len(tail) - len(last) - tail.endswith(b"\n"))
+    finally:
+        lock.release()
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _with_driver(url: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from advisor.commands import recommend as module
 from advisor.commands.support import exits, trust_prompt
 from advisor.commands.support.stage_progress import StageProgress
 from advisor.files import write_atomically
+from advisor.interrupts import held
 from tests import hostile
 from tests.conftest import Run, tiny_net, tree
 
@@ -40,7 +43,7 @@ def test_interrupted_before_anything_was_measured(
     stop_in(stage, monkeypatch)
     result = recommend("--verify", "quick")
     assert result.exit_code == 130, result.output
-    assert f"error: Interrupted during {stage}." in result.stderr
+    assert f"error: Interrupted during {stage}; nothing was written." in result.stderr
     assert result.stdout == ""
     assert tree(tmp_path) == {}
 
@@ -55,6 +58,7 @@ def test_interrupted_during_leakage_keeps_the_costs(
     kept = Profile.load(tmp_path / "out" / "profile.json")
     assert kept["latency"].values.shape == (7,)
     assert "--profile takes it" in result.stderr
+    assert result.stderr.splitlines()[-1] == "error: Interrupted during leakage; on the disk: out/profile.json."
     monkeypatch.setattr(module, "StageProgress", StageProgress)
     assert recommend("--profile", "out/profile.json").exit_code == 0
 
@@ -111,6 +115,22 @@ def test_every_end_has_its_code(
         raise error
     assert ended.value.exit_code == code
     assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_that_was_seen_to_while_the_answer_was_kept_still_ends_with_its_code(name: str) -> None:
+    number = getattr(signal, name)
+
+    def ended_early() -> None:
+        with exits.exit_codes():
+            with held() as waiting:
+                os.kill(os.getpid(), number)
+                assert waiting.forget()
+            raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        ended_early()
+    assert ended.value.exit_code == 128 + number
 
 
 @pytest.mark.parametrize("saved", [True, False])

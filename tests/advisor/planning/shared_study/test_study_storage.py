@@ -80,3 +80,19 @@ def test_trials_that_optuna_did_not_write_are_one_line(change: str, value: str, 
         database.execute(change, (value,))
     with pytest.raises(AdvisorError, match=r"^The storage's trials cannot be read: "):
         known_trials(optuna.load_study(storage=open_storage(url), study_name="s"))
+
+
+@pytest.mark.parametrize("cut_off", [b'{"op_code": 4, "study_id', b'{"op_code": 4, "wo\n', b"\x00\x00", b""])
+def test_a_journal_whose_last_line_was_cut_off_goes_on_behind_the_line_before(tmp_path: Path, cut_off: bytes) -> None:
+    path = tmp_path / "s.journal"
+    for name in ("first", "second"):
+        optuna.create_study(storage=open_storage(str(path)), study_name=name)
+    whole = path.read_bytes()
+    path.write_bytes(whole + cut_off)
+    storage = open_storage(str(path))
+    assert path.read_bytes() == whole
+    optuna.create_study(storage=storage, study_name="third")
+    again = open_storage(str(path))
+    assert again is not None
+    assert [study.study_name for study in again.get_all_studies()] == ["first", "second", "third"]
+    assert not path.with_name(f"{path.name}.lock").exists()
