@@ -110,7 +110,7 @@ def leakage(
 
 
 def accuracy(
-    graph: PartitionGraph,
+    graph: PartitionGraph | nn.Module | ExportedProgram | str | Path,
     x: Any,
     y: Any = None,
     cut: Cut | int | str | None = None,
@@ -124,7 +124,7 @@ def accuracy(
     """How well the model answers from what is received: a share, or what its task asks.
 
     Args:
-        graph: the traced model, or a variant.
+        graph: the traced model, or a variant; or a model, as `recommend` takes it.
         x: a tensor `[N, ...]`, or a tuple or dict of them.
         y: `[N, ...]` labels as the task has them; None holds the answers against those of the undefended base.
         cut: where the payload is sent; None: a variant's payload, and of any other graph the whole model, undefended.
@@ -145,8 +145,10 @@ def accuracy(
     from advisor.data.tasks.meaning import understood
     from advisor.payload import Payload
     from advisor.planning.judging.accuracy import Accuracy
+    from advisor.tracing.given import as_graph
     from advisor.variant import Variant
 
+    graph = as_graph(graph, x)
     inputs = graph.flat(x)
     if cut is None and isinstance(graph, Variant):
         cut = graph.payload

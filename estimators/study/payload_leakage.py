@@ -53,7 +53,7 @@ def payload_leakage(
         DataError: when the samples do not fit the model.
         AdvisorError: on an unknown column.
     """
-    samples = study_samples(payload.graph, x, y, aux, aux_y, seed)
+    samples = study_samples(payload.graph, x, y, aux, aux_y, seed, payload.cut)
     return leakage_on(payload, samples, only=only, seed=seed, progress=progress)
 
 

@@ -30,6 +30,7 @@ def test_accuracy_is_the_share_that_is_right() -> None:
     x, y = digits(400)
     right = (trained()(x).argmax(1) == y).float().mean()
     assert float(advisor.accuracy(graph(), x, y)) == pytest.approx(float(right))
+    assert float(advisor.accuracy(trained(), x, y)) == pytest.approx(float(right))  # a model is traced
     assert float(advisor.accuracy(graph(), x)) == 1
     assert float(advisor.accuracy(graph(), x, y, cut="conv2")) == pytest.approx(float(right))
 

@@ -7,7 +7,9 @@ import functools
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from advisor import panel
 from advisor.defenses import GaussianNoise
 from advisor.errors import AdvisorError
 from advisor.estimators.noise import NoiseCurve
@@ -88,3 +90,13 @@ def test_the_model_is_left_as_found() -> None:
     state = torch.get_rng_state()
     payload_leakage(Payload.of(graph(), "conv2", GaussianNoise(1.0)), *digits(60), only=("linear_nmse",))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_one_payload_is_measured_with_all_samples_that_fit_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first activation is 16 times the last: with room for 20 samples of it, 300 of the last fit."""
+    net = nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 4))
+    graph = trace(net.eval(), torch.zeros(2, 6))
+    monkeypatch.setattr(panel, "PANEL_BYTES", 20 * 64 * 4)
+    x = torch.rand(200, 6)
+    wide, narrow = (payload_leakage(Payload.of(graph, place, None), x, only=["linear_nmse"]) for place in (1, 3))
+    assert (wide.provenance["leakage"]["samples"], narrow.provenance["leakage"]["samples"]) == (20, 200)
