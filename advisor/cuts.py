@@ -13,6 +13,9 @@ from pydantic.dataclasses import dataclass
 from advisor import wire
 from advisor.errors import CutError
 
+LONGEST_INDEX = 9
+"""Digits of the number of a cut, below which it is one."""
+
 ITEM_BYTES = {
     "bool": 1,
     "uint8": 1,
@@ -123,16 +126,22 @@ def find_cut(cuts: Sequence[Cut], wanted: Cut | int | str, last_name: str = "out
             raise CutError(f"There is no cut {number}.", f"Cuts are numbered 0 to {len(cuts) - 1}.")
         return cuts[number]
     named = {cut.name: cut for cut in cuts} | {last_name: cuts[-1]}
-    if wanted.isdecimal() and not _under(named, wanted):
-        return find_cut(cuts, int(wanted))
+    if (index := _index(wanted)) is not None and not _under(named, wanted):
+        return find_cut(cuts, index)
     return next((cut for cut in cuts if cut.name == wanted), None) or _below(named, wanted)
 
 
 def also_an_index(cuts: Sequence[Cut], wanted: str, found: Cut) -> Cut | None:
     """The cut that digits would have meant as an index, where as a name they mean another."""
-    if not wanted.isdecimal() or int(wanted) >= len(cuts) or cuts[int(wanted)].index == found.index:
+    index = _index(wanted)
+    if index is None or index >= len(cuts) or cuts[index].index == found.index:
         return None
-    return cuts[int(wanted)]
+    return cuts[index]
+
+
+def _index(text: str) -> int | None:
+    """The number that a text is; None where it is none, or none that a model has cuts for."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < LONGEST_INDEX else None
 
 
 def _under(named: dict[str, Cut], path: str) -> list[Cut]:

@@ -166,7 +166,7 @@ def _memory() -> Optional[int]:  # noqa: UP045
 def clocks() -> list[float]:
     """Present clock of each core in hertz, as the kernel tells; empty where it does not."""
     files = sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
-    found = [float(_read(path)) * 1e3 for path in files if _read(path).strip().isdigit()]
+    found = [float(_read(path)) * 1e3 for path in files if _read(path).strip().isdecimal()]
     if not found:
         lines = _read("/proc/cpuinfo").splitlines()
         found = [float(line.partition(":")[2]) * 1e6 for line in lines if line.startswith("cpu MHz")]

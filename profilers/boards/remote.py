@@ -243,4 +243,4 @@ class Session:
 
 def _major(version: str | None) -> int:
     head = str(version or "0").split(".")[0]
-    return int(head) if head.isdigit() else 0
+    return int(head) if head.isascii() and head.isdecimal() and len(head) < 9 else 0

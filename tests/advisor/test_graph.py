@@ -146,6 +146,9 @@ def test_ambiguous_names_list_the_candidates() -> None:
 def test_numbers_out_of_range_say_the_range() -> None:
     with pytest.raises(CutError, match=r"no cut 7\. Cuts are numbered 0 to 6"):
         traced("chain").split(7)
+    for text in ("9" * 5000, "²", "٢"):
+        with pytest.raises(CutError, match="no legal cut"):
+            traced("chain").split(text)
 
 
 def test_tail_must_lie_behind_the_head() -> None:

@@ -150,7 +150,7 @@ def sizes(text: str | None, option: str) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.lower().replace("×", ",").replace("x", ",").split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+    if not all(part.isascii() and part.isdecimal() and len(part) < 10 and int(part) > 0 for part in parts):
         raise AdvisorError(f"{option} {text!r} is no list of sizes.", f"Write {option} 3,224,224.")
     return tuple(int(part) for part in parts)
 

@@ -100,6 +100,7 @@ def test_images_that_would_be_normalised_twice(recommend: Run, tmp_path: Path, k
     [
         (("--input-shape", "3,8,8"), r"shape|channels"),
         (("--input-shape", "one,8,8"), r"--input-shape 'one,8,8' is no list of sizes\. Write --input-shape 3,224,224"),
+        (("--input-shape", "1," + "9" * 5000), r"is no list of sizes"),
         (("--input-shape", "1,0,8"), r"--input-shape '1,0,8' is no list of sizes"),
         (("--normalize", "mean=0.5"), r"'mean=0\.5' is no normalisation\. Use auto, none"),
         (("--normalize", "mean=0.1/0.2,std=1/1"), r"normalisation has 2 channels"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from advisor.errors import AdvisorError
+from advisor.profilers.boards.remote import _major
 from advisor.profilers.boards.ssh import Address, Shell, _refusal, address
 from advisor.profilers.machines import catalog
 
@@ -87,3 +88,10 @@ def test_what_ssh_leaves_behind_is_not_waited_for(tmp_path: Path, monkeypatch: p
     began = time.monotonic()
     assert Shell(address("ssh://pi@board")).run("true") == (3, "said\n", "why")
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(
+    ("version", "major"), [("2.14.1+cu130", 2), ("²", 0), ("٢.1", 0), ("9" * 500, 0), ("", 0), (None, 0)]
+)
+def test_a_version_may_be_anything(version: str | None, major: int) -> None:
+    assert _major(version) == major
