@@ -28,7 +28,7 @@ from advisor.planning.preparing.wanted_defenses import wanted_defenses
 from advisor.planning.searching.search import search
 from advisor.planning.shared_study.fitted_store import store_of
 from advisor.planning.shared_study.study_storage import attack_folder, open_storage
-from advisor.planning.stages import Prepared, Searched, Verified
+from advisor.planning.stages import Measured, Prepared, Searched, Verified
 from advisor.planning.verifying.verification import verify
 from advisor.preserve import left_as_found
 from advisor.progress import RunListener
@@ -70,16 +70,18 @@ def _advised(
     started, clock, on = time.perf_counter(), time.monotonic(), said()
     before = load_advice(earlier) if isinstance(earlier, str | Path) else earlier
     check(request)
+    measured: Measured | None = None
     searched: Searched | None = None
     verified: Verified | None = None
     try:
         with left_as_found(request.model.model if isinstance(request.model.model, nn.Module) else None):
             prepared = _prepared(request, example_inputs, trust, recorded, before, progress)
-            searched = search(request, measure(request, prepared, progress, clock), progress)
+            measured = measure(request, prepared, progress, clock)
+            searched = search(request, measured, progress)
             verified = verify(request, searched, progress)
     except KeyboardInterrupt:  # between two stages: each handles its own
         if searched is None:
-            raise InterruptedRunError("preparation") from None
+            raise InterruptedRunError("preparation", None if measured is None else measured.cost) from None
         verified = verified or Verified(searched=searched, plans=searched.plans, interrupted="verify")
     with held() as waiting:  # the answer is there: Ctrl-C waits until it is kept
         provenance = provenance_of(request, verified, command or request.command(trust is True))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from advisor import profilers
 from advisor.advice import Advice
 from advisor.columns import Profile
+from advisor.errors import InterruptedRunError
 from advisor.estimators.study.leakage_study import LeakageStudy, study
 from advisor.estimators.study.symmetries import said_forgotten
 from advisor.planning.evaluating.cut_patterns import chosen_cuts
@@ -45,12 +47,24 @@ def measure(
     Raises:
         InterruptedRunError: on Ctrl-C; with the cost columns, once they are known.
     """
-    target, seed = request.target, request.search.seed
+    target = request.target
     edge, wire = profilers.device(target.device), profilers.link(target.link)
     costed = reuse.Target(edge, wire, profilers.device(target.cloud))
     with step("cost", progress) as pricing:
         cost, notes = _cost(request, prepared, costed, pricing)
-    check_budgets(request, cost, wire)
+    try:
+        check_budgets(request, cost, wire)
+        return _leaking(request, prepared, costed, cost, notes, pricing.seconds, progress, started)
+    except KeyboardInterrupt:  # beside the steps, each of which handles its own
+        raise InterruptedRunError("leakage", cost) from None
+
+
+def _leaking(
+    request: Request, prepared: Prepared, costed: reuse.Target, cost: Profile, notes: Sequence[str],
+    priced_in: Mapping[str, float], progress: RunListener | None, started: float | None,
+) -> Measured:  # fmt: skip
+    """What every cut leaks, beside what it costs."""
+    seed = request.search.seed
     before, said = reuse.still_applies(prepared, seed, taken=reuse.COST_TAKEN in notes)
     graph = prepared.graph
     limits = UNBOUNDED
@@ -64,7 +78,8 @@ def measure(
     with step("leakage", progress, cost) as studying:
         found, more = _leakage(request, prepared, cost, before, studying, limits, results)
         evaluator = PlanEvaluator(
-            graph, cost.joined(found.profile), found, prepared.roles, edge, wire, seed, tail_cut(graph, target.tail),
+            graph, cost.joined(found.profile), found, prepared.roles, costed.device, costed.link, seed,
+            tail_cut(graph, request.target.tail),
             attack_folder(request.search.storage), chosen_cuts(graph, request.search.cuts), limits.rows,
             also_asked(request), results,
         )  # fmt: skip
@@ -74,7 +89,7 @@ def measure(
         prepared=prepared, cost=cost, evaluator=evaluator, before=before,
         gallery=before.gallery if kept and before else None,
         notes=(*notes, *said, *more, *of_the_model), time=limits, study=name,
-        seconds={**pricing.seconds, **studying.seconds},
+        seconds={**priced_in, **studying.seconds},
     )  # fmt: skip
 
 

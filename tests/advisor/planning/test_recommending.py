@@ -11,7 +11,9 @@ import torch
 
 import advisor
 from advisor.errors import AdvisorError, DataError, InterruptedRunError
+from advisor.planning import advising
 from advisor.planning.advice_builder import RANDOM_WEIGHTS
+from advisor.planning.preparing import measuring_cuts
 
 CONTRACT = (
     "macs", "params", "bytes", "edge_memory", "edge_latency", "link_latency", "cloud_latency", "latency",
@@ -210,6 +212,20 @@ def test_an_interrupt_before_there_is_advice_hands_over_what_was_measured(digits
     with pytest.raises(InterruptedRunError, match=f"Interrupted during {stage}") as caught:
         advisor.recommend(digits_net, data=digits_data, progress=press)
     assert (caught.value.profile is not None) == (stage == "leakage")
+
+
+@pytest.mark.parametrize(
+    "place", [(measuring_cuts, "said_of_the_model"), (measuring_cuts, "Measured"), (advising, "search")]
+)
+def test_an_interrupt_beside_the_stages_hands_over_the_costs(digits_net, digits_data, monkeypatch, place):
+    def press(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*place, press)
+    small = tuple(part[:40] for part in digits_data)
+    with pytest.raises(InterruptedRunError) as caught:
+        advisor.recommend(digits_net, data=small, trials=1)
+    assert caught.value.profile is not None
 
 
 @pytest.mark.slow
