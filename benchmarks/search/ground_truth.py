@@ -97,9 +97,14 @@ class Grid:
         """What prices each fit but for its training: by cut and defense, none where nothing is fitted."""
         return {}
 
+    @property
     def keys(self) -> list[Key]:
         """Of all rows, in the order in which they are measured."""
-        return list(self.plans)
+        return [*self.plans, *(key for method in self.methods for key in self.keys_of(method))]
+
+    def keys_of(self, method: str) -> list[Key]:
+        """Of the rows of what is fitted."""
+        raise NotImplementedError
 
     def row(self, key: Key) -> Row:
         """One plan, measured."""
@@ -136,7 +141,7 @@ def measured(grid: Grid, file: Path, minutes: float = math.inf) -> Table:
         file: of the rows.
         minutes: after which no further row is begun; then those that are there make the table.
     """
-    started, keys, known = time.monotonic(), grid.keys(), read(file)
+    started, keys, known = time.monotonic(), grid.keys, read(file)
     missing = [key for key in keys if key not in known]
     for number, key in enumerate(missing, start=1):
         if time.monotonic() - started > 60 * minutes:

@@ -77,12 +77,10 @@ class ResNet20Grid(Grid):
     def __init__(self, state: Path) -> None:
         self.evaluator, self.state = evaluator(), state
 
-    def keys(self) -> list[Key]:
-        """Those without a fit; then method by method, a short fit at one level, a whole one at all."""
-        found = list(self.plans)
-        for method, cut in product(FITTED, CUTS):
-            found += [(cut, short_of(method), SHORT_LEVEL), *((cut, method, level) for level in LEVELS)]
-        return found
+    def keys_of(self, method: str) -> list[Key]:
+        """Cut by cut, a short fit at one level and a whole one at all."""
+        levels = [(method, level) for level in LEVELS]
+        return [(cut, *known) for cut in CUTS for known in ((short_of(method), SHORT_LEVEL), *levels)]
 
     def row(self, key: Key) -> Row:
         """One plan, priced and attacked."""
@@ -111,7 +109,7 @@ class ResNet20Grid(Grid):
     def outlines(self) -> dict[tuple[str, str], VariantEvaluator]:
         """One step of each fit: what it costs in use does not hang on what was learnt."""
         found, graph = {}, self.evaluator.graph
-        for method, cut in product(FITTED, CUTS):
+        for method, cut in product(self.methods, CUTS):
             for defense in (method, short_of(method)):
                 variant = fit(graph, cut, method, 2 * FEWEST if defense == method else FEWEST, 1)
                 short = defense != method
