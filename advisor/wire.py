@@ -37,6 +37,7 @@ except ImportError:  # this file stands alone
 
 
 MAGIC, VERSION, MAX_RANK, MAX_TENSORS = b"PAWT", 1, 32, 255
+MOST_TOLD = 8
 HEADER, ENTRY = struct.Struct("<4sBBHQ"), struct.Struct("<BBH")
 
 DTYPES: dict[str, tuple[int, str]] = {
@@ -112,7 +113,7 @@ def describe(data: bytes | bytearray | memoryview) -> tuple[Spec, ...]:
     Raises:
         WireError: on bytes that are truncated, too many, or no message of this version.
     """
-    return _table(memoryview(data))[0]
+    return _table(_bytes_of(data))[0]
 
 
 def unpack(
@@ -128,7 +129,7 @@ def unpack(
     Raises:
         WireError: on bytes that are truncated, too many, no message of this version, or not what was expected.
     """
-    view = memoryview(data).cast("B")
+    view = _bytes_of(data)
     specs, start = _table(view)
     if expected is not None:
         _check_expected(specs, expected)
@@ -202,9 +203,15 @@ def _as_array(tensor: Any, dtype: str | None) -> tuple[Array, str]:
     return array, name
 
 
+def _bytes_of(data: Any) -> memoryview:
+    try:
+        return memoryview(data).cast("B")
+    except TypeError:
+        raise WireError(f"A message is contiguous bytes, not a {type(data).__name__}.") from None
+
+
 def _table(view: memoryview) -> tuple[tuple[Spec, ...], int]:
     """The specs of a message, and where its payload starts."""
-    view = view.cast("B")
     if len(view) < HEADER.size:
         raise WireError(f"The message is truncated: {len(view)} bytes, its header has {HEADER.size}.")
     magic, version, count, reserved, length = HEADER.unpack(view[: HEADER.size])
@@ -263,4 +270,6 @@ def _check_expected(specs: Sequence[Spec], expected: Sequence[Mapping[str, Any]]
 
 
 def _told(specs: Sequence[Spec]) -> str:
-    return ", ".join(f"{name}{list(shape)}" for name, shape in specs)
+    """The first tensors: a stranger's message may have 255 of 32 dimensions each."""
+    said = ", ".join(f"{name}{list(shape)}" for name, shape in specs[:MOST_TOLD])
+    return said if len(specs) <= MOST_TOLD else f"{said} and {len(specs) - MOST_TOLD} more"

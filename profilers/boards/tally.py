@@ -30,8 +30,9 @@ def halves(result: Mapping[str, Any], cuts: int, facts: Mapping[str, Any], where
     """
     times = result.get("times", {})
     wanted = ["whole", *(f"{half}:{i}" for i in range(1, cuts - 1) for half in ("edge", "cloud"))]
-    if any(name not in times for name in wanted):
-        raise AdvisorError(f"{where} timed no more than {len(times)} of {len(wanted)} halves.", "Measure again.")
+    if missing := [name for name in wanted if name not in times]:
+        timed = len(wanted) - len(missing)
+        raise AdvisorError(f"{where} timed no more than {timed} of {len(wanted)} halves.", "Measure again.")
     method = _method(result, facts, where)
     nothing, whole = Estimate.exact(0.0, "s", "measured", method), estimate(times["whole"], method)
     edge = [nothing, *(estimate(times[f"edge:{i}"], method) for i in range(1, cuts - 1)), whole]

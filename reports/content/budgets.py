@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from advisor.estimate import Estimate
 from advisor.plans import Plan
 from advisor.reports.content.quantities import show_estimate
 from advisor.reports.content.text import clean
@@ -14,6 +15,9 @@ from advisor.requirements import REQUIREMENTS, Budgets
 from advisor.units import digits
 
 Status = Literal["met", "close", "missed", "not measured"]
+ALIKE = 0.02
+"""Share by which two amounts differ that are not written alike."""
+
 STATUS_MARKS: dict[Status, str] = {"met": "✅", "close": "⚠️", "missed": "❌", "not measured": "❔"}
 
 
@@ -58,7 +62,7 @@ def _verdict(plan: Plan, row: Requirement, limit: float) -> Verdict:
     asked, value = row.asks(limit), show_estimate(found, row.measurement)
     if row.name in plan.excess:
         status, note = _miss(row, plan.excess[row.name])
-        if stands_by_value(plan, row, limit):
+        if status == "missed" and _is_of_an_end(found, limit, plan.excess[row.name]):
             note += f" at the {'high' if row.minimised else 'low'} end of its interval"
         return Verdict(row.label, asked, value, status, note)
     if found is None or math.isnan(found.value):
@@ -69,6 +73,13 @@ def _verdict(plan: Plan, row: Requirement, limit: float) -> Verdict:
     if found.source == "bounded" and row.minimised:
         crosses, note = True, "only a lower bound is known"
     return Verdict(row.label, asked, value, "close" if crosses else "met", note)
+
+
+def _is_of_an_end(found: Estimate | None, limit: float, excess: float) -> bool:
+    """Whether a limit is missed by this much at an end of the interval, and not by the value that is shown."""
+    if found is None or found.low == found.high:
+        return False
+    return not math.isclose(abs(found.value - limit), abs(excess), rel_tol=ALIKE)
 
 
 def stands_by_value(plan: Plan, row: Requirement, limit: float) -> bool:

@@ -202,3 +202,17 @@ def test_a_conjugate_that_torch_has_not_carried_out_yet_is_sent_as_it_reads() ->
     found = wire.unpack(wire.pack((conjugate, imaginary)))
     assert found[0].tolist() == [[1 - 3j, 2 - 4j]]
     assert found[1].tolist() == [[-3.0, -4.0]]
+
+
+@pytest.mark.parametrize("data", [None, "text", 5, [], {}, torch.zeros(3), memoryview(b"PAWT" * 9)[::2]])
+@pytest.mark.parametrize("read", [wire.unpack, wire.describe, wire.unpack_torch])
+def test_what_is_no_row_of_bytes_is_refused_as_a_message_is(data: Any, read: Any) -> None:
+    with pytest.raises(wire.WireError, match="A message is contiguous bytes, not a"):
+        read(data)
+
+
+def test_a_refusal_is_short_however_many_tensors_came() -> None:
+    many = wire.pack([np.zeros((1,) * 32, np.float32)] * 255)
+    with pytest.raises(wire.WireError, match="and 247 more a sample, the plan says") as caught:
+        wire.unpack(many, [{"dtype": "float32", "shape": [4]}])
+    assert len(str(caught.value)) < 2000

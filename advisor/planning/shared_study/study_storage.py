@@ -233,7 +233,8 @@ def _check_file(url: str) -> None:
 
 
 def _unusable(url: str, error: Exception) -> AdvisorError:
-    line = (str(error).splitlines() or [type(error).__name__])[0]
+    line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    line = f"a record has no {line}" if isinstance(error, KeyError) else line
     return AdvisorError(
         f"The storage {without_secrets(url)!r} cannot be used: {without_secrets(line[:160])}.",
         "Use for example --storage sqlite:///search.db",

@@ -26,6 +26,7 @@ from advisor.testing.made_up_advices import plan_with
             "missed",
             "0.021 short at the low end of its interval",
         ),
+        (Budgets(min_nmse=0.9), {"min_nmse": 0.221}, "missed", "0.221 short at the low end of its interval"),
         (Budgets(max_ssim=0.5), {}, "met", ""),
         (Budgets(max_edge_memory=1e6), {"max_edge_memory": 1024.0}, "missed", "1 KiB over"),
     ],
