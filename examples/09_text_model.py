@@ -69,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with torch.no_grad():
         print(f"Right: {100 * (net(ids).argmax(1) == labels).float().mean().item():.1f} %")
     advice = advisor.recommend(
-        net, ids[:2], device="raspberry-pi-4b", data=(ids, labels), max_accuracy_drop="5%", trials=options.trials,
-        require_split=True,
+        net, ids[:2], device="raspberry-pi-4b", data=(ids, labels), max_accuracy_drop="5%", max_ids_recovered="50%",
+        trials=options.trials, require_split=True,
     )  # fmt: skip
     print(advice.summary())
     for found in advice.evidence:

@@ -96,7 +96,8 @@ class IdRecovery:
         try:
             return subgraph(context.graph.module, [look.node for look in found], crossing)
         except CutError as error:
-            raise NotMeasurableError(f"the activation depends on more than the embeddings: {error.problem}") from None
+            why = error.problem.rstrip(".")
+            raise NotMeasurableError(f"the activation depends on more than the embeddings: {why}") from None
 
     def _matched(self, joined: Joined, context: AttackContext, start: Tensor) -> Tensor:
         found, how = [], self.budgets[context.strong]

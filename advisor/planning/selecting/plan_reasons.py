@@ -27,6 +27,8 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
             f"What leaks could not be held against the zone's thresholds, as no NMSE was measured ({score.method}); "
             f"this is {_best_of(feasible, limits)} inside the budgets."
         )
+        if "top1" in best.verified:
+            said.append("How many ids are recovered is limited by --max-ids-recovered, which was not asked.")
     elif limits.shortfall(best):
         said.append(
             f"No plan inside the budgets hides the input well enough ({_limits(limits)}); "
@@ -61,7 +63,7 @@ def reasons(best: Plan | None, plans: Sequence[Plan], limits: LeakageLimits) -> 
         effort = f"{best.evidence[0].budget} " if best.evidence else ""
         said.append(
             f"The {effort}{what} that was run on what it really sends reached {show(found.value)} "
-            f"({show(found.low)}–{show(found.high)}){rest}."
+            f"({show(found.low).removesuffix(' %')}–{show(found.high)}){rest}."
         )
     return tuple(said)
 

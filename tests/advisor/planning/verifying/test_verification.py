@@ -74,6 +74,7 @@ def test_discrete_inputs_are_verified_by_their_ids() -> None:
     assert best.verified.keys() == {"top1", "top5"}
     assert best.verified["top1"] == mine[0].scores["top1"]
     assert any("attack on ids" in reason for reason in advice.reasons)
+    assert any("--max-ids-recovered, which was not asked" in reason for reason in advice.reasons)
     assert "weaker than the strong attack that is predicted, was run: top 1" in markdown.render(advice)
 
 
