@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import faulthandler
 import importlib
 import json
 import os
@@ -165,6 +166,7 @@ WAITED = 5
 def _quiet_child(seconds: int, memory: int) -> None:
     import resource
 
+    faulthandler.disable()  # a crash is told by the parent
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)

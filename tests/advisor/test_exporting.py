@@ -129,6 +129,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_halves_run_with_torch_alone_and_noise_differs_between_fresh_processes(tmp_path: Path) -> None:
     plan = plan_of("chain", "act", Quantize8())
     made = plan.export(tmp_path / "int8")

@@ -185,6 +185,7 @@ def asked(graph: PartitionGraph, x: torch.Tensor, compute: str) -> Advice:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_whole_recommendation_with_a_fit_and_its_gate(graph: PartitionGraph, x: torch.Tensor, meant: None) -> None:
     many = torch.cat([x, x.flip(3), x.flip(2)])
 
