@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from advisor import memory_limit
 from advisor.computing.chosen_device import CPU, current
 from advisor.computing.moves import there
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, DataError
 from advisor.graph import PartitionGraph
 from advisor.preserve import left_as_found, plain_attention
 
@@ -47,15 +47,32 @@ def carried(graph: PartitionGraph, tensors: Sequence[Tensor], start: int, stop: 
 
 
 def gathered(parts: Iterable[tuple[Tensor, ...]], rows: int) -> tuple[Tensor, ...]:
-    """Parts `[b, ...]` of each tensor as one, `[rows, ...]`, filled in as they come: never held twice."""
+    """Parts `[b, ...]` of each tensor as one, `[rows, ...]`, filled in as they come: never held twice.
+
+    Raises:
+        DataError: where they have more rows than samples.
+    """
     room: list[Tensor] = []
     filled = 0
     for part in parts:
+        check_rows(part, rows - filled)
         room = room or [piece.new_empty((rows, *piece.shape[1:])) for piece in part]
         for whole, piece in zip(room, part, strict=True):
             whole[filled : filled + len(piece)] = piece
         filled += len(part[0])
     return tuple(room)
+
+
+def check_rows(part: Sequence[Tensor], left: int) -> None:
+    """Refuse what cannot have one row for each of at most so many samples.
+
+    Raises:
+        DataError: for numbers of the whole batch, and samples laid side by side.
+    """
+    if wrong := [tuple(t.shape) for t in part if t.dim() == 0 or len(t) > left]:
+        raise DataError(
+            f"What this model returns, of shape {wrong[0]}, has no row for each sample.", "Return it as [N, ...]."
+        )
 
 
 def first_scores(graph: PartitionGraph, tensors: Sequence[Tensor], start: int = 0) -> Tensor | None:

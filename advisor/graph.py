@@ -49,11 +49,17 @@ class PartitionGraph(FlatModel):
 
     @cached_property
     def returned(self) -> tuple[fx.Node, ...]:
-        """The activation at the last cut: the outputs that depend on the input."""
-        returned = tuple(dict.fromkeys(r for r in self.results if r in self._data))
-        if not returned:
+        """The activation at the last cut: the outputs that depend on the input, one row a sample."""
+        returned = tuple(r for r in self._answers if self.spec(r) is not None)
+        return returned or self._answers
+
+    @cached_property
+    def _answers(self) -> tuple[fx.Node, ...]:
+        """The outputs that depend on the input; one may be a number for the whole batch, such as a loss."""
+        answers = tuple(dict.fromkeys(r for r in self.results if r in self._data))
+        if not answers:
             raise TraceError("No output of this model depends on its input.", "There is nothing to split.")
-        return returned
+        return answers
 
     @cached_property
     def _live_sets(self) -> list[tuple[fx.Node, ...]]:
@@ -173,7 +179,9 @@ class PartitionGraph(FlatModel):
         indices = [self.cut(cut).index] + ([] if tail is None else [self.cut(tail).index])
         if len(indices) == 2 and indices[0] >= indices[1]:
             raise CutError(f"The tail {self.cuts[indices[1]].name!r} does not lie after the head.", "Swap them.")
-        ends = [self.placeholders, *(self.activation_nodes[i] for i in indices), self.results]
+        last = len(self.activation_nodes) - 1
+        crossing = (self._answers if i == last else self.activation_nodes[i] for i in indices)
+        ends = [self.placeholders, *crossing, self.results]
         parts = []
         for i, (start, stop) in enumerate(pairwise(ends)):
             names, spec_in = [n.name for n in start], None

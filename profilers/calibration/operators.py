@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from advisor.profilers.published.features import item_size
+from advisor.profilers.multiply_adds.counting import macs_of
+from advisor.profilers.published.features import item_size, recurrent_steps
 
 if TYPE_CHECKING:
     from torch import fx
@@ -27,8 +28,12 @@ windows, means, copies in another order, views, which cost their call alone, and
 CACHE = 1e6
 """Bytes that go by before what a core holds of something is half gone: the order of a core's own cache."""
 
+_PRODUCT = 8.0
+"""Multiply-adds for each element written, above which an operation is a product; normalisations have five."""
+
 _BY_NAME = (
-    ("hardtanh", "clamp"), ("clamp", "clamp"), ("expand", "pass"), ("scaled_dot_product_attention", "attention"),
+    ("einsum", "pass"), ("hardtanh", "clamp"), ("clamp", "clamp"), ("expand", "pass"),
+    ("scaled_dot_product_attention", "attention"),
     ("conv", "conv"), ("linear", "linear"), ("addmm", "linear"),
     ("layer_norm", "layer_norm"), ("group_norm", "layer_norm"), ("rms_norm", "layer_norm"), ("batch_norm", "norm"),
     ("adaptive", "reduce"), ("max_pool", "max_pool"), ("avg_pool", "avg_pool"), ("mean", "reduce"), ("sum", "reduce"),
@@ -112,8 +117,25 @@ def in_turn(members: Sequence[Operator]) -> list[Operator]:
 def operators(graph: PartitionGraph) -> list[list[Operator]]:
     """The operators between cut i - 1 and cut i, as entry i; asking for a size costs what a view does."""
     pieces = [[node for node in graph.piece_nodes(i) if "aten" in str(node.target)] for i in range(1, len(graph.cuts))]
-    flat = iter(in_turn([operator(graph, node) for nodes in pieces for node in nodes]))
-    return [[], *([next(flat) for _ in nodes] for nodes in pieces)]
+    calls = [[call for node in nodes for call in _calls(graph, node)] for nodes in pieces]
+    flat = iter(in_turn([call for members in calls for call in members]))
+    return [[], *([next(flat) for _ in members] for members in calls)]
+
+
+def _calls(graph: PartitionGraph, node: fx.Node) -> list[Operator]:
+    """What a node runs: of a recurrent layer one product a step, as each waits for the one before."""
+    one = operator(graph, node)
+    macs = macs_of(graph, node) or 0.0 if one.kind in ("pass", "add") and not one.macs else 0.0
+    if macs <= _PRODUCT * one.written:
+        return [one]
+    steps, layers = recurrent_steps(node)
+    if steps == 0:
+        channels = macs / one.written
+        return [replace(one, kind="row" if one.read <= channels else "linear", macs=macs, channels=channels)]
+    times, weights = steps * layers, one.weights / layers
+    written = one.written / times
+    step = replace(one, kind="row", macs=macs / times, written=written, weights=weights, channels=weights / written)
+    return [replace(step, read=step.channels)] * times
 
 
 def operator(graph: PartitionGraph, node: fx.Node) -> Operator:

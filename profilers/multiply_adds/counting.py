@@ -46,7 +46,7 @@ def count(graph: PartitionGraph) -> MacCount:
     for index in range(len(graph.cuts)):
         total = 0.0
         for node in graph.piece_nodes(index) if index else ():
-            macs = _macs(graph, node)
+            macs = macs_of(graph, node)
             if macs is None:
                 unsupported[_name(node)] += 1
             else:
@@ -55,7 +55,7 @@ def count(graph: PartitionGraph) -> MacCount:
     return MacCount(tuple(pieces), dict(unsupported))
 
 
-def _macs(graph: PartitionGraph, node: fx.Node) -> float | None:
+def macs_of(graph: PartitionGraph, node: fx.Node) -> float | None:
     """Multiply-adds of one operation; None where nobody knows."""
     import torch
 

@@ -105,20 +105,20 @@ def _node_work(graph: PartitionGraph, nodes: Sequence[fx.Node]) -> Work:
         written = size / item_size(node) if size else 0.0
         held = [graph.constant(source) for source in node.all_input_nodes if source.op == "get_attr"]
         read = sum(value.numel() for value in held if hasattr(value, "numel"))  # a branch of torch.cond is a module
-        ops = _recurrent_steps(node) or float(size > 0)
+        ops = float(math.prod(recurrent_steps(node)) or size > 0)
         total += Work(ops=ops, weights=float(read), activations=written) + _kind(graph, node, written)
     return total
 
 
-def _recurrent_steps(node: fx.Node) -> float:
-    """Steps of an LSTM, GRU or RNN over padded sequences, over all layers and directions; 0 of anything else."""
+def recurrent_steps(node: fx.Node) -> tuple[int, int]:
+    """Steps in time, and layers times directions, of an LSTM, GRU or RNN over padded sequences; (0, 0) of others."""
     overload: Any = node.target
     if str(overload) not in RECURRENT:
-        return 0.0
+        return 0, 0
     names = (argument.name for argument in overload._schema.arguments)
     given: dict[str, Any] = dict(zip(names, node.args, strict=False)) | node.kwargs
     steps = given["input"].meta["val"].shape[1 if given["batch_first"] else 0]
-    return float(steps * given["num_layers"] * (2 if given["bidirectional"] else 1))
+    return int(steps), given["num_layers"] * (2 if given["bidirectional"] else 1)
 
 
 def _kind(graph: PartitionGraph, node: fx.Node, written: float) -> Work:

@@ -101,16 +101,15 @@ def test_outputs_in_any_order() -> None:
 
 
 def test_an_output_without_batch_is_nan_with_its_reason() -> None:
-    class Both(nn.Module):
+    class Flat(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.a = nn.Linear(4, 3)
 
-        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-            y = self.a(x)
-            return y, y.mean()
+        def forward(self, x: Tensor) -> Tensor:
+            return self.a(x).flatten() * 2
 
-    graph, x = trace(Both().eval(), torch.rand(2, 4)), torch.rand(5, 4)
+    graph, x = trace(Flat().eval(), torch.rand(2, 4)), torch.rand(5, 4)
     column = sweep(graph, (x,), targets_of(5), [Recorder()])["mean"]
     assert np.isnan(column.values).tolist() == [False, False, True]
     assert column.why == ("", "", "an output does not lead with the batch")

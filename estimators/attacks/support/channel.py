@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from advisor import memory_limit
-from advisor.batches import batch_size
+from advisor.batches import batch_size, check_rows
 from advisor.preserve import left_as_found, plain_attention
 from advisor.threads import Spread, few_ahead, side_by_side
 
@@ -148,7 +148,12 @@ class Store:
         self.kept: list[Tensor] = []
 
     def add(self, parts: Sequence[Tensor], halve: bool = False) -> None:
-        """Append the next samples of each tensor."""
+        """Append the next samples of each tensor.
+
+        Raises:
+            DataError: where they have more rows than samples.
+        """
+        check_rows(parts, self.rows - self.filled)
         if not self.kept:
             self.kept = [_room(self.rows, part, halve) for part in parts]
         for room, part in zip(self.kept, parts, strict=True):

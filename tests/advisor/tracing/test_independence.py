@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advisor.errors import TraceError
+import advisor
+from advisor.errors import DataError, TraceError
 from advisor.tracing.independence import close
 from advisor.tracing.tracer import trace
 
@@ -254,6 +255,32 @@ def test_what_reads_all_samples_is_said_where_it_makes_no_difference() -> None:
     graph = trace(Net(lambda s, x: s.b(s.a(x)) + F.relu(x.sum() - 1000)).eval(), vectors())
     assert graph.notes[0].startswith("sum at test_independence.py:")
     assert "reads all samples at once; with random ones that made no difference" in graph.notes[0]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_loss_beside_the_scores_is_no_row_of_a_sample(turned: bool) -> None:
+    """TabNet returns its sparsity so: halves return it, and nobody attacks or judges by it."""
+
+    def forward(self: Any, x: Tensor) -> Any:
+        hidden = self.a(x).relu()
+        both = self.b(hidden), hidden.square().mean()
+        return both[::-1] if turned else both
+
+    model, x = Net(forward).eval(), vectors(24)
+    graph = trace(model, vectors())
+    assert [spec.shape for spec in graph.cuts[-1].tensors] == [(3,)]
+    for edge, cloud in map(graph.split, graph.cuts):
+        assert all(map(torch.equal, cloud(edge(x)), model(x)))
+    score = advisor.leakage(graph, x, only=["score"])["score"]
+    assert not np.isnan(score.values).any()
+    assert 0 < advisor.attack(graph, "output", x).nmse < 1.5
+    assert advisor.accuracy(graph, x).value == 1
+
+
+def test_an_output_without_rows_is_refused_where_samples_are_sent_through() -> None:
+    graph = trace(Net(lambda s, x: s.b(s.a(x)).flatten()).eval(), vectors())
+    with pytest.raises(DataError, match=r"returns, of shape \(72,\), has no row for each sample\. Return it as \[N"):
+        advisor.accuracy(graph, vectors(24))
 
 
 def test_samples_side_by_side_in_one_dimension_are_compared() -> None:

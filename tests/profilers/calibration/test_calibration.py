@@ -175,6 +175,27 @@ def test_operators_of_a_network(graph: PartitionGraph) -> None:
     assert sum(o.macs for o in found) == counted.total - 256 * 2  # batch norm's arithmetic is counted too
 
 
+class Products(nn.Module):
+    """Products that are no layer of their own, and recurrent layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(32, 64))
+        self.lstm, self.cell = nn.LSTM(64, 48, 2, batch_first=True), nn.GRUCell(48, 40)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.einsum("ntd,de->nte", x @ self.weight, self.weight.T @ self.weight)
+        return self.cell(self.lstm(y)[0][:, -1])
+
+
+def test_every_product_has_its_multiply_adds() -> None:
+    graph = trace(Products(), torch.rand(2, 20, 32))
+    found = [o for piece in operators(graph) for o in piece]
+    assert sum(o.macs for o in found) == pytest.approx(count(graph).total, rel=0.01)
+    assert sum(o.kind == "row" for o in found) == 20 * 2 + 1  # each step of each layer, and the cell
+    assert all(kind in KINDS for kind in {o.kind for o in found})
+
+
 def test_a_transposed_convolution_multiplies_for_what_it_reads() -> None:
     graph = trace(nn.ConvTranspose2d(8, 6, 4, stride=2, padding=1).eval(), torch.zeros(2, 8, 5, 5))
     (found,) = (o for piece in operators(graph) for o in piece)
