@@ -13,7 +13,6 @@ _KEEPS_MEMORY = {  # in eval mode these return their argument itself, which thei
     aten.feature_dropout.default,
     aten.alpha_dropout.default,
     aten.feature_alpha_dropout.default,
-    aten.einsum.default,
 }
 
 
@@ -28,6 +27,8 @@ def is_view(node: fx.Node) -> bool:
         return node.op == "call_function" and not is_symbolic(node)
     if node.target in _KEEPS_MEMORY:
         return True
+    if node.target == aten.einsum.default:
+        return len(node.args[1]) == 1  # type: ignore[arg-type]  # it only permutes, or takes a diagonal
     return any(r.alias_info is not None and not r.alias_info.is_write for r in node.target._schema.returns)
 
 

@@ -251,3 +251,17 @@ def test_a_copy_that_strides_force_is_none_where_they_do_not():
     ]
     assert [copies(node) for node in nodes] == [graph.value_bytes(node) > 0 for node in nodes]
     assert [graph.value_bytes(node) for node in nodes if copies(node)] == [48.0, 48.0]
+
+
+class Contracted(nn.Module):
+    """einsum as a view of its one operand, and as a product of two."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        turned = torch.einsum("nij->nji", x)
+        return torch.einsum("nij,njk->nik", x, turned)
+
+
+def test_a_product_by_einsum_takes_memory_of_its_own() -> None:
+    graph = trace(Contracted(), torch.rand(2, 3, 5))
+    found = [graph.value_bytes(node) for node in graph.module.graph.nodes if "einsum" in str(node.target)]
+    assert found == [0, 4 * 3 * 3]
