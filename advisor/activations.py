@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from advisor import memory_limit
 from advisor.batches import carried
 from advisor.cuts import Cut
 from advisor.graph import PartitionGraph
+from advisor.support import memory_limit
 
 CACHE_BYTES = 256 * 2**20
 CACHED = 8

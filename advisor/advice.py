@@ -11,15 +11,15 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, 
 from pydantic.dataclasses import dataclass
 
 from advisor.columns import Profile
-from advisor.documents import as_text, digest_of, holds, read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Number
 from advisor.files import check_ours, sha256, write_atomically
-from advisor.interrupts import held
 from advisor.plans import Evidence, Plan, Verdict
 from advisor.request import Request
 from advisor.requirements import Budgets
-from advisor.schemas import SCHEMA_VERSION, Provenance, check_version, first_problem, plain
+from advisor.support.documents import as_text, digest_of, holds, read_json
+from advisor.support.interrupts import held
+from advisor.support.schemas import SCHEMA_VERSION, Provenance, check_version, first_problem, plain
 from advisor.upward import reach
 
 

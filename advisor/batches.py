@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from advisor import memory_limit
 from advisor.computing.chosen_device import CPU, current
 from advisor.computing.moves import there
 from advisor.errors import AdvisorError, DataError
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found, plain_attention
+from advisor.support import memory_limit
+from advisor.support.preserve import left_as_found, plain_attention
 
 BATCH = 32
 """Samples at once on a processor, where they are small: more only move memory."""

@@ -26,8 +26,8 @@ from advisor.commands.support.signals import end_at_once
 from advisor.commands.support.streams import open_streams
 from advisor.commands.support.usage_errors import OneLineErrors
 from advisor.commands.whatif import whatif
-from advisor.quiet import quiet_kernels, usable_cache
 from advisor.registry import PlugInWarning
+from advisor.support.quiet import quiet_kernels, usable_cache
 
 app = typer.Typer(
     name="advisor",

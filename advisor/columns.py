@@ -14,11 +14,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAd
 from pydantic.dataclasses import dataclass
 
 from advisor.cuts import Cut
-from advisor.documents import holds, read_json
 from advisor.errors import AdvisorError, CutError
 from advisor.estimate import NORMAL_90, Estimate, Source, json_number
 from advisor.files import replace_ours
-from advisor.schemas import SCHEMA_VERSION, Provenance, check_version, first_problem, plain
+from advisor.support.documents import holds, read_json
+from advisor.support.schemas import SCHEMA_VERSION, Provenance, check_version, first_problem, plain
 
 if TYPE_CHECKING:
     import pandas

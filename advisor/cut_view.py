@@ -15,8 +15,8 @@ from advisor.derivatives.jacobian_grams import JacobianGram
 from advisor.derivatives.tangents import TangentEnergy
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate, Source
-from advisor.finite import all_finite
 from advisor.measures.flat_rows import flat, reals
+from advisor.support.finite import all_finite
 from advisor.value_range import ValueRange
 
 CENTRED_BYTES = 128 * 2**20

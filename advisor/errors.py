@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from advisor.safe_text import one_line
+from advisor.support.safe_text import one_line
 
 
 def first_line(error: BaseException, most: int = 160) -> str:

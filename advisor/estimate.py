@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BeforeValidator, PlainSerializer
 from pydantic.dataclasses import dataclass
 
-from advisor.number_like import NumberLike
+from advisor.support.number_like import NumberLike
 
 Source = Literal["measured", "estimated", "bounded"]
 NORMAL_90 = 1.6448536269514722  # the 95 % quantile of a standard normal: a two-sided 90 % interval

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from advisor.errors import AdvisorError
-from advisor.interrupts import held
+from advisor.support.interrupts import held
 
 if find_spec("fcntl"):
     import fcntl

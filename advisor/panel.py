@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from advisor import memory_limit
 from advisor.cuts import Cut
 from advisor.graph import PartitionGraph
+from advisor.support import memory_limit
 
 PANEL_BYTES = 512 * 2**20
 """Memory for the largest tensor of the forward pass, all samples together."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
 from advisor.errors import AdvisorError
-from advisor.model_names import TORCHVISION
 from advisor.request import Request
 from advisor.request_parts import IN_PYTHON, SOURCES
-from advisor.safe_text import shell_words
+from advisor.support.model_names import TORCHVISION
+from advisor.support.safe_text import shell_words
 
 if TYPE_CHECKING:
     from advisor.advice import Advice

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from advisor.errors import AdvisorError
-from advisor.import_path import modules_here
+from advisor.support.import_path import modules_here
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

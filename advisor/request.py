@@ -23,7 +23,7 @@ from advisor.request_parts import (
     TargetPart,
 )
 from advisor.requirements import BUILT_IN, REQUIREMENTS, Budgets, own
-from advisor.safe_text import shell_words
+from advisor.support.safe_text import shell_words
 
 AnyBudgets = Annotated[Any, BeforeValidator(Budgets.from_json), PlainSerializer(Budgets.to_json)]
 

@@ -12,9 +12,9 @@ from pydantic.dataclasses import dataclass
 from advisor.computing.chosen_device import DEFAULT as ANY_DEVICE
 from advisor.computing.chosen_device import check_name
 from advisor.errors import AdvisorError
-from advisor.recipe_text import read_recipe
 from advisor.requirements import checked_confidence, objective
-from advisor.safe_text import without_secrets
+from advisor.support.recipe_text import read_recipe
+from advisor.support.safe_text import without_secrets
 from advisor.task import check_kind
 from advisor.units import duration, samples, size
 

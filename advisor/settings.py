@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from advisor.documents import read_toml
 from advisor.errors import AdvisorError
 from advisor.recorded import is_catalog_device, is_catalog_link, is_named_defense
 from advisor.request_parts import EFFORTS
 from advisor.requirements import REQUIREMENTS, objective
+from advisor.support.documents import read_toml
 from advisor.task import check_kind
 
 OWN, SHARED = "advisor.toml", "pyproject.toml"

@@ -22,9 +22,9 @@ from advisor.derivatives.tangents import TangentEnergy
 from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found, plain_attention
 from advisor.progress import Progress, silence
-from advisor.threads import one_thread
+from advisor.support.preserve import left_as_found, plain_attention
+from advisor.support.threads import one_thread
 
 _WAYS = 3
 TIME_UP = "the time that was given was up"

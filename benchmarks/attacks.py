@@ -31,7 +31,7 @@ from advisor.estimators.inversion.fast_products import Fast
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import arrange
 from advisor.measures.decoders.usual_decoders import decoders_for
-from advisor.threads import one_thread
+from advisor.support.threads import one_thread
 
 sys.path.insert(0, str(Path(__file__).parent / "papers"))
 from common import cifar, resnet20

@@ -39,7 +39,7 @@ from zoo_entries import Entry
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.inputs import arguments
-from advisor.preserve import plain_attention
+from advisor.support.preserve import plain_attention
 from advisor.tracing.tracer import trace
 
 MAX_RATIO = 2.0

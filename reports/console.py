@@ -16,7 +16,7 @@ from advisor.reports.content import tables, words
 from advisor.reports.content.answer import Answer, answer_of
 from advisor.reports.content.quantities import quantity
 from advisor.reports.content.text import clean, shorten
-from advisor.trimmed import trimmed
+from advisor.support.trimmed import trimmed
 
 WHOLE, ROWS = 32, 20
 """Models of up to WHOLE cuts are shown whole; of longer ones ROWS cuts are."""

@@ -26,7 +26,7 @@ from advisor.reports.content.learning_curve import learning_chart
 from advisor.reports.content.page_data import crosses, embedded, marks_of, page_data
 from advisor.reports.content.quantities import NOT_MEASURED, quantity, show_in
 from advisor.reports.content.text import clean
-from advisor.safe_text import visible, without_secrets
+from advisor.support.safe_text import visible, without_secrets
 
 STILL_WIDTH = 880
 DRAWN = ("command", "attacker_samples")

@@ -28,7 +28,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "sweep",
             "defenses",
             "payload",
-            "checkpoint",
+            "support.checkpoint",
             "variant",
         )
     ),

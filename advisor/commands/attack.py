@@ -94,10 +94,10 @@ def attack(
 
         ATTACKS.find(name)  # what is unknown or absent is refused before anything slow
         import advisor
-        from advisor.checkpoint import forget
         from advisor.computing.chosen_device import chosen
         from advisor.defenses import parse_defense
         from advisor.request_parts import check_attack_size
+        from advisor.support.checkpoint import forget
 
         chosen(compute)
         if attack_size is not None:

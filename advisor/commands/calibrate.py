@@ -26,11 +26,11 @@ def calibrate(
 ) -> None:
     """Learn how fast this machine runs each kind of operator, from micro-benchmarks; writes a device file."""
     with exit_codes():
-        from advisor.documents import parse_toml
         from advisor.errors import AdvisorError
         from advisor.files import replace_ours
         from advisor.profilers.calibration.calibrating import calibrate as measure
         from advisor.profilers.calibration.kinds import is_device_file
+        from advisor.support.documents import parse_toml
         from advisor.units import duration, show_duration
 
         if out.suffix != ".toml":

@@ -10,11 +10,11 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from advisor import memory_limit
 from advisor.computing.chosen_device import CPU, current, elsewhere, free
 from advisor.computing.moves import moved
 from advisor.computing.on_device import OnDevice
 from advisor.errors import AdvisorError, first_line
+from advisor.support import memory_limit
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from advisor.cuts import TensorSpec
 from advisor.cutting.hull import Division, hull
 from advisor.operations.flat_model import FlatModel
-from advisor.preserve import left_as_found, plain_attention
+from advisor.support.preserve import left_as_found, plain_attention
 
 Sendable = Callable[[fx.Node], TensorSpec | None]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.data.tensors import as_tensor, tensors_of
 from advisor.errors import DataError
-from advisor.finite import all_finite
+from advisor.support.finite import all_finite
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -114,7 +114,7 @@ def runs(model: nn.Module, example: Any) -> bool:
     from torch.utils import _pytree as pytree
 
     from advisor.inputs import arguments
-    from advisor.preserve import evaluating, left_as_found
+    from advisor.support.preserve import evaluating, left_as_found
 
     args, kwargs = arguments(example, model)
     with left_as_found(model), torch.no_grad():

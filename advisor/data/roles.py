@@ -85,7 +85,7 @@ def hashes(samples: Samples | Sequence[Tensor]) -> list[bytes]:
     """SHA-256 of each sample's bytes, shapes and dtypes, labels apart: equal samples have equal ones."""
     import torch
 
-    from advisor.threads import one_thread
+    from advisor.support.threads import one_thread
 
     given: Any = tensors_of(samples.x) if isinstance(samples, Samples) else samples
     tensors = [t.detach().cpu().contiguous() for t in given]

@@ -17,7 +17,7 @@ from advisor.derivatives.pushforward import is_step, operator_name
 from advisor.derivatives.tangents import FORWARD_MISSING, TangentEnergy
 from advisor.errors import first_line
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found, math_attention, plain_attention
+from advisor.support.preserve import left_as_found, math_attention, plain_attention
 
 ROWS = 8  # the whole recorded graph is held for these samples
 

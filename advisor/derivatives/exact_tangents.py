@@ -11,8 +11,8 @@ from torch import Tensor
 
 from advisor.derivatives.tangents import MICRO_BYTES, TangentEnergy, batch_energies
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found, math_attention, plain_attention
 from advisor.progress import Progress, silence
+from advisor.support.preserve import left_as_found, math_attention, plain_attention
 
 EXACT_ELEMENTS = 64
 """Inputs of at most this many elements are differentiated in every direction."""

@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from advisor.derivatives.tangents import MICRO_BYTES, walk
 from advisor.graph import PartitionGraph
 from advisor.measures.flat_rows import flat, side_by_side
-from advisor.preserve import left_as_found, math_attention, plain_attention
+from advisor.support.preserve import left_as_found, math_attention, plain_attention
 
 TRACE_PROBES = 4
 

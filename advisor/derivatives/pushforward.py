@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.derivatives import tangent_rules
 from advisor.operations.grouping import Batching, over_groups
-from advisor.preserve import without_mkldnn
+from advisor.support.preserve import without_mkldnn
 
 _LINEAR = {
     "view", "reshape", "_unsafe_view", "permute", "transpose", "t", "flatten", "unflatten", "squeeze", "unsqueeze",

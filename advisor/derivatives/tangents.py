@@ -15,8 +15,8 @@ from advisor.derivatives.embeddings import looked_up
 from advisor.derivatives.pushforward import Operation, is_step, operator_name, push
 from advisor.errors import first_line
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found, math_attention, plain_attention
 from advisor.progress import Progress, silence
+from advisor.support.preserve import left_as_found, math_attention, plain_attention
 
 EMBEDDED = "the inputs are discrete: derivatives with respect to the output of the embeddings, in its units"
 FORWARD_MISSING = "forward mode is not implemented for "

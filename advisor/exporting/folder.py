@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advisor import wire
-from advisor.documents import read_json
 from advisor.errors import AdvisorError
 from advisor.exporting.manifest import ASIDE, CODEC_FILE, EDGE_FILE, PLAN_FILE, Exported
 from advisor.files import LOCKS, lock, sha256, umask, unwritable
-from advisor.interrupts import held
 from advisor.runtime import edge
+from advisor.support.documents import read_json
+from advisor.support.interrupts import held
 
 if TYPE_CHECKING:
     from advisor.plans import Plan

@@ -12,14 +12,14 @@ from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationEr
 from pydantic.dataclasses import dataclass
 
 from advisor.defenses import defense_from_json, defense_to_json
-from advisor.documents import read_json
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
 from advisor.exporting.manifest_entries import Attacked, Check, Crossing, FileEntry, Freshness, Noise, PartEntry
 from advisor.files import sha256
 from advisor.loading.content import read_content
 from advisor.loading.onnx_checks import check_onnx
-from advisor.schemas import Provenance, check_version, first_problem, plain
+from advisor.support.documents import read_json
+from advisor.support.schemas import Provenance, check_version, first_problem, plain
 
 PLAN_FILE, CODEC_FILE, EDGE_FILE = "plan.json", "wire.py", "edge.py"
 ASIDE = ".split-earlier"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from advisor.errors import AdvisorError
 from advisor.exporting.parts import Part
-from advisor.quiet import quiet
+from advisor.support.quiet import quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -16,7 +16,7 @@ from torch.utils._sympy.value_ranges import ValueRanges
 
 from advisor.errors import AdvisorError
 from advisor.exporting.parts import Part
-from advisor.quiet import quiet
+from advisor.support.quiet import quiet
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph

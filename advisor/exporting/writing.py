@@ -26,8 +26,8 @@ from advisor.exporting.parts import Part, parts_of, random_inputs, tensors_in, w
 from advisor.files import sha256
 from advisor.graph import PartitionGraph
 from advisor.plans import Plan
-from advisor.preserve import left_as_found, plain_attention
 from advisor.progress import Progress, RunListener, about, of_stage
+from advisor.support.preserve import left_as_found, plain_attention
 
 if TYPE_CHECKING:
     from advisor.data.samples import Samples

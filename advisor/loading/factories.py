@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
-from advisor.import_path import modules_here
 from advisor.loading.architectures import random_torchvision, seeded
 from advisor.loading.content import short
-from advisor.model_names import TORCHVISION
+from advisor.support.import_path import modules_here
+from advisor.support.model_names import TORCHVISION
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,7 +17,7 @@ from advisor.loading.sniff import SAVE_AGAIN, sniff
 from advisor.loading.tensor_files import read_legacy, read_safetensors, read_zipped
 from advisor.loading.weight_names import needed
 from advisor.loading.weights import check_finite, load_into, taken
-from advisor.model_names import TORCHVISION, is_code
+from advisor.support.model_names import TORCHVISION, is_code
 
 if TYPE_CHECKING:
     from torch import nn

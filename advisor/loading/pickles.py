@@ -9,7 +9,7 @@ from typing import Any
 
 from advisor.errors import UnsafeFileError
 from advisor.loading.pickle_reader import Made, Name, Pickled, Stored, read_pickles
-from advisor.safe_text import shell_words
+from advisor.support.safe_text import shell_words
 
 Trust = bool | Callable[[str], bool]
 

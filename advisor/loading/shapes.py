@@ -140,7 +140,7 @@ def _runs(model: nn.Module, example: Tensor, seen: list[Any] | None = None) -> b
     import torch
     from torch.utils import _pytree as pytree
 
-    from advisor.preserve import evaluating, left_as_found
+    from advisor.support.preserve import evaluating, left_as_found
 
     weight = next((w for _, w in _weights(model) if w.is_floating_point()), None)
     if weight is not None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from advisor.errors import AdvisorError
-from advisor.import_path import modules_here
 from advisor.loading.archives import Archive, inspect_archive
 from advisor.loading.content import Content, short
 from advisor.loading.pickle_reader import Pickled, read_pickles
 from advisor.loading.pickles import LEGACY_PICKLES, Trust, foreign, permit, storage_faults
-from advisor.quiet import quiet
+from advisor.support.import_path import modules_here
+from advisor.support.quiet import quiet
 
 AGAIN = "Download or save the model again."
 

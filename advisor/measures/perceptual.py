@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from advisor.estimate import Estimate
-from advisor.preserve import left_as_found
+from advisor.support.preserve import left_as_found
 
 Net = Literal["alex", "vgg", "squeeze"]
 WEIGHTS: dict[Net, str] = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights", "squeeze": "SqueezeNet1_1_Weights"}

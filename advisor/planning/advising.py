@@ -12,11 +12,8 @@ from torch import nn
 
 from advisor import profilers
 from advisor.advice import Advice, load_advice
-from advisor.checkpoint import forget
 from advisor.computing.chosen_device import computing_on, said
 from advisor.errors import DataError, InterruptedRunError
-from advisor.interrupts import held
-from advisor.memory_limit import within
 from advisor.planning.advice_builder import assemble, provenance_of
 from advisor.planning.fits.defense_fits import fit_folder
 from advisor.planning.fits.fit_recipes import check_recipe
@@ -30,10 +27,13 @@ from advisor.planning.shared_study.fitted_store import store_of
 from advisor.planning.shared_study.study_storage import attack_folder, open_storage
 from advisor.planning.stages import Measured, Prepared, Searched, Verified
 from advisor.planning.verifying.verification import verify
-from advisor.preserve import left_as_found
 from advisor.progress import RunListener
 from advisor.recorded import Source
 from advisor.request import Request
+from advisor.support.checkpoint import forget
+from advisor.support.interrupts import held
+from advisor.support.memory_limit import within
+from advisor.support.preserve import left_as_found
 
 
 def advise(

@@ -19,12 +19,12 @@ from advisor.data.samples import Samples
 from advisor.errors import InterruptedRunError
 from advisor.graph import PartitionGraph
 from advisor.loading import LoadedModel
-from advisor.memory_limit import give_back
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.timing.time_plan import UNBOUNDED, TimePlan
 from advisor.plans import Plan
 from advisor.progress import RunListener, of_stage
+from advisor.support.memory_limit import give_back
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from advisor.documents import read_json
 from advisor.errors import AdvisorError, first_line
 from advisor.exporting.manifest import PLAN_FILE, WRITE, Exported, check_weights, is_beside
 from advisor.files import read_bytes
@@ -17,6 +16,7 @@ from advisor.loading.content import Content, short
 from advisor.loading.exported_programs.pt2 import load_program
 from advisor.loading.onnx_checks import check_onnx
 from advisor.runtime.edge import Edge, Half, OwnFolder, program, session
+from advisor.support.documents import read_json
 
 
 class CheckedFolder(OwnFolder):

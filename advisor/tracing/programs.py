@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from advisor.errors import AdvisorError, TraceError, first_line
 from advisor.operations.symbols import frozen_size
-from advisor.preserve import evaluating, state_kept
+from advisor.support.preserve import evaluating, state_kept
 from advisor.tracing.drawing import first_admitted, other_rows
 from advisor.tracing.reads import InputRead
 from advisor.tracing.refusals import explained

@@ -17,8 +17,8 @@ from advisor.cuts import TensorSpec
 from advisor.errors import AdvisorError, DataError, TraceError
 from advisor.graph import Granularity, PartitionGraph
 from advisor.inputs import InputSpec, arguments, nesting, paired
-from advisor.preserve import left_as_found, plain_attention, state_kept
-from advisor.quiet import quiet
+from advisor.support.preserve import left_as_found, plain_attention, state_kept
+from advisor.support.quiet import quiet
 from advisor.tracing.batch_range import most_samples
 from advisor.tracing.fallbacks import Arguments, agrees, fall_back, sampled
 from advisor.tracing.input_normalization import Normalization, normalizing

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from advisor.batches import carried
-from advisor.checkpoint import Checkpoint
 from advisor.data.synthetic.synthesis import synthesise
 from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.support.channel import Channel, Reduce, Store
 from advisor.estimators.attacks.support.draws import Draws
 from advisor.progress import Progress, part, silence
+from advisor.support.checkpoint import Checkpoint
 from advisor.value_range import ValueRange
 from advisor.variant import Variant
 

@@ -16,9 +16,9 @@ from advisor.estimators.attacks.support.channel import Store
 from advisor.estimators.attacks.support.draws import joined
 from advisor.estimators.inversion.alignment import BUDGETS, FEWEST, Reconstruction, reconstruct
 from advisor.estimators.inversion.training import Anew
-from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.measures.decoders.usual_decoders import DecoderFamily, decoders_for
+from advisor.support.finite import all_finite
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from advisor.estimators.attacks.ka import arranged, said, trained_decoder
 from advisor.estimators.attacks.support.channel import Store
 from advisor.estimators.attacks.support.draws import joined
 from advisor.estimators.inversion.alignment import BUDGETS, FEWEST, reconstruct
-from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import Layout, arrange
+from advisor.support.finite import all_finite
 
 
 @dataclass(frozen=True)

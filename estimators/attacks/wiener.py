@@ -14,10 +14,10 @@ from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext, Recovered, ThreatModel
 from advisor.estimators.attacks.support.channel import COMPACT_BYTES, Reduce, Store
 from advisor.estimators.inversion.alignment import FEWEST, held_back, surely_better
-from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import flat_vector
 from advisor.measures.flat_rows import reals, side_by_side
 from advisor.measures.linear_filter import wiener
+from advisor.support.finite import all_finite
 
 DRAWS = 8
 """Transmissions of each of its own samples that the attacker averages: it may ask as often as it likes."""

@@ -18,14 +18,14 @@ from advisor.errors import NotMeasurableError
 from advisor.estimate import Estimate
 from advisor.estimators.inversion.training import Anew, Budget, Trained, recover, train_all
 from advisor.estimators.statistics.ratios import ratio_of_means
-from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.activation_layouts import Layout, arrange
 from advisor.measures.decoders.elements import element_by_element
 from advisor.measures.decoders.usual_decoders import DecoderFamily, decoders_for
 from advisor.measures.images import mse, psnr, ssim
 from advisor.progress import Progress, silence
-from advisor.threads import one_thread
+from advisor.support.finite import all_finite
+from advisor.support.threads import one_thread
 
 QUICK = Budget(
     width=24, depth=1, steps=240, epochs=40, batch=48, rate=0.05, checks=16, patience=6, settled=0.08, fast=True,

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advisor.checkpoint import Checkpoint
 from advisor.estimators.inversion.optimiser import OneCycle, Plateau
+from advisor.support.checkpoint import Checkpoint
 
 GAIN = 0.998
 """An error above this share of the best is no improvement."""

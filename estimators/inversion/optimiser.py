@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advisor.threads import Spread
+from advisor.support.threads import Spread
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 LARGE = 256

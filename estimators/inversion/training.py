@@ -19,7 +19,7 @@ from advisor.estimators.inversion.optimiser import OneCycle, Plateau
 from advisor.measures.decoders.decoder import Decoder
 from advisor.measures.decoders.standard import Features
 from advisor.progress import Progress, part, silence
-from advisor.threads import Spread, side_by_side
+from advisor.support.threads import Spread, side_by_side
 
 SALT = 1_000_003
 """Between the draws of one decoder and those of the next: more than a training has steps."""

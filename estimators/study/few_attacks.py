@@ -23,8 +23,8 @@ from advisor.estimate import Estimate
 from advisor.estimators.inversion.alignment import QuickAlignment
 from advisor.estimators.study.gpz import block_cuts
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found
 from advisor.progress import Progress, silence
+from advisor.support.preserve import left_as_found
 from advisor.sweep import Sheet
 
 FIRST_SHARE = 0.6

@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from advisor import memory_limit
 from advisor.columns import Column, Profile
 from advisor.computing.regions import on_the_device
 from advisor.cut_view import Targets
@@ -39,6 +38,7 @@ from advisor.estimators.study.study_samples import (
 from advisor.estimators.study.zone import Zone, ZoneThresholds, find_zone
 from advisor.graph import PartitionGraph
 from advisor.progress import Progress, part, silence
+from advisor.support import memory_limit
 from advisor.sweep import TIME_UP, sweep
 
 ALL_CUTS = Allowance()

@@ -21,8 +21,8 @@ from advisor.estimators.study.score import score_columns
 from advisor.estimators.study.study_derivatives import activation_derivatives
 from advisor.estimators.study.study_samples import StudySamples, said_at_size, study_samples
 from advisor.payload import Payload
-from advisor.preserve import left_as_found
 from advisor.progress import Progress, silence
+from advisor.support.preserve import left_as_found
 from advisor.sweep import Sheet
 
 OF_THE_WHOLE_MODEL = ("rc2_drop", "in_gpz", "in_zone")

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from advisor.documents import parse_json
 from advisor.errors import AdvisorError
-from advisor.schemas import first_problem
+from advisor.support.documents import parse_json
+from advisor.support.schemas import first_problem
 
 Text = Annotated[str, Field(max_length=500)]
 Seconds = Annotated[float, Field(ge=0, le=1e7)]

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
-from advisor.preserve import left_as_found
 from advisor.profilers.boards import agent, tally
 from advisor.profilers.boards.prepare import entering, one_sample, prepare
 from advisor.profilers.boards.stretches import Stretches
 from advisor.profilers.halves.half_latency import Halves
 from advisor.progress import Progress, silence
+from advisor.support.preserve import left_as_found
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph

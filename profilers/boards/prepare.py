@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import AdvisorError
-from advisor.preserve import left_as_found
+from advisor.support.preserve import left_as_found
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

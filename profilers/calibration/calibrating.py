@@ -8,11 +8,11 @@ import time
 from datetime import UTC, datetime
 
 from advisor.errors import AdvisorError
-from advisor.preserve import left_as_found
 from advisor.profilers.boards import agent
 from advisor.profilers.calibration.kinds import fit, toml
 from advisor.profilers.calibration.microbenchmarks import timed
 from advisor.progress import Progress, silence
+from advisor.support.preserve import left_as_found
 
 DURATION = 120.0
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")

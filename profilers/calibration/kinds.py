@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor.documents import parse_toml
 from advisor.errors import AdvisorError
 from advisor.estimate import NORMAL_90, Estimate
 from advisor.profilers.calibration.operators import KINDS, Operator, operators
 from advisor.profilers.facts import read
 from advisor.profilers.halves.half_latency import Halves, bounded
+from advisor.support.documents import parse_toml
 
 if TYPE_CHECKING:
     from advisor.graph import PartitionGraph

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from advisor.documents import read_toml
 from advisor.errors import AdvisorError
+from advisor.support.documents import read_toml
 
 FOLDER = Path(__file__).parent
 

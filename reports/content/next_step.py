@@ -15,7 +15,7 @@ from advisor.reports.content.words import device_formats
 from advisor.request import Request
 from advisor.request_parts import EFFORTS, IN_PYTHON
 from advisor.requirements import REQUIREMENTS
-from advisor.safe_text import shell_words, without_secrets
+from advisor.support.safe_text import shell_words, without_secrets
 
 LOOSER = 1.02
 """A budget that is asked for again is loosened past what the nearest plan needs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from advisor.safe_text import visible, without_secrets
+from advisor.support.safe_text import visible, without_secrets
 
 ELLIPSIS = "…"
 _PNG_URI = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")

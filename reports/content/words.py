@@ -12,7 +12,7 @@ from advisor.plans import Evidence, Plan
 from advisor.reports.content.chance import chance
 from advisor.reports.content.quantities import NOT_MEASURED, quantity, show_estimate
 from advisor.reports.content.text import clean, is_png, shorten
-from advisor.safe_text import shell_words, without_secrets
+from advisor.support.safe_text import shell_words, without_secrets
 from advisor.units import digits, show_duration
 from advisor.verdicts import in_words
 

@@ -15,7 +15,7 @@ from advisor.outlook import LINK, NOTHING, Band, Option, Outlook, Portfolio, Seg
 from advisor.reports.content import words
 from advisor.reports.content.quantities import NOT_MEASURED, quantity, show_estimate
 from advisor.reports.content.text import clean, markdown_code, markdown_text
-from advisor.trimmed import trimmed
+from advisor.support.trimmed import trimmed
 from advisor.units import show_rate, show_share
 
 COLUMNS = ("bytes", "edge_memory", "accuracy_drop")

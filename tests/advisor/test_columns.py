@@ -17,7 +17,7 @@ from advisor.columns import Column, Profile
 from advisor.cuts import ITEM_BYTES, Cut, TensorSpec
 from advisor.errors import AdvisorError, CutError
 from advisor.estimate import NORMAL_90, Estimate, json_number
-from advisor.schemas import SCHEMA_VERSION
+from advisor.support.schemas import SCHEMA_VERSION
 
 CUTS = (
     Cut(0, "input", (TensorSpec((3, 8, 8), "float32"),)),

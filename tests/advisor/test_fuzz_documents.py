@@ -12,7 +12,6 @@ import torch
 
 from advisor import wire
 from advisor.advice import load_advice
-from advisor.checkpoint import Checkpoint
 from advisor.columns import Profile
 from advisor.exporting.manifest import Exported
 from advisor.profilers import device
@@ -20,6 +19,7 @@ from advisor.profilers.boards import answers
 from advisor.profilers.transmission.network_trace import read_trace
 from advisor.reports import console, html
 from advisor.reports.charts import vega
+from advisor.support.checkpoint import Checkpoint
 from advisor.testing.made_up_advices import digits as advice
 from tests.fuzzing import Target, findings
 
@@ -95,7 +95,7 @@ def _shown(path: Path) -> None:
 
 
 def _json(path: Path) -> object:
-    from advisor.documents import read_json
+    from advisor.support.documents import read_json
 
     return read_json(path)
 

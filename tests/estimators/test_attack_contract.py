@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from advisor.attack_versions import CHANGED, version_of
-from advisor.checkpoint import Checkpoint
 from advisor.estimators.attacks import ATTACKS, Attack, dci, mlp, pmc, shadow
 from advisor.estimators.attacks.dip import DeepImagePrior
 from advisor.estimators.attacks.ids import IdRecovery
@@ -17,6 +16,7 @@ from advisor.estimators.attacks.rmle import RegularisedMaximumLikelihood
 from advisor.estimators.attacks.runner import attack
 from advisor.estimators.attacks.support.matching import Descent
 from advisor.graph import PartitionGraph
+from advisor.support.checkpoint import Checkpoint
 from advisor.testing.attack_contract import AttackContract, graph
 from advisor.tracing.tracer import trace
 from tests.estimators.nets import digits, fixed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from advisor.commands.support.outputs import screen
 from advisor.errors import AdvisorError
-from advisor.safe_text import visible
+from advisor.support.safe_text import visible
 
 if TYPE_CHECKING:
     from advisor.cuts import Cut

@@ -15,8 +15,8 @@ import typer
 from advisor.commands.support.signals import obeyed
 from advisor.commands.support.streams import close_stdout
 from advisor.errors import AdvisorError, InterruptedRunError, UnsafeFileError
-from advisor.memory_limit import WORDS as LACKING
-from advisor.safe_text import one_line, shell_words
+from advisor.support.memory_limit import WORDS as LACKING
+from advisor.support.safe_text import one_line, shell_words
 
 FOUND, BUG, USAGE, INFEASIBLE, UNSAFE, GATE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 4, 5, 130, 141
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from advisor.data.images.image_folder import ACCEPTED
 from advisor.errors import AdvisorError
-from advisor.model_names import TORCHVISION, is_code
 from advisor.recorded import BUILT_IN_DATA
-from advisor.safe_text import shell_words
+from advisor.support.model_names import TORCHVISION, is_code
+from advisor.support.safe_text import shell_words
 
 BUILT = ("timm:", "hf:")
 """Prefixes that look like torchvision's, of models that others build."""

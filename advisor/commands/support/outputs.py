@@ -13,7 +13,7 @@ from advisor.commands.support.exits import say
 from advisor.commands.support.streams import Quoted
 from advisor.errors import AdvisorError
 from advisor.files import IsOurs, check_ours, unwritable
-from advisor.trimmed import trimmed
+from advisor.support.trimmed import trimmed
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from advisor.interrupts import SIGNALS, answered_by
+from advisor.support.interrupts import SIGNALS, answered_by
 
 GRACE = 5.0
 """Seconds after a signal in which further ones are taken for the same wish, so that saving is not cut short."""

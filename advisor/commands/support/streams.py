@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TextIO
 
-from advisor.safe_text import visible
+from advisor.support.safe_text import visible
 
 
 def open_streams() -> None:

@@ -13,8 +13,8 @@ from advisor.cuts import TensorSpec
 from advisor.data.samples import Samples, fingerprint
 from advisor.data.synthetic.batchnorm import Statistics, from_batchnorm_statistics
 from advisor.data.synthetic.natural import natural_images
-from advisor.preserve import left_as_found
 from advisor.progress import Progress, silence
+from advisor.support.preserve import left_as_found
 from advisor.value_range import UNIT, ValueRange
 
 if TYPE_CHECKING:

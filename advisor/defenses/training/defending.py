@@ -21,10 +21,10 @@ from advisor.defenses.methods import METHODS
 from advisor.defenses.training.base import FitTask, Fitted, TrainedDefense
 from advisor.defenses.training.fitted_files import fitted_in, load_variant, plain, save_variant, variant_digest
 from advisor.errors import AdvisorError, CutError, DataError
-from advisor.finite import all_finite
 from advisor.graph import PartitionGraph
-from advisor.preserve import left_as_found
 from advisor.progress import Progress, of_shares, silence
+from advisor.support.finite import all_finite
+from advisor.support.preserve import left_as_found
 from advisor.variant import Variant, check_place, variant_of
 
 FEWEST = 16

@@ -25,12 +25,12 @@ from torch.utils import _pytree as pytree
 from advisor.batches import carried
 from advisor.cuts import TensorSpec
 from advisor.defenses.training.operations_as_data import PartRows, part_of, rows_of
-from advisor.documents import parse_json
 from advisor.errors import AdvisorError, first_line
 from advisor.files import read_bytes, write_atomically
 from advisor.fitted import ENDING, FOLDER, LARGEST
 from advisor.graph import PartitionGraph
-from advisor.schemas import first_problem
+from advisor.support.documents import parse_json
+from advisor.support.schemas import first_problem
 from advisor.variant import Variant, differing, spliced
 from advisor.variant_parts import VariantParts
 

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advisor.checkpoint import Checkpoint
 from advisor.defenses.training.base import FitTask
 from advisor.defenses.training.defended_model import DefendedModel
 from advisor.defenses.training.fit_samples import FitSamples, divided
@@ -23,6 +22,7 @@ from advisor.defenses.training.opponents import Opponents
 from advisor.defenses.training.task_terms import agreement, distillation, labels_loss
 from advisor.defenses.training.terms import PrivacyTerm, Step
 from advisor.errors import AdvisorError
+from advisor.support.checkpoint import Checkpoint
 
 PATIENCE, PATIENT_SHARE = 3, 0.25
 """Epochs without a better validation loss after which a fit ends; of a long fit so many of its epochs."""

@@ -20,7 +20,7 @@ from advisor.loading.content import Content, short
 from advisor.loading.exported_programs.program_checks import program_dangers
 from advisor.loading.pickles import MAX_EXPANDED, Trust, permit, reach
 from advisor.loading.tensor_files import read_plain
-from advisor.quiet import quiet
+from advisor.support.quiet import quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -14,7 +14,7 @@ from advisor.loading.pickle_reader import Made, Pickled, read_pickles
 from advisor.loading.pickles import STORAGE, Trust, permit, storage_faults, tensor_shapes
 from advisor.loading.torchscript.graphs import graph_dangers
 from advisor.loading.torchscript.parsed_code import source_dangers
-from advisor.quiet import quiet
+from advisor.support.quiet import quiet
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from advisor import memory_limit
 from advisor.activations import Activations
 from advisor.batches import carried, first_scores
 from advisor.cuts import Cut
@@ -17,6 +16,7 @@ from advisor.estimate import Estimate
 from advisor.payload import Payload
 from advisor.planning.evaluating.plan_setting import PlanSetting
 from advisor.planning.judging.accuracy import Accuracy
+from advisor.support import memory_limit
 
 EVALUATION_SAMPLES = 1000
 PARTS, FEWEST_JUDGED = (16, 4), 60

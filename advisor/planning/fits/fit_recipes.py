@@ -17,7 +17,7 @@ from advisor.errors import AdvisorError
 from advisor.fitted import FittedDefense
 from advisor.graph import PartitionGraph
 from advisor.planning.fits.fit_schedule import Pair
-from advisor.recipe_text import read_recipe
+from advisor.support.recipe_text import read_recipe
 from advisor.variant import Variant
 
 LARGE, SMALL = 8, 5

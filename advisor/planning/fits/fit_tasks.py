@@ -27,7 +27,7 @@ from advisor.planning.selecting.selection import with_excess
 from advisor.planning.shared_study.results import Task, digest_of, strange
 from advisor.plans import Plan
 from advisor.progress import Progress, part
-from advisor.safe_text import one_line
+from advisor.support.safe_text import one_line
 
 BISECTIONS = 5
 

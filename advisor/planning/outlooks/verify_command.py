@@ -7,7 +7,7 @@ from pathlib import PurePath
 from advisor.advice import Advice
 from advisor.plans import Plan
 from advisor.requirements import Budgets
-from advisor.safe_text import shell_words, without_secrets
+from advisor.support.safe_text import shell_words, without_secrets
 
 FOLDER = "ADVICE"
 """Stands for the folder of an advice that was never saved."""

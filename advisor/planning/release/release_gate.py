@@ -10,15 +10,15 @@ from typing import Any
 
 from advisor.advice import DERIVED, Advice, lying_in
 from advisor.computing.chosen_device import computing_on
-from advisor.documents import digest_of, read_json
 from advisor.errors import AdvisorError
 from advisor.gate import Checked, Gate
-from advisor.memory_limit import within
 from advisor.planning.release.release_checks import Gated, failed_check, not_ours
 from advisor.planning.release.release_subject import subject
 from advisor.progress import RunListener
 from advisor.request_parts import MachinePart
 from advisor.requirements import REQUIREMENTS, Budgets, checked_confidence
+from advisor.support.documents import digest_of, read_json
+from advisor.support.memory_limit import within
 from advisor.verdicts import in_words
 
 _HEX = re.compile(r"(sha256:)?([0-9a-f]{64})")

@@ -23,7 +23,7 @@ from optuna.trial import Trial, TrialState
 from advisor.errors import AdvisorError
 from advisor.planning.shared_study.study_storage import LOST, known_trials, quiet, understood
 from advisor.planning.shared_study.worker import is_gone, this_worker
-from advisor.safe_text import without_secrets
+from advisor.support.safe_text import without_secrets
 
 PAUSE = 0.2
 """Seconds between two looks at what others compute."""

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.errors import AdvisorError
 from advisor.files import opened
-from advisor.safe_text import without_secrets
+from advisor.support.safe_text import without_secrets
 
 TRIES, PAUSE = 20, 0.2
 """How often, and every how many seconds, a storage is opened that another run is just making."""

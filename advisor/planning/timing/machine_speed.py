@@ -19,8 +19,8 @@ from advisor.estimators.inversion.fast_products import Fast
 from advisor.estimators.inversion.optimiser import OneCycle
 from advisor.graph import PartitionGraph
 from advisor.measures.decoders.map_decoder import Residual
-from advisor.preserve import left_as_found, math_attention, plain_attention
-from advisor.threads import one_thread, side_by_side
+from advisor.support.preserve import left_as_found, math_attention, plain_attention
+from advisor.support.threads import one_thread, side_by_side
 
 SAMPLES = 8
 """Of the model's inputs that are run, at most."""

@@ -13,7 +13,6 @@ from advisor.attack_versions import version_of
 from advisor.defenses import defense_to_json
 from advisor.errors import AdvisorError
 from advisor.estimators.attacks.runner import AttackResult
-from advisor.memory_limit import give_back
 from advisor.planning.evaluating.evaluation import PlanEvaluator
 from advisor.planning.evaluating.leakage_limits import LeakageLimits
 from advisor.planning.fits.variant_pricing import for_plan
@@ -27,6 +26,7 @@ from advisor.planning.verifying.pictures import evidence_of
 from advisor.plans import Plan
 from advisor.progress import Progress, part
 from advisor.request import Request
+from advisor.support.memory_limit import give_back
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from advisor.errors import AdvisorError
-from advisor.memory_limit import give_back
 from advisor.planning.evaluating.attacker_samples import samples_needed
 from advisor.planning.fits.variant_pricing import for_plan
 from advisor.planning.searching.growing_samples import in_whole
@@ -23,6 +22,7 @@ from advisor.planning.verifying.pictures import evidence_of
 from advisor.plans import Plan
 from advisor.progress import Progress, RunListener, about, part
 from advisor.request import Request
+from advisor.support.memory_limit import give_back
 
 VERIFY_ATTEMPTS = 7
 """On plans that would be chosen, one after the other, and on others that are shown."""

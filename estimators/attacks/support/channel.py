@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from advisor import memory_limit
 from advisor.batches import batch_size, check_rows
-from advisor.preserve import left_as_found, plain_attention
-from advisor.threads import Spread, few_ahead, side_by_side
+from advisor.support import memory_limit
+from advisor.support.preserve import left_as_found, plain_attention
+from advisor.support.threads import Spread, few_ahead, side_by_side
 
 if TYPE_CHECKING:
     from advisor.activations import ActivationCache

@@ -12,7 +12,7 @@ from torch import Tensor
 from advisor.batches import BATCH
 from advisor.estimators.attacks.support.channel import COMPACT_BYTES, Channel, Reduce, Store
 from advisor.estimators.inversion.training import Anew
-from advisor.preserve import plain_attention
+from advisor.support.preserve import plain_attention
 
 FEWEST, MOST, PASSES = 4, 64, 1024
 """Draws of each sample that are kept where the cloud half runs on each of them: as many as make `PASSES` passes."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from advisor.estimators.attacks.base import AttackContext
 from advisor.estimators.attacks.support.matching import features, mismatch
-from advisor.preserve import plain_attention
+from advisor.support.preserve import plain_attention
 
 ROWS = 64
 """Samples whose mismatch is computed at once."""

@@ -12,9 +12,9 @@ from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.base import AttackContext
 from advisor.estimators.attacks.support.channel import Store
 from advisor.estimators.attacks.support.draws import Draws
-from advisor.finite import all_finite
 from advisor.measures.decoders.activation_layouts import flat_vector
 from advisor.measures.flat_rows import real, reals, side_by_side
+from advisor.support.finite import all_finite
 
 COMPONENTS = 128
 FITTED = 2048

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from advisor.checkpoint import Checkpoint
 from advisor.errors import NotMeasurableError
 from advisor.progress import Progress, silence
+from advisor.support.checkpoint import Checkpoint
 
 LOOKS, LONGEST = 16, 50
 """Looks at the curve in all, at least; and steps between two of them, at most."""

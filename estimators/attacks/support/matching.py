@@ -15,8 +15,8 @@ from torch.utils import _pytree as pytree
 from advisor.errors import NotMeasurableError
 from advisor.estimators.attacks.support.loop import Loop
 from advisor.measures.flat_rows import flat
-from advisor.preserve import plain_attention
 from advisor.progress import Progress, silence
+from advisor.support.preserve import plain_attention
 
 OUTSIDE = 10.0
 """Weight of what lies outside of [0, 1]; the result is clipped."""

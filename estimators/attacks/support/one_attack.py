@@ -18,10 +18,10 @@ from advisor.estimators.attacks.support.data_split import DataSplit, classes_of
 from advisor.estimators.attacks.support.metrics import AttackResult, reidentification
 from advisor.estimators.attacks.support.scoring import scored, worst_of
 from advisor.estimators.study.study_samples import pixels_of, values_of
-from advisor.finite import all_finite
-from advisor.preserve import left_as_found
 from advisor.progress import Progress
-from advisor.threads import one_thread
+from advisor.support.finite import all_finite
+from advisor.support.preserve import left_as_found
+from advisor.support.threads import one_thread
 
 
 @on_the_device

@@ -18,7 +18,7 @@ from advisor.commands import recommend as module
 from advisor.commands.support import exits, trust_prompt
 from advisor.commands.support.stage_progress import StageProgress
 from advisor.files import write_atomically
-from advisor.interrupts import held
+from advisor.support.interrupts import held
 from tests import hostile
 from tests.conftest import Run, tiny_net, tree
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 import advisor
-from advisor import memory_limit
 from advisor.computing import chosen_device, regions
 from advisor.computing.chosen_device import chosen, computing_on, current
 from advisor.computing.on_device import OnDevice
 from advisor.errors import AdvisorError
 from advisor.request import Request
+from advisor.support import memory_limit
 from tests.pretended_device import pretended
 
 

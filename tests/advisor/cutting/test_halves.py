@@ -14,7 +14,7 @@ from advisor.defenses import GaussianNoise, NoDefense, Quantize8
 from advisor.errors import CutError
 from advisor.operations.grouping import Grouped
 from advisor.payload import Payload
-from advisor.preserve import plain_attention
+from advisor.support.preserve import plain_attention
 from advisor.tracing.tracer import trace
 from tests.models import ZOO, call, equal, traced
 

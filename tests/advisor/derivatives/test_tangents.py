@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map_only
 
 from advisor.derivatives.tangents import TangentEnergy, tangent_energies, walk
 from advisor.graph import PartitionGraph
-from advisor.preserve import math_attention, plain_attention, without_mkldnn
+from advisor.support.preserve import math_attention, plain_attention, without_mkldnn
 from advisor.tracing.tracer import trace
 from tests.models import ZOO, traced
 

@@ -35,9 +35,9 @@ from advisor.planning.selecting.selection import nearest_first, verdict
 from advisor.planning.shared_study.results import Results
 from advisor.plans import Plan
 from advisor.profilers import device, link
-from advisor.recipe_text import read_recipe
 from advisor.request import Request
 from advisor.requirements import REQUIREMENTS, Budgets
+from advisor.support.recipe_text import read_recipe
 from advisor.testing import made_up_advices
 from tests.advisor.samples_by_role import by_role
 

@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 import advisor
-from advisor import memory_limit
 from advisor.advice import Advice
 from advisor.computing import chosen_device
 from advisor.computing.chosen_device import current
@@ -26,6 +25,7 @@ from advisor.estimate import Estimate
 from advisor.gate import Checked, Gate
 from advisor.planning.release import release_measuring
 from advisor.requirements import REQUIREMENTS
+from advisor.support import memory_limit
 from tests.conftest import samples, tiny_net
 
 X, Y = (torch.from_numpy(part) for part in samples().values())

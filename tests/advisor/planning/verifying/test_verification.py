@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 import advisor
 from advisor.advice import Advice
-from advisor.checkpoint import Checkpoint
 from advisor.defenses import GaussianNoise, NoDefense
 from advisor.errors import AdvisorError
 from advisor.estimate import Estimate
@@ -31,6 +30,7 @@ from advisor.planning.verifying import verification
 from advisor.plans import Evidence, Plan
 from advisor.reports import console, html, markdown
 from advisor.requirements import Budgets
+from advisor.support.checkpoint import Checkpoint
 from advisor.testing import made_up_advices
 from tests.advisor.plans import a_plan
 from tests.conftest import tiny_net

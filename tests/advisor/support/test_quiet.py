@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from advisor.quiet import quiet
+from advisor.support.quiet import quiet
 
 
 def _printed_by(module: str, text: str, stream: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from advisor.threads import MOST_AT_ONCE, few_ahead, one_thread, side_by_side
+from advisor.support.threads import MOST_AT_ONCE, few_ahead, one_thread, side_by_side
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.safe_text import LONGEST, one_line, shell_words, without_secrets
+from advisor.support.safe_text import LONGEST, one_line, shell_words, without_secrets
 
 NASTY = [
     "a;touch x",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from advisor.documents import as_text, holds, parse_json, parse_toml, read_json
 from advisor.errors import AdvisorError
+from advisor.support.documents import as_text, holds, parse_json, parse_toml, read_json
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 import advisor
-from advisor import batches, memory_limit
+from advisor import batches
 from advisor.activations import Activations
 from advisor.batches import batch_size, carried, first_scores, in_parts
 from advisor.errors import AdvisorError
 from advisor.graph import PartitionGraph
 from advisor.panel import panel_size
 from advisor.payload import Payload
+from advisor.support import memory_limit
 
 GIB = 2**30
 

@@ -10,7 +10,7 @@ from pydantic import PlainSerializer, TypeAdapter, ValidationError
 
 from advisor.errors import AdvisorError
 from advisor.estimate import json_number
-from advisor.safe_text import without_secrets
+from advisor.support.safe_text import without_secrets
 
 SCHEMA_VERSION = "1.1"
 

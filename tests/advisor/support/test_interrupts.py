@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from advisor.interrupts import held
+from advisor.support.interrupts import held
 
 
 def test_ctrl_c_waits_until_the_block_is_done() -> None:

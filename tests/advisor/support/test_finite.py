@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from advisor.finite import all_finite
+from advisor.support.finite import all_finite
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64)
 
