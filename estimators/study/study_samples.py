@@ -173,7 +173,7 @@ def _some(rows: Tensor, count: int, draw: torch.Generator) -> Tensor:
 
 def _labels(graph: PartitionGraph, inputs: tuple[Tensor, ...], y: Tensor | None) -> tuple[Tensor, int]:
     """True labels, else the model's predictions; one class where it is no classifier."""
-    output = first_scores(graph, inputs)
+    output = first_scores(graph, inputs if y is None else tuple(t[:2] for t in inputs))
     classes = int(output.shape[1]) if output is not None and output.dim() == 2 else 1
     if y is not None:
         return y.long(), max(classes, int(y.max()) + 1)

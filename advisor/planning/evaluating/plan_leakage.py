@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+
 from advisor.columns import Profile
 from advisor.cuts import Cut
 from advisor.defenses import CutFacts, Defense
@@ -59,7 +61,8 @@ class PlanLeakage(PlanAccuracy):
         private, own = self.roles["private"], self.roles["attacker"]
         if panel_size(self.graph, len(private) + len(own), cut) <= len(self.study.targets.labels):
             return self.study.samples
-        return study_samples(self.graph, private.x, private.labels, own.x, own.labels, self.seed, cut)
+        unread = [torch.zeros(len(part), dtype=torch.long) for part in (private, own)]  # the score has no labels
+        return study_samples(self.graph, private.x, unread[0], own.x, unread[1], self.seed, cut)
 
     def under_noise(self, cut: Cut, sigma: float) -> dict[str, Estimate]:
         """`score` and `score_ssim` under noise: of what the bare attack explains, the share linear inversion keeps."""
