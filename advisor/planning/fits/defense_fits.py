@@ -13,12 +13,12 @@ from advisor.defenses.methods import METHODS
 from advisor.defenses.training.defending import FEWEST
 from advisor.errors import DataError
 from advisor.planning.fits import fit_schedule as schedule
+from advisor.planning.fits.finalists import finalists
 from advisor.planning.fits.fit_places import HEAD
 from advisor.planning.fits.fit_recipes import noise_range
 from advisor.planning.fits.fit_schedule import Allowance, Pair
 from advisor.planning.fits.fit_tasks import Fit, FitTasks, OutOfTimeError, is_positive
 from advisor.planning.fits.variant_pricing import VariantEvaluator
-from advisor.planning.selecting.selection import nearest_first
 from advisor.planning.shared_study.results import Task, digest_of, strange
 from advisor.planning.shared_study.study_storage import attack_folder
 from advisor.planning.stages import Prepared
@@ -87,9 +87,7 @@ class Fits(FitTasks):
                 if plan is not None:
                     short.append((plan, pair))
                     self.plans.append(plan)
-            order = nearest_first([plan for plan, _ in short], self.request.requirements, self.limits)
-            ranked = [next(pair for known, pair in short if known is plan) for plan in order]
-            best = finalists(ranked, allowance.finalists)
+            best = finalists(short, self.request.requirements, self.limits, allowance.finalists)
         for number, pair in enumerate(best):
             told = progress if len(pairs) == 1 else part(progress, (len(pairs) + 3 * number) / parts, 3 / parts)
             self.plans += self._finished(pair, allowance, told)
@@ -196,16 +194,6 @@ def roles_of(prepared: Prepared) -> tuple[Samples, Samples | None]:
     if len(training) < FEWEST:
         raise DataError(f"{len(training)} training samples are too few to fit a defense.", "Pass --train-data.")
     return training, prepared.roles["validation"]
-
-
-def finalists(ranked: Sequence[Pair], count: int) -> list[Pair]:
-    """The best of each method first, then the rest: what a short fit shows of one method says little of another.
-
-    A method that only tunes is nearly done after a hundred steps; one with an encoder has just begun.
-    """
-    first = list({pair.method: pair for pair in reversed(ranked)}.values())[::-1]
-    first.sort(key=ranked.index)
-    return [*first, *(pair for pair in ranked if pair not in first)][:count]
 
 
 def fit_folder(request: Request) -> Path | None:
